@@ -1,0 +1,63 @@
+# One environment per family of OpenMMLab distributions; `make help` lists the targets.
+FAMILY ?= onedl
+PYTHON ?= python3
+
+ifeq ($(FAMILY),onedl)
+VENV = .venv
+MAX_MINOR := 13
+else ifeq ($(FAMILY),openmmlab)
+VENV = .venv-openmmlab
+# torch 2.1 has no wheels for Python 3.12.
+MAX_MINOR := 11
+else
+$(error FAMILY=$(FAMILY) is unknown; use FAMILY=onedl (current torch, the default) or FAMILY=openmmlab (torch 2.1))
+endif
+
+PY := $(VENV)/bin/python
+STAMP := $(VENV)/.cream_mm-installed
+PINS := constraints/$(FAMILY).txt constraints/overrides.txt
+
+.DEFAULT_GOAL := help
+.PHONY: help setup lint format test test-all demo clean
+.DELETE_ON_ERROR:
+
+help:  ## print this list
+	@echo 'make <target> [FAMILY=onedl|openmmlab] [PYTHON=python3]'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  \1\t\2/' | expand -t 14
+
+setup: $(STAMP)  ## install the pinned environment into .venv (FAMILY=openmmlab: .venv-openmmlab)
+
+$(STAMP): setup.cfg pyproject.toml $(PINS)
+	@command -v $(PYTHON) >/dev/null || { \
+	  echo 'error: PYTHON=$(PYTHON) was not found; name one: make setup PYTHON=python3.11' >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(None if (3, 10) <= v <= (3, $(MAX_MINOR)) else \
+	  "error: FAMILY=$(FAMILY) needs Python 3.10 to 3.$(MAX_MINOR), but PYTHON=$(PYTHON) is Python %d.%d; " % v + \
+	  "name another: make setup PYTHON=python3.11")'
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+	  echo 'error: $(PYTHON) cannot make a venv; on Debian and Ubuntu: apt-get install python3-venv' >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	command -v uv >/dev/null || $(PY) -m pip install --quiet uv
+	PATH="$(PATH):$(VENV)/bin" uv pip install --python $(PY) --constraint constraints/$(FAMILY).txt \
+	  --override constraints/overrides.txt --editable '.[$(FAMILY),demo,test]'
+	@touch $@
+
+lint: $(STAMP)  ## ruff: rules and format
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+
+format: $(STAMP)  ## let ruff mend what it can
+	$(PY) -m ruff check --fix .
+	$(PY) -m ruff format .
+
+test: lint  ## lint and the fast tests
+	$(PY) -m pytest
+
+test-all: lint  ## lint and all tests, the slow ones too
+	$(PY) -m pytest -m ''
+
+demo: $(STAMP)  ## the whole story on a CPU
+	$(PY) tools/demo.py
+
+clean:  ## remove the environment of FAMILY, caches and builds; data/ and work_dirs/ stay
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .ruff_cache
+	find . -name __pycache__ -type d -not -path './.venv*' -prune -exec rm -rf {} +

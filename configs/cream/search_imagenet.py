@@ -1,0 +1,142 @@
+# Search a backbone under a FLOPs budget: Cream, the published recipe.
+#
+#   python tools/train.py configs/cream/search_imagenet.py
+#   python tools/train.py configs/cream/search_imagenet.py --cfg-options data_root=FOLDER \
+#       budget.macs_m=[200,350] batch_size=64 max_epochs=60
+#
+# FOLDER holds train/<class>/*.jpg and val/<class>/*.jpg; any number of classes.
+# Published: 8 V100, 12 GPU-days for 120 epochs of ImageNet. Not reproduced here.
+# The answer is written to work_dirs/search_imagenet/best_arch.json.
+_base_ = '../_base_/default_runtime.py'
+default_scope = 'mmpretrain'
+
+# ---- often changed; a value given with --cfg-options reaches every place that uses it ------------
+data_root = 'data/imagenet'
+num_classes = 1000  # taken from the folders of data_root/train when they are others
+input_size = 224
+budget = dict(macs_m=(0, 600))  # millions of multiply-adds at input_size, head included
+batch_size = 128  # per GPU; 8 GPUs in the published recipe
+max_epochs = 120
+num_workers = 8
+
+# ---- model ---------------------------------------------------------------------------------------
+model = dict(
+    type='cream_mm.Cream',
+    input_size=input_size,
+    budget=budget,
+    backbone=dict(
+        type='cream_mm.CreamSupernet',
+        space=dict(depths=(4, 4, 4, 4, 4)),  # layers per stage; 6 choices each
+    ),
+    head=dict(
+        type='cream_mm.CreamClsHead',
+        num_classes=num_classes,
+        in_channels=320,
+        loss=dict(type='LabelSmoothLoss', label_smooth_val=0.1, mode='original'),
+    ),
+    board=dict(capacity=10, num_images=4),  # K paths, each with 4 images to be matched on
+    matching=dict(type='cream_mm.MetaMatching'),
+    data_preprocessor=dict(
+        num_classes=num_classes,
+        mean=[123.675, 116.28, 103.53],
+        std=[58.395, 57.12, 57.375],
+        to_rgb=True,
+    ),
+)
+
+# ---- data ----------------------------------------------------------------------------------------
+train_pipeline = [
+    dict(type='cream_mm.LoadImage'),
+    dict(type='RandomResizedCrop', scale=input_size, interpolation='bicubic', backend='pillow'),
+    dict(type='RandomFlip', prob=0.5, direction='horizontal'),
+    dict(type='ColorJitter', brightness=0.4, contrast=0.4, saturation=0.4),
+    dict(
+        type='RandomErasing',
+        erase_prob=0.2,
+        mode='rand',
+        min_area_ratio=0.02,
+        max_area_ratio=1 / 3,
+        aspect_range=(0.3, 1 / 0.3),
+        fill_color=[103.53, 116.28, 123.675],
+        fill_std=[57.375, 57.12, 58.395],
+    ),
+    dict(type='PackInputs'),
+]
+test_pipeline = [
+    dict(type='cream_mm.LoadImage', on_error='partial'),
+    dict(type='ResizeEdge', scale=256, edge='short', backend='pillow'),
+    dict(type='CenterCrop', crop_size=input_size),
+    dict(type='PackInputs'),
+]
+# Each class keeps 2 % of its training images out of training: the matching network learns on them
+# and the paths are rated on them, so that the validation set stays unseen until the end.
+train_set = dict(
+    type='cream_mm.ImageFolder', data_root=data_root, part='train', pipeline=train_pipeline
+)
+held_out_set = dict(
+    type='cream_mm.ImageFolder', data_root=data_root, part='holdout', pipeline=test_pipeline
+)
+val_set = dict(
+    type='cream_mm.ImageFolder', data_root=data_root, folder='val', pipeline=test_pipeline
+)
+train_dataloader = dict(
+    batch_size=batch_size,
+    num_workers=num_workers,
+    persistent_workers=True,
+    sampler=dict(type='DefaultSampler', shuffle=True),
+    dataset=train_set,
+)
+val_dataloader = dict(
+    batch_size=256,
+    num_workers=num_workers,
+    persistent_workers=True,
+    sampler=dict(type='DefaultSampler', shuffle=True),  # SupernetValLoop tells why
+    dataset=val_set,
+)
+test_dataloader = dict(
+    batch_size=256,
+    num_workers=num_workers,
+    sampler=dict(type='DefaultSampler', shuffle=False),
+    dataset=held_out_set,
+)
+
+# ---- search --------------------------------------------------------------------------------------
+train_cfg = dict(
+    type='cream_mm.SupernetTrainLoop',
+    max_epochs=max_epochs,
+    val_interval=5,
+    sampler=dict(
+        type='cream_mm.PathSampler',
+        # For (kernel, expansion) = (3,4) (3,6) (5,4) (5,6) (7,4) (7,6). The published prior.
+        op_prob=(0.05, 0.2, 0.05, 0.5, 0.05, 0.15),
+    ),
+)
+custom_hooks = [
+    dict(type='cream_mm.BoardHook', warmup=0.175),  # opens in epoch 21 of 120
+    dict(type='cream_mm.MetaMatchingHook', dataset=held_out_set, interval=200, num_images=4),
+]
+val_cfg = dict(type='cream_mm.SupernetValLoop')
+val_evaluator = dict(type='Accuracy', topk=(1,))
+test_cfg = dict(
+    type='cream_mm.BoardRatingLoop',  # runs when the training ends
+    bn_dataset=dict(train_set, pipeline=test_pipeline),
+    num_random=20,
+    num_images=5000,
+    num_bn_images=2048,
+    next_steps=dict(
+        retrain='configs/cream/retrain_imagenet.py', detector='configs/retinanet_cream.py'
+    ),
+)
+test_evaluator = []  # BoardRatingLoop rates by top-1 itself
+
+# ---- schedule ------------------------------------------------------------------------------------
+optim_wrapper = dict(
+    optimizer=dict(type='SGD', lr=1.0, momentum=0.9, nesterov=True, weight_decay=1e-4),
+    paramwise_cfg=dict(norm_decay_mult=0.0, bias_decay_mult=0.0),
+)
+param_scheduler = [  # linear to 0, every iteration
+    dict(type='LinearLR', start_factor=1.0, end_factor=1e-8, end=max_epochs,
+         convert_to_iter_based=True),
+]  # fmt: skip
+# lr is for 8 x 128 images per step and is scaled to what you run.
+auto_scale_lr = dict(enable=True, base_batch_size=1024)

@@ -1,0 +1,92 @@
+"""The one line: a ready model from a name, a file or a list."""
+
+from typing import List, Optional, Sequence, Union
+
+from mmengine.config import Config
+from mmengine.runner import load_checkpoint
+
+from .models import CreamNet
+from .models.backbones.cream_net import arch_settings, resolve_arch
+from .registry import MODELS
+
+# Mean and deviation of ImageNet in RGB, 0..255.
+IMAGENET_MEAN = [123.675, 116.28, 103.53]
+IMAGENET_STD = [58.395, 57.12, 57.375]
+
+
+def list_models() -> List[str]:
+    """Names of the published networks, smallest first."""
+    return list(arch_settings)
+
+
+def create_model(
+    arch: Union[str, Sequence],
+    num_classes: Optional[int] = None,
+    checkpoint: Optional[str] = None,
+    features_only: bool = False,
+    **backbone_kwargs,
+):
+    """Build a network that behaves like any model of mmpretrain.
+
+    Args:
+        arch (str | list): A published name (see :func:`list_models`), an exported JSON file, or
+            a nested list such as ``[[0],[0],[3,3],[3,1,3],[3,3,3,3],[3,3,3],[0]]``.
+        num_classes (int, optional): Outputs of the classifier. Defaults to what an exported JSON
+            says, else 1000.
+        checkpoint (str, optional): Weights to load, as ``tools/train.py`` or
+            ``tools/export_arch.py`` writes them.
+        features_only (bool): Return the backbone alone, which yields the maps of strides 4, 8,
+            16 and 32. Defaults to False.
+        **backbone_kwargs: Further arguments of :class:`CreamNet`.
+
+    Returns:
+        ImageClassifier | CreamNet: In eval mode. A classifier works with
+        ``mmpretrain.inference_model(model, image)``.
+
+    Raises:
+        ValueError: If ``arch`` is none of the above.
+
+    >>> import torch
+    >>> create_model('cream-14m', num_classes=10)(torch.rand(1, 3, 64, 64)).shape
+    torch.Size([1, 10])
+    """
+    arch_value, space, about = resolve_arch(arch, backbone_kwargs.pop('space', None))
+    backbone_kwargs['space'] = space.to_dict()
+    if features_only:
+        backbone_kwargs.setdefault('out_indices', (1, 2, 4, 6))
+        model = CreamNet(arch_value, **backbone_kwargs)
+        model.init_weights()
+        if checkpoint:
+            load_checkpoint(model, checkpoint, 'cpu', revise_keys=[(r'^backbone\.', '')])
+        return model.eval()
+
+    num_classes = num_classes or about.get('num_classes', 1000)
+    size = min(about.get('input_size', (224, 224)))
+    model = MODELS.build(
+        dict(
+            type='mmpretrain.ImageClassifier',
+            backbone=dict(type='cream_mm.CreamNet', arch=arch_value, **backbone_kwargs),
+            head=dict(
+                type='cream_mm.CreamClsHead',
+                num_classes=num_classes,
+                in_channels=space.stage_channels[-1],
+                hidden_channels=about.get('head_channels', 1280),
+            ),
+            data_preprocessor=dict(mean=IMAGENET_MEAN, std=IMAGENET_STD, to_rgb=True),
+        )
+    )
+    model.init_weights()
+    if checkpoint:
+        load_checkpoint(model, checkpoint, 'cpu')
+    model._config = Config(dict(test_dataloader=dict(dataset=dict(pipeline=_pipeline(size)))))
+    return model.eval()
+
+
+def _pipeline(size: int) -> list:
+    """What mmpretrain's inferencer does to an image."""
+    return [
+        dict(type='LoadImageFromFile'),
+        dict(type='ResizeEdge', scale=round(size / 0.875), edge='short', backend='pillow'),
+        dict(type='CenterCrop', crop_size=size),
+        dict(type='PackInputs'),
+    ]

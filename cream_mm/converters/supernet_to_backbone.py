@@ -1,0 +1,49 @@
+"""Cut the weights of one path out of a supernet's state dict."""
+
+import re
+from typing import Dict
+
+from torch import Tensor
+
+from ..structures import Arch
+
+
+def cut_path(
+    state_dict: Dict[str, Tensor], arch: Arch, prefix: str = 'backbone.'
+) -> Dict[str, Tensor]:
+    """Keep what ``arch`` uses and rename it to the keys of a fixed network.
+
+    ``blocks.{stage}.{layer}.{choice}.X`` of the chosen choices becomes
+    ``blocks.{stage}.{layer}.X``. Keys outside the backbone (``head.*``) stay; what only the
+    search needs (``board.*``, ``matching.*``) is dropped.
+
+    Args:
+        state_dict (dict): Weights of a supernet, or of a whole model around it.
+        arch (Arch): The path to keep.
+        prefix (str): Where the supernet sits in the state dict. Defaults to 'backbone.'.
+
+    Raises:
+        KeyError: If a layer of ``arch`` is not in the state dict.
+    """
+    chosen = {(0, 0): 0, (len(arch.stages) + 1, 0): 0}
+    for stage, choices in enumerate(arch.stages, start=1):
+        for layer, choice in enumerate(choices):
+            chosen[stage, layer] = choice
+    block = re.compile(re.escape(prefix) + r'blocks\.(\d+)\.(\d+)\.(\d+)\.(.+)')
+    out, found = {}, set()
+    for key, value in state_dict.items():
+        match = block.fullmatch(key)
+        if match:
+            stage, layer, choice = (int(g) for g in match.groups()[:3])
+            if chosen.get((stage, layer)) == choice:
+                out[f'{prefix}blocks.{stage}.{layer}.{match.group(4)}'] = value
+                found.add((stage, layer))
+        elif not key.startswith(('board.', 'matching.')):
+            out[key] = value
+    missing = sorted(set(chosen) - found)
+    if missing:
+        raise KeyError(
+            f'the weights hold no (stage, layer) {missing} of {arch}: they belong to another '
+            'supernet, or to a fixed network'
+        )
+    return out

@@ -1,0 +1,149 @@
+"""The additive cost table: one entry per (layer, choice), and a fixed part."""
+
+from typing import Dict, List, Sequence, Tuple, Union
+
+from ..spaces import MBConvSpace
+from ..structures import Arch
+from . import macs
+from .macs import Cost
+
+
+class CostModel:
+    """Cost of any architecture by table lookup, without a forward pass (a few microseconds).
+
+    Args:
+        space (MBConvSpace): The search space.
+        input_size (int | tuple[int, int]): Image height and width in pixels.
+        num_classes (int): Outputs of the classifier. Defaults to 1000.
+        head_channels (int): Hidden channels of the head. Defaults to 1280.
+
+    Units:
+        Counts are integers; the ``*_m`` forms are in millions.
+
+    >>> from cream_mm.structures import Arch
+    >>> arch = Arch.from_list([[0], [4, 2, 2, 0], [2, 2, 4, 5], [0, 4, 4, 4], [5, 0, 0, 0],
+    ...                        [0, 1, 3, 1], [0]])
+    >>> CostModel(MBConvSpace(), 224).cost(arch).in_millions()['board_flops_m']
+    378.956912
+    """
+
+    def __init__(
+        self,
+        space: MBConvSpace,
+        input_size: Union[int, Sequence[int]],
+        num_classes: int = 1000,
+        head_channels: int = 1280,
+    ):
+        self.space = space
+        self.input_size = _as_pair(input_size)
+        self.num_classes = num_classes
+        self.head_channels = head_channels
+
+        # Every kernel is odd and padded by k // 2, so a stride divides sizes by rounding up.
+        size = _strided(self.input_size, space.stem_stride)
+        channels = space.stage_channels
+        stem = macs.conv_bn(
+            space.in_channels, channels[0], 3, size[0] * size[1], board_counts_bn=False
+        )
+        head_rows = [
+            self._row('stem', 'conv3x3', None, 3, None, space.in_channels, channels[0],
+                      space.stem_stride, size, stem),
+            self._row('blocks.0.0', 'DSConv', 0, 3, 1, channels[0], channels[0], 1, size,
+                      macs.ds_block(channels[0], size[0] * size[1])),
+        ]  # fmt: skip
+        # _table[stage - 1][0] serves the first layer of a stage, [1] every later one.
+        self._table: List[List[List[Cost]]] = []
+        self._sizes: List[Tuple[int, int]] = []
+        for spec in space.layers(depths=(2,) * space.num_stages):
+            size_in, size = size, _strided(size, spec.stride)
+            if spec.layer == 0:
+                self._table.append([])
+                self._sizes.append(size)
+            self._table[-1].append([
+                macs.mbconv(spec.in_channels, spec.out_channels, kernel, expand,
+                            size_in[0] * size_in[1], size[0] * size[1])
+                for kernel, expand in space.choices
+            ])  # fmt: skip
+        pixels = size[0] * size[1]
+        last = space.num_stages + 1
+        tail_rows = [
+            self._row(f'blocks.{last}.0', 'conv1x1', last, 1, None, channels[-2], channels[-1], 1,
+                      size, macs.conv_bn(channels[-2], channels[-1], 1, pixels)),
+            self._row('conv_head', 'conv1x1', None, 1, None, channels[-1], head_channels, 1, (1, 1),
+                      macs.pooled_head(channels[-1], head_channels, pixels)),
+            self._row('classifier', 'linear', None, None, None, head_channels, num_classes, 1,
+                      (1, 1), macs.classifier(head_channels, num_classes)),
+        ]  # fmt: skip
+        self._head_rows, self._tail_rows = head_rows, tail_rows
+        self.fixed: Cost = sum((row['cost'] for row in head_rows + tail_rows), Cost())
+
+    @staticmethod
+    def _row(name, op, stage, kernel, expand, cin, cout, stride, size, cost) -> dict:
+        return dict(
+            name=name, op=op, stage=stage, kernel=kernel, expand=expand, in_channels=cin,
+            out_channels=cout, stride=stride, out_size=list(size), cost=cost,
+        )  # fmt: skip
+
+    def cost(self, arch: Arch) -> Cost:
+        """All four counts of ``arch``, head included."""
+        macs_, params, board, published = self.fixed
+        for table, choices in zip(self._table, arch.stages):
+            row = table[0]
+            for choice in choices:
+                c = row[choice]
+                macs_ += c[0]
+                params += c[1]
+                board += c[2]
+                published += c[3]
+                row = table[1]
+        return Cost(macs_, params, board, published)
+
+    def extremes(self) -> Tuple[Dict[str, float], Dict[str, float]]:
+        """Smallest and largest attainable value of each count at the supernet's depths.
+
+        Returns:
+            tuple[dict, dict]: ``{'macs_m': ..., ...}`` of both; each count on its own.
+        """
+        bounds = []
+        for pick in (min, max):
+            total = list(self.fixed)
+            for table, depth in zip(self._table, self.space.depths):
+                for layer in range(depth):
+                    for i in range(len(total)):
+                        total[i] += pick(c[i] for c in table[min(layer, 1)])
+            bounds.append(Cost(*total).in_millions())
+        return tuple(bounds)
+
+    def layer_table(self, arch: Arch) -> List[dict]:
+        """One row per layer, in order of execution, for people and reports.
+
+        Returns:
+            list[dict]: Keys ``name, op, stage, kernel, expand, in_channels, out_channels, stride,
+            out_size, macs, params``.
+        """
+        rows = list(self._head_rows)
+        for spec in self.space.layers(arch.depths):
+            choice = arch.stages[spec.stage - 1][spec.layer]
+            kernel, expand = self.space.choices[choice]
+            rows.append(
+                self._row(
+                    f'blocks.{spec.stage}.{spec.layer}', 'MBConv', spec.stage, kernel, expand,
+                    spec.in_channels, spec.out_channels, spec.stride, self._sizes[spec.stage - 1],
+                    self._table[spec.stage - 1][min(spec.layer, 1)][choice],
+                )  # fmt: skip
+            )
+        rows += self._tail_rows
+        return [
+            {**{k: v for k, v in row.items() if k != 'cost'},
+             'macs': row['cost'].macs, 'params': row['cost'].params}
+            for row in rows
+        ]  # fmt: skip
+
+
+def _as_pair(size) -> Tuple[int, int]:
+    height, width = (size, size) if isinstance(size, int) else size
+    return int(height), int(width)
+
+
+def _strided(size: Tuple[int, int], stride: int) -> Tuple[int, int]:
+    return tuple(-(-side // stride) for side in size)

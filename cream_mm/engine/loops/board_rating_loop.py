@@ -1,0 +1,198 @@
+"""From the board to the answer: rates its paths on held-out images and writes the best one."""
+
+import time
+from pathlib import Path
+from typing import List, Optional
+
+from mmengine.dist import is_main_process
+from mmengine.registry import DATASETS
+from mmengine.runner import BaseLoop
+
+from ... import __version__
+from ...evaluation import ArchEvaluator
+from ...models.backbones.cream_net import ARCH_FORMAT
+from ...registry import LOOPS
+from ...search import PathSampler
+from ...utils import write_json
+from .supernet_train_loop import unwrap
+
+BOARD_FORMAT = 'cream_mm.board/1'
+
+
+@LOOPS.register_module()
+class BoardRatingLoop(BaseLoop):
+    """Rates the board's paths, and random ones beside them, with recalibrated BN.
+
+    Runs at the end of a search; ``tools/test.py CONFIG CHECKPOINT`` runs it again. The answer is
+    the board's best-rated path, the cheaper one on a tie. The random paths cost little and show
+    whether the board is better than chance.
+
+    Writes into the work_dir:
+
+    * ``board.json``: all rated paths, the board's in order.
+    * ``best_arch.json``: architecture, space, costs, rating, budget, config and seed.
+
+    Args:
+        runner (Runner): The runner.
+        dataloader (dict): Held-out images; its dataset, batch_size and num_workers count.
+        evaluator (list): Asked for by mmengine; unused.
+        bn_dataset (dict): Training images under the test pipeline, for BN recalibration.
+        num_random (int): Random paths within the budget to rate as well. Defaults to 20.
+        num_images (int, optional): Rate on at most this many images. None takes all.
+        num_bn_images (int): Images for recalibration. Defaults to 2048.
+        bn_policy (str): 'recalibrate' or 'batch_stats'. Defaults to 'recalibrate'.
+        next_steps (dict, optional): Configs that ``tools/export_arch.py`` builds on, under the
+            keys ``retrain`` and ``detector``.
+    """
+
+    def __init__(
+        self,
+        runner,
+        dataloader,
+        evaluator=None,
+        *,
+        bn_dataset: dict,
+        num_random: int = 20,
+        num_images: Optional[int] = None,
+        num_bn_images: int = 2048,
+        bn_policy: str = 'recalibrate',
+        next_steps: Optional[dict] = None,
+    ):
+        super().__init__(runner, dataloader)
+        self.model = unwrap(runner.model)
+        self.bn_dataset = bn_dataset
+        self.num_random = num_random
+        self.next_steps = next_steps or {}
+        self.evaluator_args = dict(
+            num_images=num_images, num_bn_images=num_bn_images, bn_policy=bn_policy
+        )
+
+    def run(self) -> dict:
+        """Rate, write, and return ``{'best/top1': ..., 'best/macs_m': ...}``."""
+        runner, model = self.runner, self.model
+        on_board = [entry.arch for entry in model.board.entries] if model.board is not None else []
+        candidates = on_board + self._random_paths(exclude=on_board)
+        if not candidates:
+            raise ValueError('nothing to rate: the board is empty and num_random is 0')
+        if not on_board:
+            runner.logger.warning(
+                'the board is empty, so the answer is the best of the random paths. Train longer, '
+                'or lower the warm-up of BoardHook'
+            )
+        runner.logger.info(
+            f'Rating {len(on_board)} paths of the board and {len(candidates) - len(on_board)} '
+            f'random ones on held-out images ({model.budget})'
+        )
+        loader = self.dataloader
+        evaluator = ArchEvaluator(
+            model,
+            loader.dataset,
+            DATASETS.build(self.bn_dataset),
+            batch_size=loader.batch_size,
+            num_workers=loader.num_workers,
+            seed=runner.seed,
+            **self.evaluator_args,
+        )
+        start = time.time()
+
+        def progress(i, rating):
+            eta = (time.time() - start) / (i + 1) * (len(candidates) - i - 1)
+            macs = model.cost_model.cost(candidates[i]).macs / 1e6
+            source = f'board {i + 1}' if i < len(on_board) else 'random'
+            runner.logger.info(
+                f'Rated [{i + 1}/{len(candidates)}] top-1 {rating.top1_pct:.2f} %, '
+                f'{macs:.2f} MMACs ({source})  eta: {int(eta) // 60}:{int(eta) % 60:02d}'
+            )
+
+        ratings = evaluator.rate_all(candidates, progress)
+        rated = [
+            self._record(arch, rating, 'board' if i < len(on_board) else 'random')
+            for i, (arch, rating) in enumerate(zip(candidates, ratings))
+        ]
+        eligible = range(len(on_board) or len(candidates))
+        best = max(eligible, key=lambda i: (rated[i]['top1_pct'], -rated[i]['macs_m']))
+        if is_main_process():
+            self._write(rated, candidates[best], ratings[best], evaluator.description)
+        return {'best/top1': rated[best]['top1_pct'], 'best/macs_m': rated[best]['macs_m']}
+
+    def _random_paths(self, exclude: List) -> List:
+        sampler = PathSampler(self.model.backbone.space, self.model.budget, seed=self.runner.seed)
+        paths = []
+        # Steps beyond any training run's, so that these are not paths it was trained on last.
+        for step in range(2**40, 2**40 + 10 * self.num_random):
+            arch = sampler.sample(step)
+            if len(paths) < self.num_random and arch not in exclude and arch not in paths:
+                paths.append(arch)
+        return paths
+
+    def _record(self, arch, rating, source: str) -> dict:
+        costs = self.model.cost_model.cost(arch).in_millions()
+        return dict(
+            arch=arch.to_list(),
+            source=source,
+            macs_m=costs['macs_m'],
+            params_m=costs['params_m'],
+            top1_pct=rating.top1_pct,
+        )
+
+    def _write(self, rated: List[dict], best, rating, bn_policy: str) -> None:
+        runner, model = self.runner, self.model
+        work_dir = Path(runner.work_dir)
+        write_json(work_dir / 'board.json', board_content(model, rated))
+        head = model.head
+        write_json(
+            work_dir / 'best_arch.json',
+            dict(
+                format=ARCH_FORMAT,
+                arch=best.to_list(),
+                space=model.backbone.space.to_dict(),
+                num_classes=head.num_classes,
+                head_channels=head.conv_head.out_channels,
+                input_size=list(model.cost_model.input_size),
+                costs=model.cost_model.cost(best).in_millions(),
+                rating=dict(
+                    top1_pct=rating.top1_pct, num_images=rating.num_images, bn_policy=bn_policy
+                ),
+                budget=model.budget.to_dict(),
+                config=runner.cfg.get('filename') or runner.cfg.filename,
+                seed=runner.seed,
+                data_root=runner.cfg.get('data_root'),
+                next_steps=self.next_steps,
+                cream_mm=__version__,
+                layers=model.cost_model.layer_table(best),
+            ),
+        )
+        runner.logger.info(
+            f'Best path: {best}  top-1 {rating.top1_pct:.2f} % on {rating.num_images} held-out '
+            f'images, {model.cost_model.cost(best).macs / 1e6:.2f} MMACs. Written to '
+            f'{work_dir / "best_arch.json"}; cut its weights out with\n'
+            f'  python tools/export_arch.py {work_dir / "best_arch.json"} --out '
+            f'{work_dir / "export"}'
+        )
+
+
+def board_content(model, rated: Optional[List[dict]] = None) -> dict:
+    """What ``board.json`` holds; ``rated`` once the paths were rated."""
+    by_arch = {str(r['arch']): r['top1_pct'] for r in rated or []}
+    entries = []
+    for rank, entry in enumerate(model.board.entries if model.board is not None else []):
+        costs = model.cost_model.cost(entry.arch).in_millions()
+        nested = entry.arch.to_list()
+        entries.append(
+            dict(
+                rank=rank,
+                arch=nested,
+                train_top1_pct=entry.score,
+                macs_m=costs['macs_m'],
+                params_m=costs['params_m'],
+                top1_pct=by_arch.get(str(nested)),
+            )
+        )
+    capacity = model.board.capacity if model.board is not None else 0
+    return dict(
+        format=BOARD_FORMAT,
+        capacity=capacity,
+        budget=model.budget.to_dict(),
+        entries=entries,
+        rated=rated or [],
+    )

@@ -1,0 +1,127 @@
+"""Which family of OpenMMLab distributions is installed: one of them, and whole.
+
+Two families provide the same import names (``mmengine``, ``mmcv``, ``mmdet``, ``mmpretrain``) and
+write into the same folders, so installing one over the other leaves a mixture of both. Names of
+distributions are all that is looked at here; nothing heavy is imported.
+"""
+
+import importlib.metadata
+import re
+from collections.abc import Iterable
+
+# family -> import name -> the distributions that provide it, the one to install first
+FAMILIES: dict[str, dict[str, tuple[str, ...]]] = {
+    'onedl': {
+        'mmengine': ('onedl-mmengine',),
+        'mmcv': ('onedl-mmcv',),
+        'mmdet': ('onedl-mmdetection',),
+        'mmpretrain': ('onedl-mmpretrain',),
+    },
+    'openmmlab': {
+        'mmengine': ('mmengine', 'mmengine-lite'),
+        'mmcv': ('mmcv-lite', 'mmcv'),
+        'mmdet': ('mmdet',),
+        'mmpretrain': ('mmpretrain',),
+    },
+}
+_HOW_TO_INSTALL = (
+    'Install one family of them:\n'
+    '  pip install "cream-mm[onedl]"      the maintained forks: current torch, numpy 2\n'
+    '  pip install "cream-mm[openmmlab]"  the classic releases: torch 2.1, numpy 1'
+)
+
+
+def check_family(installed: Iterable[str] | None = None) -> None:
+    """Raise unless exactly one family is installed, with all its four distributions.
+
+    Args:
+        installed (Iterable[str], optional): Names of installed distributions, in any spelling.
+            Defaults to None: those of the running interpreter.
+
+    Raises:
+        ImportError: If distributions of both families are installed, or one is missing.
+    """
+    mm_family(installed)
+
+
+def mm_family(installed: Iterable[str] | None = None) -> str:
+    """The family that provides the mm* packages: ``'onedl'`` or ``'openmmlab'``.
+
+    Args:
+        installed (Iterable[str], optional): As in :func:`check_family`.
+
+    Returns:
+        str: Name of the installed family.
+
+    Raises:
+        ImportError: If distributions of both families are installed, or one is missing.
+    """
+    found = _found(installed)
+    families = [family for family, dists in found.items() if dists]
+    if len(families) > 1:
+        raise ImportError(_mixed_message(found))
+
+    wanted = FAMILIES[families[0]] if families else {}
+    missing = [dists for dists in wanted.values() if not set(dists) & set(found[families[0]])]
+    if missing or not families:
+        raise ImportError(_missing_message(families, found, missing))
+    return families[0]
+
+
+def _found(installed: Iterable[str] | None) -> dict[str, list[str]]:
+    """Family -> its installed distributions."""
+    if installed is None:
+        # A look-up by name lists folders only; importlib.metadata.distributions() would parse
+        # the METADATA of every package, which takes 30 times as long.
+        is_installed = _is_installed
+    else:
+        is_installed = {re.sub(r'[-_.]+', '-', name).lower() for name in installed}.__contains__
+    return {
+        family: [dist for dists in names.values() for dist in dists if is_installed(dist)]
+        for family, names in FAMILIES.items()
+    }
+
+
+def _is_installed(dist: str) -> bool:
+    try:
+        importlib.metadata.distribution(dist)
+    except importlib.metadata.PackageNotFoundError:
+        return False
+    return True
+
+
+def _missing_message(
+    families: list[str], found: dict[str, list[str]], missing: list[tuple[str, ...]]
+) -> str:
+    if not families:
+        return (
+            'cream_mm needs mmengine, mmcv, mmdet and mmpretrain, and none of them is installed. '
+            + _HOW_TO_INSTALL
+        )
+    family = families[0]
+    return (
+        f'cream_mm needs mmengine, mmcv, mmdet and mmpretrain. Of the family {family!r} '
+        f'{", ".join(found[family])} {_is_are(found[family])} installed, but missing: '
+        f'{", ".join(" or ".join(dists) for dists in missing)}. {_HOW_TO_INSTALL}\n'
+        f'The first choice that keeps what is there: pip install "cream-mm[{family}]".'
+    )
+
+
+def _mixed_message(found: dict[str, list[str]]) -> str:
+    lines = [
+        'Two families of OpenMMLab distributions are installed. They overwrite each '
+        "other's files, so neither is whole:"
+    ]
+    lines += [f'  {family}: {", ".join(dists)}' for family, dists in found.items()]
+    everything = ' '.join(dist for dists in found.values() for dist in dists)
+    lines += [
+        'Uninstall all of them (removing one family only would tear holes into the other), then '
+        'install one:',
+        f'  pip uninstall -y {everything}',
+        '  pip install "cream-mm[onedl]"    or    pip install "cream-mm[openmmlab]"',
+    ]
+    return '\n'.join(lines)
+
+
+def _is_are(items: list[str]) -> str:
+    return 'is' if len(items) == 1 else 'are'

@@ -1,0 +1,62 @@
+"""What batch norm does in a network whose running statistics belong to no path in particular."""
+
+from contextlib import contextmanager
+from typing import Callable, Iterable, Iterator
+
+import torch
+import torch.nn as nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+
+def _norms(modules: Iterable[nn.Module]) -> list:
+    return [m for m in modules if isinstance(m, _BatchNorm) and m.running_mean is not None]
+
+
+@contextmanager
+def batch_stats(modules: Iterable[nn.Module]) -> Iterator[None]:
+    """Normalise with the batch's own statistics and leave the running ones untouched.
+
+    Args:
+        modules (Iterable[nn.Module]): Which norm layers this holds for.
+    """
+    norms = _norms(modules)
+    states = [(m.training, m.track_running_stats) for m in norms]
+    for m in norms:
+        m.training, m.track_running_stats = True, False
+    try:
+        yield
+    finally:
+        for m, (training, track) in zip(norms, states):
+            m.training, m.track_running_stats = training, track
+
+
+@contextmanager
+def recalibrated(modules: Iterable[nn.Module], run: Callable[[], None]) -> Iterator[None]:
+    """Running statistics measured afresh, then eval mode; everything is restored on exit.
+
+    Args:
+        modules (Iterable[nn.Module]): Norm layers of one path.
+        run (callable): Forwards the calibration images; called once, without gradient. The
+            statistics are the plain average over its batches.
+    """
+    norms = _norms(modules)
+    saved = [
+        (m.training, m.momentum, m.running_mean.clone(), m.running_var.clone(),
+         m.num_batches_tracked.clone())
+        for m in norms
+    ]  # fmt: skip
+    try:
+        for m in norms:
+            m.reset_running_stats()
+            m.training, m.momentum = True, None  # None: cumulative average
+        with torch.no_grad():
+            run()
+        for m in norms:
+            m.training = False
+        yield
+    finally:
+        for m, (training, momentum, mean, var, count) in zip(norms, saved):
+            m.training, m.momentum = training, momentum
+            m.running_mean.copy_(mean)
+            m.running_var.copy_(var)
+            m.num_batches_tracked.copy_(count)

@@ -1,0 +1,5 @@
+"""Fixed networks: what users ship."""
+
+from .cream_net import CreamNet
+
+__all__ = ['CreamNet']

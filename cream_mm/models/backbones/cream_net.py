@@ -1,0 +1,235 @@
+"""A fixed Cream network, as a backbone for mmpretrain classifiers and mmdet detectors."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Optional, Sequence, Tuple, Union
+
+import torch.nn as nn
+import torch.utils.checkpoint as cp
+from mmengine.model import BaseModule
+from torch import Tensor
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from ...registry import MODELS
+from ...spaces import MBConvSpace
+from ...structures import Arch
+from ..layers import ConvBNAct, DepthwiseSeparable, MBConv, build_norm
+from ..layers.init import init_cream_weights
+
+# name -> (input size in pixels, the network that was trained and released).
+# The released code ignores the choice of a stage with a single layer, so the lists it publishes
+# (`official_archs`) differ from the networks in its checkpoints, which these are.
+arch_settings = {
+    'cream-14m': (64, [[0], [0], [3, 3], [3, 3], [1], [3], [0]]),
+    'cream-43m': (96, [[0], [0], [3, 1], [3, 1], [3, 3, 3], [3, 3], [0]]),
+    'cream-114m': (160, [[0], [0], [3, 3], [3, 3], [3, 3, 3], [3, 3], [0]]),
+    'cream-287m': (224, [[0], [0], [3, 3], [3, 1, 3], [3, 3, 3, 3], [3, 3, 3], [0]]),
+    'cream-481m': (
+        224,
+        [[0], [3, 4, 3, 1], [3, 2, 3, 0], [3, 3, 3, 1, 1], [3, 3, 3, 3], [3, 3, 3, 3], [0]],
+    ),
+    'cream-604m': (
+        224,
+        [
+            [0],
+            [3, 3, 2, 3, 3],
+            [3, 2, 3, 2, 3],
+            [3, 2, 3, 2, 3],
+            [3, 3, 2, 2, 3, 3],
+            [3, 3, 2, 3, 3, 3],
+            [0],
+        ],
+    ),
+}
+
+ARCH_FORMAT = 'cream_mm.arch/1'
+"""Value of the "format" key in files that hold an exported architecture."""
+
+
+def resolve_arch(
+    arch: Union[str, Sequence, Arch], space: Optional[dict] = None
+) -> Tuple[Arch, MBConvSpace, dict]:
+    """Turn any way of naming an architecture into the architecture and its space.
+
+    Args:
+        arch (str | Path | list | Arch): A published name (``'cream-287m'``), the path of an
+            exported JSON, a nested list, or the same list as text.
+        space (dict, optional): Skeleton of the space. An exported JSON brings its own; what is
+            given here wins over it, key by key.
+
+    Returns:
+        tuple[Arch, MBConvSpace, dict]: The architecture, its space with the architecture's own
+        depths, and the JSON's other content (``{'input_size': ...}`` for a published name).
+
+    Raises:
+        ValueError: If the name is unknown, the file is not an exported architecture, or the
+            architecture is not one of the space.
+    """
+    about, space = {}, dict(space or {})
+    if isinstance(arch, (str, Path)):
+        text = str(arch)
+        if text in arch_settings:
+            size, nested = arch_settings[text]
+            about = dict(name=text, input_size=[size, size])
+            arch = Arch.from_list(nested)
+        elif text.lstrip().startswith('['):
+            arch = Arch.from_string(text)
+        elif text.endswith('.json'):
+            about = read_arch_file(text)
+            space = {**about['space'], **space}
+            arch = Arch.from_list(about['arch'], about['space'].get('name', 'cream'))
+        else:
+            raise ValueError(
+                f'unknown architecture {text!r}; known names are {", ".join(arch_settings)}. '
+                'An exported .json file or a nested list such as '
+                '[[0],[0],[3,3],[3,1,3],[3,3,3,3],[3,3,3],[0]] is accepted too'
+            )
+    elif not isinstance(arch, Arch):
+        arch = Arch.from_list(arch)
+    full = MBConvSpace.build(space)
+    full.validate(arch, any_depth=True)
+    return arch, replace(full, depths=arch.depths), about
+
+
+def read_arch_file(path: Union[str, Path]) -> dict:
+    """Read an exported architecture (``best_arch.json``, ``arch.json``).
+
+    Raises:
+        ValueError: If the file is missing or is something else.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise ValueError(
+            f'no architecture file {path}; a search writes it as best_arch.json into its work_dir'
+        )
+    try:
+        content = json.loads(path.read_text())
+        ok = content['format'] == ARCH_FORMAT
+        ok = ok and isinstance(content['arch'], list) and isinstance(content['space'], dict)
+    except (ValueError, KeyError, TypeError):
+        ok = False
+    if not ok:
+        raise ValueError(
+            f'{path} is not an exported architecture: it needs "format": "{ARCH_FORMAT}", '
+            '"arch" and "space"'
+        )
+    return content
+
+
+@MODELS.register_module()
+class CreamNet(BaseModule):
+    """A fixed network of the MBConv space.
+
+    Args:
+        arch (str | list | Arch): A published name, an exported JSON file or a nested list; see
+            :func:`resolve_arch`.
+        space (dict, optional): Skeleton other than Cream's, e.g. ``dict(width_mult=0.5)``.
+        out_indices (Sequence[int]): Which of ``blocks.0`` ... ``blocks.6`` to return. Defaults
+            to (6,); detectors take (1, 2, 4, 6), strides 4, 8, 16, 32.
+        frozen_stages (int): -1 freezes nothing, 0 the stem, n the stem and the blocks before
+            ``blocks.{n}``. Defaults to -1.
+        norm_eval (bool): Keep BN layers in eval mode while training. Defaults to False.
+        with_cp (bool): Recompute blocks in the backward pass to save memory. Defaults to False.
+        norm_cfg (dict): Norm layers. Defaults to ``dict(type='BN')``.
+        init_cfg (dict, optional): As everywhere in OpenMMLab.
+
+    Attributes:
+        out_channels (tuple[int]): Channels of the returned maps.
+
+    Shapes:
+        input: (N, 3, H, W). output: tuple of (N, C_i, H_i, W_i), one per out index.
+
+    Reference:
+        Cream, released networks; parameter names are theirs.
+    """
+
+    def __init__(
+        self,
+        arch: Union[str, Sequence, Arch],
+        *,
+        space: Optional[dict] = None,
+        out_indices: Sequence[int] = (6,),
+        frozen_stages: int = -1,
+        norm_eval: bool = False,
+        with_cp: bool = False,
+        norm_cfg: Optional[dict] = None,
+        init_cfg: Optional[dict] = None,
+    ):
+        super().__init__(init_cfg)
+        norm_cfg = norm_cfg or dict(type='BN')
+        self.arch, self.space, _ = resolve_arch(arch, space)
+        self.out_indices = check_out_indices(out_indices, self.space)
+        if not -1 <= frozen_stages <= self.space.num_stages + 2:
+            raise ValueError(
+                f'frozen_stages must be -1 to {self.space.num_stages + 2}; got {frozen_stages}'
+            )
+        self.frozen_stages = frozen_stages
+        self.norm_eval = norm_eval
+        self.with_cp = with_cp
+
+        channels = self.space.stage_channels
+        self.out_channels = tuple(channels[i] for i in self.out_indices)
+        self.conv_stem = nn.Conv2d(
+            self.space.in_channels, channels[0], 3, self.space.stem_stride, 1, bias=False
+        )
+        self.bn1 = build_norm(norm_cfg, channels[0])
+        self.act1 = nn.SiLU(inplace=True)
+        stages = [[] for _ in channels]
+        stages[0].append(DepthwiseSeparable(channels[0], norm_cfg))
+        for spec in self.space.layers():
+            kernel, expand = self.space.choices[self.arch.stages[spec.stage - 1][spec.layer]]
+            stages[spec.stage].append(
+                MBConv(spec.in_channels, spec.out_channels, kernel, expand, spec.stride, norm_cfg)
+            )
+        stages[-1].append(ConvBNAct(channels[-2], channels[-1], norm_cfg))
+        self.blocks = nn.ModuleList(nn.Sequential(*stage) for stage in stages)
+
+    def init_weights(self) -> None:
+        """Cream's initialisation, then ``init_cfg`` (e.g. ``Pretrained``) over it."""
+        init_cream_weights(self)
+        super().init_weights()
+        self._freeze()
+
+    def forward(self, x: Tensor) -> Tuple[Tensor, ...]:
+        x = self.act1(self.bn1(self.conv_stem(x)))
+        outs = []
+        for i, block in enumerate(self.blocks):
+            if self.with_cp and x.requires_grad:
+                x = cp.checkpoint(block, x, use_reentrant=False)
+            else:
+                x = block(x)
+            if i in self.out_indices:
+                outs.append(x)
+        return tuple(outs)
+
+    def _frozen(self):
+        if self.frozen_stages >= 0:
+            yield from (self.conv_stem, self.bn1, *self.blocks[: self.frozen_stages])
+
+    def _freeze(self) -> None:
+        for module in self._frozen():
+            module.eval()
+            for param in module.parameters():
+                param.requires_grad = False
+
+    def train(self, mode: bool = True) -> 'CreamNet':
+        super().train(mode)
+        self._freeze()
+        if mode and self.norm_eval:
+            for module in self.modules():
+                if isinstance(module, _BatchNorm):
+                    module.eval()
+        return self
+
+
+def check_out_indices(out_indices: Sequence[int], space: MBConvSpace) -> Tuple[int, ...]:
+    """Sorted tuple of valid block indices.
+
+    Raises:
+        ValueError: If an index does not name a block.
+    """
+    last = space.num_stages + 1
+    if not out_indices or any(not 0 <= i <= last for i in out_indices):
+        raise ValueError(f'out_indices must lie in 0..{last}; got {tuple(out_indices)}')
+    return tuple(sorted(out_indices))

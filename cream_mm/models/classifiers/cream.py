@@ -1,0 +1,151 @@
+"""Cream: the best paths so far teach the path being trained."""
+
+from typing import Dict, List, NamedTuple, Optional, Sequence, Union
+
+import torch
+from mmpretrain.models.classifiers import ImageClassifier
+from torch import Tensor
+
+from ...costs import Budget, CostModel
+from ...evaluation.bn_policy import batch_stats
+from ...registry import MODELS
+from ...search import PrioritizedBoard
+from ...structures import Arch
+from ..losses import soft_cross_entropy
+
+
+class Match(NamedTuple):
+    """The board entry that teaches, and how much."""
+
+    teacher: Arch
+    rate: Tensor  # scalar in (0, 1): weight of distillation against the labels
+
+
+class TrainedPath(NamedTuple):
+    """What one training step leaves behind for the board."""
+
+    arch: Arch
+    top1: Tensor  # scalar, percent, on this rank's batch
+    images: Tensor  # (N, 3, H, W), normalised
+    soft_targets: Tensor  # (N, num_classes)
+
+
+@MODELS.register_module()
+class Cream(ImageClassifier):
+    """A classifier around a supernet, with path distillation from a prioritized board.
+
+    The training loop sets the path; this class computes its loss. With an empty board, or
+    ``board=None``, the loss is the plain classification loss (single-path training).
+
+    Args:
+        backbone (dict): A supernet.
+        head (dict): A :class:`CreamClsHead`.
+        input_size (int | Sequence[int]): Training images' height and width in pixels.
+        budget (dict, optional): Bounds on the cost of paths, e.g. ``dict(macs_m=(200, 600))``;
+            see :class:`Budget`. Obeyed by sampler, board and rating. Defaults to none.
+        board (dict, optional): Arguments of :class:`PrioritizedBoard`. None trains without one.
+        matching (dict, optional): The meta matching network that picks the teacher. None takes
+            the best entry at rate 0.5.
+        **kwargs: Further arguments of mmpretrain's ``ImageClassifier``.
+
+    Attributes:
+        trained_path (TrainedPath | None): What the last :meth:`loss` call trained.
+
+    Reference:
+        Cream of the Crop, section 3; specification in docs/cream.md.
+        Differs from the released code: matching forwards of all entries in one batch, without
+        gradient; teacher and matching leave BN's running statistics alone; the matching network
+        learns from its meta gradient only.
+    """
+
+    def __init__(
+        self,
+        backbone: dict,
+        head: dict,
+        *,
+        input_size: Union[int, Sequence[int]],
+        budget: Optional[dict] = None,
+        board: Optional[dict] = None,
+        matching: Optional[dict] = None,
+        **kwargs,
+    ):
+        super().__init__(backbone=backbone, head=head, **kwargs)
+        space, num_classes = self.backbone.space, self.head.num_classes
+        head_channels = self.head.conv_head.out_channels
+        self.cost_model = CostModel(space, input_size, num_classes, head_channels)
+        self.budget = Budget(self.cost_model, **(budget or {}))
+        self.board = self.matching = None
+        if board is not None:
+            size = self.cost_model.input_size
+            self.board = PrioritizedBoard(
+                space, self.budget, image_size=size, num_classes=num_classes, **board
+            )
+            if matching is not None:
+                num_features = self.board.num_images * num_classes
+                self.matching = MODELS.build(dict(matching, num_features=num_features))
+        self.trained_path: Optional[TrainedPath] = None
+
+    def loss(self, inputs: Tensor, data_samples: List) -> Dict[str, Tensor]:
+        """Loss of the current path on one batch.
+
+        ``(rate * distillation + (2 - rate) * classification) / 2``, or the plain
+        classification loss while there is no teacher.
+
+        Shapes:
+            inputs: (N, 3, H, W), normalised.
+        """
+        logits = self(inputs)  # (N, num_classes)
+        loss_cls = self.head.loss_by_logits(logits, data_samples)
+        match = self.pick_teacher()
+        if match is None:
+            losses = dict(loss_cls=loss_cls)
+        else:
+            teacher_logits = self.teach(inputs, match.teacher)
+            loss_kd = soft_cross_entropy(teacher_logits, logits)
+            losses = dict(
+                loss_cls=(1 - match.rate / 2) * loss_cls,
+                loss_kd=match.rate / 2 * loss_kd,
+                matching_rate=match.rate,
+            )
+        labels = torch.cat([sample.gt_label for sample in data_samples])
+        top1 = (logits.argmax(dim=1) == labels).float().mean() * 100
+        self.trained_path = TrainedPath(
+            self.backbone.arch, top1, inputs, logits.detach().float().softmax(dim=1)
+        )
+        return dict(losses, train_top1=top1)
+
+    @torch.no_grad()
+    def pick_teacher(self) -> Optional[Match]:
+        """The board's teacher for the current path; None while the board is empty."""
+        if self.board is None or len(self.board) == 0:
+            return None
+        if self.matching is None:
+            rate = self.board.images.new_tensor(0.5)
+            return Match(self.board.entries[0].arch, rate)
+        index, rate = self.matching(self.matching_features())
+        return Match(self.board.entries[index].arch, rate)
+
+    @torch.no_grad()
+    def matching_features(self) -> Tensor:
+        """How the current path differs from each entry on that entry's own images.
+
+        Returns:
+            Tensor: (K, S * num_classes), the path's probabilities less the stored ones,
+            image-major. All entries go through the network as one batch.
+        """
+        length = len(self.board)
+        images = self.board.images[:length].flatten(0, 1)  # (K * S, 3, H, W)
+        with batch_stats(self.backbone.path_modules()):
+            probs = self(images).float().softmax(dim=1)
+        difference = probs.view_as(self.board.soft_targets[:length])
+        difference = difference - self.board.soft_targets[:length]  # (K, S, num_classes)
+        return difference.flatten(1)
+
+    @torch.no_grad()
+    def teach(self, inputs: Tensor, teacher: Arch) -> Tensor:
+        """Logits of another path on the same images, without a trace in BN or autograd.
+
+        (N, 3, H, W) -> (N, num_classes)
+        """
+        with self.backbone.using(teacher), batch_stats(self.backbone.path_modules()):
+            return self(inputs)

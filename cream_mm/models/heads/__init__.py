@@ -1,0 +1,3 @@
+from .cream_cls_head import CreamClsHead
+
+__all__ = ['CreamClsHead']

@@ -1,0 +1,69 @@
+"""Classification head of Cream's networks."""
+
+from typing import List, Optional, Tuple
+
+import torch.nn as nn
+from mmpretrain.models.heads import ClsHead
+from torch import Tensor
+
+from ...registry import MODELS
+from ..layers.init import init_cream_weights
+
+
+@MODELS.register_module()
+class CreamClsHead(ClsHead):
+    """Global pool, biased conv1x1 without BN, Swish, dropout, linear.
+
+    Args:
+        num_classes (int): Number of classes.
+        in_channels (int): Channels of the last feature map. Defaults to 320.
+        hidden_channels (int): Channels after the conv1x1. Defaults to 1280.
+        dropout (float): Rate before the linear layer. Defaults to 0.
+        loss (dict): Loss of the logits. Defaults to cross entropy.
+        topk (tuple[int]): For accuracy while training. Defaults to (1,).
+
+    Shapes:
+        input: tuple whose last item is (N, in_channels, H, W). output: (N, num_classes).
+
+    Reference:
+        Cream, released code; keys ``conv_head`` and ``classifier`` are its.
+    """
+
+    def __init__(
+        self,
+        num_classes: int,
+        in_channels: int = 320,
+        hidden_channels: int = 1280,
+        dropout: float = 0.0,
+        loss: Optional[dict] = None,
+        topk: Tuple[int, ...] = (1,),
+        init_cfg: Optional[dict] = None,
+        **kwargs,
+    ):
+        if num_classes < 2:
+            raise ValueError(f'a classifier needs num_classes >= 2; got {num_classes}')
+        loss = loss or dict(type='mmpretrain.CrossEntropyLoss')
+        super().__init__(loss=loss, topk=topk, init_cfg=init_cfg, **kwargs)
+        self.num_classes = num_classes
+        self.in_channels = in_channels
+        self.global_pool = nn.AdaptiveAvgPool2d(1)
+        self.conv_head = nn.Conv2d(in_channels, hidden_channels, 1)
+        self.act = nn.SiLU(inplace=True)
+        self.dropout = nn.Dropout(dropout)
+        self.classifier = nn.Linear(hidden_channels, num_classes)
+
+    def init_weights(self) -> None:
+        """Cream's initialisation, then ``init_cfg`` over it."""
+        init_cream_weights(self)
+        super().init_weights()
+
+    def pre_logits(self, feats: Tuple[Tensor, ...]) -> Tensor:
+        """(N, in_channels, H, W) -> (N, hidden_channels)."""
+        return self.act(self.conv_head(self.global_pool(feats[-1]))).flatten(1)
+
+    def forward(self, feats: Tuple[Tensor, ...]) -> Tensor:
+        return self.classifier(self.dropout(self.pre_logits(feats)))
+
+    def loss_by_logits(self, logits: Tensor, data_samples: List) -> Tensor:
+        """The task loss, when the caller has computed the logits itself."""
+        return self._get_loss(logits, data_samples)['loss']

@@ -1,0 +1,6 @@
+"""Blocks that the supernet and the fixed network share, so that export is a renaming."""
+
+from .mbconv import ConvBNAct, DepthwiseSeparable, MBConv, build_norm
+from .squeeze_excite import SqueezeExcite
+
+__all__ = ['ConvBNAct', 'DepthwiseSeparable', 'MBConv', 'SqueezeExcite', 'build_norm']

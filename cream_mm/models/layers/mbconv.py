@@ -1,0 +1,95 @@
+"""The convolution blocks of Cream's networks. Module names are those of the released weights."""
+
+import torch.nn as nn
+from mmcv.cnn import build_norm_layer
+from torch import Tensor
+
+from ...spaces import make_divisible
+from .squeeze_excite import SqueezeExcite
+
+
+def build_norm(norm_cfg: dict, channels: int) -> nn.Module:
+    """A norm layer from mmcv's notation, without the name mmcv gives it."""
+    return build_norm_layer(norm_cfg, channels)[1]
+
+
+class MBConv(nn.Module):
+    """Inverted bottleneck with SE: expand, depthwise, gate, project.
+
+    Args:
+        in_channels (int): Channels of the input.
+        out_channels (int): Channels of the output.
+        kernel (int): Side of the depthwise kernel, odd.
+        expand (int): Expansion ratio of the middle.
+        stride (int): Stride of the depthwise convolution.
+        norm_cfg (dict): Norm layer in mmcv's notation.
+
+    Shapes:
+        input: (N, in_channels, H, W). output: (N, out_channels, ceil(H / stride), ...).
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel: int,
+        expand: int,
+        stride: int,
+        norm_cfg: dict,
+    ):
+        super().__init__()
+        mid = make_divisible(in_channels * expand)
+        self.has_shortcut = stride == 1 and in_channels == out_channels
+        self.conv_pw = nn.Conv2d(in_channels, mid, 1, bias=False)
+        self.bn1 = build_norm(norm_cfg, mid)
+        self.act1 = nn.SiLU(inplace=True)
+        self.conv_dw = nn.Conv2d(mid, mid, kernel, stride, kernel // 2, groups=mid, bias=False)
+        self.bn2 = build_norm(norm_cfg, mid)
+        self.act2 = nn.SiLU(inplace=True)
+        self.se = SqueezeExcite(mid)
+        self.conv_pwl = nn.Conv2d(mid, out_channels, 1, bias=False)
+        self.bn3 = build_norm(norm_cfg, out_channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out = self.act1(self.bn1(self.conv_pw(x)))
+        out = self.se(self.act2(self.bn2(self.conv_dw(out))))
+        out = self.bn3(self.conv_pwl(out))
+        return out + x if self.has_shortcut else out
+
+
+class DepthwiseSeparable(nn.Module):
+    """The fixed first block: depthwise 3x3, SE, conv1x1 without activation, shortcut.
+
+    Shapes:
+        input and output: (N, channels, H, W).
+    """
+
+    def __init__(self, channels: int, norm_cfg: dict):
+        super().__init__()
+        self.conv_dw = nn.Conv2d(channels, channels, 3, 1, 1, groups=channels, bias=False)
+        self.bn1 = build_norm(norm_cfg, channels)
+        self.act1 = nn.SiLU(inplace=True)
+        self.se = SqueezeExcite(channels)
+        self.conv_pw = nn.Conv2d(channels, channels, 1, bias=False)
+        self.bn2 = build_norm(norm_cfg, channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out = self.se(self.act1(self.bn1(self.conv_dw(x))))
+        return self.bn2(self.conv_pw(out)) + x
+
+
+class ConvBNAct(nn.Module):
+    """The fixed last block: conv1x1, BN, Swish.
+
+    Shapes:
+        input: (N, in_channels, H, W). output: (N, out_channels, H, W).
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, norm_cfg: dict):
+        super().__init__()
+        self.conv = nn.Conv2d(in_channels, out_channels, 1, bias=False)
+        self.bn1 = build_norm(norm_cfg, out_channels)
+        self.act1 = nn.SiLU(inplace=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.act1(self.bn1(self.conv(x)))

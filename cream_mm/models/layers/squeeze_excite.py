@@ -1,0 +1,34 @@
+"""Squeeze-and-excitation as Cream's released networks have it."""
+
+import torch.nn as nn
+from torch import Tensor
+
+from ...spaces import make_divisible
+
+
+class SqueezeExcite(nn.Module):
+    """Channel gate from globally pooled features.
+
+    The ratio is taken of the channels that come in (the *expanded* ones inside an MBConv), the
+    inner activation is ReLU, the gate relu6(x + 3) / 6, both convolutions have a bias.
+
+    Args:
+        channels (int): Channels of the input.
+        ratio (float): Share of them that the bottleneck keeps. Defaults to 0.25.
+
+    Shapes:
+        input and output: (N, channels, H, W).
+    """
+
+    def __init__(self, channels: int, ratio: float = 0.25):
+        super().__init__()
+        reduced = make_divisible(channels * ratio)
+        self.pool = nn.AdaptiveAvgPool2d(1)
+        self.conv_reduce = nn.Conv2d(channels, reduced, 1)
+        self.act = nn.ReLU(inplace=True)
+        self.conv_expand = nn.Conv2d(reduced, channels, 1)
+        self.gate = nn.Hardsigmoid()
+
+    def forward(self, x: Tensor) -> Tensor:
+        scale = self.conv_expand(self.act(self.conv_reduce(self.pool(x))))  # (N, C, 1, 1)
+        return x * self.gate(scale)

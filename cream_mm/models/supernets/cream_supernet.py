@@ -1,0 +1,162 @@
+"""The weight-sharing network that holds every path of an MBConv space."""
+
+from contextlib import contextmanager
+from typing import Dict, Iterator, List, Optional, Sequence, Tuple
+
+import torch.nn as nn
+from mmengine.model import BaseModule
+from torch import Tensor
+
+from ...converters import cut_path
+from ...registry import MODELS
+from ...spaces import MBConvSpace
+from ...structures import Arch
+from ..backbones.cream_net import CreamNet, check_out_indices
+from ..layers import ConvBNAct, DepthwiseSeparable, MBConv, build_norm
+from ..layers.init import init_cream_weights
+
+
+@MODELS.register_module()
+class CreamSupernet(BaseModule):
+    """All choices at every layer; ``forward`` runs the one path that was set.
+
+    To a classifier or detector it is an ordinary backbone: plain single-path training is an
+    unchanged mmpretrain classifier around it.
+
+    Args:
+        space (dict | MBConvSpace, optional): The search space. Defaults to Cream's.
+        out_indices (Sequence[int]): Which of ``blocks.0`` ... ``blocks.6`` to return.
+            Defaults to (6,).
+        norm_cfg (dict, optional): Norm layers. Defaults to ``dict(type='BN')``.
+        init_cfg (dict, optional): As everywhere in OpenMMLab.
+
+    Attributes:
+        arch (Arch): The path that ``forward`` runs. Set it with :meth:`set_arch`.
+
+    Shapes:
+        input: (N, 3, H, W). output: tuple of (N, C_i, H_i, W_i), one per out index.
+
+    Reference:
+        Cream, released supernet; keys are its ``blocks.{stage}.{layer}.{choice}.*``.
+        Differs: no unused fifth layer in stage 3; the matching network lives in the algorithm.
+    """
+
+    def __init__(
+        self,
+        space=None,
+        *,
+        out_indices: Sequence[int] = (6,),
+        norm_cfg: Optional[dict] = None,
+        init_cfg: Optional[dict] = None,
+    ):
+        super().__init__(init_cfg)
+        norm_cfg = norm_cfg or dict(type='BN')
+        self.space = MBConvSpace.build(space)
+        self.norm_cfg = norm_cfg
+        self.out_indices = check_out_indices(out_indices, self.space)
+
+        channels = self.space.stage_channels
+        self.out_channels = tuple(channels[i] for i in self.out_indices)
+        self.conv_stem = nn.Conv2d(
+            self.space.in_channels, channels[0], 3, self.space.stem_stride, 1, bias=False
+        )
+        self.bn1 = build_norm(norm_cfg, channels[0])
+        self.act1 = nn.SiLU(inplace=True)
+        stages: List[List[nn.ModuleList]] = [[] for _ in channels]
+        stages[0].append(nn.ModuleList([DepthwiseSeparable(channels[0], norm_cfg)]))
+        for spec in self.space.layers():
+            stages[spec.stage].append(
+                nn.ModuleList(
+                    MBConv(
+                        spec.in_channels, spec.out_channels, kernel, expand, spec.stride, norm_cfg
+                    )
+                    for kernel, expand in self.space.choices
+                )
+            )
+        stages[-1].append(nn.ModuleList([ConvBNAct(channels[-2], channels[-1], norm_cfg)]))
+        self.blocks = nn.ModuleList(nn.ModuleList(stage) for stage in stages)
+        self.set_arch(self.space.decode([0] * self.space.num_layers))
+
+    def init_weights(self) -> None:
+        """Cream's initialisation, then ``init_cfg`` over it."""
+        init_cream_weights(self)
+        super().init_weights()
+
+    # ---- the path ----------------------------------------------------------------------------
+
+    def set_arch(self, arch: Arch) -> None:
+        """Make ``arch`` the path that ``forward`` runs.
+
+        Raises:
+            ValueError: If ``arch`` is not a network of the space.
+        """
+        self.arch = self.space.validate(arch)
+        middle = [
+            [self.route(stage, layer, choice) for layer, choice in enumerate(choices)]
+            for stage, choices in enumerate(arch.stages, start=1)
+        ]
+        last = self.space.num_stages + 1
+        self._path = [[self.route(0, 0, 0)], *middle, [self.route(last, 0, 0)]]
+
+    def route(self, stage: int, layer: int, choice: int) -> nn.Module:
+        """The one place that says which module a (layer, choice) uses."""
+        return self.blocks[stage][layer][choice]
+
+    @contextmanager
+    def using(self, arch: Arch) -> Iterator[None]:
+        """Run another path for a moment, e.g. the teacher's; the old one is restored."""
+        before = self.arch
+        self.set_arch(arch)
+        try:
+            yield
+        finally:
+            self.set_arch(before)
+
+    def path_modules(self) -> Iterator[nn.Module]:
+        """Every module that the current path runs through."""
+        yield from (self.conv_stem, self.bn1)
+        for stage in self._path:
+            for block in stage:
+                yield from block.modules()
+
+    def path_parameters(self) -> Dict[str, nn.Parameter]:
+        """Parameters that the current path touches, by their name in the supernet."""
+        on_path = {id(module) for module in self.path_modules()}
+        return {
+            f'{prefix}.{name}' if prefix else name: param
+            for prefix, module in self.named_modules()
+            if id(module) in on_path
+            for name, param in module.named_parameters(recurse=False)
+        }
+
+    # ---- forward -----------------------------------------------------------------------------
+
+    def forward(self, x: Tensor) -> Tuple[Tensor, ...]:
+        x = self.act1(self.bn1(self.conv_stem(x)))
+        outs = []
+        for i in range(len(self.blocks)):
+            x = self.forward_block(i, x)
+            if i in self.out_indices:
+                outs.append(x)
+        return tuple(outs)
+
+    def forward_block(self, i: int, x: Tensor) -> Tensor:
+        """Run ``blocks.{i}`` of the current path. (N, C_in, H, W) -> (N, C_out, h, w)."""
+        for block in self._path[i]:
+            x = block(x)
+        return x
+
+    # ---- export ------------------------------------------------------------------------------
+
+    def export(self, arch: Arch, **kwargs) -> CreamNet:
+        """A fixed network of its own with this path's weights.
+
+        Args:
+            arch (Arch): The path.
+            **kwargs: Further arguments of :class:`CreamNet`.
+        """
+        self.space.validate(arch)
+        kwargs = {'out_indices': self.out_indices, 'norm_cfg': self.norm_cfg, **kwargs}
+        net = CreamNet(arch, space=self.space.to_dict(), **kwargs)
+        net.load_state_dict(cut_path(self.state_dict(), arch, prefix=''))
+        return net

@@ -1,0 +1,25 @@
+"""Registries of cream_mm: children of mmengine's, so that ``cream_mm.X`` is found from any scope.
+
+A config of mmpretrain or mmdet that says ``custom_imports = dict(imports=['cream_mm'])`` can use
+``type='cream_mm.CreamNet'`` wherever it names a backbone.
+"""
+
+from mmengine.registry import DATASETS as MMENGINE_DATASETS
+from mmengine.registry import HOOKS as MMENGINE_HOOKS
+from mmengine.registry import LOOPS as MMENGINE_LOOPS
+from mmengine.registry import MODELS as MMENGINE_MODELS
+from mmengine.registry import OPTIMIZERS as MMENGINE_OPTIMIZERS
+from mmengine.registry import TASK_UTILS as MMENGINE_TASK_UTILS
+from mmengine.registry import TRANSFORMS as MMENGINE_TRANSFORMS
+from mmengine.registry import Registry
+
+_SCOPE = 'cream_mm'
+
+MODELS = Registry('model', parent=MMENGINE_MODELS, scope=_SCOPE)
+DATASETS = Registry('dataset', parent=MMENGINE_DATASETS, scope=_SCOPE)
+TRANSFORMS = Registry('transform', parent=MMENGINE_TRANSFORMS, scope=_SCOPE)
+HOOKS = Registry('hook', parent=MMENGINE_HOOKS, scope=_SCOPE)
+LOOPS = Registry('loop', parent=MMENGINE_LOOPS, scope=_SCOPE)
+OPTIMIZERS = Registry('optimizer', parent=MMENGINE_OPTIMIZERS, scope=_SCOPE)
+TASK_UTILS = Registry('task util', parent=MMENGINE_TASK_UTILS, scope=_SCOPE)
+"""Samplers, and later strategies."""

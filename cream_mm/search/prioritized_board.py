@@ -1,0 +1,173 @@
+"""The best paths so far, kept as buffers of the model."""
+
+import math
+from typing import List, NamedTuple, Optional, Sequence
+
+import torch
+import torch.nn as nn
+from mmengine.dist import broadcast
+from torch import Tensor
+
+from ..costs import Budget
+from ..spaces import MBConvSpace
+from ..structures import Arch
+
+
+class BoardEntry(NamedTuple):
+    """One path of the board."""
+
+    arch: Arch
+    score: float  # top-1 in percent on the training batch it was sampled for
+    macs: int
+
+
+class PrioritizedBoard(nn.Module):
+    """The K best paths met so far, each with images and soft targets for later students.
+
+    Sorted best first; an architecture appears once; ties go to the cheaper path; paths outside
+    the budget are refused. The contents are registered buffers: they are saved, resumed and
+    broadcast with the model.
+
+    A full board admits a path if its score beats the worst entry's by ``score_gap`` points, or
+    beats it at all with fewer MACs. A path that is already there takes its newest score.
+
+    Args:
+        space (MBConvSpace): The search space.
+        budget (Budget): Bounds every entry obeys.
+        capacity (int): Number of entries K. Defaults to 10.
+        num_images (int): Images S kept per entry. Defaults to 4.
+        image_size (Sequence[int]): Height and width of the images in pixels.
+        num_classes (int): Length of a soft target.
+        score_gap (float): In percentage points. Defaults to 5.
+
+    Shapes:
+        images: (K, S, 3, H, W), normalised. soft_targets: (K, S, num_classes), rows sum to 1.
+        archs: (K, layers), choice indices.
+
+    Units:
+        score: training-batch top-1 in percent, higher is better. macs: multiply-adds.
+
+    Raises:
+        ValueError: If ``capacity`` or ``num_images`` is below 1, or an offered score is not
+            finite.
+
+    Reference:
+        Cream, released prioritized path board.
+        Differs: keeps the path's own soft targets, not its teacher's; no duplicates; budget.
+    """
+
+    def __init__(
+        self,
+        space: MBConvSpace,
+        budget: Budget,
+        *,
+        image_size: Sequence[int],
+        num_classes: int,
+        capacity: int = 10,
+        num_images: int = 4,
+        score_gap: float = 5.0,
+    ):
+        super().__init__()
+        if capacity < 1 or num_images < 1:
+            raise ValueError(
+                f'a board needs capacity >= 1 and num_images >= 1; got {capacity}, {num_images}'
+            )
+        self.space = space
+        self.budget = budget
+        self.capacity = capacity
+        self.num_images = num_images
+        self.score_gap = score_gap
+        self.register_buffer('length', torch.zeros((), dtype=torch.long))
+        self.register_buffer('scores', torch.zeros(capacity, dtype=torch.float64))
+        self.register_buffer('macs', torch.zeros(capacity, dtype=torch.long))
+        self.register_buffer('archs', torch.zeros(capacity, space.num_layers, dtype=torch.long))
+        self.register_buffer(
+            'images', torch.zeros(capacity, num_images, space.in_channels, *image_size)
+        )
+        self.register_buffer('soft_targets', torch.zeros(capacity, num_images, num_classes))
+        self._entries: Optional[List[BoardEntry]] = None
+
+    # ---- reading -----------------------------------------------------------------------------
+
+    def __len__(self) -> int:
+        return len(self.entries)
+
+    @property
+    def entries(self) -> List[BoardEntry]:
+        """The paths, best first. Read back from the buffers after a checkpoint was loaded."""
+        if self._entries is None:
+            archs = self.archs.tolist()
+            self._entries = [
+                BoardEntry(self.space.decode(archs[i]), float(self.scores[i]), int(self.macs[i]))
+                for i in range(int(self.length))
+            ]
+        return self._entries
+
+    def __contains__(self, arch: Arch) -> bool:
+        return any(entry.arch == arch for entry in self.entries)
+
+    # ---- writing -----------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def offer(self, arch: Arch, score: float, images: Tensor, soft_targets: Tensor) -> bool:
+        """Put a path on the board if it deserves it.
+
+        Args:
+            arch (Arch): The path.
+            score (float): Its top-1 on the training batch, in percent, equal on every rank.
+            images (Tensor): (n, 3, H, W) with n >= S; the first S are kept.
+            soft_targets (Tensor): (n, num_classes), the path's own probabilities for them.
+
+        Returns:
+            bool: Whether it is on the board now.
+        """
+        if not math.isfinite(score):
+            raise ValueError(f'the score of {arch} is not finite: {score}')
+        if arch.depths != self.space.depths:
+            raise ValueError(f'the board keeps full-depth paths {self.space.depths}; got {arch}')
+        if not self.budget.is_feasible(arch) or len(images) < self.num_images:
+            return False
+        macs = self.budget.cost_model.cost(arch).macs
+        slot = self._slot(arch, score, macs)
+        if slot is None:
+            return False
+        if slot == len(self.entries):
+            self.length += 1
+        flat = self.space.encode(arch)
+        self.archs[slot] = torch.tensor(flat, device=self.archs.device)
+        self.scores[slot] = score
+        self.macs[slot] = macs
+        images = images[: self.num_images].to(self.images.dtype).contiguous()
+        soft_targets = soft_targets[: self.num_images].to(self.soft_targets.dtype).contiguous()
+        broadcast(images)  # every rank saw other images: rank 0's stand for all
+        broadcast(soft_targets)
+        self.images[slot] = images
+        self.soft_targets[slot] = soft_targets
+        self._sort()
+        return True
+
+    def _slot(self, arch: Arch, score: float, macs: int) -> Optional[int]:
+        """Where to write the path, or None if it is not admitted."""
+        entries = self.entries
+        for slot, entry in enumerate(entries):
+            if entry.arch == arch:
+                return slot
+        if len(entries) < self.capacity:
+            return len(entries)
+        worst = entries[-1]
+        better = score > worst.score + self.score_gap
+        better = better or (score > worst.score and macs < worst.macs)
+        return len(entries) - 1 if better else None
+
+    def _sort(self) -> None:
+        self._entries = None
+        keys = [(-entry.score, entry.macs) for entry in self.entries]
+        order = sorted(range(len(keys)), key=keys.__getitem__)
+        index = torch.tensor(order, device=self.archs.device)
+        for buffer in (self.scores, self.macs, self.archs, self.images, self.soft_targets):
+            buffer[: len(order)] = buffer[index]
+        self._entries = None
+
+    def _load_from_state_dict(self, *args, **kwargs):
+        super()._load_from_state_dict(*args, **kwargs)
+        self._entries = None

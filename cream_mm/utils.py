@@ -1,0 +1,33 @@
+"""Small things that several pieces need."""
+
+import json
+import os
+import sys
+import traceback
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Iterator
+
+
+def write_json(path, content) -> None:
+    """Write JSON so that a kill leaves the old file or the new one, never half of one."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(path.name + '.tmp')
+    temporary.write_text(json.dumps(content, indent=1) + '\n')
+    os.replace(temporary, path)
+
+
+@contextmanager
+def clear_errors() -> Iterator[None]:
+    """End a command with one line where cream_mm itself says what the user can mend.
+
+    Errors from anywhere else keep their traceback.
+    """
+    try:
+        yield
+    except (FileNotFoundError, FloatingPointError, ImportError, KeyError, ValueError) as error:
+        source = Path(traceback.extract_tb(error.__traceback__)[-1].filename).resolve()
+        if Path(__file__).resolve().parent not in source.parents:
+            raise
+        sys.exit(f'error: {error.args[0] if error.args else error}')
