@@ -9,15 +9,16 @@ _base_ = '../cream/search_imagenet.py'
 data_root = 'data/digits'
 num_classes = 10
 input_size = 28
-budget = dict(macs_m=(4, 9))  # millions of multiply-adds at 28 x 28
-max_epochs = 6
+budget = dict(macs_m=(2.3, 3.2))  # millions of multiply-adds at 28 x 28
+max_epochs = 24
 
 # Half the width, and a stem without stride: the last map is 2 x 2 instead of 1 x 1.
 model = dict(
     input_size=input_size,
     budget=budget,
-    backbone=dict(space=dict(depths=(2, 2, 3, 2, 2), width_mult=0.5, stem_stride=1)),
+    backbone=dict(space=dict(depths=(1, 1, 2, 1, 1), width_mult=0.5, stem_stride=1)),
     head=dict(num_classes=num_classes, in_channels=160, hidden_channels=256),
+    board=dict(capacity=8, num_images=2),
     data_preprocessor=dict(
         num_classes=num_classes, mean=[127.5, 127.5, 127.5], std=[127.5, 127.5, 127.5]
     ),
@@ -31,18 +32,18 @@ test_pipeline = [
     dict(type='cream_mm.LoadImage', on_error='partial'),
     dict(type='PackInputs'),
 ]
-# 400 digits per class: 40 of them held out for rating.
+# 400 training digits per class; 40 of them are held out for rating.
 train_set = dict(data_root=data_root, pipeline=train_pipeline, holdout=0.1)
 held_out_set = dict(data_root=data_root, pipeline=test_pipeline, holdout=0.1)
-train_dataloader = dict(batch_size=64, num_workers=1, dataset=train_set)
+train_dataloader = dict(batch_size=32, num_workers=1, dataset=train_set)
 val_dataloader = dict(
     num_workers=1, dataset=dict(data_root=data_root, pipeline=test_pipeline)
 )
 test_dataloader = dict(num_workers=0, dataset=held_out_set)
 
-train_cfg = dict(max_epochs=max_epochs, val_interval=1, sampler=dict(op_prob=None))
+train_cfg = dict(max_epochs=max_epochs, val_interval=4, sampler=dict(op_prob=None))
 custom_hooks = [
-    dict(type='cream_mm.BoardHook', warmup=0.5),
+    dict(type='cream_mm.BoardHook', warmup=0.6),
     dict(
         type='cream_mm.MetaMatchingHook',
         dataset=dict(type='cream_mm.ImageFolder', part='holdout', **held_out_set),
@@ -52,16 +53,16 @@ custom_hooks = [
 ]
 test_cfg = dict(
     bn_dataset=dict(data_root=data_root, pipeline=test_pipeline, holdout=0.1),
-    num_bn_images=1024,
+    num_bn_images=512,
     num_images=None,
     next_steps=dict(
         retrain='configs/demo/retrain_digits.py', detector='configs/demo/retinanet_digits.py'
     ),
 )
-optim_wrapper = dict(optimizer=dict(lr=0.1), clip_grad=dict(max_norm=5.0))
+optim_wrapper = dict(optimizer=dict(lr=0.2), clip_grad=dict(max_norm=5.0))
 param_scheduler = [
     dict(type='LinearLR', start_factor=1.0, end_factor=1e-8, end=max_epochs,
          convert_to_iter_based=True),
 ]  # fmt: skip
-auto_scale_lr = dict(enable=True, base_batch_size=64)
-default_hooks = dict(logger=dict(interval=10))
+auto_scale_lr = dict(enable=True, base_batch_size=32)
+default_hooks = dict(logger=dict(interval=50), checkpoint=dict(interval=4))

@@ -82,11 +82,11 @@ def write_digits(root: str | os.PathLike, *, num_val_per_class: int = 100, seed:
 def write_digit_scenes(
     root: str | os.PathLike,
     *,
-    num_train: int = 1000,
+    num_train: int = 3000,
     num_val: int = 150,
     size: tuple[int, int] = (96, 96),
     digits_per_scene: tuple[int, int] = (2, 5),
-    scale: tuple[float, float] = (0.8, 2.0),
+    scale: tuple[float, float] = (1.0, 2.4),
     num_val_per_class: int = 100,
     seed: int = 0,
 ) -> bool:
@@ -99,13 +99,14 @@ def write_digit_scenes(
 
     Args:
         root (str): Folder to write. It appears only once it is complete.
-        num_train (int): Training scenes. Defaults to 1000.
+        num_train (int): Training scenes. Defaults to 3000. (Measured with a small RetinaNet: mAP
+            0.58 with 1000 scenes in 20 epochs, which it overfits; 0.69 with 3000 in 7.)
         num_val (int): Validation scenes. Defaults to 150.
         size (tuple[int, int]): Canvas (H, W) in pixels. Defaults to (96, 96).
         digits_per_scene (tuple[int, int]): Fewest and most digits, both included. A digit for
             which no room is left is dropped, never below the fewest. Defaults to (2, 5).
         scale (tuple[float, float]): Smallest and largest enlargement of the 28x28 digit, whose ink
-            is 20 px on its longer side. Defaults to (0.8, 2.0): about 16 to 40 px.
+            is 20 px on its longer side. Defaults to (1.0, 2.4): about 20 to 48 px.
         num_val_per_class (int): As in :func:`write_digits`; equal values and seeds give equal
             validation digits. Defaults to 100.
         seed (int): Decides everything. Defaults to 0.
@@ -116,6 +117,8 @@ def write_digit_scenes(
     Raises:
         FileExistsError: If ``root`` holds something that this function did not write.
     """
+    if min(num_train, num_val) < 1:
+        raise ValueError(f'num_train and num_val must be at least 1, got {num_train}, {num_val}.')
     _check_scene_arguments(size=size, digits_per_scene=digits_per_scene, scale=scale)
     arguments = {
         'kind': 'digit_scenes',

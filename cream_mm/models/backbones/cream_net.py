@@ -184,6 +184,7 @@ class CreamNet(BaseModule):
             )
         stages[-1].append(ConvBNAct(channels[-2], channels[-1], norm_cfg))
         self.blocks = nn.ModuleList(nn.Sequential(*stage) for stage in stages)
+        self._freeze()
 
     def init_weights(self) -> None:
         """Cream's initialisation, then ``init_cfg`` (e.g. ``Pretrained``) over it."""

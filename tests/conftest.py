@@ -1,0 +1,75 @@
+"""Golden numbers of the released networks, and the deterministic weights that give them."""
+
+import json
+import math
+import zlib
+from pathlib import Path
+
+import pytest
+
+DATA = Path(__file__).parent / 'data'
+
+
+@pytest.fixture(scope='session')
+def golden():
+    return json.loads((DATA / 'cream_golden.json').read_text())
+
+
+def golden_fill(state_dict, official_key=lambda key: key):
+    """Weights that are a function of the official key and the position alone, in float64.
+
+    ``((7919 i + crc32(key)) mod 10007) / 10007 - 0.5``, scaled by kind.
+    """
+    import torch
+
+    out = {}
+    for key, value in state_dict.items():
+        name = official_key(key)
+        if name.endswith('num_batches_tracked'):
+            out[key] = value
+            continue
+        i = torch.arange(value.numel(), dtype=torch.int64)
+        a = ((7919 * i + zlib.crc32(name.encode())) % 10007).double() / 10007 - 0.5
+        a = a.view(value.shape)
+        if a.dim() >= 2:
+            a = a * math.sqrt(24 / a[0].numel())
+        elif name.endswith('running_var'):
+            a = 1 + 0.4 * a
+        elif 'bn' in name and name.endswith('.weight'):
+            a = 1 + 0.2 * a
+        else:
+            a = 0.2 * a
+        out[key] = a
+    return out
+
+
+def golden_image(side):
+    import torch
+
+    i = torch.arange(3 * side * side, dtype=torch.int64)
+    return (((104729 * i) % 10007).double() / 10007 * 4 - 2).view(1, 3, side, side)
+
+
+@pytest.fixture(scope='session')
+def golden_net():
+    """A function: backbone and head as one model in float64 with the golden weights."""
+    import torch
+
+    class Net(torch.nn.Module):
+        def __init__(self, backbone, head):
+            super().__init__()
+            self.backbone = backbone
+            self.head = head
+
+        def forward(self, x):
+            return self.head(self.backbone(x))
+
+    def build(backbone, head):
+        net = Net(backbone, head).double().eval()
+        # 'backbone.bn1.weight' is officially 'bn1.weight', 'head.classifier.bias' likewise.
+        filled = golden_fill(net.state_dict(), lambda key: key.split('.', 1)[1])
+        net.load_state_dict(filled)
+        return net
+
+    build.image = golden_image
+    return build

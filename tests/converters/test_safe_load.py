@@ -1,0 +1,281 @@
+import argparse
+import builtins
+import collections
+import io
+import os
+import pickle
+import subprocess
+import zipfile
+
+import numpy as np
+import pytest
+import torch
+from mmengine.logging import HistoryBuffer
+
+from cream_mm.converters import load_checkpoint_file, load_weights
+from cream_mm.testing import tiny_cream
+
+WEIGHTS = {'backbone.w': torch.arange(6.0).view(2, 3), 'head.b': torch.tensor([1, 2, 3])}
+
+
+class Call:
+    """Unpickles to the result of a call: what a malicious checkpoint does."""
+
+    def __init__(self, function, *args):
+        self.reduced = function, args
+
+    def __reduce__(self):
+        return self.reduced
+
+
+def writing(marker):
+    """Python code that leaves a file behind."""
+    return f'open({str(marker)!r}, "w").close()'
+
+
+ATTACKS = {
+    'os.system': lambda marker: Call(os.system, f'touch {marker}'),
+    'eval': lambda marker: Call(eval, writing(marker)),
+    'exec': lambda marker: Call(exec, writing(marker)),
+    'subprocess': lambda marker: Call(subprocess.call, ['touch', str(marker)]),
+    'getattr': lambda marker: Call(Call(getattr, os, 'system'), f'touch {marker}'),
+    'import': lambda marker: Call(
+        Call(getattr, Call(builtins.__import__, 'os'), 'system'), f'touch {marker}'
+    ),
+    'nested argument': lambda marker: Call(list, [Call(os.system, f'touch {marker}')]),
+    'inside an allowed call': lambda marker: Call(
+        collections.OrderedDict, [('a', Call(os.system, f'touch {marker}'))]
+    ),
+    'file': lambda marker: Call(open, str(marker), 'w'),
+    'pickle in pickle': lambda marker: Call(
+        pickle.loads, pickle.dumps(Call(os.system, f'touch {marker}'))
+    ),
+    'torch.load': lambda marker: Call(torch.load, str(marker.with_suffix('.inner'))),
+    'numpy': lambda marker: Call(np.savetxt, str(marker), [1.0]),
+    'torch.save': lambda marker: Call(torch.save, 1, str(marker)),
+}
+
+
+class _Os:
+    """``Call(getattr, os, ...)`` needs the module itself in a pickle."""
+
+    @staticmethod
+    def reducer(module):
+        return builtins.__import__, (module.__name__,)
+
+
+class _Pickler(pickle._Pickler):
+    """A pickler that also writes modules and nested calls, as an attacker's would."""
+
+    dispatch = dict(pickle._Pickler.dispatch)
+
+    def save_module(self, module):
+        self.save_reduce(*_Os.reducer(module))
+
+    dispatch[type(os)] = save_module
+
+    def save_reduce(self, func, args, *rest, **kwargs):
+        if isinstance(func, Call):
+            self.save(func)
+            self.save(args)
+            self.write(pickle.REDUCE)
+            return
+        super().save_reduce(func, args, *rest, **kwargs)
+
+
+class _Evil:
+    """A pickle module for torch.save."""
+
+    Pickler = _Pickler
+    dumps = staticmethod(pickle.dumps)
+    dump = staticmethod(pickle.dump)
+
+
+def executes(payload):
+    """Whether an ordinary unpickler runs it: an attack that does not work proves nothing."""
+    buffer = io.BytesIO()
+    _Pickler(buffer, 2).dump(payload)
+    try:
+        pickle.loads(buffer.getvalue())
+    except Exception:
+        return False
+    return True
+
+
+@pytest.mark.parametrize('where', ['beside', 'among the weights', 'key'])
+@pytest.mark.parametrize('zipped', [True, False])
+@pytest.mark.parametrize('attack', ATTACKS)
+def test_nothing_is_executed(tmp_path, attack, zipped, where):
+    marker, path = tmp_path / 'marker', tmp_path / 'evil.pth'
+    # for the attack that loads a second file
+    buffer = io.BytesIO()
+    pickle.dump(Call(os.system, f'touch {marker}'), buffer)
+    torch.save(Call(os.system, f'touch {marker}'), marker.with_suffix('.inner'))
+
+    payload = ATTACKS[attack](marker)
+    content = dict(state_dict=dict(WEIGHTS))
+    if where == 'beside':
+        content['meta'] = payload
+    elif where == 'key':
+        content = {**content, 'epoch': {1: [payload]}}
+    else:
+        content['state_dict'] = {'first': payload, **WEIGHTS}
+    torch.save(content, path, pickle_module=_Evil, _use_new_zipfile_serialization=zipped)
+    weights = load_weights(path)
+    assert not marker.exists()
+    assert set(weights) == set(WEIGHTS)
+    for name, value in WEIGHTS.items():
+        assert torch.equal(weights[name], value) and weights[name].dtype == value.dtype
+
+
+@pytest.mark.parametrize('attack', [a for a in ATTACKS if a != 'torch.load'])
+def test_the_attacks_would_work(tmp_path, attack):
+    marker = tmp_path / 'marker'
+    executes(ATTACKS[attack](marker))
+    assert marker.exists()
+
+
+@pytest.mark.parametrize('protocol', [0, 2, 4, 5])
+def test_a_plain_pickle_is_no_checkpoint(tmp_path, protocol):
+    marker, path = tmp_path / 'marker', tmp_path / 'evil.pth'
+    path.write_bytes(pickle.dumps(Call(os.system, f'touch {marker}'), protocol))
+    with pytest.raises(ValueError, match='not a readable checkpoint'):
+        load_checkpoint_file(path)
+    assert not marker.exists()
+
+
+@pytest.mark.parametrize(
+    'name', ['serialization.os.system', 'os.system', '_utils.sys.modules', 'hub.load']
+)
+def test_dotted_names_lead_nowhere(tmp_path, name):
+    """Newer pickles may name an attribute of an attribute of an allowed module."""
+    marker, path = tmp_path / 'marker', tmp_path / 'evil.pth'
+    argument = f'touch {marker}'.encode()
+    code = (
+        b'\x80\x04\x8c\x05torch' + b'\x8c' + bytes([len(name)]) + name.encode() + b'\x93'
+        + b'\x8c' + bytes([len(argument)]) + argument + b'\x85R.'
+    )  # fmt: skip
+    if name == 'serialization.os.system':
+        pickle.loads(code)  # this one works
+        assert marker.exists()
+        marker.unlink()
+    with zipfile.ZipFile(path, 'w') as archive:
+        archive.writestr('evil/data.pkl', code)
+        archive.writestr('evil/version', '3\n')
+    with pytest.raises(ValueError):
+        load_weights(path)
+    assert not marker.exists()
+
+
+# --- ordinary checkpoints ---
+
+
+def test_a_training_checkpoint(tmp_path):
+    """What mmengine saves: optimizer, message hub, random states, objects of any class."""
+    model = tiny_cream()
+    optimizer = torch.optim.SGD(model.parameters(), 0.1, momentum=0.9)
+    model(torch.rand(2, 3, 8, 8)).sum().backward()
+    optimizer.step()
+    path = tmp_path / 'epoch_1.pth'
+    content = dict(
+        state_dict=model.state_dict(),
+        optimizer=optimizer.state_dict(),
+        meta=dict(epoch=3, time='now', classes=('a', 'b'), seed=np.int64(5)),
+        message_hub=dict(log={'loss': HistoryBuffer([1.0, 2.0])}, runtime={'iter': 9}),
+        args=argparse.Namespace(lr=0.1),
+        sets={1, 2},
+        counter=collections.Counter('ab'),
+        default=collections.defaultdict(list, a=[1]),
+        dtype=torch.float16,
+        size=torch.Size([1, 2]),
+        array=np.arange(4),
+    )
+    torch.save(content, path)
+    loaded = load_checkpoint_file(path)
+    assert list(loaded) == list(content)
+    assert loaded['meta']['epoch'] == 3 and loaded['meta']['classes'] == ('a', 'b')
+    assert loaded['message_hub']['runtime'] == {'iter': 9}
+    assert loaded['dtype'] is torch.float16 and loaded['size'] == (1, 2)
+    assert loaded['optimizer']['param_groups'][0]['momentum'] == 0.9
+    assert type(loaded['args']) is not argparse.Namespace
+    weights = load_weights(path)
+    assert list(weights) == list(model.state_dict())
+    for name, value in model.state_dict().items():
+        assert torch.equal(weights[name], value), name
+
+
+@pytest.mark.parametrize('zipped', [True, False])
+def test_kinds_of_tensors(tmp_path, zipped):
+    path = tmp_path / 'weights.pth'
+    base = torch.randn(4, 6)
+    tensors = dict(
+        half=base.half(), bfloat=base.bfloat16(), double=base.double(), flag=base > 0,
+        byte=base.byte(), scalar=torch.tensor(3), empty=torch.zeros(0, 2), view=base[1:3, ::2],
+        transposed=base.t(), parameter=torch.nn.Parameter(base),
+    )  # fmt: skip
+    torch.save(tensors, path, _use_new_zipfile_serialization=zipped)
+    weights = load_weights(path)
+    assert set(weights) == set(tensors)
+    for name, value in tensors.items():
+        assert torch.equal(weights[name], value) and weights[name].dtype == value.dtype, name
+
+
+def test_with_and_without_a_state_dict_around(tmp_path):
+    torch.save(WEIGHTS, tmp_path / 'a.pth')
+    torch.save(dict(state_dict=collections.OrderedDict(WEIGHTS), epoch=1), tmp_path / 'b.pth')
+    for name in 'ab':
+        weights = load_weights(str(tmp_path / f'{name}.pth'))
+        assert all(torch.equal(weights[k], v) for k, v in WEIGHTS.items()) and len(weights) == 2
+
+
+# --- files that are something else ---
+
+
+@pytest.mark.parametrize('zipped', [True, False])
+@pytest.mark.parametrize('share', [0.0, 0.02, 0.5, 0.9, 0.999])
+def test_truncated_file(tmp_path, share, zipped):
+    path = tmp_path / 'cut.pth'
+    state = dict(state_dict=tiny_cream().state_dict())
+    torch.save(state, path, _use_new_zipfile_serialization=zipped)
+    content = path.read_bytes()
+    path.write_bytes(content[: int(share * len(content))])
+    with pytest.raises(ValueError, match='is not a readable checkpoint') as error:
+        load_weights(path)
+    assert str(path) in str(error.value)
+
+
+@pytest.mark.parametrize('content', [b'', b'hello', b'\x80\x02}q\x00.', b'PK\x03\x04', bytes(999)])
+def test_other_files(tmp_path, content):
+    path = tmp_path / 'other.pth'
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match='checkpoint'):
+        load_weights(path)
+
+
+def test_missing_file(tmp_path):
+    for load in (load_weights, load_checkpoint_file):
+        with pytest.raises(FileNotFoundError, match='no checkpoint .*gone.pth'):
+            load(tmp_path / 'gone.pth')
+    with pytest.raises(FileNotFoundError):
+        load_weights(tmp_path)  # a folder
+
+
+@pytest.mark.parametrize(
+    ('content', 'message'),
+    [
+        ([torch.zeros(2)], 'no dictionary'),
+        (torch.zeros(2), 'no dictionary'),
+        ({}, 'holds no weights'),
+        (dict(state_dict={}), 'holds no weights'),
+        (dict(state_dict=[1, 2]), 'holds no weights'),
+        (dict(state_dict=torch.zeros(2)), 'holds no weights'),
+        (dict(state_dict=None), 'holds no weights'),
+        (dict(meta=dict(epoch=1)), 'holds no weights'),
+    ],
+    ids=str,
+)
+def test_without_weights(tmp_path, content, message):
+    path = tmp_path / 'other.pth'
+    torch.save(content, path)
+    with pytest.raises(ValueError, match=message):
+        load_weights(path)

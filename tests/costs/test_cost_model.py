@@ -1,0 +1,180 @@
+import itertools
+import timeit
+
+import pytest
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from cream_mm.costs import Cost, CostModel
+from cream_mm.models import CreamClsHead, CreamNet
+from cream_mm.models.backbones.cream_net import arch_settings, resolve_arch
+from cream_mm.spaces import MBConvSpace
+from cream_mm.structures import Arch
+from cream_mm.testing import tiny_space
+
+ISSUE_12A = [[0], [2, 0, 3, 2], [2, 3, 1, 2], [2, 5, 3, 3], [3, 3, 1, 5], [4, 0, 5, 3], [0]]
+ISSUE_12B = [[0], [4, 2, 2, 0], [2, 2, 4, 5], [0, 4, 4, 4], [5, 0, 0, 0], [0, 1, 3, 1], [0]]
+
+# name -> parameters, MACs in millions, the number it is named after
+PUBLISHED = {
+    'cream-14m': (2_673_096, '13.19', '13.84'),
+    'cream-43m': (4_398_600, '40.66', '42.40'),
+    'cream-114m': (4_410_120, '109.62', '114.48'),
+    'cream-287m': (6_044_368, '276.26', '287.18'),
+    'cream-481m': (7_713_360, '460.40', '481.58'),
+    'cream-604m': (9_695_624, '578.70', '604.31'),
+}
+
+
+def counted_by_torch(arch, space, size, num_classes=1000, hidden=1280):
+    """(MACs, parameters) of the built network, as torch counts them."""
+    with torch.device('meta'):
+        net = nn.Sequential(
+            CreamNet(arch, space=space.to_dict(), out_indices=(space.num_stages + 1,)),
+            CreamClsHead(num_classes, space.stage_channels[-1], hidden),
+        ).eval()
+        image = torch.empty(1, space.in_channels, *size)
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        net(image)
+    assert counter.get_total_flops() % 2 == 0
+    return counter.get_total_flops() // 2, sum(p.numel() for p in net.parameters())
+
+
+def archs_of(space, depths=None):
+    depths = space.depths if depths is None else depths
+    for flat in itertools.product(range(len(space.choices)), repeat=sum(depths)):
+        yield space.decode(flat, depths)
+
+
+@pytest.mark.parametrize('name', PUBLISHED)
+def test_published_networks(name):
+    params, macs_m, published_m = PUBLISHED[name]
+    arch, space, _ = resolve_arch(name)
+    size = arch_settings[name][0]
+    cost = CostModel(space, size).cost(arch)
+    assert cost.params == params
+    assert f'{cost.macs / 1e6:.2f}' == macs_m
+    assert f'{cost.published_flops / 1e6:.2f}' == published_m
+    assert (cost.macs, cost.params) == counted_by_torch(arch, space, (size, size))
+
+
+@pytest.mark.parametrize(
+    ('nested', 'flops_m', 'params'),
+    [
+        ([[0], *[[0] * 4] * 5, [0]], 297.836608, 4_809_776),
+        ([[0], *[[5] * 4] * 5, [0]], 571.514800, 7_812_248),
+        (ISSUE_12A, 421.330992, 6_848_832),
+        (ISSUE_12B, 378.956912, 6_596_144),
+    ],
+    ids=['all-0', 'all-5', 'issue12-a', 'issue12-b'],
+)
+def test_lines_of_the_released_board(nested, flops_m, params):
+    cost = CostModel(MBConvSpace(), 224).cost(Arch.from_list(nested))
+    assert cost.in_millions()['board_flops_m'] == flops_m  # every bit
+    assert cost.params == params
+
+
+def test_board_constant():
+    assert CostModel(MBConvSpace(), 224).fixed.board_flops == 14_908_896
+
+
+@pytest.mark.parametrize(
+    ('space', 'size', 'num_classes', 'hidden'),
+    [
+        (MBConvSpace(), (224, 224), 1000, 1280),
+        (MBConvSpace(), (97, 130), 10, 64),  # odd sides: strides round up
+        (MBConvSpace(width_mult=0.5, stem_stride=1, depths=(2, 1, 3, 2, 1)), (28, 28), 10, 256),
+        (tiny_space(), (9, 7), 3, 16),
+        (tiny_space(in_channels=1, strides=(1, 2)), (8, 8), 3, 16),
+    ],
+    ids=['cream', 'odd', 'half width', 'tiny', 'grey'],
+)
+def test_equals_what_torch_counts(space, size, num_classes, hidden):
+    choices = len(space.choices)
+    arch = space.decode([(3 * i + 1) % choices for i in range(space.num_layers)])
+    cost = CostModel(space, size, num_classes, hidden).cost(arch)
+    assert (cost.macs, cost.params) == counted_by_torch(arch, space, size, num_classes, hidden)
+
+
+def test_input_size_is_height_and_width():
+    space = tiny_space()
+    arch = next(archs_of(space))
+    assert CostModel(space, 12).cost(arch) == CostModel(space, [12, 12]).cost(arch)
+    assert CostModel(space, (6, 24)).cost(arch).macs == CostModel(space, (24, 6)).cost(arch).macs
+
+
+def test_shallower_and_deeper_than_the_supernet():
+    space = tiny_space()
+    model = CostModel(space, 8, 3, 16)
+    for stages in (((1,), (0, 1)), ((0, 1, 1, 0), (1,))):
+        arch = Arch(stages)
+        assert tuple(model.cost(arch)[:2]) == counted_by_torch(arch, space, (8, 8), 3, 16)
+
+
+@pytest.mark.parametrize('depths', [(2, 2), (1, 3)])
+def test_extremes_equal_brute_force(depths):
+    # Cheap in parameters is not cheap in MACs here: each count has its own extreme.
+    space = tiny_space(depths=depths, choices=((7, 2), (3, 6), (5, 4)))
+    model = CostModel(space, (8, 10), 3, 16)
+    costs = [model.cost(arch).in_millions() for arch in archs_of(space)]
+    smallest, largest = model.extremes()
+    assert set(smallest) == set(largest) == set(costs[0])
+    for key in costs[0]:
+        assert smallest[key] == min(cost[key] for cost in costs)
+        assert largest[key] == max(cost[key] for cost in costs)
+
+
+def test_extremes_of_cream():
+    smallest, largest = CostModel(MBConvSpace(), 224).extremes()
+    assert smallest['board_flops_m'] == 297.836608
+    assert largest['board_flops_m'] == 571.514800
+    assert largest['params_m'] == 7.812248
+
+
+@pytest.mark.parametrize('name', ['cream-14m', 'cream-604m'])
+def test_layer_table_adds_up(name):
+    arch, space, _ = resolve_arch(name)
+    model = CostModel(space, arch_settings[name][0])
+    rows, cost = model.layer_table(arch), model.cost(arch)
+    assert sum(row['macs'] for row in rows) == cost.macs
+    assert sum(row['params'] for row in rows) == cost.params
+    assert len(rows) == sum(arch.depths) + 5
+    assert all('cost' not in row for row in rows)
+
+
+def test_layer_table_rows():
+    model = CostModel(MBConvSpace(), 224)
+    rows = model.layer_table(Arch.from_list(ISSUE_12A))
+    assert [row['name'] for row in rows] == [
+        'stem', 'blocks.0.0',
+        *(f'blocks.{stage}.{layer}' for stage in (1, 2, 3, 4, 5) for layer in (0, 1, 2, 3)),
+        'blocks.6.0', 'conv_head', 'classifier',
+    ]  # fmt: skip
+    row = next(row for row in rows if row['name'] == 'blocks.3.1')
+    # choice 5 of stage 3: kernel 7, expansion 6, 80 -> 480 -> 80 on 14 x 14
+    convs = (2 * 80 * 480 + 49 * 480) * 196 + 2 * 480 * 120
+    weights = 2 * 80 * 480 + 49 * 480 + 2 * 480 * 120 + 120 + 480 + 2 * (480 + 480 + 80)
+    assert row == dict(
+        name='blocks.3.1', op='MBConv', stage=3, kernel=7, expand=6, in_channels=80,
+        out_channels=80, stride=1, out_size=[14, 14], macs=convs, params=weights,
+    )  # fmt: skip
+    first = next(row for row in rows if row['name'] == 'blocks.3.0')
+    assert (first['kernel'], first['expand'], first['stride']) == (5, 4, 2)
+    assert (first['in_channels'], first['out_size']) == (40, [14, 14])
+
+
+def test_the_table_is_not_changed_by_reading_it():
+    model = CostModel(tiny_space(), 8, 3, 16)
+    arch = next(archs_of(model.space))
+    before = model.cost(arch)
+    for row in model.layer_table(arch):
+        row['macs'] = 0
+    assert model.cost(arch) == before and isinstance(before, Cost)
+    assert sum(row['macs'] for row in model.layer_table(arch)) == before.macs
+
+
+def test_is_a_lookup():
+    model, arch = CostModel(MBConvSpace(), 224), Arch.from_list(ISSUE_12A)
+    seconds = min(timeit.repeat(lambda: model.cost(arch), number=200, repeat=20)) / 200
+    assert seconds < 20e-6

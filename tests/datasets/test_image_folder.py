@@ -1,0 +1,174 @@
+import pytest
+from PIL import Image
+
+from cream_mm.datasets import ImageFolder
+from cream_mm.datasets.image_folder import list_classes
+from cream_mm.registry import DATASETS
+from cream_mm.testing import write_image_folder
+
+
+def paths_of(dataset):
+    return [dataset.get_data_info(i)['img_path'] for i in range(len(dataset))]
+
+
+def labels_of(dataset):
+    return [dataset.get_data_info(i)['gt_label'] for i in range(len(dataset))]
+
+
+@pytest.fixture
+def root(tmp_path):
+    return write_image_folder(tmp_path / 'set', classes=('cat', 'ant', 'bee'), train=10, val=3)
+
+
+def test_images_and_labels(root):
+    train = ImageFolder(str(root))
+    assert train.CLASSES == ('ant', 'bee', 'cat')
+    assert paths_of(train) == [
+        str(root / 'train' / name / f'{i:03d}.jpg') for name in train.CLASSES for i in range(10)
+    ]
+    assert labels_of(train) == [0] * 10 + [1] * 10 + [2] * 10
+    val = ImageFolder(str(root), folder='val')
+    assert labels_of(val) == [0] * 3 + [1] * 3 + [2] * 3
+    assert all('/val/' in path for path in paths_of(val))
+
+
+def test_pipeline_gives_the_image_of_the_class(root):
+    config = dict(
+        type='cream_mm.ImageFolder', data_root=str(root), folder='val',
+        pipeline=[dict(type='cream_mm.LoadImage')],
+    )  # fmt: skip
+    dataset = DATASETS.build(config)
+    for i, label in enumerate(labels_of(dataset)):
+        image = dataset[i]['img']
+        assert image.shape == (20, 24, 3)
+        # The class's own channel is the strongest; OpenCV's order is BGR. Names were sorted.
+        written = {'cat': 0, 'ant': 1, 'bee': 2}[dataset.CLASSES[label]]
+        assert image.mean((0, 1)).argmax() == 2 - written
+
+
+# --- the held-out part ---
+
+
+@pytest.mark.parametrize(('holdout', 'per_class'), [(0.02, 1), (0.3, 3), (0.5, 5), (0.99, 9)])
+def test_holdout_is_disjoint_and_complete(root, holdout, per_class):
+    parts = {
+        part: ImageFolder(str(root), part=part, holdout=holdout)
+        for part in ('all', 'train', 'holdout')
+    }
+    everything, kept, held = (set(paths_of(parts[p])) for p in ('all', 'train', 'holdout'))
+    assert not kept & held and kept | held == everything
+    assert len(everything) == 30
+    assert labels_of(parts['holdout']) == [label for label in (0, 1, 2) for _ in range(per_class)]
+    for part in parts.values():
+        for path, label in zip(paths_of(part), labels_of(part)):
+            assert f'/{part.CLASSES[label]}/' in path
+
+
+def test_holdout_is_deterministic(root):
+    def held(**kwargs):
+        return paths_of(ImageFolder(str(root), part='holdout', holdout=0.3, **kwargs))
+
+    assert held() == held()
+    assert held() != held(split_seed=1)
+    numbers = {name: [p[-7:] for p in held() if f'/{name}/' in p] for name in ('ant', 'bee', 'cat')}
+    assert len({tuple(n) for n in numbers.values()}) > 1  # each class draws its own
+
+
+def test_holdout_does_not_depend_on_other_classes_sizes(root):
+    before = paths_of(ImageFolder(str(root), part='holdout', holdout=0.3))
+    (root / 'train' / 'ant' / '000.jpg').unlink()
+    after = paths_of(ImageFolder(str(root), part='holdout', holdout=0.3))
+    assert [p for p in before if '/ant/' not in p] == [p for p in after if '/ant/' not in p]
+
+
+@pytest.mark.parametrize(('count', 'held', 'kept'), [(1, 0, 1), (2, 1, 1), (3, 1, 2)])
+def test_tiny_classes_can_always_be_trained_on(tmp_path, count, held, kept):
+    root = write_image_folder(tmp_path, classes=('a', 'b'), train=4)
+    for i in range(count, 4):
+        (root / 'train' / 'b' / f'{i:03d}.jpg').unlink()
+    labels = {
+        part: labels_of(ImageFolder(str(root), part=part, holdout=0.4))
+        for part in ('train', 'holdout')
+    }
+    assert labels['holdout'].count(1) == held and labels['train'].count(1) == kept
+
+
+# --- irregular folders ---
+
+
+def test_val_with_fewer_classes_keeps_the_labels(root):
+    for path in (root / 'val' / 'bee').iterdir():
+        path.unlink()
+    (root / 'val' / 'bee').rmdir()
+    val = ImageFolder(str(root), folder='val')
+    assert val.CLASSES == ('ant', 'bee', 'cat')
+    assert labels_of(val) == [0] * 3 + [2] * 3
+
+
+def test_val_with_an_unknown_class(root):
+    (root / 'val' / 'dog').mkdir()
+    with pytest.raises(ValueError, match='val has classes that .*train has not: dog'):
+        ImageFolder(str(root), folder='val')
+
+
+def test_an_empty_training_class_is_named(root):
+    (root / 'train' / 'dog').mkdir()
+    (root / 'train' / 'dog' / 'notes.txt').write_text('no image')
+    with pytest.raises(ValueError, match=r'no image in .*train/dog; .*\.jpg') as error:
+        ImageFolder(str(root))
+    assert 'ant' not in str(error.value).split(';')[0]
+
+
+def test_an_empty_validation_class_is_fine(root):
+    (root / 'train' / 'dog').mkdir()
+    Image.new('RGB', (4, 4)).save(root / 'train' / 'dog' / 'a.png')
+    (root / 'val' / 'dog').mkdir()
+    assert labels_of(ImageFolder(str(root), folder='val')) == [0] * 3 + [1] * 3 + [2] * 3
+
+
+def test_no_image_at_all(root):
+    for path in root.glob('val/*/*.jpg'):
+        path.unlink()
+    with pytest.raises(ValueError, match="no image for part 'all' below .*val"):
+        ImageFolder(str(root), folder='val')
+
+
+@pytest.mark.parametrize('folder', ['train', 'val'])
+def test_a_missing_folder_shows_the_layout(root, folder):
+    (root / folder).rename(root / 'elsewhere')
+    with pytest.raises(FileNotFoundError) as error:
+        ImageFolder(str(root), folder='val')
+    message = str(error.value)
+    assert f'below {root / folder}, found no such folder' in message
+    assert f'{root}/train/<class>/*.jpg' in message and f'{root}/val/<class>/*.jpg' in message
+    assert 'data_root=FOLDER' in message
+
+
+def test_images_without_class_folders(tmp_path):
+    (tmp_path / 'train').mkdir()
+    Image.new('RGB', (4, 4)).save(tmp_path / 'train' / 'a.jpg')
+    with pytest.raises(FileNotFoundError, match='one folder per class .*found none'):
+        list_classes(tmp_path)
+
+
+def test_subfolders_and_other_extensions(root):
+    deep = root / 'val' / 'ant' / 'x' / 'y'
+    deep.mkdir(parents=True)
+    for name in ('a.PNG', 'b.jpeg', 'c.webp', 'd.txt', 'e'):
+        (deep / name).write_bytes(b'')
+    names = [path.rsplit('/', 1)[1] for path in paths_of(ImageFolder(str(root), folder='val'))]
+    assert names[:6] == ['000.jpg', '001.jpg', '002.jpg', 'a.PNG', 'b.jpeg', 'c.webp']
+    assert len(names) == 12
+
+
+@pytest.mark.parametrize(
+    ('wrong', 'message'),
+    [
+        (dict(part='test'), "part is 'all', 'train' or 'holdout'; got 'test'"),
+        (dict(holdout=0), 'holdout is a share between 0 and 1; got 0'),
+        (dict(holdout=20), 'holdout is a share between 0 and 1; got 20'),
+    ],
+)
+def test_wrong_arguments(root, wrong, message):
+    with pytest.raises(ValueError, match=message):
+        ImageFolder(str(root), **wrong)

@@ -1,0 +1,160 @@
+import logging
+from io import BytesIO
+
+import numpy as np
+import pytest
+from mmengine.logging import MMLogger
+from PIL import Image, ImageFile
+
+from cream_mm.datasets import ImageFolder, LoadImage
+from cream_mm.registry import TRANSFORMS
+from cream_mm.testing import write_image_folder
+
+
+@pytest.fixture
+def warnings():
+    """Messages of level WARNING that reach mmengine's logger."""
+    messages = []
+
+    class Keep(logging.Handler):
+        def emit(self, record):
+            if record.levelno == logging.WARNING:
+                messages.append(record.getMessage())
+
+    logger, handler = MMLogger.get_current_instance(), Keep()
+    logger.addHandler(handler)
+    yield messages
+    logger.removeHandler(handler)
+
+
+@pytest.fixture
+def pixels():
+    y, x = np.mgrid[:64, :48]
+    return np.stack([y * 3, x * 4, (x + y) * 2], -1).astype(np.uint8)  # RGB, smooth
+
+
+def jpeg_of(pixels, **kwargs):
+    buffer = BytesIO()
+    Image.fromarray(pixels).save(buffer, 'jpeg', quality=95, **kwargs)
+    return buffer.getvalue()
+
+
+def write(path, content):
+    path.write_bytes(content)
+    return dict(img_path=str(path), gt_label=1)
+
+
+def test_reads_bgr(tmp_path, pixels):
+    Image.fromarray(pixels).save(tmp_path / 'a.png')
+    results = LoadImage()(dict(img_path=str(tmp_path / 'a.png'), gt_label=1))
+    assert results['img'].dtype == np.uint8 and results['img'].flags['C_CONTIGUOUS']
+    assert np.array_equal(results['img'][..., ::-1], pixels)
+    assert results['img_shape'] == results['ori_shape'] == (64, 48)
+    assert results['gt_label'] == 1
+
+
+@pytest.mark.parametrize('mode', ['L', 'P', 'RGBA', 'CMYK', 'LA', '1'])
+def test_other_modes_become_three_channels(tmp_path, pixels, mode):
+    image = Image.fromarray(pixels).convert('L' if mode == 'LA' else 'RGB').convert(mode)
+    path = tmp_path / ('a.tiff' if mode == 'CMYK' else 'a.png')
+    image.save(path)
+    results = LoadImage()(dict(img_path=str(path)))
+    assert results['img'].shape == (64, 48, 3)
+    expected = np.asarray(image.convert('RGB'))[..., ::-1]
+    assert np.array_equal(results['img'], expected)
+
+
+def test_exif_orientation_is_applied(tmp_path, pixels):
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turn by 90 degrees clockwise
+    results = LoadImage()(write(tmp_path / 'a.jpg', jpeg_of(pixels, exif=exif)))
+    assert results['img_shape'] == (48, 64)
+    plain = LoadImage()(write(tmp_path / 'b.jpg', jpeg_of(pixels)))
+    assert np.array_equal(results['img'], np.rot90(plain['img'], -1))
+
+
+# --- damaged files ---
+
+
+def test_truncated_is_skipped_in_training(tmp_path, pixels, warnings):
+    content = jpeg_of(pixels)
+    results = write(tmp_path / 'cut.jpg', content[: len(content) // 2])
+    assert LoadImage()(results) is None
+    assert len(warnings) == 1
+    assert str(tmp_path / 'cut.jpg') in warnings[0] and 'skipped' in warnings[0]
+
+
+def test_truncated_is_used_in_testing(tmp_path, pixels, warnings):
+    content = jpeg_of(pixels)
+    whole = LoadImage()(write(tmp_path / 'whole.jpg', content))['img']
+    results = write(tmp_path / 'cut.jpg', content[: int(len(content) * 0.6)])
+    img = LoadImage('partial')(results)['img']
+    assert img.shape == whole.shape == (64, 48, 3)
+    assert np.array_equal(img[:8], whole[:8])  # what was there
+    assert not np.array_equal(img[-8:], whole[-8:])
+    assert len(warnings) == 1
+    assert str(tmp_path / 'cut.jpg') in warnings[0] and 'as far as it decodes' in warnings[0]
+
+
+def test_whole_images_give_no_warning(tmp_path, pixels, warnings):
+    for on_error in ('skip', 'partial'):
+        assert LoadImage(on_error)(write(tmp_path / 'a.jpg', jpeg_of(pixels))) is not None
+    assert warnings == []
+
+
+@pytest.mark.parametrize(
+    'content', [b'<html>404 not found</html>', b'', b'\xff\xd8\xff', b'\x89PNG\r\n\x1a\n'],
+    ids=['text', 'empty', 'jpeg header', 'png header'],
+)  # fmt: skip
+def test_unreadable_file(tmp_path, warnings, content):
+    results = write(tmp_path / 'page.jpg', content)
+    assert LoadImage()(dict(results)) is None
+    grey = LoadImage('partial')(dict(results))
+    assert grey['img'].shape == (256, 256, 3) and (grey['img'] == 128).all()
+    assert grey['img_shape'] == (256, 256)
+    sized = LoadImage('partial')(dict(results, height=30, width=50))
+    assert sized['img'].shape == (30, 50, 3) and sized['ori_shape'] == (30, 50)
+    assert len(warnings) == 3 and all('page.jpg' in message for message in warnings)
+
+
+def test_missing_file_is_reported(tmp_path, warnings):
+    assert LoadImage()(dict(img_path=str(tmp_path / 'gone.jpg'))) is None
+    assert len(warnings) == 1 and 'gone.jpg' in warnings[0]
+
+
+def test_each_file_is_reported_once(tmp_path, warnings):
+    load = LoadImage()
+    for _ in range(3):
+        for name in ('a', 'b'):
+            assert load(write(tmp_path / f'{name}.jpg', b'x')) is None
+    assert len(warnings) == 2
+
+
+def test_pillow_is_left_as_it_was(tmp_path, pixels):
+    content = jpeg_of(pixels)
+    LoadImage('partial')(write(tmp_path / 'cut.jpg', content[: len(content) // 2]))
+    LoadImage('partial')(write(tmp_path / 'text.jpg', b'text'))
+    assert ImageFile.LOAD_TRUNCATED_IMAGES is False
+    # and is not what made the partial image possible elsewhere
+    assert LoadImage()(write(tmp_path / 'cut.jpg', content[: len(content) // 2])) is None
+
+
+def test_a_dataset_draws_another_image(tmp_path, warnings):
+    root = write_image_folder(tmp_path, train=3)
+    broken = root / 'train' / 'ant' / '001.jpg'
+    broken.write_bytes(broken.read_bytes()[:300])
+    training = ImageFolder(str(root), pipeline=[dict(type='cream_mm.LoadImage')])
+    testing = ImageFolder(
+        str(root), pipeline=[dict(type='cream_mm.LoadImage', on_error='partial')], test_mode=True
+    )
+    np.random.seed(0)
+    assert training.get_data_info(1)['img_path'] == str(broken)
+    assert training[1]['img_path'] != str(broken)
+    assert testing[1]['img_path'] == str(broken)
+    assert all(str(broken) in message for message in warnings) and len(warnings) == 2
+
+
+def test_wrong_argument():
+    with pytest.raises(ValueError, match="'skip' or 'partial'; got 'ignore'"):
+        TRANSFORMS.build(dict(type='cream_mm.LoadImage', on_error='ignore'))
+    assert repr(LoadImage('partial')) == "LoadImage(on_error='partial')"
