@@ -79,8 +79,9 @@ def export_arch(arch: str, checkpoint: Optional[str], out: str, *, root: str) ->
     }
     if about.get('data_root'):
         retrain['data_root'] = about['data_root']
-    taps = (1, 2, 4, 6)
-    detector = {**backbone, 'model.neck.in_channels': [space.stage_channels[i] for i in taps]}
+    base = Config.fromfile(str(Path(root, steps['detector'])))
+    taps = [space.stage_channels[i] for i in base.model.backbone.out_indices]
+    detector = {**backbone, 'model.neck.in_channels': taps}
     if weights:
         detector['model.backbone.init_cfg'] = dict(
             type='Pretrained', checkpoint=str(files['weights']), prefix='backbone.'
@@ -92,8 +93,8 @@ def export_arch(arch: str, checkpoint: Optional[str], out: str, *, root: str) ->
         out / 'retinanet.py',
         Path(root, steps['detector']),
         detector,
-        f'{arch_value} in a detector. It starts from the weights of the supernet; better, name\n'
-        '# the retrained ones: --cfg-options model.backbone.init_cfg.checkpoint=FILE',
+        f'{arch_value} in a detector.\n# It starts from the weights of the supernet; better, name '
+        'the retrained ones: --cfg-options model.backbone.init_cfg.checkpoint=FILE',
     )
     return files
 

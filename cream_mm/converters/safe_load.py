@@ -90,6 +90,6 @@ def load_weights(path) -> Dict[str, Tensor]:
     weights = content.get('state_dict', content)
     if isinstance(weights, dict):
         weights = {k: v for k, v in weights.items() if isinstance(v, Tensor)}
-    if not weights or not isinstance(weights, dict):
+    if not isinstance(weights, dict) or not weights:
         raise ValueError(f'{path} holds no weights')
     return weights

@@ -1,6 +1,7 @@
 import argparse
 import builtins
 import collections
+import contextlib
 import io
 import os
 import pickle
@@ -50,18 +51,9 @@ ATTACKS = {
     'pickle in pickle': lambda marker: Call(
         pickle.loads, pickle.dumps(Call(os.system, f'touch {marker}'))
     ),
-    'torch.load': lambda marker: Call(torch.load, str(marker.with_suffix('.inner'))),
     'numpy': lambda marker: Call(np.savetxt, str(marker), [1.0]),
     'torch.save': lambda marker: Call(torch.save, 1, str(marker)),
 }
-
-
-class _Os:
-    """``Call(getattr, os, ...)`` needs the module itself in a pickle."""
-
-    @staticmethod
-    def reducer(module):
-        return builtins.__import__, (module.__name__,)
 
 
 class _Pickler(pickle._Pickler):
@@ -70,7 +62,7 @@ class _Pickler(pickle._Pickler):
     dispatch = dict(pickle._Pickler.dispatch)
 
     def save_module(self, module):
-        self.save_reduce(*_Os.reducer(module))
+        self.save_reduce(builtins.__import__, (module.__name__,))
 
     dispatch[type(os)] = save_module
 
@@ -91,27 +83,11 @@ class _Evil:
     dump = staticmethod(pickle.dump)
 
 
-def executes(payload):
-    """Whether an ordinary unpickler runs it: an attack that does not work proves nothing."""
-    buffer = io.BytesIO()
-    _Pickler(buffer, 2).dump(payload)
-    try:
-        pickle.loads(buffer.getvalue())
-    except Exception:
-        return False
-    return True
-
-
 @pytest.mark.parametrize('where', ['beside', 'among the weights', 'key'])
 @pytest.mark.parametrize('zipped', [True, False])
 @pytest.mark.parametrize('attack', ATTACKS)
 def test_nothing_is_executed(tmp_path, attack, zipped, where):
     marker, path = tmp_path / 'marker', tmp_path / 'evil.pth'
-    # for the attack that loads a second file
-    buffer = io.BytesIO()
-    pickle.dump(Call(os.system, f'touch {marker}'), buffer)
-    torch.save(Call(os.system, f'touch {marker}'), marker.with_suffix('.inner'))
-
     payload = ATTACKS[attack](marker)
     content = dict(state_dict=dict(WEIGHTS))
     if where == 'beside':
@@ -128,10 +104,13 @@ def test_nothing_is_executed(tmp_path, attack, zipped, where):
         assert torch.equal(weights[name], value) and weights[name].dtype == value.dtype
 
 
-@pytest.mark.parametrize('attack', [a for a in ATTACKS if a != 'torch.load'])
+@pytest.mark.parametrize('attack', ATTACKS)
 def test_the_attacks_would_work(tmp_path, attack):
-    marker = tmp_path / 'marker'
-    executes(ATTACKS[attack](marker))
+    """An attack that an ordinary unpickler survives would prove nothing."""
+    marker, buffer = tmp_path / 'marker', io.BytesIO()
+    _Pickler(buffer, 2).dump(ATTACKS[attack](marker))
+    with contextlib.suppress(Exception):
+        pickle.loads(buffer.getvalue())
     assert marker.exists()
 
 
@@ -181,7 +160,7 @@ def test_a_training_checkpoint(tmp_path):
         state_dict=model.state_dict(),
         optimizer=optimizer.state_dict(),
         meta=dict(epoch=3, time='now', classes=('a', 'b'), seed=np.int64(5)),
-        message_hub=dict(log={'loss': HistoryBuffer([1.0, 2.0])}, runtime={'iter': 9}),
+        message_hub=dict(log={'loss': HistoryBuffer([1.0, 2.0], [1, 1])}, runtime={'iter': 9}),
         args=argparse.Namespace(lr=0.1),
         sets={1, 2},
         counter=collections.Counter('ab'),

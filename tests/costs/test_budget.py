@@ -79,9 +79,7 @@ def test_without_bounds_everything_is_feasible(model, archs):
     assert str(budget) == 'no budget' and budget.to_dict() == {}
 
 
-@pytest.mark.parametrize(
-    'bound', [(0, 1), (None, 1), (572, 900), (572, None), (400, 300)], ids=str
-)
+@pytest.mark.parametrize('bound', [(0, 1), (None, 1), (572, 900), (572, None), (400, 300)], ids=str)
 def test_impossible_ranges_name_the_attainable_one(bound):
     model = CostModel(MBConvSpace(), (224, 192))
     smallest, largest = model.extremes()

@@ -30,7 +30,8 @@ def warnings():
 @pytest.fixture
 def pixels():
     y, x = np.mgrid[:64, :48]
-    return np.stack([y * 3, x * 4, (x + y) * 2], -1).astype(np.uint8)  # RGB, smooth
+    rgb = np.stack([y * 3, x * 4, (x + y) * 2], -1)
+    return (rgb + np.random.default_rng(0).integers(0, 40, rgb.shape)).astype(np.uint8)
 
 
 def jpeg_of(pixels, **kwargs):

@@ -74,7 +74,7 @@ def test_rating_equals_accuracy_by_hand(model, arch, policy):
     assert evaluator.rate(arch) == Rating(75.0, 12)
     # The statistics that the supernet happens to have would give something else.
     plain = predictions(model, arch, images, [])
-    assert sum(p == t for p, t in zip(plain, labels)) != 9
+    assert sum(p == t for p, t in zip(plain, labels, strict=True)) != 9
 
 
 def test_rating_twice_gives_the_same(model):

@@ -74,7 +74,7 @@ def test_frequencies_match_op_prob(op_prob):
     ]
     assert min(per_layer) > 0.01 / 20
     # Neighbouring layers are independent.
-    pairs = Counter(zip(flats[:, :-1].ravel().tolist(), flats[:, 1:].ravel().tolist()))
+    pairs = Counter(zip(flats[:, :-1].ravel().tolist(), flats[:, 1:].ravel().tolist(), strict=True))
     both = np.outer(expected, expected) * flats[:, 1:].size
     observed = [[pairs[a, b] for b in range(6)] for a in range(6)]
     assert chisquare(np.ravel(observed), both.ravel()).pvalue > 0.01
@@ -87,9 +87,7 @@ def test_op_prob_need_not_sum_to_one():
     assert [scaled.sample(i) for i in range(10)] == [plain.sample(i) for i in range(10)]
 
 
-@pytest.mark.parametrize(
-    'op_prob', [(0.5, 0.5), (1,) * 7, (1, 1, 1, 1, 1, -1), (0,) * 6], ids=str
-)
+@pytest.mark.parametrize('op_prob', [(0.5, 0.5), (1,) * 7, (1, 1, 1, 1, 1, -1), (0,) * 6], ids=str)
 def test_op_prob_that_does_not_fit(op_prob):
     with pytest.raises(ValueError, match='op_prob needs 6 weights >= 0'):
         sampler_of(MBConvSpace(), 224, op_prob=op_prob)

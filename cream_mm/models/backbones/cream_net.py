@@ -14,7 +14,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from ...registry import MODELS
 from ...spaces import MBConvSpace
 from ...structures import Arch
-from ..layers import ConvBNAct, DepthwiseSeparable, MBConv, build_norm
+from ..layers import ConvBNAct, DepthwiseSeparable, MBConv, build_norm, prefer_channels_last
 from ..layers.init import init_cream_weights
 
 # name -> (input size in pixels, the network that was trained and released).
@@ -193,6 +193,7 @@ class CreamNet(BaseModule):
         self._freeze()
 
     def forward(self, x: Tensor) -> Tuple[Tensor, ...]:
+        x = prefer_channels_last(x)
         x = self.act1(self.bn1(self.conv_stem(x)))
         outs = []
         for i, block in enumerate(self.blocks):

@@ -1,6 +1,13 @@
 """Blocks that the supernet and the fixed network share, so that export is a renaming."""
 
-from .mbconv import ConvBNAct, DepthwiseSeparable, MBConv, build_norm
+from .mbconv import ConvBNAct, DepthwiseSeparable, MBConv, build_norm, prefer_channels_last
 from .squeeze_excite import SqueezeExcite
 
-__all__ = ['ConvBNAct', 'DepthwiseSeparable', 'MBConv', 'SqueezeExcite', 'build_norm']
+__all__ = [
+    'ConvBNAct',
+    'DepthwiseSeparable',
+    'MBConv',
+    'SqueezeExcite',
+    'build_norm',
+    'prefer_channels_last',
+]

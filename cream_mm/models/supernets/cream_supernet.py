@@ -12,7 +12,7 @@ from ...registry import MODELS
 from ...spaces import MBConvSpace
 from ...structures import Arch
 from ..backbones.cream_net import CreamNet, check_out_indices
-from ..layers import ConvBNAct, DepthwiseSeparable, MBConv, build_norm
+from ..layers import ConvBNAct, DepthwiseSeparable, MBConv, build_norm, prefer_channels_last
 from ..layers.init import init_cream_weights
 
 
@@ -132,6 +132,7 @@ class CreamSupernet(BaseModule):
     # ---- forward -----------------------------------------------------------------------------
 
     def forward(self, x: Tensor) -> Tuple[Tensor, ...]:
+        x = prefer_channels_last(x)
         x = self.act1(self.bn1(self.conv_stem(x)))
         outs = []
         for i in range(len(self.blocks)):

@@ -50,7 +50,7 @@ def test_released_networks(number, golden, golden_net):
     assert std == pytest.approx(expected['logits_std'], abs=1e-9, rel=0)
     assert int(logits.argmax()) == expected['argmax']
     assert len(feats) == len(expected['stages']) == 7
-    for feat, stage in zip(feats, expected['stages']):
+    for feat, stage in zip(feats, expected['stages'], strict=True):
         assert list(feat.shape) == stage['shape']
         assert feat.mean().item() == pytest.approx(stage['mean'], abs=1e-9, rel=0)
         assert feat.std(correction=0).item() == pytest.approx(stage['std'], abs=1e-9, rel=0)
@@ -63,7 +63,7 @@ def test_official_lists_are_kept_apart(golden):
         official = Arch.from_list(golden[number]['arch'])
         effective = [
             stage if len(stage) > 1 else (default,)
-            for stage, default in zip(official.stages, defaults)
+            for stage, default in zip(official.stages, defaults, strict=True)
         ]
         assert resolve_arch(f'cream-{number}m')[0].stages == tuple(effective)
 

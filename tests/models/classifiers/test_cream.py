@@ -103,9 +103,7 @@ def test_loss_with_a_board(seed):
     total.backward()
     expected.backward()
     by_hand = {f'backbone.{name}': p.grad for name, p in student[0].named_parameters()}
-    path = {
-        f'backbone.{name}': param for name, param in model.backbone.path_parameters().items()
-    }
+    path = {f'backbone.{name}': param for name, param in model.backbone.path_parameters().items()}
     assert len(path) == len(by_hand)
     for (name, param), grad in zip(path.items(), by_hand.values(), strict=True):
         torch.testing.assert_close(param.grad, grad, rtol=1e-3, atol=1e-5, msg=name)
@@ -134,7 +132,10 @@ def test_without_matching_the_best_teaches_at_half_rate():
 def test_soft_cross_entropy_written_out():
     teacher = torch.tensor([[0.0, torch.log(torch.tensor(3.0))], [5.0, 5.0]])
     student = torch.tensor([[0.0, 0.0], [torch.log(torch.tensor(4.0)), 0.0]])
-    rows = [-torch.tensor(0.5).log(), -(0.5 * torch.tensor(0.8).log() + 0.5 * torch.tensor(0.2).log())]
+    rows = [
+        -torch.tensor(0.5).log(),
+        -(0.5 * torch.tensor(0.8).log() + 0.5 * torch.tensor(0.2).log()),
+    ]
     torch.testing.assert_close(soft_cross_entropy(teacher, student), sum(rows) / 2)
     # of a one-hot teacher it is cross entropy
     hard = torch.tensor([[200.0, 0.0], [0.0, 200.0]])
@@ -207,7 +208,7 @@ def test_trained_path(num_teachers):
     path = model.trained_path
     assert path.arch == STUDENT and path.images is inputs
     torch.testing.assert_close(path.soft_targets, logits.softmax(1))
-    hits = sum(int(p == t) for p, t in zip(logits.argmax(1).tolist(), LABELS))
+    hits = sum(int(p == t) for p, t in zip(logits.argmax(1).tolist(), LABELS, strict=True))
     assert float(path.top1) == pytest.approx(100 * hits / 6)
     assert float(losses['train_top1']) == float(path.top1)
     assert not path.soft_targets.requires_grad and not path.top1.requires_grad

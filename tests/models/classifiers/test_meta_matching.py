@@ -87,7 +87,7 @@ def test_a_step_against_the_gradient_lowers_the_held_out_loss():
     value = objective(model, train, val, 0.7)
     theta = [p.detach().clone() for p in model.matching.parameters()]
     grads, _ = meta_gradient(model, train, val, tiny_samples(VAL_LABELS), 0.7)
-    stepped = [p - 0.1 * g for p, g in zip(theta, grads)]
+    stepped = [p - 0.1 * g for p, g in zip(theta, grads, strict=True)]
     assert value(*stepped) < value(*theta)
 
 
@@ -130,9 +130,7 @@ def test_frozen_parameters_stay_out():
 
 def test_picks_the_best_score_at_its_sigmoid():
     matching = MetaMatching(4)
-    features = torch.tensor(
-        [[1.0, 0.0, 0.0, 0.0], [0.0, 2.0, 0.0, 0.0], [0.0, 0.0, 3.0, 0.0]]
-    )
+    features = torch.tensor([[1.0, 0.0, 0.0, 0.0], [0.0, 2.0, 0.0, 0.0], [0.0, 0.0, 3.0, 0.0]])
     with torch.no_grad():
         matching.fc.weight.copy_(torch.tensor([[1.0, 2.0, -5.0, 9.0]]))
         matching.fc.bias.fill_(-0.5)
