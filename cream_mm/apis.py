@@ -1,6 +1,6 @@
 """The one line: a ready model from a name, a file or a list."""
 
-from typing import List, Optional, Sequence, Union
+from collections.abc import Sequence
 
 from mmengine.config import Config
 from mmengine.runner import load_checkpoint
@@ -15,15 +15,15 @@ IMAGENET_MEAN = [123.675, 116.28, 103.53]
 IMAGENET_STD = [58.395, 57.12, 57.375]
 
 
-def list_models() -> List[str]:
+def list_models() -> list[str]:
     """Names of the published networks, smallest first."""
     return list(arch_settings)
 
 
 def create_model(
-    arch: Union[str, Sequence],
-    num_classes: Optional[int] = None,
-    checkpoint: Optional[str] = None,
+    arch: str | Sequence,
+    num_classes: int | None = None,
+    checkpoint: str | None = None,
     features_only: bool = False,
     **backbone_kwargs,
 ):

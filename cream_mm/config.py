@@ -6,9 +6,10 @@ change the variable and nothing that was made from it. Here it reaches every suc
 
 import copy
 import json
+import math
 import os
 from pathlib import Path
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Any
 
 from mmengine.config import Config, ConfigDict
 from mmengine.logging import print_log
@@ -16,7 +17,7 @@ from mmengine.logging import print_log
 from .datasets.image_folder import list_classes
 
 
-def load_config(path: str, options: Optional[dict] = None, *, check_data: bool = True) -> Config:
+def load_config(path: str, options: dict | None = None, *, check_data: bool = True) -> Config:
     """Read a config file for a run.
 
     Args:
@@ -41,7 +42,7 @@ def load_config(path: str, options: Optional[dict] = None, *, check_data: bool =
     for kind in tied:
         if cfg.get(f'val_{kind}') is not None and not any(k.startswith('test_') for k in options):
             cfg[f'test_{kind}'] = cfg[f'val_{kind}']
-    _follow_annotations(cfg)
+    _follow_annotations(cfg, options)
     if check_data:
         _fit_to_data(cfg, chosen='num_classes' in options)
     return cfg
@@ -105,14 +106,20 @@ def _stretch(schedulers, factor: float) -> None:
         if not scheduler.get('by_epoch', True):
             continue
         for key in ('begin', 'end', 'T_max', 'total_iters'):
-            if key in scheduler:
-                scheduler[key] = round(scheduler[key] * factor)
+            if scheduler.get(key):
+                scheduler[key] = max(1, round(scheduler[key] * factor))
+        if scheduler.get('end', math.inf) <= scheduler.get('begin', 0):
+            scheduler['begin'] = scheduler['end'] - 1
         if 'milestones' in scheduler:
             scheduler['milestones'] = [max(1, round(m * factor)) for m in scheduler['milestones']]
+        # A ramp of a single epoch has no second epoch to arrive in: let it move every iteration.
+        scheduler['convert_to_iter_based'] = True
 
 
 def _resize(cfg: Config, old: int, new: int) -> None:
     """Carry ``input_size`` to crops, and to the resize before a centre crop."""
+    if not isinstance(new, int):
+        raise ValueError(f'input_size is one number, the side of the square crop; got {new!r}')
     for holder, key in list(_entries(cfg._cfg_dict)):
         if key in ('scale', 'crop_size') and holder[key] == old:
             holder[key] = new
@@ -123,7 +130,7 @@ def _resize(cfg: Config, old: int, new: int) -> None:
 # ---- looking at the data -----------------------------------------------------------------------
 
 
-def _datasets(cfg: Config) -> List[ConfigDict]:
+def _datasets(cfg: Config) -> list[ConfigDict]:
     """Every dataset config that a run will build, wrappers opened."""
     used = ('train_dataloader', 'val_dataloader', 'test_dataloader', 'custom_hooks', 'test_cfg')
     found = []
@@ -168,7 +175,7 @@ def _fit_to_data(cfg: Config, chosen: bool) -> None:
     _carry(cfg, 'num_classes', old, len(classes))
 
 
-def _coco_paths(dataset: dict) -> Tuple[Path, Path]:
+def _coco_paths(dataset: dict) -> tuple[Path, Path]:
     prefix = dataset.get('data_prefix') or {}
     root = Path(dataset['data_root'])
     return root / dataset['ann_file'], root / prefix.get('img', '')
@@ -192,9 +199,9 @@ def _check_coco(dataset: dict) -> None:
     )
 
 
-def _coco_classes(datasets: List[dict]) -> List[str]:
+def _coco_classes(datasets: list[dict]) -> list[str]:
     """Category names in the order of the annotation files, which must agree."""
-    names: Dict[str, List[str]] = {}
+    names: dict[str, list[str]] = {}
     for dataset in datasets:
         path, _ = _coco_paths(dataset)
         if str(path) not in names:
@@ -213,11 +220,12 @@ def _coco_classes(datasets: List[dict]) -> List[str]:
     return classes
 
 
-def _follow_annotations(cfg: Config) -> None:
+def _follow_annotations(cfg: Config, options: dict) -> None:
     """Give a CocoMetric the annotation file of the dataset it measures."""
     for side in ('val', 'test'):
         evaluator, loader = cfg.get(f'{side}_evaluator'), cfg.get(f'{side}_dataloader')
         if not isinstance(evaluator, dict) or _kind(evaluator) != 'CocoMetric' or not loader:
             continue
-        if _kind(loader['dataset']) == 'CocoDataset':
+        chosen = f'{side}_evaluator.ann_file' in options
+        if _kind(loader['dataset']) == 'CocoDataset' and not chosen:
             evaluator['ann_file'] = str(_coco_paths(loader['dataset'])[0])

@@ -3,7 +3,7 @@
 import copy
 import os
 from pathlib import Path
-from typing import Any, Dict, Optional
+from typing import Any
 
 import torch
 from mmengine.config import Config
@@ -20,7 +20,7 @@ DEFAULT_NEXT_STEPS = dict(
 )
 
 
-def export_arch(arch: str, checkpoint: Optional[str], out: str, *, root: str) -> Dict[str, Path]:
+def export_arch(arch: str, checkpoint: str | None, out: str, *, root: str) -> dict[str, Path]:
     """Write architecture, weights and ready-to-run configs into one folder.
 
     Args:
@@ -99,12 +99,12 @@ def export_arch(arch: str, checkpoint: Optional[str], out: str, *, root: str) ->
     return files
 
 
-def _last_checkpoint(arch: str) -> Optional[str]:
+def _last_checkpoint(arch: str) -> str | None:
     note = Path(arch).parent / 'last_checkpoint' if str(arch).endswith('.json') else None
     return note.read_text().strip() if note is not None and note.is_file() else None
 
 
-def _write_config(path: Path, base: Path, options: Dict[str, Any], comment: str) -> Path:
+def _write_config(path: Path, base: Path, options: dict[str, Any], comment: str) -> Path:
     """A config that inherits from ``base`` and holds just what differs."""
     old = Config.fromfile(str(base))
     new = copy.deepcopy(old)

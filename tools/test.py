@@ -1,7 +1,7 @@
 """Evaluate a checkpoint: a classifier, a detector, or a supernet (whose board is then rated).
 
-  python tools/test.py configs/retinanet_cream.py work_dirs/retinanet_cream/epoch_12.pth
-  python tools/test.py configs/cream/retrain_imagenet.py best.pth --cfg-options data_root=FOLDER
+python tools/test.py configs/retinanet_cream.py work_dirs/retinanet_cream/epoch_12.pth
+python tools/test.py configs/cream/retrain_imagenet.py best.pth --cfg-options data_root=FOLDER
 """
 
 import argparse
@@ -31,9 +31,7 @@ def parse_args(argv=None):
         metavar='KEY=VALUE',
         help='override config values, e.g. data_root=DIR',
     )
-    parser.add_argument(
-        '--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none'
-    )
+    parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none')
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0)
     args = parser.parse_args(argv)
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))

@@ -1,8 +1,8 @@
 """Train anything: a supernet search, a retraining, a detector.
 
-  python tools/train.py configs/cream/search_imagenet.py --cfg-options data_root=data/imagenet
-  python tools/train.py configs/retinanet_cream.py --amp --work-dir work_dirs/my_detector
-  torchrun --nproc_per_node=8 tools/train.py configs/cream/search_imagenet.py --launcher pytorch
+python tools/train.py configs/cream/search_imagenet.py --cfg-options data_root=data/imagenet
+python tools/train.py configs/retinanet_cream.py --amp --work-dir work_dirs/my_detector
+torchrun --nproc_per_node=8 tools/train.py configs/cream/search_imagenet.py --launcher pytorch
 """
 
 import argparse
@@ -43,9 +43,7 @@ def parse_args(argv=None):
         help='override config values, e.g. data_root=DIR max_epochs=2 budget.macs_m=[200,350] '
         'optim_wrapper.optimizer.lr=0.1',
     )
-    parser.add_argument(
-        '--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none'
-    )
+    parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none')
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0)
     args = parser.parse_args(argv)
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))

@@ -120,7 +120,7 @@ optim_wrapper = dict(
     paramwise_cfg=dict(norm_decay_mult=0.0, bias_decay_mult=0.0),
 )
 param_scheduler = [
-    dict(type='LinearLR', start_factor=1e-6 / 0.064, end=3),  # 3 epochs, 1e-6 to lr, per epoch
+    dict(type='LinearLR', start_factor=1e-6 / 0.064, end=4),  # reaches lr in the epoch of index 3
     dict(type='CosineAnnealingLR', eta_min=1e-5, begin=3, end=500),
 ]
 auto_scale_lr = dict(enable=True, base_batch_size=1024)

@@ -7,7 +7,9 @@ _base_ = '../retinanet_cream.py'
 
 data_root = 'data/digit_scenes/'
 num_classes = 10
+batch_size = 16
 max_epochs = 9
+num_workers = 1
 
 model = dict(
     data_preprocessor=dict(
@@ -56,14 +58,14 @@ test_pipeline = [
     ),
 ]
 train_dataloader = dict(
-    batch_size=16,
-    num_workers=1,
-    dataset=dict(
-        data_root=data_root, pipeline=train_pipeline, filter_cfg=dict(min_size=8)
-    ),
+    batch_size=batch_size,
+    num_workers=num_workers,
+    dataset=dict(data_root=data_root, pipeline=train_pipeline, filter_cfg=dict(min_size=8)),
 )
 val_dataloader = dict(
-    batch_size=25, num_workers=1, dataset=dict(data_root=data_root, pipeline=test_pipeline)
+    batch_size=25,
+    num_workers=num_workers,
+    dataset=dict(data_root=data_root, pipeline=test_pipeline),
 )
 test_dataloader = val_dataloader
 test_evaluator = dict(outfile_prefix='work_dirs/demo/retinanet/val')  # boxes for the report

@@ -8,7 +8,9 @@ _base_ = '../cream/retrain_imagenet.py'
 data_root = 'data/digits'
 num_classes = 10
 input_size = 28
+batch_size = 64
 max_epochs = 12
+num_workers = 1
 
 model = dict(
     backbone=dict(arch='work_dirs/demo/export/arch.json'),  # brings its own widths and strides
@@ -40,10 +42,12 @@ test_pipeline = [
     dict(type='PackInputs'),
 ]
 train_dataloader = dict(
-    batch_size=64, num_workers=1, dataset=dict(data_root=data_root, pipeline=train_pipeline)
+    batch_size=batch_size,
+    num_workers=num_workers,
+    dataset=dict(data_root=data_root, pipeline=train_pipeline),
 )
 val_dataloader = dict(
-    num_workers=1, dataset=dict(data_root=data_root, pipeline=test_pipeline)
+    num_workers=num_workers, dataset=dict(data_root=data_root, pipeline=test_pipeline)
 )
 test_dataloader = val_dataloader
 

@@ -10,7 +10,9 @@ data_root = 'data/digits'
 num_classes = 10
 input_size = 28
 budget = dict(macs_m=(2.3, 3.2))  # millions of multiply-adds at 28 x 28
+batch_size = 32
 max_epochs = 22
+num_workers = 1
 
 # Half the width, and a stem without stride: the last map is 2 x 2 instead of 1 x 1.
 model = dict(
@@ -35,9 +37,9 @@ test_pipeline = [
 # 400 training digits per class; 40 of them are held out for rating.
 train_set = dict(data_root=data_root, pipeline=train_pipeline, holdout=0.1)
 held_out_set = dict(data_root=data_root, pipeline=test_pipeline, holdout=0.1)
-train_dataloader = dict(batch_size=32, num_workers=1, dataset=train_set)
+train_dataloader = dict(batch_size=batch_size, num_workers=num_workers, dataset=train_set)
 val_dataloader = dict(
-    num_workers=1, dataset=dict(data_root=data_root, pipeline=test_pipeline)
+    num_workers=num_workers, dataset=dict(data_root=data_root, pipeline=test_pipeline)
 )
 test_dataloader = dict(num_workers=0, dataset=held_out_set)
 

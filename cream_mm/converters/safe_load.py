@@ -3,7 +3,7 @@
 import pickle
 import types
 from pathlib import Path
-from typing import Any, Dict
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -59,7 +59,7 @@ _safe_pickle.Unpickler = _Unpickler
 _safe_pickle.load = lambda file, **kwargs: _Unpickler(file, **kwargs).load()
 
 
-def load_checkpoint_file(path) -> Dict[str, Any]:
+def load_checkpoint_file(path) -> dict[str, Any]:
     """The dictionary in a checkpoint, on the CPU; objects other than tensors are placeholders.
 
     Raises:
@@ -79,7 +79,7 @@ def load_checkpoint_file(path) -> Dict[str, Any]:
     return content
 
 
-def load_weights(path) -> Dict[str, Tensor]:
+def load_weights(path) -> dict[str, Tensor]:
     """The tensors of a checkpoint's ``state_dict``, or of the file if that is all it holds.
 
     Raises:

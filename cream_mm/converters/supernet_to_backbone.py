@@ -1,7 +1,6 @@
 """Cut the weights of one path out of a supernet's state dict."""
 
 import re
-from typing import Dict
 
 from torch import Tensor
 
@@ -9,8 +8,8 @@ from ..structures import Arch
 
 
 def cut_path(
-    state_dict: Dict[str, Tensor], arch: Arch, prefix: str = 'backbone.'
-) -> Dict[str, Tensor]:
+    state_dict: dict[str, Tensor], arch: Arch, prefix: str = 'backbone.'
+) -> dict[str, Tensor]:
     """Keep what ``arch`` uses and rename it to the keys of a fixed network.
 
     ``blocks.{stage}.{layer}.{choice}.X`` of the chosen choices becomes

@@ -1,7 +1,5 @@
 """Bounds on what an architecture may cost."""
 
-from typing import Dict, Optional, Tuple
-
 from ..structures import Arch
 from .cost_model import CostModel
 from .macs import Cost
@@ -24,7 +22,7 @@ class Budget:
 
     def __init__(self, cost_model: CostModel, **bounds):
         self.cost_model = cost_model
-        self.bounds: Dict[str, Tuple[Optional[float], Optional[float]]] = {}
+        self.bounds: dict[str, tuple[float | None, float | None]] = {}
         smallest, largest = cost_model.extremes()
         for key, bound in bounds.items():
             if key not in _KEYS:

@@ -1,6 +1,6 @@
 """The additive cost table: one entry per (layer, choice), and a fixed part."""
 
-from typing import Dict, List, Sequence, Tuple, Union
+from collections.abc import Sequence
 
 from ..spaces import MBConvSpace
 from ..structures import Arch
@@ -30,7 +30,7 @@ class CostModel:
     def __init__(
         self,
         space: MBConvSpace,
-        input_size: Union[int, Sequence[int]],
+        input_size: int | Sequence[int],
         num_classes: int = 1000,
         head_channels: int = 1280,
     ):
@@ -52,8 +52,8 @@ class CostModel:
                       macs.ds_block(channels[0], size[0] * size[1])),
         ]  # fmt: skip
         # _table[stage - 1][0] serves the first layer of a stage, [1] every later one.
-        self._table: List[List[List[Cost]]] = []
-        self._sizes: List[Tuple[int, int]] = []
+        self._table: list[list[list[Cost]]] = []
+        self._sizes: list[tuple[int, int]] = []
         for spec in space.layers(depths=(2,) * space.num_stages):
             size_in, size = size, _strided(size, spec.stride)
             if spec.layer == 0:
@@ -98,7 +98,7 @@ class CostModel:
                 row = table[1]
         return Cost(macs_, params, board, published)
 
-    def extremes(self) -> Tuple[Dict[str, float], Dict[str, float]]:
+    def extremes(self) -> tuple[dict[str, float], dict[str, float]]:
         """Smallest and largest attainable value of each count at the supernet's depths.
 
         Returns:
@@ -114,7 +114,7 @@ class CostModel:
             bounds.append(Cost(*total).in_millions())
         return tuple(bounds)
 
-    def layer_table(self, arch: Arch) -> List[dict]:
+    def layer_table(self, arch: Arch) -> list[dict]:
         """One row per layer, in order of execution, for people and reports.
 
         Returns:
@@ -127,8 +127,15 @@ class CostModel:
             kernel, expand = self.space.choices[choice]
             rows.append(
                 self._row(
-                    f'blocks.{spec.stage}.{spec.layer}', 'MBConv', spec.stage, kernel, expand,
-                    spec.in_channels, spec.out_channels, spec.stride, self._sizes[spec.stage - 1],
+                    f'blocks.{spec.stage}.{spec.layer}',
+                    'MBConv',
+                    spec.stage,
+                    kernel,
+                    expand,
+                    spec.in_channels,
+                    spec.out_channels,
+                    spec.stride,
+                    self._sizes[spec.stage - 1],
                     self._table[spec.stage - 1][min(spec.layer, 1)][choice],
                 )  # fmt: skip
             )
@@ -140,10 +147,10 @@ class CostModel:
         ]  # fmt: skip
 
 
-def _as_pair(size) -> Tuple[int, int]:
+def _as_pair(size) -> tuple[int, int]:
     height, width = (size, size) if isinstance(size, int) else size
     return int(height), int(width)
 
 
-def _strided(size: Tuple[int, int], stride: int) -> Tuple[int, int]:
+def _strided(size: tuple[int, int], stride: int) -> tuple[int, int]:
     return tuple(-(-side // stride) for side in size)

@@ -5,7 +5,7 @@ architectures of the search spaces are counted by table.
 """
 
 from collections import Counter
-from typing import Callable
+from collections.abc import Callable
 
 import torch
 import torch.nn as nn

@@ -1,7 +1,6 @@
 """Any ImageNet-style folder of images, with a held-out part of the training set."""
 
 from pathlib import Path
-from typing import List
 
 from mmpretrain.datasets import CustomDataset
 
@@ -11,7 +10,7 @@ from ..search.path_sampler import named_rng
 EXTENSIONS = ('.jpg', '.jpeg', '.png', '.ppm', '.bmp', '.pgm', '.tif', '.tiff', '.webp')
 
 
-def list_classes(data_root, folder: str = 'train') -> List[str]:
+def list_classes(data_root, folder: str = 'train') -> list[str]:
     """Sorted names of the class folders below ``data_root/folder``.
 
     Raises:
@@ -80,7 +79,7 @@ class ImageFolder(CustomDataset):
         kwargs['metainfo'] = {'classes': tuple(classes), **(kwargs.get('metainfo') or {})}
         super().__init__(data_root=data_root, data_prefix=folder, **kwargs)
 
-    def load_data_list(self) -> List[dict]:
+    def load_data_list(self) -> list[dict]:
         """``[{'img_path': ..., 'gt_label': ...}, ...]``, class by class, sorted."""
         data, counts = [], {}
         for label, name in enumerate(self.CLASSES):
@@ -102,11 +101,10 @@ class ImageFolder(CustomDataset):
             )
         return data
 
-    def _take_part(self, images: List[dict], label: int) -> List[dict]:
+    def _take_part(self, images: list[dict], label: int) -> list[dict]:
         if self.part == 'all' or len(images) < 2:  # a lone image can only be trained on
             return [] if self.part == 'holdout' else images
         count = min(max(1, round(len(images) * self.holdout)), len(images) - 1)
         order = named_rng('holdout', self.split_seed, label).permutation(len(images))
         held = set(order[:count].tolist())
         return [im for i, im in enumerate(images) if (i in held) == (self.part == 'holdout')]
-

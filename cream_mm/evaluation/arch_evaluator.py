@@ -1,6 +1,7 @@
 """Rates paths of a supernet on images it was not trained on."""
 
-from typing import Callable, List, NamedTuple, Optional
+from collections.abc import Callable
+from typing import NamedTuple
 
 import torch
 from mmengine.dataset import pseudo_collate
@@ -45,7 +46,7 @@ class ArchEvaluator:
         dataset: Dataset,
         bn_dataset: Dataset,
         *,
-        num_images: Optional[int] = None,
+        num_images: int | None = None,
         num_bn_images: int = 2048,
         bn_policy: str = 'recalibrate',
         batch_size: int = 256,
@@ -100,7 +101,7 @@ class ArchEvaluator:
             total += len(labels)
         return Rating(100.0 * correct / total, total)
 
-    def rate_all(self, archs: List[Arch], progress: Callable[[int, Rating], None]) -> List[Rating]:
+    def rate_all(self, archs: list[Arch], progress: Callable[[int, Rating], None]) -> list[Rating]:
         """Rate many paths; ``progress(index, rating)`` is called after each."""
         ratings = []
         for i, arch in enumerate(archs):
@@ -109,7 +110,7 @@ class ArchEvaluator:
         return ratings
 
 
-def _read(dataset, num, rng, *, batch_size, num_workers) -> List[dict]:
+def _read(dataset, num, rng, *, batch_size, num_workers) -> list[dict]:
     """A fixed random subset as collated batches. Shuffled: BN must not see one class at a time."""
     if len(dataset) == 0:
         raise ValueError('there are no images to rate on')

@@ -1,7 +1,7 @@
 """What batch norm does in a network whose running statistics belong to no path in particular."""
 
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import Callable, Iterable, Iterator
 
 import torch
 import torch.nn as nn

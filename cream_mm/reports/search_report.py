@@ -1,7 +1,7 @@
 """One self-contained HTML page about a search: what was looked for, found and measured.
 
-Reads only the JSON files a run leaves behind, never a checkpoint, so a report can be made on any
-machine. The same files give the same bytes: nothing here depends on the clock.
+Reads only the JSON files and configs a run leaves behind, never a checkpoint, so a report can be
+made on any machine. The same files give the same bytes: nothing here depends on the clock.
 """
 
 import base64
@@ -20,6 +20,7 @@ import numpy as np
 from markupsafe import Markup
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
+from mmengine.config import Config
 
 ARCH_FORMAT = 'cream_mm.arch/1'
 BOARD_FORMAT = 'cream_mm.board/1'
@@ -219,23 +220,18 @@ class SearchReport:
         """Validation images with predictions and ground truth, [] with a note if not possible."""
         if self.detector_dir is None:
             return []
-        link, boxes = (
-            self.detector_dir / name for name in ('detection_data.json', 'val.bbox.json')
-        )
-        for path in (link, boxes):
-            if not path.is_file():
-                self.notes.append(f'Validation scenes: {path} not found.')
-                return []
-        data = _read_json(link)
-
-        def locate(name):
-            near = self.detector_dir / name  # paths may be meant from either place
-            return near if not Path(name).exists() and near.exists() else Path(name)
-
-        ann_file, img_dir = locate(data.get('ann_file', '')), locate(data.get('img_dir', ''))
+        boxes = self.detector_dir / 'val.bbox.json'
+        configs = sorted(self.detector_dir.glob('*.py'))  # mmengine leaves the run's config here
+        if not boxes.is_file() or len(configs) != 1:
+            missing = boxes if configs else f'the config of the run in {self.detector_dir}'
+            self.notes.append(f'Validation scenes: {missing} not found.')
+            return []
+        dataset = Config.fromfile(configs[0], import_custom_modules=False).test_dataloader.dataset
+        root = Path(dataset.data_root)
+        ann_file, img_dir = root / dataset.ann_file, root / dataset.data_prefix.img
         if not ann_file.is_file() or not img_dir.is_dir():
             missing = img_dir if ann_file.is_file() else ann_file
-            self.notes.append(f'Validation scenes: {missing}, named in {link}, not found.')
+            self.notes.append(f'Validation scenes: {missing}, named in {configs[0]}, not found.')
             return []
         scenes = draw_scenes(_read_json(ann_file), _read_json(boxes), img_dir)
         if not scenes:

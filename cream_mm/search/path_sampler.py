@@ -1,7 +1,7 @@
 """Draws the path that a training step trains."""
 
 import zlib
-from typing import Optional, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -41,7 +41,7 @@ class PathSampler:
         budget: Budget,
         *,
         seed: int = 0,
-        op_prob: Optional[Sequence[float]] = None,
+        op_prob: Sequence[float] | None = None,
         max_draws: int = 100,
     ):
         if op_prob is not None:
@@ -72,19 +72,27 @@ class PathSampler:
         return self._repair(arch, rng)
 
     def _repair(self, arch: Arch, rng: np.random.Generator) -> Arch:
-        """Walk from ``arch`` into the budget by single-layer changes that do not lead away.
+        """Walk into the budget by changes of one or a few layers that do not lead away.
 
-        Needed for tight ranges, which independent draws hardly ever meet.
+        Needed for tight ranges, which independent draws hardly ever meet. A walk that does not
+        arrive begins anew from another draw.
         """
-        excess = self.budget.excess(arch)
-        for _ in range(100 * self.space.num_layers):
-            other = self.space.mutate(arch, rng)
-            other_excess = self.budget.excess(other)
-            if other_excess <= excess:
-                arch, excess = other, other_excess
-                if excess == 0.0:
-                    return arch
+        closest, least = arch, self.budget.excess(arch)
+        for _ in range(20):
+            excess = self.budget.excess(arch)
+            for _ in range(20 * self.space.num_layers):
+                other = arch
+                for _ in range(rng.geometric(0.5)):
+                    other = self.space.mutate(other, rng)
+                other_excess = self.budget.excess(other)
+                if other_excess <= excess:
+                    arch, excess = other, other_excess
+                    if excess == 0.0:
+                        return arch
+                    if excess < least:
+                        closest, least = arch, excess
+            arch = self.space.sample(rng)
         raise ValueError(
             f'found no path with {self.budget}; the closest costs '
-            f'{self.budget.cost_model.cost(arch).in_millions()}. Widen the budget'
+            f'{self.budget.cost_model.cost(closest).in_millions()}. Widen the budget'
         )

@@ -1,7 +1,8 @@
 """The best paths so far, kept as buffers of the model."""
 
 import math
-from typing import List, NamedTuple, Optional, Sequence
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 import torch.nn as nn
@@ -85,7 +86,7 @@ class PrioritizedBoard(nn.Module):
             'images', torch.zeros(capacity, num_images, space.in_channels, *image_size)
         )
         self.register_buffer('soft_targets', torch.zeros(capacity, num_images, num_classes))
-        self._entries: Optional[List[BoardEntry]] = None
+        self._entries: list[BoardEntry] | None = None
 
     # ---- reading -----------------------------------------------------------------------------
 
@@ -93,7 +94,7 @@ class PrioritizedBoard(nn.Module):
         return len(self.entries)
 
     @property
-    def entries(self) -> List[BoardEntry]:
+    def entries(self) -> list[BoardEntry]:
         """The paths, best first. Read back from the buffers after a checkpoint was loaded."""
         if self._entries is None:
             archs = self.archs.tolist()
@@ -146,7 +147,7 @@ class PrioritizedBoard(nn.Module):
         self._sort()
         return True
 
-    def _slot(self, arch: Arch, score: float, macs: int) -> Optional[int]:
+    def _slot(self, arch: Arch, score: float, macs: int) -> int | None:
         """Where to write the path, or None if it is not admitted."""
         entries = self.entries
         for slot, entry in enumerate(entries):

@@ -1,7 +1,8 @@
 """The MBConv search space: a fixed skeleton, and a choice of kernel and expansion per layer."""
 
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, fields
-from typing import Iterator, NamedTuple, Optional, Sequence, Tuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -57,10 +58,10 @@ class MBConvSpace:
     """
 
     name: str = 'cream'
-    depths: Tuple[int, ...] = (4, 4, 4, 4, 4)
-    choices: Tuple[Tuple[int, int], ...] = ((3, 4), (3, 6), (5, 4), (5, 6), (7, 4), (7, 6))
-    widths: Tuple[int, ...] = (24, 40, 80, 96, 192)
-    strides: Tuple[int, ...] = (2, 2, 2, 1, 2)
+    depths: tuple[int, ...] = (4, 4, 4, 4, 4)
+    choices: tuple[tuple[int, int], ...] = ((3, 4), (3, 6), (5, 4), (5, 6), (7, 4), (7, 6))
+    widths: tuple[int, ...] = (24, 40, 80, 96, 192)
+    strides: tuple[int, ...] = (2, 2, 2, 1, 2)
     stem_channels: int = 16
     stem_stride: int = 2
     final_channels: int = 320
@@ -105,12 +106,12 @@ class MBConvSpace:
         return sum(self.depths)
 
     @property
-    def stage_channels(self) -> Tuple[int, ...]:
+    def stage_channels(self) -> tuple[int, ...]:
         """Output channels of ``blocks.0`` ... ``blocks.{num_stages + 1}``."""
         base = (self.stem_channels, *self.widths, self.final_channels)
         return tuple(self.width(channels) for channels in base)
 
-    def layers(self, depths: Optional[Sequence[int]] = None) -> Iterator[LayerSpec]:
+    def layers(self, depths: Sequence[int] | None = None) -> Iterator[LayerSpec]:
         """All searchable layers in order, for the supernet or for the given depths."""
         channels = self.stage_channels
         for stage, depth in enumerate(self.depths if depths is None else depths, start=1):
@@ -156,7 +157,7 @@ class MBConvSpace:
                     )
         return arch
 
-    def sample(self, rng: np.random.Generator, op_prob: Optional[Sequence[float]] = None) -> Arch:
+    def sample(self, rng: np.random.Generator, op_prob: Sequence[float] | None = None) -> Arch:
         """Draw one full-depth architecture, each layer on its own.
 
         Args:
@@ -177,7 +178,7 @@ class MBConvSpace:
         """Choices as one flat list of integers, stage after stage."""
         return [choice for stage in arch.stages for choice in stage]
 
-    def decode(self, flat: Sequence[int], depths: Optional[Sequence[int]] = None) -> Arch:
+    def decode(self, flat: Sequence[int], depths: Sequence[int] | None = None) -> Arch:
         """The inverse of :meth:`encode`, for the supernet's or the given depths."""
         stages, start = [], 0
         for depth in self.depths if depths is None else depths:

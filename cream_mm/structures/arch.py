@@ -1,8 +1,8 @@
 """An architecture as a value."""
 
 import ast
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Sequence, Tuple
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class Arch:
         code, whose first and last lists stand for the two fixed stages.
     """
 
-    stages: Tuple[Tuple[int, ...], ...]
+    stages: tuple[tuple[int, ...], ...]
     space: str = 'cream'
 
     def __post_init__(self):
@@ -61,7 +61,7 @@ class Arch:
         return [[0], *(list(stage) for stage in self.stages), [0]]
 
     @property
-    def depths(self) -> Tuple[int, ...]:
+    def depths(self) -> tuple[int, ...]:
         """Number of layers in each searchable stage."""
         return tuple(len(stage) for stage in self.stages)
 

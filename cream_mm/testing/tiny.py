@@ -1,7 +1,7 @@
 """Parts small enough that a test takes milliseconds, and real all the same."""
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Sequence
 
 import numpy as np
 from mmengine.registry import DefaultScope

@@ -139,7 +139,10 @@ def detector_dir(tmp_path):
             {'image_id': 0, 'category_id': 3, 'bbox': [0, 0, 5, 5], 'score': 0.39},
         ],
     )
-    write_json(path / 'detection_data.json', {'ann_file': str(path / 'val.json'), 'img_dir': 'val'})
+    (path / 'retinanet.py').write_text(
+        'test_dataloader = dict(dataset=dict('
+        f'data_root={str(path)!r}, ann_file="val.json", data_prefix=dict(img="val/")))'
+    )
     return path
 
 

@@ -1,7 +1,6 @@
 """Reads an image, and says so when it cannot."""
 
 from io import BytesIO
-from typing import Optional
 
 import mmengine.fileio as fileio
 import numpy as np
@@ -33,7 +32,7 @@ class LoadImage(BaseTransform):
         self.on_error = on_error
         self._reported = set()
 
-    def transform(self, results: dict) -> Optional[dict]:
+    def transform(self, results: dict) -> dict | None:
         path = results['img_path']
         try:
             img = _decode(fileio.get(path))

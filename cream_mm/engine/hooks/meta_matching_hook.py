@@ -1,7 +1,5 @@
 """Trains the meta matching network now and then."""
 
-from typing import Optional
-
 import torch
 from mmengine.dataset import pseudo_collate
 from mmengine.dist import all_reduce
@@ -42,7 +40,7 @@ class MetaMatchingHook(Hook):
         *,
         interval: int = 200,
         num_images: int = 4,
-        optimizer: Optional[dict] = None,
+        optimizer: dict | None = None,
         max_norm: float = 1.0,
     ):
         self.dataset_cfg = dataset

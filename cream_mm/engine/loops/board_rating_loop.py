@@ -2,7 +2,6 @@
 
 import time
 from pathlib import Path
-from typing import List, Optional
 
 from mmengine.dist import is_main_process
 from mmengine.registry import DATASETS
@@ -53,10 +52,10 @@ class BoardRatingLoop(BaseLoop):
         *,
         bn_dataset: dict,
         num_random: int = 20,
-        num_images: Optional[int] = None,
+        num_images: int | None = None,
         num_bn_images: int = 2048,
         bn_policy: str = 'recalibrate',
-        next_steps: Optional[dict] = None,
+        next_steps: dict | None = None,
     ):
         super().__init__(runner, dataloader)
         self.model = unwrap(runner.model)
@@ -115,7 +114,7 @@ class BoardRatingLoop(BaseLoop):
             self._write(rated, candidates[best], ratings[best], evaluator.description)
         return {'best/top1': rated[best]['top1_pct'], 'best/macs_m': rated[best]['macs_m']}
 
-    def _random_paths(self, exclude: List) -> List:
+    def _random_paths(self, exclude: list) -> list:
         sampler = PathSampler(self.model.backbone.space, self.model.budget, seed=self.runner.seed)
         paths = []
         # Steps beyond any training run's, so that these are not paths it was trained on last.
@@ -135,7 +134,7 @@ class BoardRatingLoop(BaseLoop):
             top1_pct=rating.top1_pct,
         )
 
-    def _write(self, rated: List[dict], best, rating, bn_policy: str) -> None:
+    def _write(self, rated: list[dict], best, rating, bn_policy: str) -> None:
         runner, model = self.runner, self.model
         work_dir = Path(runner.work_dir)
         write_json(work_dir / 'board.json', board_content(model, rated))
@@ -171,7 +170,7 @@ class BoardRatingLoop(BaseLoop):
         )
 
 
-def board_content(model, rated: Optional[List[dict]] = None) -> dict:
+def board_content(model, rated: list[dict] | None = None) -> dict:
     """What ``board.json`` holds; ``rated`` once the paths were rated."""
     by_arch = {str(r['arch']): r['top1_pct'] for r in rated or []}
     entries = []

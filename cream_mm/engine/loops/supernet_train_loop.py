@@ -1,6 +1,6 @@
 """Trains a supernet one path per step."""
 
-from typing import Optional, Sequence
+from collections.abc import Sequence
 
 from mmengine.model import is_model_wrapper
 from mmengine.runner import EpochBasedTrainLoop
@@ -18,7 +18,7 @@ class SupernetTrainLoop(EpochBasedTrainLoop):
         **kwargs: Arguments of mmengine's ``EpochBasedTrainLoop``.
     """
 
-    def __init__(self, runner, dataloader, *, sampler: Optional[dict] = None, **kwargs):
+    def __init__(self, runner, dataloader, *, sampler: dict | None = None, **kwargs):
         super().__init__(runner, dataloader, **kwargs)
         self.model = unwrap(runner.model)
         sampler = dict(sampler or dict(type='cream_mm.PathSampler'))

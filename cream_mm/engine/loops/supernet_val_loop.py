@@ -1,6 +1,6 @@
 """Follows a supernet's progress during training."""
 
-from typing import Sequence
+from collections.abc import Sequence
 
 from mmengine.runner import ValLoop
 

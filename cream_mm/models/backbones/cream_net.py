@@ -1,9 +1,9 @@
 """A fixed Cream network, as a backbone for mmpretrain classifiers and mmdet detectors."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Optional, Sequence, Tuple, Union
 
 import torch.nn as nn
 import torch.utils.checkpoint as cp
@@ -48,8 +48,8 @@ ARCH_FORMAT = 'cream_mm.arch/1'
 
 
 def resolve_arch(
-    arch: Union[str, Sequence, Arch], space: Optional[dict] = None
-) -> Tuple[Arch, MBConvSpace, dict]:
+    arch: str | Sequence | Arch, space: dict | None = None
+) -> tuple[Arch, MBConvSpace, dict]:
     """Turn any way of naming an architecture into the architecture and its space.
 
     Args:
@@ -92,7 +92,7 @@ def resolve_arch(
     return arch, replace(full, depths=arch.depths), about
 
 
-def read_arch_file(path: Union[str, Path]) -> dict:
+def read_arch_file(path: str | Path) -> dict:
     """Read an exported architecture (``best_arch.json``, ``arch.json``).
 
     Raises:
@@ -146,15 +146,15 @@ class CreamNet(BaseModule):
 
     def __init__(
         self,
-        arch: Union[str, Sequence, Arch],
+        arch: str | Sequence | Arch,
         *,
-        space: Optional[dict] = None,
+        space: dict | None = None,
         out_indices: Sequence[int] = (6,),
         frozen_stages: int = -1,
         norm_eval: bool = False,
         with_cp: bool = False,
-        norm_cfg: Optional[dict] = None,
-        init_cfg: Optional[dict] = None,
+        norm_cfg: dict | None = None,
+        init_cfg: dict | None = None,
     ):
         super().__init__(init_cfg)
         norm_cfg = norm_cfg or dict(type='BN')
@@ -192,7 +192,7 @@ class CreamNet(BaseModule):
         super().init_weights()
         self._freeze()
 
-    def forward(self, x: Tensor) -> Tuple[Tensor, ...]:
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         x = prefer_channels_last(x)
         x = self.act1(self.bn1(self.conv_stem(x)))
         outs = []
@@ -225,7 +225,7 @@ class CreamNet(BaseModule):
         return self
 
 
-def check_out_indices(out_indices: Sequence[int], space: MBConvSpace) -> Tuple[int, ...]:
+def check_out_indices(out_indices: Sequence[int], space: MBConvSpace) -> tuple[int, ...]:
     """Sorted tuple of valid block indices.
 
     Raises:

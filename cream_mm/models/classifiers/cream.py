@@ -1,6 +1,7 @@
 """Cream: the best paths so far teach the path being trained."""
 
-from typing import Dict, List, NamedTuple, Optional, Sequence, Union
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from mmpretrain.models.classifiers import ImageClassifier
@@ -63,10 +64,10 @@ class Cream(ImageClassifier):
         backbone: dict,
         head: dict,
         *,
-        input_size: Union[int, Sequence[int]],
-        budget: Optional[dict] = None,
-        board: Optional[dict] = None,
-        matching: Optional[dict] = None,
+        input_size: int | Sequence[int],
+        budget: dict | None = None,
+        board: dict | None = None,
+        matching: dict | None = None,
         **kwargs,
     ):
         super().__init__(backbone=backbone, head=head, **kwargs)
@@ -83,9 +84,9 @@ class Cream(ImageClassifier):
             if matching is not None:
                 num_features = self.board.num_images * num_classes
                 self.matching = MODELS.build(dict(matching, num_features=num_features))
-        self.trained_path: Optional[TrainedPath] = None
+        self.trained_path: TrainedPath | None = None
 
-    def loss(self, inputs: Tensor, data_samples: List) -> Dict[str, Tensor]:
+    def loss(self, inputs: Tensor, data_samples: list) -> dict[str, Tensor]:
         """Loss of the current path on one batch.
 
         ``(rate * distillation + (2 - rate) * classification) / 2``, or the plain
@@ -115,7 +116,7 @@ class Cream(ImageClassifier):
         return dict(losses, train_top1=top1)
 
     @torch.no_grad()
-    def pick_teacher(self) -> Optional[Match]:
+    def pick_teacher(self) -> Match | None:
         """The board's teacher for the current path; None while the board is empty."""
         if self.board is None or len(self.board) == 0:
             return None

@@ -1,7 +1,5 @@
 """The meta matching network, and the gradient it learns from."""
 
-from typing import List, Tuple
-
 import torch
 import torch.nn as nn
 from torch import Tensor
@@ -36,7 +34,7 @@ class MetaMatching(nn.Module):
         self.fc = nn.Linear(num_features, 1)
         init_cream_weights(self)
 
-    def forward(self, features: Tensor) -> Tuple[int, Tensor]:
+    def forward(self, features: Tensor) -> tuple[int, Tensor]:
         """Pick an entry.
 
         Returns:
@@ -56,8 +54,8 @@ class MetaMatching(nn.Module):
 
 
 def meta_gradient(
-    model, train_inputs: Tensor, val_inputs: Tensor, val_samples: List, step_size: float
-) -> Tuple[Tuple[Tensor, ...], Tensor]:
+    model, train_inputs: Tensor, val_inputs: Tensor, val_samples: list, step_size: float
+) -> tuple[tuple[Tensor, ...], Tensor]:
     """Gradient of the held-out loss after one distillation step, for the matching network.
 
     With path weights w, distillation loss KD(w), rate m(theta) and step size xi, the virtual

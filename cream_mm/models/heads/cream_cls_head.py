@@ -1,7 +1,5 @@
 """Classification head of Cream's networks."""
 
-from typing import List, Optional, Tuple
-
 import torch.nn as nn
 from mmpretrain.models.heads import ClsHead
 from torch import Tensor
@@ -35,9 +33,9 @@ class CreamClsHead(ClsHead):
         in_channels: int = 320,
         hidden_channels: int = 1280,
         dropout: float = 0.0,
-        loss: Optional[dict] = None,
-        topk: Tuple[int, ...] = (1,),
-        init_cfg: Optional[dict] = None,
+        loss: dict | None = None,
+        topk: tuple[int, ...] = (1,),
+        init_cfg: dict | None = None,
         **kwargs,
     ):
         if num_classes < 2:
@@ -57,13 +55,13 @@ class CreamClsHead(ClsHead):
         init_cream_weights(self)
         super().init_weights()
 
-    def pre_logits(self, feats: Tuple[Tensor, ...]) -> Tensor:
+    def pre_logits(self, feats: tuple[Tensor, ...]) -> Tensor:
         """(N, in_channels, H, W) -> (N, hidden_channels)."""
         return self.act(self.conv_head(self.global_pool(feats[-1]))).flatten(1)
 
-    def forward(self, feats: Tuple[Tensor, ...]) -> Tensor:
+    def forward(self, feats: tuple[Tensor, ...]) -> Tensor:
         return self.classifier(self.dropout(self.pre_logits(feats)))
 
-    def loss_by_logits(self, logits: Tensor, data_samples: List) -> Tensor:
+    def loss_by_logits(self, logits: Tensor, data_samples: list) -> Tensor:
         """The task loss, when the caller has computed the logits itself."""
         return self._get_loss(logits, data_samples)['loss']

@@ -1,7 +1,7 @@
 """The weight-sharing network that holds every path of an MBConv space."""
 
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Dict, Iterator, List, Optional, Sequence, Tuple
 
 import torch.nn as nn
 from mmengine.model import BaseModule
@@ -46,8 +46,8 @@ class CreamSupernet(BaseModule):
         space=None,
         *,
         out_indices: Sequence[int] = (6,),
-        norm_cfg: Optional[dict] = None,
-        init_cfg: Optional[dict] = None,
+        norm_cfg: dict | None = None,
+        init_cfg: dict | None = None,
     ):
         super().__init__(init_cfg)
         norm_cfg = norm_cfg or dict(type='BN')
@@ -62,7 +62,7 @@ class CreamSupernet(BaseModule):
         )
         self.bn1 = build_norm(norm_cfg, channels[0])
         self.act1 = nn.SiLU(inplace=True)
-        stages: List[List[nn.ModuleList]] = [[] for _ in channels]
+        stages: list[list[nn.ModuleList]] = [[] for _ in channels]
         stages[0].append(nn.ModuleList([DepthwiseSeparable(channels[0], norm_cfg)]))
         for spec in self.space.layers():
             stages[spec.stage].append(
@@ -119,7 +119,7 @@ class CreamSupernet(BaseModule):
             for block in stage:
                 yield from block.modules()
 
-    def path_parameters(self) -> Dict[str, nn.Parameter]:
+    def path_parameters(self) -> dict[str, nn.Parameter]:
         """Parameters that the current path touches, by their name in the supernet."""
         on_path = {id(module) for module in self.path_modules()}
         return {
@@ -131,7 +131,7 @@ class CreamSupernet(BaseModule):
 
     # ---- forward -----------------------------------------------------------------------------
 
-    def forward(self, x: Tensor) -> Tuple[Tensor, ...]:
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         x = prefer_channels_last(x)
         x = self.act1(self.bn1(self.conv_stem(x)))
         outs = []
