@@ -1,9 +1,10 @@
 # RetinaNet with a Cream backbone on COCO, 1x schedule.
 #
-#   python tools/train.py configs/retinanet_cream.py --cfg-options \
-#       model.backbone.arch=best_arch.json model.backbone.init_cfg.checkpoint=retrained.pth
-#   python tools/train.py configs/retinanet_cream.py --cfg-options data_root=FOLDER
+#   python tools/train.py configs/retinanet_cream.py --cfg-options data_root=FOLDER \
+#       model.backbone.init_cfg.type=Pretrained model.backbone.init_cfg.prefix=backbone. \
+#       model.backbone.init_cfg.checkpoint=retrained.pth
 #
+# For a searched backbone, tools/export_arch.py writes a config that fills all of this in.
 # FOLDER is COCO-style: annotations/instances_{train,val}2017.json, train2017/, val2017/; any
 # classes. Published for cream-287m: 33.2 AP. Not reproduced here.
 _base_ = './_base_/default_runtime.py'

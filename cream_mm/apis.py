@@ -3,16 +3,15 @@
 from collections.abc import Sequence
 
 from mmengine.config import Config
-from mmengine.runner import load_checkpoint
 
+from .converters import load_weights
 from .models import CreamNet
 from .models.backbones.cream_net import arch_settings, resolve_arch
 from .models.layers.init import init_cream_weights
 from .registry import MODELS
 
 # Mean and deviation of ImageNet in RGB, 0..255.
-IMAGENET_MEAN = [123.675, 116.28, 103.53]
-IMAGENET_STD = [58.395, 57.12, 57.375]
+IMAGENET_PREPROCESS = dict(mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375], to_rgb=True)
 
 
 def list_models() -> list[str]:
@@ -45,7 +44,7 @@ def create_model(
         ``mmpretrain.inference_model(model, image)``.
 
     Raises:
-        ValueError: If ``arch`` is none of the above.
+        ValueError: If ``arch`` is none of the above, or the checkpoint is of another network.
 
     >>> import torch
     >>> create_model('cream-14m', num_classes=10)(torch.rand(1, 3, 64, 64)).shape
@@ -58,7 +57,8 @@ def create_model(
         model = CreamNet(arch_value, **backbone_kwargs)
         init_cream_weights(model)
         if checkpoint:
-            load_checkpoint(model, checkpoint, 'cpu', revise_keys=[(r'^backbone\.', '')])
+            weights = load_weights(checkpoint)
+            _load(model, {k.removeprefix('backbone.'): v for k, v in weights.items()}, checkpoint)
         return model.eval()
 
     num_classes = num_classes or about.get('num_classes', 1000)
@@ -73,14 +73,26 @@ def create_model(
                 in_channels=space.stage_channels[-1],
                 hidden_channels=about.get('head_channels', 1280),
             ),
-            data_preprocessor=dict(mean=IMAGENET_MEAN, std=IMAGENET_STD, to_rgb=True),
+            data_preprocessor=about.get('preprocess') or IMAGENET_PREPROCESS,
         )
     )
     init_cream_weights(model)
     if checkpoint:
-        load_checkpoint(model, checkpoint, 'cpu')
+        _load(model, load_weights(checkpoint), checkpoint)
     model._config = Config(dict(test_dataloader=dict(dataset=dict(pipeline=_pipeline(size)))))
     return model.eval()
+
+
+def _load(model, weights: dict, checkpoint) -> None:
+    """Load all weights, or say what does not fit."""
+    own = model.state_dict()
+    wrong = [k for k in own if k not in weights or weights[k].shape != own[k].shape]
+    if wrong:
+        raise ValueError(
+            f'{checkpoint} does not fit this architecture: {len(wrong)} of {len(own)} tensors are '
+            f'missing or of another shape, first {wrong[0]}'
+        )
+    model.load_state_dict({k: weights[k] for k in own})
 
 
 def _pipeline(size: int) -> list:

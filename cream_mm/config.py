@@ -42,6 +42,10 @@ def load_config(path: str, options: dict | None = None, *, check_data: bool = Tr
     for kind in tied:
         if cfg.get(f'val_{kind}') is not None and not any(k.startswith('test_') for k in options):
             cfg[f'test_{kind}'] = cfg[f'val_{kind}']
+    for side in ('train', 'val', 'test'):
+        loader = cfg.get(f'{side}_dataloader')
+        if loader and loader.get('num_workers') == 0:
+            loader.persistent_workers = False  # torch refuses it without workers
     _follow_annotations(cfg, options)
     if check_data:
         _fit_to_data(cfg, chosen='num_classes' in options)

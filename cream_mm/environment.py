@@ -26,8 +26,8 @@ FAMILIES: dict[str, dict[str, tuple[str, ...]]] = {
 }
 _HOW_TO_INSTALL = (
     'Install one family of them:\n'
-    '  pip install "cream-mm[onedl]"      the maintained forks: current torch, numpy 2\n'
-    '  pip install "cream-mm[openmmlab]"  the classic releases: torch 2.1, numpy 1'
+    '  pip install -e ".[onedl]"      the maintained forks: current torch, numpy 2\n'
+    '  pip install -e ".[openmmlab]"  the classic releases: torch 2.1, numpy 1'
 )
 
 
@@ -103,7 +103,7 @@ def _missing_message(
         f'cream_mm needs mmengine, mmcv, mmdet and mmpretrain. Of the family {family!r} '
         f'{", ".join(found[family])} {_is_are(found[family])} installed, but missing: '
         f'{", ".join(" or ".join(dists) for dists in missing)}. {_HOW_TO_INSTALL}\n'
-        f'The first choice that keeps what is there: pip install "cream-mm[{family}]".'
+        f'The first choice that keeps what is there: pip install -e ".[{family}]".'
     )
 
 
@@ -118,7 +118,7 @@ def _mixed_message(found: dict[str, list[str]]) -> str:
         'Uninstall all of them (removing one family only would tear holes into the other), then '
         'install one:',
         f'  pip uninstall -y {everything}',
-        '  pip install "cream-mm[onedl]"    or    pip install "cream-mm[openmmlab]"',
+        '  pip install -e ".[onedl]"    or    pip install -e ".[openmmlab]"',
     ]
     return '\n'.join(lines)
 

@@ -20,7 +20,7 @@ def write_json(path, content) -> None:
 
 @contextmanager
 def clear_errors() -> Iterator[None]:
-    """End a command with one line where cream_mm itself says what the user can mend.
+    """End a command with one line where cream_mm or the command itself says what the user can mend.
 
     Errors from anywhere else keep their traceback.
     """
@@ -28,6 +28,7 @@ def clear_errors() -> Iterator[None]:
         yield
     except (FileNotFoundError, FloatingPointError, ImportError, KeyError, ValueError) as error:
         source = Path(traceback.extract_tb(error.__traceback__)[-1].filename).resolve()
-        if Path(__file__).resolve().parent not in source.parents:
+        ours = Path(__file__).resolve().parent in source.parents
+        if not ours and source != Path(sys.argv[0]).resolve():
             raise
         sys.exit(f'error: {error.args[0] if error.args else error}')

@@ -36,8 +36,8 @@ def test_nothing_installed_names_both_ways():
         check_family(['torch', 'numpy'])
     message = str(error.value)
     assert 'none of them is installed' in message
-    assert 'pip install "cream-mm[onedl]"' in message
-    assert 'pip install "cream-mm[openmmlab]"' in message
+    assert 'pip install -e ".[onedl]"' in message
+    assert 'pip install -e ".[openmmlab]"' in message
 
 
 @pytest.mark.parametrize('family', [ONEDL, OPENMMLAB], ids=['onedl', 'openmmlab'])
@@ -51,8 +51,8 @@ def test_one_missing_is_named(family, index):
     assert family[index] in missing
     assert not any(name in missing.split() for name in rest)
     assert all(name in message for name in rest)
-    assert 'pip install "cream-mm[onedl]"' in message
-    assert 'pip install "cream-mm[openmmlab]"' in message
+    assert 'pip install -e ".[onedl]"' in message
+    assert 'pip install -e ".[openmmlab]"' in message
 
 
 @pytest.mark.parametrize(

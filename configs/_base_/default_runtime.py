@@ -13,7 +13,6 @@ env_cfg = dict(
     mp_cfg=dict(mp_start_method='fork', opencv_num_threads=0),
     dist_cfg=dict(backend='nccl'),
 )
-vis_backends = [dict(type='LocalVisBackend')]
 log_processor = dict(by_epoch=True)
 log_level = 'INFO'
 load_from = None

@@ -114,6 +114,7 @@ train_cfg = dict(by_epoch=True, max_epochs=max_epochs, val_interval=1)
 val_cfg = dict()
 test_cfg = dict()
 optim_wrapper = dict(
+    constructor='cream_mm.MergedGroupsConstructor',  # two groups, not one per parameter
     optimizer=dict(
         type='cream_mm.RMSpropTF', lr=0.064, alpha=0.9, momentum=0.9, eps=1e-3, weight_decay=1e-5
     ),

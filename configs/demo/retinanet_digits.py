@@ -9,7 +9,7 @@ data_root = 'data/digit_scenes/'
 num_classes = 10
 batch_size = 16
 max_epochs = 9
-num_workers = 1
+num_workers = 0
 
 model = dict(
     data_preprocessor=dict(
@@ -72,6 +72,7 @@ test_evaluator = dict(outfile_prefix='work_dirs/demo/retinanet/val')  # boxes fo
 
 train_cfg = dict(max_epochs=max_epochs, val_interval=3)
 optim_wrapper = dict(
+    constructor='cream_mm.MergedGroupsConstructor',
     optimizer=dict(_delete_=True, type='AdamW', lr=4e-3, weight_decay=0.02),
     paramwise_cfg=dict(norm_decay_mult=0.0, bias_decay_mult=0.0),
     clip_grad=dict(max_norm=10),

@@ -11,8 +11,8 @@ num_classes = 10
 input_size = 28
 budget = dict(macs_m=(2.3, 3.2))  # millions of multiply-adds at 28 x 28
 batch_size = 32
-max_epochs = 22
-num_workers = 1
+max_epochs = 20
+num_workers = 0  # two cores are better spent on the network than on 28-pixel images
 
 # Half the width, and a stem without stride: the last map is 2 x 2 instead of 1 x 1.
 model = dict(
@@ -25,9 +25,8 @@ model = dict(
         num_classes=num_classes, mean=[127.5, 127.5, 127.5], std=[127.5, 127.5, 127.5]
     ),
 )
-train_pipeline = [
+train_pipeline = [  # no augmentation: a path sees each digit a few times only
     dict(type='cream_mm.LoadImage'),
-    dict(type='RandomCrop', crop_size=input_size, padding=2),  # digits are not flipped
     dict(type='PackInputs'),
 ]
 test_pipeline = [
@@ -61,7 +60,7 @@ test_cfg = dict(
         retrain='configs/demo/retrain_digits.py', detector='configs/demo/retinanet_digits.py'
     ),
 )
-optim_wrapper = dict(optimizer=dict(lr=0.2), clip_grad=dict(max_norm=5.0))
+optim_wrapper = dict(optimizer=dict(lr=0.3), clip_grad=dict(max_norm=5.0))
 param_scheduler = [
     dict(type='LinearLR', start_factor=1.0, end_factor=1e-8, end=max_epochs,
          convert_to_iter_based=True),

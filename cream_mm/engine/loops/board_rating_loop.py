@@ -10,8 +10,7 @@ from mmengine.runner import BaseLoop
 from ... import __version__
 from ...evaluation import ArchEvaluator
 from ...models.backbones.cream_net import ARCH_FORMAT
-from ...registry import LOOPS
-from ...search import PathSampler
+from ...registry import LOOPS, TASK_UTILS
 from ...utils import write_json
 from .supernet_train_loop import unwrap
 
@@ -115,7 +114,17 @@ class BoardRatingLoop(BaseLoop):
         return {'best/top1': rated[best]['top1_pct'], 'best/macs_m': rated[best]['macs_m']}
 
     def _random_paths(self, exclude: list) -> list:
-        sampler = PathSampler(self.model.backbone.space, self.model.budget, seed=self.runner.seed)
+        # Drawn as in training: choices that were trained more must not make the difference.
+        cfg = (self.runner.cfg.get('train_cfg') or {}).get('sampler') or {}
+        sampler = TASK_UTILS.build(
+            {
+                'type': 'cream_mm.PathSampler',
+                'seed': self.runner.seed,
+                **cfg,
+                'space': self.model.backbone.space,
+                'budget': self.model.budget,
+            }
+        )
         paths = []
         # Steps beyond any training run's, so that these are not paths it was trained on last.
         for step in range(2**40, 2**40 + 10 * self.num_random):
@@ -156,6 +165,7 @@ class BoardRatingLoop(BaseLoop):
                 config=runner.cfg.get('filename') or runner.cfg.filename,
                 seed=runner.seed,
                 data_root=runner.cfg.get('data_root'),
+                preprocess=_preprocess(model),
                 next_steps=self.next_steps,
                 cream_mm=__version__,
                 layers=model.cost_model.layer_table(best),
@@ -168,6 +178,15 @@ class BoardRatingLoop(BaseLoop):
             f'  python tools/export_arch.py {work_dir / "best_arch.json"} --out '
             f'{work_dir / "export"}'
         )
+
+
+def _preprocess(model) -> dict:
+    """How the images were normalised, for whoever uses the network."""
+    prep = model.data_preprocessor
+    if not getattr(prep, '_enable_normalize', False):
+        return {}
+    mean, std = (value.flatten().tolist() for value in (prep.mean, prep.std))
+    return dict(mean=mean, std=std, to_rgb=prep.to_rgb)
 
 
 def board_content(model, rated: list[dict] | None = None) -> dict:

@@ -3,7 +3,8 @@
 from timm.optim import RMSpropTF
 
 from ...registry import OPTIMIZERS
+from .merged_groups import MergedGroupsConstructor
 
 OPTIMIZERS.register_module(module=RMSpropTF)
 
-__all__ = ['RMSpropTF']
+__all__ = ['MergedGroupsConstructor', 'RMSpropTF']

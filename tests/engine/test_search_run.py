@@ -1,0 +1,162 @@
+"""Loops and hooks together, in a real Runner around the tiny supernet."""
+
+import json
+import logging
+
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.runner import Runner
+
+from cream_mm.models.backbones.cream_net import resolve_arch
+from cream_mm.testing import tiny_space, write_image_folder
+
+
+@pytest.fixture(scope='module')
+def data(tmp_path_factory):
+    return write_image_folder(
+        tmp_path_factory.mktemp('data'), classes=('a', 'b', 'c'), train=12, size=(8, 8)
+    )
+
+
+def build(data, work_dir, *, max_epochs=3, warmup=0.3, interval=2, board=True, **kwargs):
+    """A search of 9 images a class (3 held out), 7 steps an epoch."""
+    pipeline = [dict(type='cream_mm.LoadImage'), dict(type='PackInputs')]
+    folder = dict(type='cream_mm.ImageFolder', data_root=str(data), pipeline=pipeline, holdout=0.25)
+    train, held_out = dict(folder, part='train'), dict(folder, part='holdout')
+    space = tiny_space()
+    model = dict(
+        type='cream_mm.Cream',
+        input_size=8,
+        backbone=dict(type='cream_mm.CreamSupernet', space=space.to_dict(), out_indices=(3,)),
+        head=dict(type='cream_mm.CreamClsHead', num_classes=3, in_channels=32, hidden_channels=16),
+        board=dict(capacity=3, num_images=2) if board else None,
+        matching=dict(type='cream_mm.MetaMatching') if board else None,
+        data_preprocessor=dict(mean=[127.5] * 3, std=[127.5] * 3, to_rgb=True),
+    )
+    hooks = [dict(type='cream_mm.BoardHook', warmup=warmup)]
+    if board:
+        hooks.append(
+            dict(
+                type='cream_mm.MetaMatchingHook', dataset=held_out, interval=interval, num_images=2,
+                optimizer=dict(type='SGD', lr=1.0),
+            )
+        )  # fmt: skip
+    cfg = dict(
+        default_scope='mmpretrain',
+        model=model,
+        work_dir=str(work_dir),
+        train_dataloader=dict(
+            batch_size=4, num_workers=0, dataset=train,
+            sampler=dict(type='DefaultSampler', shuffle=True),
+        ),
+        test_dataloader=dict(
+            batch_size=8, num_workers=0, dataset=held_out,
+            sampler=dict(type='DefaultSampler', shuffle=False),
+        ),
+        train_cfg=dict(type='cream_mm.SupernetTrainLoop', max_epochs=max_epochs),
+        test_cfg=dict(
+            type='cream_mm.BoardRatingLoop', bn_dataset=train, num_random=4, num_bn_images=16
+        ),
+        test_evaluator=[],
+        optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.05)),
+        custom_hooks=hooks,
+        randomness=dict(seed=3),
+        log_level='WARNING',
+        experiment_name=f'{work_dir.parent.name}-{work_dir.name}-{max_epochs}',
+        **kwargs,
+    )  # fmt: skip
+    return Runner.from_cfg(Config(cfg))
+
+
+def test_a_search_ends_with_its_answer(data, tmp_path):
+    runner = build(data, tmp_path / 'run')
+    before = runner.model.matching.fc.weight.clone()
+    runner.train()
+    model = runner.model
+    assert len(model.board) == 3
+    assert not torch.equal(model.matching.fc.weight, before)  # meta steps took place
+
+    best = json.loads((tmp_path / 'run/best_arch.json').read_text())
+    board = json.loads((tmp_path / 'run/board.json').read_text())
+    assert [e['arch'] for e in board['entries']] == [e.arch.to_list() for e in model.board.entries]
+    sources = [r['source'] for r in board['rated']]
+    assert sources == ['board'] * 3 + ['random'] * 4
+    archs = [str(r['arch']) for r in board['rated']]
+    assert len(set(archs)) == len(archs)
+    rated = {str(r['arch']): r for r in board['rated'][:3]}
+    chosen = rated[str(best['arch'])]
+    assert all(
+        (chosen['top1_pct'], -chosen['macs_m']) >= (r['top1_pct'], -r['macs_m'])
+        for r in rated.values()
+    )
+    assert best['seed'] == 3 and best['rating']['num_images'] == 9
+    arch, space, _ = resolve_arch(str(tmp_path / 'run/best_arch.json'))
+    assert space == tiny_space() and arch.to_list() == best['arch']
+
+
+def test_the_board_opens_after_the_warmup(data, tmp_path):
+    lengths = []
+    runner = build(data, tmp_path / 'run', max_epochs=2, warmup=0.5)
+    offer = runner.model.board.offer
+
+    def counting(*args):
+        lengths.append(runner.iter)
+        return offer(*args)
+
+    runner.model.board.offer = counting
+    runner.train()
+    # 14 steps; the last batch of an epoch (3 of 27 images) is too small to be offered.
+    assert lengths == [7, 8, 9, 10, 11, 12]
+
+
+def test_the_same_run_twice_is_the_same(data, tmp_path):
+    states = []
+    for name in ('a', 'b'):
+        runner = build(data, tmp_path / name)
+        runner.train()
+        states.append(runner.model.state_dict())
+    assert all(torch.equal(states[0][k], states[1][k]) for k in states[0])
+
+
+def test_a_resumed_run_has_its_board_and_meets_the_whole_one(data, tmp_path):
+    whole = build(data, tmp_path / 'whole')
+    whole.train()
+    part = build(data, tmp_path / 'part')
+    part.train_loop._max_epochs = 2  # killed after two of three epochs, schedule unchanged
+    part.train()
+    entries = part.model.board.entries
+    assert entries
+
+    resumed = build(data, tmp_path / 'part', resume=True)
+    resumed.train_loop  # noqa: B018  (built before loading, as train() does)
+    resumed.load_or_resume()
+    assert resumed.model.board.entries == entries
+    resumed.train()
+    ours, theirs = resumed.model.state_dict(), whole.model.state_dict()
+    assert all(torch.equal(ours[k], theirs[k]) for k in theirs)
+
+
+def test_no_board_is_plain_single_path_training(data, tmp_path, caplog):
+    runner = build(data, tmp_path / 'run', board=False, max_epochs=1)
+    runner.train()
+    best = json.loads((tmp_path / 'run/best_arch.json').read_text())
+    assert best['rating']['num_images'] == 9
+
+
+def test_an_empty_board_is_told(data, tmp_path):
+    messages = []
+    runner = build(data, tmp_path / 'run', max_epochs=1, warmup=0.99)
+    handler = logging.Handler()
+    handler.emit = lambda record: messages.append(record.getMessage())
+    runner.logger.addHandler(handler)
+    runner.train()
+    assert any('the board is empty' in message for message in messages)
+    assert (tmp_path / 'run/best_arch.json').is_file()
+
+
+def test_hook_needs_a_matching_network(data, tmp_path):
+    runner = build(data, tmp_path / 'run')
+    runner.model.matching = None
+    with pytest.raises(ValueError, match='matching=dict'):
+        runner.train()

@@ -1,0 +1,161 @@
+"""The command lines one after the other, as a user types them: search, export, retrain, detect."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+
+from cream_mm.converters import load_weights
+from cream_mm.testing import write_image_folder
+
+ROOT = Path(__file__).resolve().parents[2]
+TINY = ['batch_size=8', 'num_workers=0', 'input_size=32', 'max_epochs=2']
+TINY += ['val_dataloader.batch_size=4']
+
+
+def run(tool, *args, cwd, fails=False):
+    """Run a tool in its own process; returns what it printed."""
+    command = [sys.executable, str(ROOT / 'tools' / tool), *map(str, args)]
+    env = {**os.environ, 'OMP_NUM_THREADS': '2'}
+    done = subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True, timeout=280)
+    assert (done.returncode != 0) == fails, done.stdout[-3000:] + done.stderr[-3000:]
+    return done.stdout + done.stderr
+
+
+def write_coco(root):
+    """Six images with one box each, of two categories, laid out like COCO."""
+    (root / 'annotations').mkdir(parents=True)
+    for split in ('train2017', 'val2017'):
+        (root / split).mkdir()
+        content = dict(images=[], annotations=[], categories=[])
+        content['categories'] = [dict(id=3, name='left'), dict(id=7, name='right')]
+        for i in range(6):
+            Image.new('RGB', (64, 48), (40 * i, 80, 120)).save(root / split / f'{i}.jpg')
+            content['images'].append(dict(id=i, file_name=f'{i}.jpg', width=64, height=48))
+            box = [4 + 30 * (i % 2), 6, 24, 30]
+            content['annotations'].append(
+                dict(id=i + 1, image_id=i, category_id=(3, 7)[i % 2], bbox=box, area=720, iscrowd=0)
+            )
+        (root / 'annotations' / f'instances_{split}.json').write_text(json.dumps(content))
+    return root
+
+
+@pytest.fixture(scope='module')
+def search(tmp_path_factory):
+    """A finished search of two epochs on a folder of JPEGs, one of them truncated."""
+    home = tmp_path_factory.mktemp('smoke')
+    data = write_image_folder(home / 'data', classes=('ant', 'bee', 'cat'), train=14)
+    damaged = data / 'train' / 'bee' / '005.jpg'
+    damaged.write_bytes(damaged.read_bytes()[:300])
+    text = run(
+        'train.py',
+        ROOT / 'configs/cream/search_imagenet.py',
+        '--work-dir',
+        home / 'search',
+        '--cfg-options',
+        *TINY,
+        f'data_root={data}',
+        'budget.macs_m=[4,8]',
+        'model.backbone.space.depths=[1,1,1,1,1]',
+        'test_dataloader.num_workers=0',
+        'test_cfg.num_random=2',
+        'default_hooks.logger.interval=1',
+        cwd=home,
+    )
+    return home, data, text
+
+
+def test_search_answers_within_budget(search):
+    home, data, text = search
+    best = json.loads((home / 'search/best_arch.json').read_text())
+    assert 4 <= best['costs']['macs_m'] <= 8
+    assert best['num_classes'] == 3 and best['input_size'] == [32, 32]
+    assert sum(row['macs'] for row in best['layers']) == round(best['costs']['macs_m'] * 1e6)
+    board = json.loads((home / 'search/board.json').read_text())
+    rated = [r for r in board['rated'] if r['source'] == 'board']
+    assert rated and best['arch'] in [r['arch'] for r in rated]
+    assert best['rating']['top1_pct'] == max(r['top1_pct'] for r in rated)
+    assert 'The data has 3 classes' in text
+    assert re.search(r'unreadable image .*train/bee/005\.jpg', text)
+    assert 'loss_kd' in text  # a teacher was at work
+
+
+def test_resume_continues_with_the_board(search):
+    home, data, _ = search
+    checkpoint = torch.load(home / 'search/epoch_2.pth', map_location='cpu', weights_only=False)
+    assert int(checkpoint['state_dict']['board.length']) >= 1
+    assert 'meta_optimizer' in checkpoint
+
+
+def test_export_retrain_detect(search):
+    home, data, _ = search
+    text = run('export_arch.py', 'search/best_arch.json', '--out', 'export', cwd=home)
+    assert 'weights' in text
+    weights = load_weights(home / 'export/weights.pth')
+    assert (
+        'backbone.blocks.1.0.conv_pw.weight' in weights
+        and len(weights['head.classifier.bias']) == 3
+    )
+
+    run('train.py', 'export/retrain.py', '--work-dir', 'retrain', '--cfg-options', *TINY[:2],
+        'max_epochs=1', *TINY[4:], cwd=home)  # fmt: skip
+    retrained = home / 'retrain/epoch_1.pth'
+    text = run('test.py', 'export/retrain.py', retrained, '--cfg-options', *TINY[:2], *TINY[4:],
+               cwd=home)  # fmt: skip
+    assert 'accuracy/top1' in text
+
+    coco = write_coco(home / 'coco')
+    options = ['batch_size=2', 'num_workers=0', f'data_root={coco}/', 'max_epochs=1']
+    options += [f'model.backbone.init_cfg.checkpoint={retrained}']
+    resize = ['train_dataloader.dataset.pipeline.2.scale=(96,64)']
+    resize += [f'{s}_dataloader.dataset.pipeline.1.scale=(96,64)' for s in ('val', 'test')]
+    text = run('train.py', 'export/retinanet.py', '--work-dir', 'detector', '--cfg-options',
+               *options, *resize, cwd=home)  # fmt: skip
+    assert 'The data has 2 classes' in text
+    assert 'coco/bbox_mAP' in text
+    detector = load_weights(home / 'detector/epoch_1.pth')
+    assert len(detector['bbox_head.retina_cls.bias']) == 9 * 2
+
+
+@pytest.mark.parametrize(
+    ('options', 'words'),
+    [
+        (['data_root=nowhere'], ['nowhere/train', 'train/<class>/*.jpg', 'data_root=FOLDER']),
+        (['budget.macs_m=[0,1]'], ['macs_m=(0, 1) cannot be met', 'lie between']),
+    ],
+)
+def test_one_clear_error(search, options, words):
+    home, data, _ = search
+    config = ROOT / 'configs/cream/search_imagenet.py'
+    options = ['--cfg-options', *TINY, f'data_root={data}', *options]
+    text = run('train.py', config, '--work-dir', 'bad', *options, cwd=home, fails=True)
+    assert 'Traceback' not in text
+    assert [line for line in text.splitlines() if line.startswith('error: ')]
+    for word in words:
+        assert word in text
+
+
+def test_wrong_arch_name(tmp_path):
+    text = run('export_arch.py', 'cream-288m', '--out', 'x', cwd=tmp_path, fails=True)
+    assert "error: unknown architecture 'cream-288m'" in text and 'cream-287m' in text
+    assert 'Traceback' not in text
+
+
+def test_get_flops(tmp_path):
+    text = run('get_flops.py', ROOT / 'configs/cream/retrain_imagenet.py', cwd=tmp_path)
+    assert re.search(r'params +6\.044 M', text)
+    assert re.search(r'macs +276\.26 M', text)
+    assert re.search(r'published +287\.18 M', text)
+    assert re.search(r'board +285\.51 M', text)
+
+
+@pytest.mark.parametrize('tool', sorted(p.name for p in (ROOT / 'tools').glob('*.py')))
+def test_help_shows_an_example(tool, tmp_path):
+    text = run(tool, '--help', cwd=tmp_path)
+    assert f'python tools/{tool}' in text
