@@ -1,6 +1,7 @@
 """The one line: a ready model from a name, a file or a list."""
 
 from collections.abc import Sequence
+from types import SimpleNamespace
 
 from mmengine.config import Config
 
@@ -79,6 +80,8 @@ def create_model(
     init_cream_weights(model)
     if checkpoint:
         _load(model, load_weights(checkpoint), checkpoint)
+    # What mmpretrain's inferencers look for: the task, and how to prepare an image.
+    model._metainfo = SimpleNamespace(results=[SimpleNamespace(task='Image Classification')])
     model._config = Config(dict(test_dataloader=dict(dataset=dict(pipeline=_pipeline(size)))))
     return model.eval()
 

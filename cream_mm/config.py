@@ -164,6 +164,11 @@ def _fit_to_data(cfg: Config, chosen: bool) -> None:
         classes = _coco_classes(coco)
         for dataset in coco:
             dataset['metainfo'] = dict(dataset.get('metainfo') or {}, classes=tuple(classes))
+    for evaluator in (cfg.get('val_evaluator'), cfg.get('test_evaluator')):
+        if classes and isinstance(evaluator, dict) and _kind(evaluator) == 'Accuracy':
+            topk = evaluator.get('topk', (1,))
+            topk = topk if isinstance(topk, (list, tuple)) else (topk,)
+            evaluator['topk'] = tuple(k for k in topk if k <= len(classes))
     old = cfg.get('num_classes')
     if classes is None or old is None or len(classes) == old:
         return

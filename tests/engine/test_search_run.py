@@ -6,6 +6,7 @@ import logging
 import pytest
 import torch
 from mmengine.config import Config
+from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
 from cream_mm.models.backbones.cream_net import resolve_arch
@@ -129,10 +130,15 @@ def test_a_resumed_run_has_its_board_and_meets_the_whole_one(data, tmp_path):
     assert entries
 
     resumed = build(data, tmp_path / 'part', resume=True)
-    resumed.train_loop  # noqa: B018  (built before loading, as train() does)
-    resumed.load_or_resume()
-    assert resumed.model.board.entries == entries
+    seen = []
+
+    class Look(Hook):
+        def before_train_epoch(self, runner):
+            seen.append((runner.epoch, list(runner.model.board.entries)))
+
+    resumed.register_hook(Look())
     resumed.train()
+    assert seen == [(2, entries)]
     ours, theirs = resumed.model.state_dict(), whole.model.state_dict()
     assert all(torch.equal(ours[k], theirs[k]) for k in theirs)
 

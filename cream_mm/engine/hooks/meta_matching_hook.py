@@ -77,7 +77,7 @@ class MetaMatchingHook(Hook):
             all_reduce(grad, op='mean')  # replicas stay equal
             param.grad = grad
         torch.nn.utils.clip_grad_norm_(params, self.max_norm)
-        decay = groups[0]['lr'] / groups[0]['initial_lr']
+        decay = groups[0]['lr'] / groups[0].get('initial_lr', groups[0]['lr'])
         for group in self.optimizer.param_groups:
             group['lr'] = self.optimizer_cfg['lr'] * decay
         self.optimizer.step()
