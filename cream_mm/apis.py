@@ -7,7 +7,8 @@ from mmengine.config import Config
 
 from .converters import load_weights
 from .models import CreamNet
-from .models.backbones.cream_net import arch_settings, resolve_arch
+from .models.backbones.cream_net import resolve_arch
+from .models.backbones.published import published_nets
 from .models.layers.init import init_cream_weights
 from .registry import MODELS
 
@@ -17,7 +18,7 @@ IMAGENET_PREPROCESS = dict(mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 5
 
 def list_models() -> list[str]:
     """Names of the published networks, smallest first."""
-    return list(arch_settings)
+    return list(published_nets)
 
 
 def create_model(

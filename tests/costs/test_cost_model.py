@@ -8,7 +8,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from cream_mm.costs import Cost, CostModel
 from cream_mm.models import CreamClsHead, CreamNet
-from cream_mm.models.backbones.cream_net import arch_settings, resolve_arch
+from cream_mm.models.backbones.cream_net import resolve_arch
+from cream_mm.models.backbones.published import published_nets
 from cream_mm.spaces import MBConvSpace
 from cream_mm.structures import Arch
 from cream_mm.testing import tiny_space
@@ -51,7 +52,7 @@ def archs_of(space, depths=None):
 def test_published_networks(name):
     params, macs_m, published_m = PUBLISHED[name]
     arch, space, _ = resolve_arch(name)
-    size = arch_settings[name][0]
+    size = published_nets[name].input_size
     cost = CostModel(space, size).cost(arch)
     assert cost.params == params
     assert f'{cost.macs / 1e6:.2f}' == macs_m
@@ -135,7 +136,7 @@ def test_extremes_of_cream():
 @pytest.mark.parametrize('name', ['cream-14m', 'cream-604m'])
 def test_layer_table_adds_up(name):
     arch, space, _ = resolve_arch(name)
-    model = CostModel(space, arch_settings[name][0])
+    model = CostModel(space, published_nets[name].input_size)
     rows, cost = model.layer_table(arch), model.cost(arch)
     assert sum(row['macs'] for row in rows) == cost.macs
     assert sum(row['params'] for row in rows) == cost.params

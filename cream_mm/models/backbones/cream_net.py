@@ -16,32 +16,7 @@ from ...spaces import MBConvSpace
 from ...structures import Arch
 from ..layers import ConvBNAct, DepthwiseSeparable, MBConv, build_norm, prefer_channels_last
 from ..layers.init import init_cream_weights
-
-# name -> (input size in pixels, the network that was trained and released).
-# The released code ignores the choice of a stage with a single layer, so the lists it publishes
-# (`official_archs`) differ from the networks in its checkpoints, which these are.
-arch_settings = {
-    'cream-14m': (64, [[0], [0], [3, 3], [3, 3], [1], [3], [0]]),
-    'cream-43m': (96, [[0], [0], [3, 1], [3, 1], [3, 3, 3], [3, 3], [0]]),
-    'cream-114m': (160, [[0], [0], [3, 3], [3, 3], [3, 3, 3], [3, 3], [0]]),
-    'cream-287m': (224, [[0], [0], [3, 3], [3, 1, 3], [3, 3, 3, 3], [3, 3, 3], [0]]),
-    'cream-481m': (
-        224,
-        [[0], [3, 4, 3, 1], [3, 2, 3, 0], [3, 3, 3, 1, 1], [3, 3, 3, 3], [3, 3, 3, 3], [0]],
-    ),
-    'cream-604m': (
-        224,
-        [
-            [0],
-            [3, 3, 2, 3, 3],
-            [3, 2, 3, 2, 3],
-            [3, 2, 3, 2, 3],
-            [3, 3, 2, 2, 3, 3],
-            [3, 3, 2, 3, 3, 3],
-            [0],
-        ],
-    ),
-}
+from .published import published_nets
 
 ARCH_FORMAT = 'cream_mm.arch/1'
 """Value of the "format" key in files that hold an exported architecture."""
@@ -69,10 +44,12 @@ def resolve_arch(
     about, space = {}, dict(space or {})
     if isinstance(arch, (str, Path)):
         text = str(arch)
-        if text in arch_settings:
-            size, nested = arch_settings[text]
-            about = dict(name=text, input_size=[size, size])
-            arch = Arch.from_list(nested)
+        if text in published_nets:
+            net = published_nets[text]
+            about = dict(
+                name=text, input_size=[net.input_size] * 2, official_arch=net.official_arch
+            )
+            arch = Arch.from_list(net.arch)
         elif text.lstrip().startswith('['):
             arch = Arch.from_string(text)
         elif text.endswith('.json'):
@@ -81,7 +58,7 @@ def resolve_arch(
             arch = Arch.from_list(about['arch'], about['space'].get('name', 'cream'))
         else:
             raise ValueError(
-                f'unknown architecture {text!r}; known names are {", ".join(arch_settings)}. '
+                f'unknown architecture {text!r}; known names are {", ".join(published_nets)}. '
                 'An exported .json file or a nested list such as '
                 '[[0],[0],[3,3],[3,1,3],[3,3,3,3],[3,3,3],[0]] is accepted too'
             )

@@ -8,7 +8,8 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from cream_mm.models import CreamClsHead, CreamNet
-from cream_mm.models.backbones.cream_net import ARCH_FORMAT, arch_settings, resolve_arch
+from cream_mm.models.backbones.cream_net import ARCH_FORMAT, resolve_arch
+from cream_mm.models.backbones.published import published_nets
 from cream_mm.registry import MODELS
 from cream_mm.structures import Arch
 from cream_mm.testing import tiny_space
@@ -236,7 +237,7 @@ def write_arch(path, **changes):
 
 
 def test_every_way_of_naming_one(tmp_path):
-    nested = arch_settings['cream-287m'][1]
+    nested = published_nets['cream-287m'].arch
     by_name = resolve_arch('cream-287m')
     assert by_name[0] == Arch.from_list(nested)
     assert by_name[1].depths == (1, 2, 3, 4, 3)
@@ -264,7 +265,7 @@ def test_space_of_another_name(tmp_path):
 def test_unknown_name_lists_the_known():
     with pytest.raises(ValueError, match="unknown architecture 'cream-288m'") as error:
         CreamNet('cream-288m')
-    assert all(name in str(error.value) for name in arch_settings)
+    assert all(name in str(error.value) for name in published_nets)
     assert '.json' in str(error.value)
 
 
