@@ -1,4 +1,4 @@
-# Search a backbone under a FLOPs budget: Cream, the published recipe.
+# Search a backbone under a FLOPs budget: Cream, the published recipe with its defects mended.
 #
 #   python tools/train.py configs/cream/search_imagenet.py
 #   python tools/train.py configs/cream/search_imagenet.py --cfg-options data_root=FOLDER \
@@ -24,6 +24,8 @@ num_workers = 8
 # ---- model ---------------------------------------------------------------------------------------
 model = dict(
     type='cream_mm.Cream',
+    # 'official' and 'paper' have configs of their own: search_imagenet_{official,paper}.py
+    compat='fixed',
     input_size=input_size,
     budget=budget,
     backbone=dict(

@@ -25,12 +25,11 @@ class BoardEntry(NamedTuple):
 class PrioritizedBoard(nn.Module):
     """The K best paths met so far, each with images and soft targets for later students.
 
-    Sorted best first; an architecture appears once; ties go to the cheaper path; paths outside
-    the budget are refused. The contents are registered buffers: they are saved, resumed and
-    broadcast with the model.
+    Sorted best first; paths outside the budget are refused. The contents are registered
+    buffers: they are saved, resumed and broadcast with the model.
 
-    A full board admits a path if its score beats the worst entry's by ``score_gap`` points, or
-    beats it at all with fewer MACs. A path that is already there takes its newest score.
+    A full board admits a path whose score beats the worst entry's and whose cost is lower, or
+    (``admission='gap_or_cheaper'``) whose score beats it by more than ``score_gap`` points.
 
     Args:
         space (MBConvSpace): The search space.
@@ -40,6 +39,11 @@ class PrioritizedBoard(nn.Module):
         image_size (Sequence[int]): Height and width of the images in pixels.
         num_classes (int): Length of a soft target.
         score_gap (float): In percentage points. Defaults to 5.
+        admission (str): 'gap_or_cheaper' (default) or 'better_and_cheaper'.
+        cost (str): A field of :class:`Cost` by which paths are compared. Defaults to 'macs'.
+        ties (str): Of equal scores, the 'cheaper' (default) or the 'costlier' stands higher.
+        duplicates (str): A path that is there takes its newest score, images and targets
+            ('refreshed', default), or becomes a further entry ('kept').
 
     Shapes:
         images: (K, S, 3, H, W), normalised. soft_targets: (K, S, num_classes), rows sum to 1.
@@ -53,8 +57,8 @@ class PrioritizedBoard(nn.Module):
             finite.
 
     Reference:
-        Cream, released prioritized path board.
-        Differs: keeps the path's own soft targets, not its teacher's; no duplicates; budget.
+        Cream, prioritized path board; :class:`Compat` tells which arguments are the released
+        code's and which the paper's.
     """
 
     def __init__(
@@ -67,6 +71,10 @@ class PrioritizedBoard(nn.Module):
         capacity: int = 10,
         num_images: int = 4,
         score_gap: float = 5.0,
+        admission: str = 'gap_or_cheaper',
+        cost: str = 'macs',
+        ties: str = 'cheaper',
+        duplicates: str = 'refreshed',
     ):
         super().__init__()
         if capacity < 1 or num_images < 1:
@@ -78,6 +86,10 @@ class PrioritizedBoard(nn.Module):
         self.capacity = capacity
         self.num_images = num_images
         self.score_gap = score_gap
+        self.admission = admission
+        self.cost = cost
+        self.ties = ties
+        self.duplicates = duplicates
         self.register_buffer('length', torch.zeros((), dtype=torch.long))
         self.register_buffer('scores', torch.zeros(capacity, dtype=torch.float64))
         self.register_buffer('macs', torch.zeros(capacity, dtype=torch.long))
@@ -128,8 +140,7 @@ class PrioritizedBoard(nn.Module):
             raise ValueError(f'the board keeps full-depth paths {self.space.depths}; got {arch}')
         if not self.budget.is_feasible(arch) or len(images) < self.num_images:
             return False
-        macs = self.budget.cost_model.cost(arch).macs
-        slot = self._slot(arch, score, macs)
+        slot = self._slot(arch, score)
         if slot is None:
             return False
         if slot == len(self.entries):
@@ -137,7 +148,7 @@ class PrioritizedBoard(nn.Module):
         flat = self.space.encode(arch)
         self.archs[slot] = torch.tensor(flat, device=self.archs.device)
         self.scores[slot] = score
-        self.macs[slot] = macs
+        self.macs[slot] = self.budget.cost_model.cost(arch).macs
         images = images[: self.num_images].to(self.images.dtype).contiguous()
         soft_targets = soft_targets[: self.num_images].to(self.soft_targets.dtype).contiguous()
         broadcast(images)  # every rank saw other images: rank 0's stand for all
@@ -147,23 +158,30 @@ class PrioritizedBoard(nn.Module):
         self._sort()
         return True
 
-    def _slot(self, arch: Arch, score: float, macs: int) -> int | None:
+    def _slot(self, arch: Arch, score: float) -> int | None:
         """Where to write the path, or None if it is not admitted."""
         entries = self.entries
-        for slot, entry in enumerate(entries):
-            if entry.arch == arch:
-                return slot
+        if self.duplicates == 'refreshed':
+            for slot, entry in enumerate(entries):
+                if entry.arch == arch:
+                    return slot
         if len(entries) < self.capacity:
             return len(entries)
         worst = entries[-1]
-        better = score > worst.score + self.score_gap
-        better = better or (score > worst.score and macs < worst.macs)
-        return len(entries) - 1 if better else None
+        admitted = score > worst.score and self._cost(arch) < self._cost(worst.arch)
+        if self.admission == 'gap_or_cheaper':
+            admitted = admitted or score > worst.score + self.score_gap
+        return len(entries) - 1 if admitted else None
+
+    def _cost(self, arch: Arch) -> int:
+        return getattr(self.budget.cost_model.cost(arch), self.cost)
 
     def _sort(self) -> None:
         self._entries = None
-        keys = [(-entry.score, entry.macs) for entry in self.entries]
-        order = sorted(range(len(keys)), key=keys.__getitem__)
+        sign = 1 if self.ties == 'costlier' else -1
+        # Cost and list break ties, so that the order does not depend on the order of offers.
+        keys = [(e.score, sign * self._cost(e.arch), e.arch.to_list()) for e in self.entries]
+        order = sorted(range(len(keys)), key=keys.__getitem__, reverse=True)
         index = torch.tensor(order, device=self.archs.device)
         for buffer in (self.scores, self.macs, self.archs, self.images, self.soft_targets):
             buffer[: len(order)] = buffer[index]

@@ -7,7 +7,7 @@ from mmengine.hooks import Hook
 from mmengine.registry import DATASETS
 from mmengine.registry import OPTIMIZERS as MMENGINE_OPTIMIZERS
 
-from ...models.classifiers.meta_matching import meta_gradient
+from ...models.classifiers.meta_matching import meta_gradient, real_meta_step
 from ...registry import HOOKS
 from ...search.path_sampler import named_rng
 from ..loops.supernet_train_loop import unwrap
@@ -17,16 +17,21 @@ from ..loops.supernet_train_loop import unwrap
 class MetaMatchingHook(Hook):
     """One meta step every ``interval`` iterations, once the board has a path.
 
-    The student's virtual step sees the first images of the coming training batch, its loss is
-    taken on held-out images, drawn anew for each step from (seed, step).
+    The student's step sees the first images of the coming training batch, its loss is taken on
+    held-out images, drawn anew for each meta step from (seed, step). With
+    ``compat.meta_images='batch'`` they are the next images of the same batch.
 
     Args:
-        dataset (dict): The held-out images.
+        dataset (dict, optional): The held-out images.
         interval (int): Iterations between meta steps. Defaults to 200.
         num_images (int): Images of each side. Defaults to 4.
         optimizer (dict, optional): For the matching network. Defaults to SGD with lr 1e-4 and
-            momentum 0.9; its learning rate decays in step with the main one.
-        max_norm (float): Gradient norm is clipped to this. Defaults to 1.0.
+            momentum 0.9; its learning rate decays in step with the main one. Not used with
+            ``compat.meta_step='real'``, where the main optimizer serves.
+        max_norm (float): Gradient norms are clipped to this. Defaults to 1.0.
+
+    Raises:
+        ValueError: If the model has no matching network, or there are no images to hold out.
 
     Reference:
         Cream, released code: interval 200, 4 images, lr 1e-4, clip 1.
@@ -36,7 +41,7 @@ class MetaMatchingHook(Hook):
 
     def __init__(
         self,
-        dataset: dict,
+        dataset: dict | None = None,
         *,
         interval: int = 200,
         num_images: int = 4,
@@ -48,41 +53,74 @@ class MetaMatchingHook(Hook):
         self.num_images = num_images
         self.optimizer_cfg = optimizer or dict(type='SGD', lr=1e-4, momentum=0.9)
         self.max_norm = max_norm
+        self.optimizer = None
         self._state = None
 
     def before_train(self, runner) -> None:
         model = unwrap(runner.model)
         if model.matching is None:
             raise ValueError('MetaMatchingHook needs a model with matching=dict(...)')
-        self.dataset = DATASETS.build(self.dataset_cfg)
-        self.optimizer = MMENGINE_OPTIMIZERS.build(
-            dict(self.optimizer_cfg, params=list(model.matching.parameters()))
-        )
-        if self._state is not None:
-            self.optimizer.load_state_dict(self._state)
+        if model.compat.meta_images == 'batch':
+            if runner.train_dataloader.batch_size < 2 * self.num_images:
+                raise ValueError(
+                    f'compat.meta_images="batch" takes {2 * self.num_images} images of a training '
+                    f'batch, which has {runner.train_dataloader.batch_size}; enlarge batch_size'
+                )
+        elif self.dataset_cfg is None:
+            raise ValueError('MetaMatchingHook needs dataset=dict(...), the held-out images')
+        else:
+            self.dataset = DATASETS.build(self.dataset_cfg)
+        if model.compat.meta_step == 'virtual':
+            self.optimizer = MMENGINE_OPTIMIZERS.build(
+                dict(self.optimizer_cfg, params=list(model.matching.parameters()))
+            )
+            if self._state is not None:
+                self.optimizer.load_state_dict(self._state)
 
     def before_train_iter(self, runner, batch_idx, data_batch=None) -> None:
         model = unwrap(runner.model)
-        if runner.iter % self.interval or runner.iter == 0 or len(model.board) == 0:
+        count = batch_idx if model.compat.meta_count == 'epoch' else runner.iter
+        if count % self.interval or count == 0 or len(model.board) == 0:
             return
-        train = {key: value[: self.num_images] for key, value in data_batch.items()}
-        train = model.data_preprocessor(train, False)
-        val = model.data_preprocessor(pseudo_collate(self._held_out(runner)), False)
-        groups = runner.optim_wrapper.param_groups
-        grads, val_loss = meta_gradient(
-            model, train['inputs'], val['inputs'], val['data_samples'], groups[0]['lr']
-        )
+        images = self._images(runner, model, data_batch)
+        if images is None:
+            return
+        train, val = images
+        args = train['inputs'], val['inputs'], val['data_samples']
+        if model.compat.meta_step == 'real':
+            optimizer = runner.optim_wrapper.optimizer
+            val_loss = real_meta_step(model, optimizer, *args, max_norm=self.max_norm)
+            runner.optim_wrapper.zero_grad()
+        else:
+            val_loss = self._virtual_step(runner, model, *args)
+        runner.message_hub.update_scalar('train/meta_val_loss', float(val_loss))
+
+    def _virtual_step(self, runner, model, *args):
+        main = runner.optim_wrapper.param_groups[0]
+        grads, val_loss = meta_gradient(model, *args, step_size=main['lr'])
         params = list(model.matching.parameters())
         for param, grad in zip(params, grads):
             all_reduce(grad, op='mean')  # replicas stay equal
             param.grad = grad
         torch.nn.utils.clip_grad_norm_(params, self.max_norm)
-        decay = groups[0]['lr'] / groups[0].get('initial_lr', groups[0]['lr'])
+        decay = main['lr'] / main.get('initial_lr', main['lr'])
         for group in self.optimizer.param_groups:
             group['lr'] = self.optimizer_cfg['lr'] * decay
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
-        runner.message_hub.update_scalar('train/meta_val_loss', float(val_loss))
+        return val_loss
+
+    def _images(self, runner, model, batch) -> tuple[dict, dict] | None:
+        """Images of both sides, preprocessed; None if the batch is too small for both."""
+        n = self.num_images
+        train = {key: value[:n] for key, value in batch.items()}
+        if model.compat.meta_images == 'batch':
+            val = {key: value[n : 2 * n] for key, value in batch.items()}
+            if len(val['inputs']) < n:
+                return None
+        else:
+            val = pseudo_collate(self._held_out(runner))
+        return model.data_preprocessor(train, False), model.data_preprocessor(val, False)
 
     def _held_out(self, runner) -> list:
         rng = named_rng('meta', runner.seed, runner.iter)
@@ -91,7 +129,8 @@ class MetaMatchingHook(Hook):
         return [self.dataset[int(i)] for i in picked]
 
     def before_save_checkpoint(self, runner, checkpoint: dict) -> None:
-        checkpoint['meta_optimizer'] = self.optimizer.state_dict()
+        if self.optimizer is not None:
+            checkpoint['meta_optimizer'] = self.optimizer.state_dict()
 
     def after_load_checkpoint(self, runner, checkpoint: dict) -> None:
         self._state = checkpoint.get('meta_optimizer')

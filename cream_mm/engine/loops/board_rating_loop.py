@@ -10,9 +10,9 @@ from mmengine.runner import BaseLoop
 from ... import __version__
 from ...evaluation import ArchEvaluator
 from ...models.backbones.cream_net import ARCH_FORMAT
-from ...registry import LOOPS, TASK_UTILS
+from ...registry import LOOPS
 from ...utils import write_json
-from .supernet_train_loop import unwrap
+from .supernet_train_loop import build_sampler, unwrap
 
 BOARD_FORMAT = 'cream_mm.board/1'
 
@@ -68,14 +68,16 @@ class BoardRatingLoop(BaseLoop):
     def run(self) -> dict:
         """Rate, write, and return ``{'best/top1': ..., 'best/macs_m': ...}``."""
         runner, model = self.runner, self.model
-        on_board = [entry.arch for entry in model.board.entries] if model.board is not None else []
+        on_board = self._paths_of_the_board()
         candidates = on_board + self._random_paths(exclude=on_board)
         if not candidates:
             raise ValueError('nothing to rate: the board is empty and num_random is 0')
         if not on_board:
+            outside = model.board is not None and len(model.board) > 0
+            why = f'no path of the board has {model.budget}' if outside else 'the board is empty'
+            mend = 'widen the budget' if outside else 'lower the warm-up of BoardHook'
             runner.logger.warning(
-                'the board is empty, so the answer is the best of the random paths. Train longer, '
-                'or lower the warm-up of BoardHook'
+                f'{why}, so the answer is the best of the random paths. Train longer, or {mend}'
             )
         runner.logger.info(
             f'Rating {len(on_board)} paths of the board and {len(candidates) - len(on_board)} '
@@ -113,18 +115,18 @@ class BoardRatingLoop(BaseLoop):
             self._write(rated, candidates[best], ratings[best], evaluator.description)
         return {'best/top1': rated[best]['top1_pct'], 'best/macs_m': rated[best]['macs_m']}
 
+    def _paths_of_the_board(self) -> list:
+        """Each once, within the budget: what a board keeps beyond that depends on ``compat``."""
+        board, budget = self.model.board, self.model.budget
+        if board is None:
+            return []
+        paths = list(dict.fromkeys(entry.arch for entry in board.entries))
+        return [arch for arch in paths if budget.is_feasible(arch)]
+
     def _random_paths(self, exclude: list) -> list:
         # Drawn as in training: choices that were trained more must not make the difference.
-        cfg = (self.runner.cfg.get('train_cfg') or {}).get('sampler') or {}
-        sampler = TASK_UTILS.build(
-            {
-                'type': 'cream_mm.PathSampler',
-                'seed': self.runner.seed,
-                **cfg,
-                'space': self.model.backbone.space,
-                'budget': self.model.budget,
-            }
-        )
+        cfg = (self.runner.cfg.get('train_cfg') or {}).get('sampler')
+        sampler = build_sampler(self.runner, cfg, self.model.budget)
         paths = []
         # Steps beyond any training run's, so that these are not paths it was trained on last.
         for step in range(2**40, 2**40 + 10 * self.num_random):
@@ -162,6 +164,7 @@ class BoardRatingLoop(BaseLoop):
                     top1_pct=rating.top1_pct, num_images=rating.num_images, bn_policy=bn_policy
                 ),
                 budget=model.budget.to_dict(),
+                compat=model.compat.to_dict(),
                 config=runner.cfg.get('filename') or runner.cfg.filename,
                 seed=runner.seed,
                 data_root=runner.cfg.get('data_root'),

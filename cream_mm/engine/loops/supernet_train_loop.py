@@ -1,11 +1,14 @@
 """Trains a supernet one path per step."""
 
 from collections.abc import Sequence
+from functools import partial
 
 from mmengine.model import is_model_wrapper
 from mmengine.runner import EpochBasedTrainLoop
 
+from ...costs import Budget
 from ...registry import LOOPS, TASK_UTILS
+from ...search import PathSampler
 
 
 @LOOPS.register_module()
@@ -13,22 +16,22 @@ class SupernetTrainLoop(EpochBasedTrainLoop):
     """Epoch-based training that draws a path before each step, and rates paths at the end.
 
     Args:
-        sampler (dict, optional): Path sampler. Defaults to uniform draws within the model's
-            budget.
+        sampler (dict, optional): Path sampler. Defaults to uniform draws.
         **kwargs: Arguments of mmengine's ``EpochBasedTrainLoop``.
     """
 
     def __init__(self, runner, dataloader, *, sampler: dict | None = None, **kwargs):
         super().__init__(runner, dataloader, **kwargs)
         self.model = unwrap(runner.model)
-        sampler = dict(sampler or dict(type='cream_mm.PathSampler'))
-        sampler.setdefault('seed', runner.seed)
-        self.sampler = TASK_UTILS.build(
-            dict(sampler, space=self.model.backbone.space, budget=self.model.budget)
-        )
+        self.sampler = build_sampler(runner, sampler, self.model.path_budget)
 
     def run(self):
         """Train, then rate the paths and write ``best_arch.json``."""
+        if self.model.compat.unsampled == 'decayed':
+            wrapper = self.runner.optim_wrapper
+            # Gradients of zero instead of none, as PyTorch had it when Cream was written: paths
+            # that were trained once go on moving by momentum and weight decay.
+            wrapper.zero_grad = partial(wrapper.zero_grad, set_to_none=False)
         model = super().run()
         self.runner.test_loop.run()
         return model
@@ -37,6 +40,15 @@ class SupernetTrainLoop(EpochBasedTrainLoop):
         """One step: the path is a function of (seed, step), so it is the same on every rank."""
         self.model.backbone.set_arch(self.sampler.sample(step=self._iter))
         super().run_iter(idx, data_batch)
+
+
+def build_sampler(runner, cfg: dict | None, budget: Budget) -> PathSampler:
+    """The sampler of a search, within ``budget``."""
+    model = unwrap(runner.model)
+    cfg = {'type': 'cream_mm.PathSampler', 'seed': runner.seed, **(cfg or {})}
+    if model.compat.sampling == 'uniform':
+        cfg['op_prob'] = None
+    return TASK_UTILS.build(dict(cfg, space=model.backbone.space, budget=budget))
 
 
 def unwrap(model):

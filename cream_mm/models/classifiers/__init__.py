@@ -1,6 +1,7 @@
 """Search algorithms as classifiers: each owns its loss."""
 
+from .compat import Compat
 from .cream import Cream
 from .meta_matching import MetaMatching
 
-__all__ = ['Cream', 'MetaMatching']
+__all__ = ['Compat', 'Cream', 'MetaMatching']

@@ -1,6 +1,7 @@
 """Cream: the best paths so far teach the path being trained."""
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import NamedTuple
 
 import torch
@@ -13,6 +14,7 @@ from ...registry import MODELS
 from ...search import PrioritizedBoard
 from ...structures import Arch
 from ..losses import soft_cross_entropy
+from .compat import Compat
 
 
 class Match(NamedTuple):
@@ -47,16 +49,16 @@ class Cream(ImageClassifier):
         board (dict, optional): Arguments of :class:`PrioritizedBoard`. None trains without one.
         matching (dict, optional): The meta matching network that picks the teacher. None takes
             the best entry at rate 0.5.
+        compat (str | dict): ``'fixed'`` (default), ``'official'``, ``'paper'``, or a mode with
+            single options changed; see :class:`Compat`.
         **kwargs: Further arguments of mmpretrain's ``ImageClassifier``.
 
     Attributes:
         trained_path (TrainedPath | None): What the last :meth:`loss` call trained.
 
     Reference:
-        Cream of the Crop, section 3; specification in docs/cream.md.
-        Differs from the released code: matching forwards of all entries in one batch, without
-        gradient; teacher and matching leave BN's running statistics alone; the matching network
-        learns from its meta gradient only.
+        Cream of the Crop, section 3; specification, and what differs from the released code, in
+        docs/cream.md.
     """
 
     def __init__(
@@ -68,22 +70,33 @@ class Cream(ImageClassifier):
         budget: dict | None = None,
         board: dict | None = None,
         matching: dict | None = None,
+        compat: str | dict | Compat = 'fixed',
         **kwargs,
     ):
         super().__init__(backbone=backbone, head=head, **kwargs)
+        self.compat = Compat.build(compat)
         space, num_classes = self.backbone.space, self.head.num_classes
         head_channels = self.head.conv_head.out_channels
         self.cost_model = CostModel(space, input_size, num_classes, head_channels)
         self.budget = Budget(self.cost_model, **(budget or {}))
+        # What sampler and board obey; the answer at the end obeys `budget`.
+        enforced = self.compat.budget == 'enforced'
+        self.path_budget = self.budget if enforced else Budget(self.cost_model)
         self.board = self.matching = None
         if board is not None:
-            size = self.cost_model.input_size
-            self.board = PrioritizedBoard(
-                space, self.budget, image_size=size, num_classes=num_classes, **board
+            settings = dict(
+                image_size=self.cost_model.input_size,
+                num_classes=num_classes,
+                admission=self.compat.admission,
+                cost=self.compat.board_cost,
+                ties=self.compat.ties,
+                duplicates=self.compat.duplicates,
             )
+            self.board = PrioritizedBoard(space, self.path_budget, **{**settings, **board})
             if matching is not None:
                 num_features = self.board.num_images * num_classes
-                self.matching = MODELS.build(dict(matching, num_features=num_features))
+                settings = dict(num_features=num_features, rate=self.compat.rate)
+                self.matching = MODELS.build({**settings, **matching})
         self.trained_path: TrainedPath | None = None
 
     def loss(self, inputs: Tensor, data_samples: list) -> dict[str, Tensor]:
@@ -98,24 +111,26 @@ class Cream(ImageClassifier):
         logits = self(inputs)  # (N, num_classes)
         loss_cls = self.head.loss_by_logits(logits, data_samples)
         match = self.pick_teacher()
+        targets = logits
         if match is None:
             losses = dict(loss_cls=loss_cls)
         else:
             teacher_logits = self.teach(inputs, match.teacher)
+            if self.compat.board_targets == 'teacher':
+                targets = teacher_logits
             loss_kd = soft_cross_entropy(teacher_logits, logits)
             losses = dict(
                 loss_cls=(1 - match.rate / 2) * loss_cls,
                 loss_kd=match.rate / 2 * loss_kd,
-                matching_rate=match.rate,
+                matching_rate=match.rate.detach(),
             )
         labels = torch.cat([sample.gt_label for sample in data_samples])
         top1 = (logits.argmax(dim=1) == labels).float().mean() * 100
         self.trained_path = TrainedPath(
-            self.backbone.arch, top1, inputs, logits.detach().float().softmax(dim=1)
+            self.backbone.arch, top1, inputs, targets.detach().float().softmax(dim=1)
         )
         return dict(losses, train_top1=top1)
 
-    @torch.no_grad()
     def pick_teacher(self) -> Match | None:
         """The board's teacher for the current path; None while the board is empty."""
         if self.board is None or len(self.board) == 0:
@@ -124,29 +139,42 @@ class Cream(ImageClassifier):
             rate = self.board.images.new_tensor(0.5)
             return Match(self.board.entries[0].arch, rate)
         index, rate = self.matching(self.matching_features())
+        if self.compat.matching_grad == 'none':
+            rate = rate.detach()  # it learns from its meta gradient only
         return Match(self.board.entries[index].arch, rate)
 
-    @torch.no_grad()
     def matching_features(self) -> Tensor:
         """How the current path differs from each entry on that entry's own images.
 
         Returns:
             Tensor: (K, S * num_classes), the path's probabilities less the stored ones,
-            image-major. All entries go through the network as one batch.
+            image-major. Without a graph, unless ``compat.matching_grad='kept'``.
         """
         length = len(self.board)
-        images = self.board.images[:length].flatten(0, 1)  # (K * S, 3, H, W)
-        with batch_stats(self.backbone.path_modules()):
-            probs = self(images).float().softmax(dim=1)
-        difference = probs.view_as(self.board.soft_targets[:length])
-        difference = difference - self.board.soft_targets[:length]  # (K, S, num_classes)
-        return difference.flatten(1)
+        images = self.board.images[:length]  # (K, S, 3, H, W)
+        with_grad = torch.is_grad_enabled() and self.compat.matching_grad == 'kept'
+        with self.side_norm(), torch.set_grad_enabled(with_grad):
+            if self.compat.matching_batch == 'joint':
+                logits = self(images.flatten(0, 1))
+            else:
+                logits = torch.cat([self(entry) for entry in images])
+            dtype = torch.promote_types(logits.dtype, torch.float32)
+            probs = logits.softmax(dim=1, dtype=dtype)
+            difference = probs.view_as(self.board.soft_targets[:length])
+            difference = difference - self.board.soft_targets[:length]  # (K, S, num_classes)
+            return difference.flatten(1)
 
     @torch.no_grad()
     def teach(self, inputs: Tensor, teacher: Arch) -> Tensor:
-        """Logits of another path on the same images, without a trace in BN or autograd.
+        """Logits of another path on the same images, without a trace in autograd.
 
         (N, 3, H, W) -> (N, num_classes)
         """
-        with self.backbone.using(teacher), batch_stats(self.backbone.path_modules()):
+        with self.backbone.using(teacher), self.side_norm():
             return self(inputs)
+
+    def side_norm(self) -> AbstractContextManager:
+        """How BN treats forwards of the current path other than the student's own."""
+        if self.compat.norm_stats == 'updated':
+            return nullcontext()
+        return batch_stats(self.backbone.path_modules())

@@ -1,14 +1,19 @@
-"""The meta matching network, and the gradient it learns from."""
+"""The meta matching network, and how it learns."""
+
+from collections.abc import Sequence
 
 import torch
 import torch.nn as nn
+from mmengine.dist import all_reduce
 from torch import Tensor
 from torch.func import functional_call
+from torch.optim import Optimizer
 
-from ...evaluation.bn_policy import batch_stats
 from ...registry import MODELS
 from ..layers.init import init_cream_weights
 from ..losses import soft_cross_entropy
+
+STEM = 'backbone.conv_stem.weight'
 
 
 @MODELS.register_module()
@@ -20,17 +25,19 @@ class MetaMatching(nn.Module):
 
     Args:
         num_features (int): S images times the number of classes.
+        rate (str): 'best' (default), or 'last' as in the released code: whichever entry
+            teaches, the rate is ``sigmoid(-score)`` of the last one.
 
     Shapes:
         input: (K, num_features).
 
     Reference:
-        Cream, meta matching network. Differs from the released code: the rate comes from the
-        entry that was picked, not from the last one, and grows with its score.
+        Cream, meta matching network.
     """
 
-    def __init__(self, num_features: int):
+    def __init__(self, num_features: int, rate: str = 'best'):
         super().__init__()
+        self.rate = rate
         self.fc = nn.Linear(num_features, 1)
         init_cream_weights(self)
 
@@ -38,7 +45,7 @@ class MetaMatching(nn.Module):
         """Pick an entry.
 
         Returns:
-            tuple[int, Tensor]: Index of the best entry, and its rate, a scalar in (0, 1).
+            tuple[int, Tensor]: Index of the best entry, and the rate, a scalar in (0, 1).
 
         Raises:
             FloatingPointError: If a score is not finite: the training has diverged.
@@ -50,7 +57,7 @@ class MetaMatching(nn.Module):
                 'diverged; lower the learning rate or enlarge the batch'
             )
         index = int(scores.argmax())
-        return index, scores[index].sigmoid()
+        return index, (-scores[-1] if self.rate == 'last' else scores[index]).sigmoid()
 
 
 def meta_gradient(
@@ -65,8 +72,8 @@ def meta_gradient(
         d loss / d theta  =  -xi * <d loss / d w', d KD / d w> * d m / d theta,
 
     exact with two first-order gradients: no second-order graph and no change of w. All
-    parameters of the path and the head take part. BN uses batch statistics throughout and its
-    running statistics stay as they are.
+    parameters of the path and the head take part, or the stem's convolution alone
+    (``compat.meta_gradient='stem'``). BN uses batch statistics throughout.
 
     Args:
         model (Cream): With at least one path on its board; its current path is the student.
@@ -80,16 +87,14 @@ def meta_gradient(
 
     Reference:
         Cream, the meta objective of the matching network.
-        Differs from the released code: every path parameter instead of the stem alone, held-out
-        images instead of the training batch, no real step of w.
     """
-    index, rate = model.matching(model.matching_features())
+    with torch.no_grad():
+        features = model.matching_features()
+    index, rate = model.matching(features)
     teacher_logits = model.teach(train_inputs, model.board.entries[index].arch)
 
-    params = {f'backbone.{k}': p for k, p in model.backbone.path_parameters().items()}
-    params.update({f'head.{k}': p for k, p in model.head.named_parameters()})
-    params = {name: param for name, param in params.items() if param.requires_grad}
-    with batch_stats(model.backbone.path_modules()):
+    params = path_and_head(model)
+    with model.side_norm():
         kd = soft_cross_entropy(teacher_logits, model(train_inputs))
         kd_grads = torch.autograd.grad(kd, list(params.values()))
         virtual = {
@@ -100,7 +105,119 @@ def meta_gradient(
         val_loss = model.head.loss_by_logits(logits, val_samples)
         val_grads = torch.autograd.grad(val_loss, list(virtual.values()))
 
-    overlap = sum((v * g).sum() for v, g in zip(val_grads, kd_grads))
+    taking_part = [name == STEM or model.compat.meta_gradient == 'path' for name in params]
+    overlap = sum((v * g).sum() for v, g, on in zip(val_grads, kd_grads, taking_part) if on)
     slope = -step_size * overlap  # d val_loss / d rate
     grads = torch.autograd.grad(rate, list(model.matching.parameters()), slope.to(rate))
     return grads, val_loss.detach()
+
+
+def real_meta_step(
+    model,
+    optimizer: Optimizer,
+    train_inputs: Tensor,
+    val_inputs: Tensor,
+    val_samples: list,
+    max_norm: float,
+) -> Tensor:
+    """The released code's meta step, which trains the student too.
+
+    With J = m * KD, student weights w, matching weights theta and eta the learning rate of theta:
+
+    1. g = dJ/dw; the optimizer steps w along g, clipped;
+    2. v = d loss / dw on the held-out images, at the stepped weights;
+    3. the optimizer steps theta along ``<v, d(w - eta g) / d theta>``, clipped.
+
+    Both are steps of the whole optimizer. The inner product runs over the stem's convolution
+    alone, or over all of w (``compat.meta_gradient='path'``).
+
+    Args:
+        model (Cream): As for :func:`meta_gradient`.
+        optimizer (Optimizer): The main one, with the matching network in groups of its own.
+        train_inputs, val_inputs, val_samples: As for :func:`meta_gradient`.
+        max_norm (float): Gradient norms are clipped to this.
+
+    Returns:
+        Tensor: The held-out loss.
+
+    Raises:
+        ValueError: If the matching network has no learning rate of its own.
+
+    Reference:
+        Cream, released code. It steps the weights in place before it uses the graph that needs
+        them, which current PyTorch refuses; here the graph is made on copies. Differs: the
+        gradients are averaged over ranks.
+    """
+    eta = matching_lr(model, optimizer)
+    params = path_and_head(model)
+    theta = list(model.matching.parameters())
+    copies = {name: p.detach().clone().requires_grad_() for name, p in params.items()}
+    theta_copies = {
+        f'matching.{name}': p.detach().clone().requires_grad_()
+        for name, p in model.matching.named_parameters()
+    }
+
+    with model.side_norm():
+        weights = {f'model.{name}': p for name, p in {**copies, **theta_copies}.items()}
+        loss = functional_call(_MatchedDistillation(model), weights, (train_inputs,))
+        grads = torch.autograd.grad(loss, list(copies.values()), create_graph=True)
+        _clipped_step(optimizer, list(params.values()), grads, max_norm)
+
+        val_loss = model.head.loss_by_logits(model(val_inputs), val_samples)
+        val_grads = torch.autograd.grad(val_loss, list(params.values()))
+
+    on = [name == STEM or model.compat.meta_gradient == 'path' for name in params]
+    virtual = [w - eta * g for w, g, used in zip(copies.values(), grads, on) if used]
+    val_grads = [v for v, used in zip(val_grads, on) if used]
+    theta_grads = torch.autograd.grad(virtual, list(theta_copies.values()), val_grads)
+    _clipped_step(optimizer, theta, theta_grads, max_norm)
+    return val_loss.detach()
+
+
+class _MatchedDistillation(nn.Module):
+    """J, as a module so that :func:`functional_call` can give it other weights."""
+
+    def __init__(self, model):
+        super().__init__()
+        self.model = model
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        index, rate = self.model.matching(self.model.matching_features())
+        teacher_logits = self.model.teach(inputs, self.model.board.entries[index].arch)
+        return rate * soft_cross_entropy(teacher_logits, self.model(inputs))
+
+
+def _clipped_step(optimizer: Optimizer, params: list, grads: Sequence[Tensor], max_norm: float):
+    """One step with these gradients; other parameters have the gradients they had."""
+    for param, grad in zip(params, grads):
+        param.grad = grad.detach().clone()
+        all_reduce(param.grad, op='mean')  # replicas stay equal
+    nn.utils.clip_grad_norm_(params, max_norm)
+    optimizer.step()
+    for param in params:
+        param.grad = None
+
+
+def path_and_head(model) -> dict[str, nn.Parameter]:
+    """Trainable parameters that the current path and the head use, by their name in the model."""
+    params = {f'backbone.{k}': p for k, p in model.backbone.path_parameters().items()}
+    params.update({f'head.{k}': p for k, p in model.head.named_parameters()})
+    return {name: param for name, param in params.items() if param.requires_grad}
+
+
+def matching_lr(model, optimizer: Optimizer) -> float:
+    """Learning rate of the matching network inside the main optimizer."""
+    theta = {id(p) for p in model.matching.parameters()}
+    rates = []
+    for group in optimizer.param_groups:
+        inside = [id(p) in theta for p in group['params']]
+        if any(inside) and not all(inside):
+            raise ValueError(
+                'compat.meta_step="real" steps the matching network with the main optimizer, '
+                'where it has the learning rate of the supernet. Give it its own: '
+                "optim_wrapper.paramwise_cfg.custom_keys={'matching': dict(lr_mult=1e-4, "
+                'decay_mult=0.0)}, as in configs/cream/search_imagenet_official.py'
+            )
+        if all(inside):
+            rates.append(group['lr'])
+    return rates[-1]
