@@ -98,6 +98,15 @@ class CostModel:
                 row = table[1]
         return Cost(macs_, params, board, published)
 
+    def choice_costs(self, stage: int, layer: int) -> list[Cost]:
+        """Cost of every choice at a layer; all layers of a stage but the first cost the same.
+
+        Args:
+            stage (int): 1 to the number of searchable stages.
+            layer (int): 0-based place in the stage.
+        """
+        return self._table[stage - 1][min(layer, 1)]
+
     def extremes(self) -> tuple[dict[str, float], dict[str, float]]:
         """Smallest and largest attainable value of each count at the supernet's depths.
 

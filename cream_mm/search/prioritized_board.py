@@ -22,6 +22,19 @@ class BoardEntry(NamedTuple):
     macs: int
 
 
+def admits(rule: str, better_by: float, cheaper: bool, score_gap: float = 5.0) -> bool:
+    """Whether a full board takes a path in place of its worst entry.
+
+    Args:
+        rule (str): 'better_and_cheaper', or 'gap_or_cheaper', which also takes a path that is
+            better by more than ``score_gap`` points at any cost.
+        better_by (float): Score of the path less that of the worst entry, in points.
+        cheaper (bool): Whether the path costs less than the worst entry.
+    """
+    gap = rule == 'gap_or_cheaper' and better_by > score_gap
+    return gap or (better_by > 0 and cheaper)
+
+
 class PrioritizedBoard(nn.Module):
     """The K best paths met so far, each with images and soft targets for later students.
 
@@ -168,9 +181,9 @@ class PrioritizedBoard(nn.Module):
         if len(entries) < self.capacity:
             return len(entries)
         worst = entries[-1]
-        admitted = score > worst.score and self._cost(arch) < self._cost(worst.arch)
-        if self.admission == 'gap_or_cheaper':
-            admitted = admitted or score > worst.score + self.score_gap
+        better_by = score - worst.score
+        cheaper = self._cost(arch) < self._cost(worst.arch)
+        admitted = admits(self.admission, better_by, cheaper, self.score_gap)
         return len(entries) - 1 if admitted else None
 
     def _cost(self, arch: Arch) -> int:
