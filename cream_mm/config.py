@@ -112,6 +112,9 @@ def _stretch(schedulers, factor: float) -> None:
         for key in ('begin', 'end', 'T_max', 'total_iters'):
             if scheduler.get(key):
                 scheduler[key] = max(1, round(scheduler[key] * factor))
+        for key in ('warmup_epochs', 'decay_epochs'):  # of cream_mm's: may be fractions
+            if key in scheduler:
+                scheduler[key] = scheduler[key] * factor
         if scheduler.get('end', math.inf) <= scheduler.get('begin', 0):
             scheduler['begin'] = scheduler['end'] - 1
         if 'milestones' in scheduler:

@@ -161,9 +161,9 @@ def test_epochs_of_a_search():
 
 def test_epochs_of_a_retraining():
     cfg = load_config(RETRAIN, dict(max_epochs=255), check_data=False)
-    warmup, cosine = cfg.param_scheduler
+    (schedule,) = cfg.param_scheduler
     assert cfg.train_cfg.max_epochs == 255
-    assert (warmup.end, cosine.begin, cosine.end) == (2, 2, 250)
+    assert (schedule.warmup_epochs, schedule.T_max) == (1.5, 250)
 
 
 def test_epochs_of_a_detector():
@@ -203,7 +203,8 @@ def build_scheduler(cfg, optimizer):
 def test_every_retraining_reaches_its_learning_rate(max_epochs):
     cfg = load_config(RETRAIN, dict(max_epochs=max_epochs), check_data=False)
     rates = learning_rates(cfg, 0.064)
-    assert max(rates) > 0.9 * 0.064
+    # Seen once per epoch: in a run of two, the second epoch begins half way down.
+    assert max(rates) > (0.9 if max_epochs > 3 else 0.49) * 0.064
     assert rates[-1] < 0.01 * 0.064 or max_epochs < 60
 
 

@@ -1,8 +1,9 @@
-"""Where search and models meet: loops, hooks, optimizers."""
+"""Where search and models meet: loops, hooks, optimizers, schedules."""
 
 from .hooks import BoardHook, MetaMatchingHook
 from .loops import BoardRatingLoop, SupernetTrainLoop, SupernetValLoop
 from .optimizers import RMSpropTF
+from .schedulers import WarmupCosineLR, WarmupStepLR
 
 __all__ = [
     'BoardHook',
@@ -11,4 +12,6 @@ __all__ = [
     'RMSpropTF',
     'SupernetTrainLoop',
     'SupernetValLoop',
+    'WarmupCosineLR',
+    'WarmupStepLR',
 ]
