@@ -227,7 +227,7 @@ def test_input_size_reaches_model_and_crops():
         return next(step for step in pipeline if step.type == name)
 
     train = cfg.train_dataloader.dataset.pipeline
-    assert of_type(train, 'RandomResizedCrop').scale == 160
+    assert of_type(train, 'cream_mm.RandomResizedCrop').scale == 160
     pipelines = [
         cfg.val_dataloader.dataset.pipeline,
         cfg.test_dataloader.dataset.pipeline,

@@ -66,8 +66,7 @@ rand_augment_policies = [
 ]
 train_pipeline = [
     dict(type='cream_mm.LoadImage'),
-    # Released: bilinear or bicubic, drawn for each image.
-    dict(type='RandomResizedCrop', scale=input_size, interpolation='bicubic', backend='pillow'),
+    dict(type='cream_mm.RandomResizedCrop', scale=input_size),
     dict(type='RandomFlip', prob=0.5, direction='horizontal'),
     dict(
         type='RandAugment',

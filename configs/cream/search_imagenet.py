@@ -51,7 +51,7 @@ model = dict(
 # ---- data ----------------------------------------------------------------------------------------
 train_pipeline = [
     dict(type='cream_mm.LoadImage'),
-    dict(type='RandomResizedCrop', scale=input_size, interpolation='bicubic', backend='pillow'),
+    dict(type='cream_mm.RandomResizedCrop', scale=input_size),
     dict(type='RandomFlip', prob=0.5, direction='horizontal'),
     dict(type='ColorJitter', brightness=0.4, contrast=0.4, saturation=0.4),
     dict(

@@ -12,12 +12,7 @@ model = dict(compat='paper')
 
 train_pipeline = [
     dict(type='cream_mm.LoadImage'),
-    dict(
-        type='RandomResizedCrop',
-        scale=_base_.input_size,
-        interpolation='bicubic',
-        backend='pillow',
-    ),
+    dict(type='cream_mm.RandomResizedCrop', scale=_base_.input_size),
     dict(type='RandomFlip', prob=0.5, direction='horizontal'),
     dict(type='ColorJitter', brightness=0.06, contrast=0.06, saturation=0.06),
     dict(type='PackInputs'),

@@ -51,7 +51,7 @@ def below(node):
 def assert_sizes(cfg, size):
     """Everything that depends on the input size fits ``size``; returns what was looked at."""
     expected = {
-        'RandomResizedCrop': ('scale', size),
+        'cream_mm.RandomResizedCrop': ('scale', size),
         'RandomCrop': ('crop_size', size),
         'CenterCrop': ('crop_size', size),
         'ResizeEdge': ('scale', round(size / 0.875)),

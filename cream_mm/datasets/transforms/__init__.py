@@ -1,3 +1,4 @@
 from .load_image import LoadImage
+from .random_resized_crop import RandomResizedCrop
 
-__all__ = ['LoadImage']
+__all__ = ['LoadImage', 'RandomResizedCrop']
