@@ -18,6 +18,7 @@ max_epochs = 12
 num_workers = 2
 
 # ---- model ---------------------------------------------------------------------------------------
+sync_bn = 'torch'  # on several GPUs batch norm uses the images of all: two alone are too few
 model = dict(
     type='RetinaNet',
     data_preprocessor=dict(

@@ -59,6 +59,8 @@ def override(cfg: Config, options: dict) -> None:
     cfg.merge_from_dict(options)
     for root, old in before.items():
         _carry(cfg, root, old, cfg[root])
+    if 'max_epochs' in before and 'switch_epoch' not in roots:
+        _move_switches(cfg, cfg.max_epochs / before['max_epochs'])
 
 
 # ---- carrying a value --------------------------------------------------------------------------
@@ -121,6 +123,15 @@ def _stretch(schedulers, factor: float) -> None:
             scheduler['milestones'] = [max(1, round(m * factor)) for m in scheduler['milestones']]
         # A ramp of a single epoch has no second epoch to arrive in: let it move every iteration.
         scheduler['convert_to_iter_based'] = True
+
+
+def _move_switches(cfg: Config, factor: float) -> None:
+    """Epochs at which a run changes its pipeline or its validation interval."""
+    for holder, key in list(_entries(cfg._cfg_dict)):
+        if key == 'switch_epoch':
+            holder[key] = max(1, round(holder[key] * factor))
+        elif key == 'dynamic_intervals':
+            holder[key] = [(max(1, round(at * factor)), every) for at, every in holder[key]]
 
 
 def _resize(cfg: Config, old: int, new: int) -> None:

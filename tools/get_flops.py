@@ -14,6 +14,7 @@ FLOPs are printed in three conventions:
 import argparse
 
 import torch
+from mmdet.structures import DetDataSample
 from mmengine.config import DictAction
 from mmengine.registry import MODELS, init_default_scope
 
@@ -55,7 +56,7 @@ def main(argv=None) -> None:
         return print_search(model)
     image = torch.zeros(1, 3, height, width)
     stem_norm = 'backbone.bn1' if isinstance(model.backbone, CreamNet) else ''
-    cost = count_model(model, lambda: model(image, mode='tensor'), stem_norm).in_millions()
+    cost = count_model(model, lambda: forward(model, image), stem_norm).in_millions()
     if isinstance(model.backbone, CreamNet):
         print(f'arch       {model.backbone.arch}')
     print(f'input      {height} x {width}')
@@ -63,6 +64,16 @@ def main(argv=None) -> None:
     print(f'macs       {cost["macs_m"]:.2f} M')
     print(f'published  {cost["published_flops_m"]:.2f} M')
     print(f'board      {cost["board_flops_m"]:.2f} M')
+
+
+def forward(model, image: torch.Tensor) -> None:
+    """Run any model once; a two-stage detector wants to know the image's size."""
+    if not getattr(model, 'with_rpn', False):
+        model(image, mode='tensor')
+        return
+    size = tuple(image.shape[-2:])
+    sample = DetDataSample(metainfo=dict(img_shape=size, ori_shape=size, scale_factor=(1.0, 1.0)))
+    model(image, [sample], mode='tensor')
 
 
 def print_search(model: Cream) -> None:
