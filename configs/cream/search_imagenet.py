@@ -25,7 +25,7 @@ num_workers = 8
 model = dict(
     type='cream_mm.Cream',
     # 'official' and 'paper' have configs of their own: search_imagenet_{official,paper}.py
-    compat='fixed',
+    compat=dict(mode='fixed'),
     input_size=input_size,
     budget=budget,
     backbone=dict(

@@ -7,7 +7,7 @@ from mmengine.hooks import Hook
 from mmengine.registry import DATASETS
 from mmengine.registry import OPTIMIZERS as MMENGINE_OPTIMIZERS
 
-from ...models.classifiers.meta_matching import meta_gradient, real_meta_step
+from ...models.classifiers.meta_matching import matching_lr, meta_gradient, real_meta_step
 from ...registry import HOOKS
 from ...search.path_sampler import named_rng
 from ..loops.supernet_train_loop import unwrap
@@ -70,7 +70,9 @@ class MetaMatchingHook(Hook):
             raise ValueError('MetaMatchingHook needs dataset=dict(...), the held-out images')
         else:
             self.dataset = DATASETS.build(self.dataset_cfg)
-        if model.compat.meta_step == 'virtual':
+        if model.compat.meta_step == 'real':
+            matching_lr(model, runner.optim_wrapper.optimizer)  # now, not when the board has opened
+        else:
             self.optimizer = MMENGINE_OPTIMIZERS.build(
                 dict(self.optimizer_cfg, params=list(model.matching.parameters()))
             )

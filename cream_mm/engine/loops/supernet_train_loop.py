@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from functools import partial
 
+import torch
 from mmengine.model import is_model_wrapper
 from mmengine.runner import EpochBasedTrainLoop
 
@@ -32,6 +33,11 @@ class SupernetTrainLoop(EpochBasedTrainLoop):
             # Gradients of zero instead of none, as PyTorch had it when Cream was written: paths
             # that were trained once go on moving by momentum and weight decay.
             wrapper.zero_grad = partial(wrapper.zero_grad, set_to_none=False)
+            # A checkpoint holds no gradients: after a resume, those of paths trained before.
+            for group in wrapper.param_groups:
+                for param in group['params']:
+                    if wrapper.optimizer.state.get(param):
+                        param.grad = torch.zeros_like(param)
         model = super().run()
         self.runner.test_loop.run()
         return model
@@ -47,7 +53,7 @@ def build_sampler(runner, cfg: dict | None, budget: Budget) -> PathSampler:
     model = unwrap(runner.model)
     cfg = {'type': 'cream_mm.PathSampler', 'seed': runner.seed, **(cfg or {})}
     if model.compat.sampling == 'uniform':
-        cfg['op_prob'] = None
+        cfg.pop('op_prob', None)
     return TASK_UTILS.build(dict(cfg, space=model.backbone.space, budget=budget))
 
 

@@ -91,7 +91,7 @@ class Compat:
             return cfg
         options = dict(cfg) if isinstance(cfg, Mapping) else dict(mode=cfg)
         mode = options.pop('mode', 'fixed')
-        if mode not in _MODES:
+        if not isinstance(mode, str) or mode not in _MODES:
             raise ValueError(f'compat mode is one of {", ".join(_MODES)}; got {mode!r}')
         for name, value in options.items():
             if name not in _VALUES:

@@ -108,9 +108,9 @@ class Cream(ImageClassifier):
         Shapes:
             inputs: (N, 3, H, W), normalised.
         """
+        match = self.pick_teacher()
         logits = self(inputs)  # (N, num_classes)
         loss_cls = self.head.loss_by_logits(logits, data_samples)
-        match = self.pick_teacher()
         targets = logits
         if match is None:
             losses = dict(loss_cls=loss_cls)

@@ -212,12 +212,15 @@ def matching_lr(model, optimizer: Optimizer) -> float:
     for group in optimizer.param_groups:
         inside = [id(p) in theta for p in group['params']]
         if any(inside) and not all(inside):
-            raise ValueError(
-                'compat.meta_step="real" steps the matching network with the main optimizer, '
-                'where it has the learning rate of the supernet. Give it its own: '
-                "optim_wrapper.paramwise_cfg.custom_keys={'matching': dict(lr_mult=1e-4, "
-                'decay_mult=0.0)}, as in configs/cream/search_imagenet_official.py'
-            )
+            rates = []
+            break
         if all(inside):
             rates.append(group['lr'])
+    if not rates:
+        raise ValueError(
+            'compat.meta_step="real" steps the matching network with the main optimizer, where it '
+            'has no learning rate of its own. Give it one: optim_wrapper.paramwise_cfg.custom_keys='
+            "{'matching': dict(lr_mult=1e-4, decay_mult=0.0)}, as in "
+            'configs/cream/search_imagenet_official.py'
+        )
     return rates[-1]

@@ -1,6 +1,7 @@
 """Squeeze-and-excitation as Cream's released networks have it."""
 
 import torch.nn as nn
+import torch.nn.functional as F
 from torch import Tensor
 
 from ...spaces import make_divisible
@@ -27,8 +28,8 @@ class SqueezeExcite(nn.Module):
         self.conv_reduce = nn.Conv2d(channels, reduced, 1)
         self.act = nn.ReLU(inplace=True)
         self.conv_expand = nn.Conv2d(reduced, channels, 1)
-        self.gate = nn.Hardsigmoid()
 
     def forward(self, x: Tensor) -> Tensor:
         scale = self.conv_expand(self.act(self.conv_reduce(self.pool(x))))  # (N, C, 1, 1)
-        return x * self.gate(scale)
+        # nn.Hardsigmoid has no second derivative in PyTorch; compat.meta_step='real' needs one.
+        return x * (F.relu6(scale + 3) / 6)
