@@ -12,6 +12,7 @@ import torch.nn as nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.flop_counter import FlopCounterMode
 
+from ..ops import cpu_kernels
 from .macs import Cost
 
 
@@ -49,7 +50,7 @@ def count_model(model: nn.Module, run: Callable[[], None], skip_norm: str = '') 
 
     handles = [m.register_forward_hook(hook(name)) for name, m in model.named_modules()]
     try:
-        with FlopCounterMode(display=False) as flops:
+        with cpu_kernels.disabled(), FlopCounterMode(display=False) as flops:
             run()
     finally:
         for handle in handles:

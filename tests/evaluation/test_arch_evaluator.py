@@ -115,7 +115,7 @@ def test_statistics_are_averaged_over_batches(model):
         maps = model.backbone.conv_stem(normalised(torch.stack(order)))
     groups = [maps[i : i + 2].transpose(0, 1).flatten(1) for i in range(0, 8, 2)]
     seen = []
-    model.backbone.act1.register_forward_hook(
+    model.backbone.blocks[0][0][0].register_forward_hook(
         lambda *_: seen.append(
             (model.backbone.bn1.running_mean.clone(), model.backbone.bn1.running_var.clone())
         )

@@ -1,6 +1,5 @@
 """A fixed Cream network, as a backbone for mmpretrain classifiers and mmdet detectors."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -11,15 +10,15 @@ from mmengine.model import BaseModule
 from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from ...arch_file import ARCH_FORMAT as ARCH_FORMAT
+from ...arch_file import read_arch_file
+from ...ops import norm_act
 from ...registry import MODELS
 from ...spaces import MBConvSpace
 from ...structures import Arch
 from ..layers import ConvBNAct, DepthwiseSeparable, MBConv, build_norm, prefer_channels_last
 from ..layers.init import init_cream_weights
 from .published import published_nets
-
-ARCH_FORMAT = 'cream_mm.arch/1'
-"""Value of the "format" key in files that hold an exported architecture."""
 
 
 def resolve_arch(
@@ -67,31 +66,6 @@ def resolve_arch(
     full = MBConvSpace.build(space)
     full.validate(arch, any_depth=True)
     return arch, replace(full, depths=arch.depths), about
-
-
-def read_arch_file(path: str | Path) -> dict:
-    """Read an exported architecture (``best_arch.json``, ``arch.json``).
-
-    Raises:
-        ValueError: If the file is missing or is something else.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise ValueError(
-            f'no architecture file {path}; a search writes it as best_arch.json into its work_dir'
-        )
-    try:
-        content = json.loads(path.read_text())
-        ok = content['format'] == ARCH_FORMAT
-        ok = ok and isinstance(content['arch'], list) and isinstance(content['space'], dict)
-    except (ValueError, KeyError, TypeError):
-        ok = False
-    if not ok:
-        raise ValueError(
-            f'{path} is not an exported architecture: it needs "format": "{ARCH_FORMAT}", '
-            '"arch" and "space"'
-        )
-    return content
 
 
 @MODELS.register_module()
@@ -151,7 +125,6 @@ class CreamNet(BaseModule):
             self.space.in_channels, channels[0], 3, self.space.stem_stride, 1, bias=False
         )
         self.bn1 = build_norm(norm_cfg, channels[0])
-        self.act1 = nn.SiLU(inplace=True)
         stages = [[] for _ in channels]
         stages[0].append(DepthwiseSeparable(channels[0], norm_cfg))
         for spec in self.space.layers():
@@ -171,7 +144,7 @@ class CreamNet(BaseModule):
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         x = prefer_channels_last(x)
-        x = self.act1(self.bn1(self.conv_stem(x)))
+        x = norm_act(self.conv_stem(x), self.bn1)
         outs = []
         for i, block in enumerate(self.blocks):
             if self.with_cp and x.requires_grad:

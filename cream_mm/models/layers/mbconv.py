@@ -5,6 +5,7 @@ import torch.nn as nn
 from mmcv.cnn import build_norm_layer
 from torch import Tensor
 
+from ...ops import depthwise_conv, norm_act
 from ...spaces import make_divisible
 from .squeeze_excite import SqueezeExcite
 
@@ -52,18 +53,16 @@ class MBConv(nn.Module):
         self.has_shortcut = stride == 1 and in_channels == out_channels
         self.conv_pw = nn.Conv2d(in_channels, mid, 1, bias=False)
         self.bn1 = build_norm(norm_cfg, mid)
-        self.act1 = nn.SiLU(inplace=True)
         self.conv_dw = nn.Conv2d(mid, mid, kernel, stride, kernel // 2, groups=mid, bias=False)
         self.bn2 = build_norm(norm_cfg, mid)
-        self.act2 = nn.SiLU(inplace=True)
         self.se = SqueezeExcite(mid)
         self.conv_pwl = nn.Conv2d(mid, out_channels, 1, bias=False)
         self.bn3 = build_norm(norm_cfg, out_channels)
 
     def forward(self, x: Tensor) -> Tensor:
-        out = self.act1(self.bn1(self.conv_pw(x)))
-        out = self.se(self.act2(self.bn2(self.conv_dw(out))))
-        out = self.bn3(self.conv_pwl(out))
+        out = norm_act(self.conv_pw(x), self.bn1)
+        out = self.se(norm_act(depthwise_conv(out, self.conv_dw), self.bn2))
+        out = norm_act(self.conv_pwl(out), self.bn3, silu=False)
         return out + x if self.has_shortcut else out
 
 
@@ -78,14 +77,13 @@ class DepthwiseSeparable(nn.Module):
         super().__init__()
         self.conv_dw = nn.Conv2d(channels, channels, 3, 1, 1, groups=channels, bias=False)
         self.bn1 = build_norm(norm_cfg, channels)
-        self.act1 = nn.SiLU(inplace=True)
         self.se = SqueezeExcite(channels)
         self.conv_pw = nn.Conv2d(channels, channels, 1, bias=False)
         self.bn2 = build_norm(norm_cfg, channels)
 
     def forward(self, x: Tensor) -> Tensor:
-        out = self.se(self.act1(self.bn1(self.conv_dw(x))))
-        return self.bn2(self.conv_pw(out)) + x
+        out = self.se(norm_act(depthwise_conv(x, self.conv_dw), self.bn1))
+        return norm_act(self.conv_pw(out), self.bn2, silu=False) + x
 
 
 class ConvBNAct(nn.Module):
@@ -99,7 +97,6 @@ class ConvBNAct(nn.Module):
         super().__init__()
         self.conv = nn.Conv2d(in_channels, out_channels, 1, bias=False)
         self.bn1 = build_norm(norm_cfg, out_channels)
-        self.act1 = nn.SiLU(inplace=True)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.act1(self.bn1(self.conv(x)))
+        return norm_act(self.conv(x), self.bn1)

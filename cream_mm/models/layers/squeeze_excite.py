@@ -4,6 +4,7 @@ import torch.nn as nn
 import torch.nn.functional as F
 from torch import Tensor
 
+from ...ops import cpu_kernels, squeeze_excite
 from ...spaces import make_divisible
 
 
@@ -30,6 +31,8 @@ class SqueezeExcite(nn.Module):
         self.conv_expand = nn.Conv2d(reduced, channels, 1)
 
     def forward(self, x: Tensor) -> Tensor:
+        if cpu_kernels.fits(x):
+            return squeeze_excite(x, self.conv_reduce, self.conv_expand)
         scale = self.conv_expand(self.act(self.conv_reduce(self.pool(x))))  # (N, C, 1, 1)
-        # nn.Hardsigmoid has no second derivative in PyTorch; compat.meta_step='real' needs one.
+        # Not nn.Hardsigmoid: it has no second derivative, which compat.meta_step='real' needs.
         return x * (F.relu6(scale + 3) / 6)

@@ -8,6 +8,7 @@ from mmengine.model import BaseModule
 from torch import Tensor
 
 from ...converters import cut_path
+from ...ops import norm_act
 from ...registry import MODELS
 from ...spaces import MBConvSpace
 from ...structures import Arch
@@ -61,7 +62,6 @@ class CreamSupernet(BaseModule):
             self.space.in_channels, channels[0], 3, self.space.stem_stride, 1, bias=False
         )
         self.bn1 = build_norm(norm_cfg, channels[0])
-        self.act1 = nn.SiLU(inplace=True)
         stages: list[list[nn.ModuleList]] = [[] for _ in channels]
         stages[0].append(nn.ModuleList([DepthwiseSeparable(channels[0], norm_cfg)]))
         for spec in self.space.layers():
@@ -133,7 +133,7 @@ class CreamSupernet(BaseModule):
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         x = prefer_channels_last(x)
-        x = self.act1(self.bn1(self.conv_stem(x)))
+        x = norm_act(self.conv_stem(x), self.bn1)
         outs = []
         for i in range(len(self.blocks)):
             x = self.forward_block(i, x)

@@ -1,0 +1,283 @@
+// Kernels for training on a CPU, for images stored channels-last: an (N, H, W, C) array, which
+// batch norm reads as (rows = N * H * W, C). All arrays are float32 and contiguous.
+//
+// Compiled on first use by cpu_kernels.py. Each function splits its work over `threads` threads in a
+// fixed way, so that results are the same from run to run.
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+#include <vector>
+
+namespace {
+
+constexpr int LANES = 16;     // channels that one pass of the depthwise kernel holds in registers
+constexpr int BLOCK = 64;     // rows that are summed in float before they go into a double
+
+// exp to 2e-7 relative, without a call, so that loops over it are vectorised.
+inline float exp_fast(float x) {
+  x = std::min(std::max(x, -87.0f), 88.0f);
+  const float n = std::nearbyint(x * 1.44269504f);
+  const float r = (x - n * 0.693359375f) + n * 2.12194440e-4f;  // ln 2 in two parts
+  float p = 1.9875691500e-4f;
+  p = p * r + 1.3981999507e-3f;
+  p = p * r + 8.3334519073e-3f;
+  p = p * r + 4.1665795894e-2f;
+  p = p * r + 1.6666665459e-1f;
+  p = p * r + 5.0000001201e-1f;
+  p = p * r * r + r + 1.0f;
+  const int32_t bits = (static_cast<int32_t>(n) + 127) << 23;
+  float scale;
+  std::memcpy(&scale, &bits, sizeof scale);
+  return p * scale;
+}
+
+inline int64_t first_row(int64_t rows, int part, int parts) { return rows * part / parts; }
+
+// Adds per-thread sums in order.
+void reduce(const std::vector<double>& partial, int parts, int64_t size, double* out) {
+  for (int64_t i = 0; i < size; ++i) {
+    double sum = 0;
+    for (int t = 0; t < parts; ++t) sum += partial[t * size + i];
+    out[i] = sum;
+  }
+}
+
+}  // namespace
+
+extern "C" {
+
+// Batch statistics, normalisation, and SiLU if `silu`. `out` may be `x`. mean and invstd (C) are
+// kept for the backward pass. Running statistics move by `momentum` unless they are null.
+void norm_act_forward(const float* x, float* out, const float* gamma, const float* beta, float* mean,
+                      float* invstd, float* running_mean, float* running_var, float momentum,
+                      float eps, int64_t rows, int64_t C, int silu, int threads) {
+  std::vector<double> partial(2 * C * threads, 0.0), sums(2 * C);
+#pragma omp parallel for num_threads(threads) schedule(static, 1)
+  for (int t = 0; t < threads; ++t) {
+    // Deviations from the first row: squares of these do not cancel when the mean is large.
+    std::vector<float> block(2 * C);
+    double* total = &partial[2 * C * t];
+    const int64_t end = first_row(rows, t + 1, threads);
+    for (int64_t begin = first_row(rows, t, threads); begin < end; begin += BLOCK) {
+      std::fill(block.begin(), block.end(), 0.0f);
+      float *s = block.data(), *q = s + C;
+      for (int64_t r = begin; r < std::min(begin + BLOCK, end); ++r) {
+        const float* row = x + r * C;
+#pragma omp simd
+        for (int64_t c = 0; c < C; ++c) {
+          const float d = row[c] - x[c];
+          s[c] += d;
+          q[c] += d * d;
+        }
+      }
+      for (int64_t i = 0; i < 2 * C; ++i) total[i] += block[i];
+    }
+  }
+  reduce(partial, threads, 2 * C, sums.data());
+  std::vector<float> scale(C), shift(C);
+  for (int64_t c = 0; c < C; ++c) {
+    const double off = sums[c] / rows;
+    const double var = std::max(sums[C + c] / rows - off * off, 0.0);
+    mean[c] = static_cast<float>(x[c] + off);
+    invstd[c] = static_cast<float>(1.0 / std::sqrt(var + eps));
+    scale[c] = gamma[c] * invstd[c];
+    shift[c] = beta[c] - mean[c] * scale[c];
+    if (running_mean) {
+      const double unbiased = rows > 1 ? var * rows / (rows - 1) : var;
+      running_mean[c] += momentum * (mean[c] - running_mean[c]);
+      running_var[c] += momentum * (static_cast<float>(unbiased) - running_var[c]);
+    }
+  }
+  const float *a = scale.data(), *b = shift.data();
+#pragma omp parallel for num_threads(threads) schedule(static, 1)
+  for (int t = 0; t < threads; ++t) {
+    for (int64_t r = first_row(rows, t, threads); r < first_row(rows, t + 1, threads); ++r) {
+      const float* row = x + r * C;
+      float* to = out + r * C;
+      if (silu) {
+#pragma omp simd
+        for (int64_t c = 0; c < C; ++c) {
+          const float z = row[c] * a[c] + b[c];
+          to[c] = z / (1.0f + exp_fast(-z));
+        }
+      } else {
+#pragma omp simd
+        for (int64_t c = 0; c < C; ++c) to[c] = row[c] * a[c] + b[c];
+      }
+    }
+  }
+}
+
+// Gradients of the above with respect to x (grad_in), gamma and beta, from x and its statistics.
+void norm_act_backward(const float* grad, const float* x, float* grad_in, const float* gamma,
+                       const float* beta, const float* mean, const float* invstd, float* grad_gamma,
+                       float* grad_beta, int64_t rows, int64_t C, int silu, int threads) {
+  std::vector<double> partial(2 * C * threads, 0.0), sums(2 * C);
+  std::vector<float> scale(C), shift(C);
+  for (int64_t c = 0; c < C; ++c) {
+    scale[c] = gamma[c] * invstd[c];
+    shift[c] = beta[c] - mean[c] * scale[c];
+  }
+  const float *a = scale.data(), *b = shift.data();
+#pragma omp parallel for num_threads(threads) schedule(static, 1)
+  for (int t = 0; t < threads; ++t) {
+    std::vector<float> block(2 * C);
+    double* total = &partial[2 * C * t];
+    const int64_t end = first_row(rows, t + 1, threads);
+    for (int64_t begin = first_row(rows, t, threads); begin < end; begin += BLOCK) {
+      std::fill(block.begin(), block.end(), 0.0f);
+      float *s = block.data(), *q = s + C;
+      for (int64_t r = begin; r < std::min(begin + BLOCK, end); ++r) {
+        const float *g = grad + r * C, *row = x + r * C;
+        float* to = grad_in + r * C;
+        if (silu) {
+#pragma omp simd
+          for (int64_t c = 0; c < C; ++c) {
+            const float z = row[c] * a[c] + b[c];
+            const float sig = 1.0f / (1.0f + exp_fast(-z));
+            const float dz = g[c] * sig * (1.0f + z * (1.0f - sig));
+            to[c] = dz;
+            s[c] += dz;
+            q[c] += dz * (row[c] - mean[c]);
+          }
+        } else {
+#pragma omp simd
+          for (int64_t c = 0; c < C; ++c) {
+            s[c] += g[c];
+            q[c] += g[c] * (row[c] - mean[c]);
+          }
+        }
+      }
+      for (int64_t i = 0; i < 2 * C; ++i) total[i] += block[i];
+    }
+  }
+  reduce(partial, threads, 2 * C, sums.data());
+  // dx = scale * (dz - mean(dz) - xhat * mean(dz * xhat)) = scale * dz + slope * x + offset
+  std::vector<float> slope(C), offset(C);
+  for (int64_t c = 0; c < C; ++c) {
+    const double g_gamma = sums[C + c] * invstd[c];
+    grad_beta[c] = static_cast<float>(sums[c]);
+    grad_gamma[c] = static_cast<float>(g_gamma);
+    slope[c] = static_cast<float>(-scale[c] * invstd[c] * g_gamma / rows);
+    offset[c] = static_cast<float>(-scale[c] * sums[c] / rows - slope[c] * mean[c]);
+  }
+  const float *k = slope.data(), *o = offset.data(), *from = silu ? grad_in : grad;
+#pragma omp parallel for num_threads(threads) schedule(static, 1)
+  for (int t = 0; t < threads; ++t) {
+    for (int64_t r = first_row(rows, t, threads); r < first_row(rows, t + 1, threads); ++r) {
+      const float *dz = from + r * C, *row = x + r * C;
+      float* to = grad_in + r * C;
+#pragma omp simd
+      for (int64_t c = 0; c < C; ++c) to[c] = a[c] * dz[c] + k[c] * row[c] + o[c];
+    }
+  }
+}
+
+// Weight gradient (C, K, K) of a depthwise convolution with padding K / 2.
+void depthwise_weight_grad(const float* x, const float* grad, float* out, int64_t N, int64_t H,
+                           int64_t W, int64_t C, int64_t OH, int64_t OW, int64_t K, int64_t S,
+                           int threads) {
+  const int64_t pad = K / 2, blocks = (C + LANES - 1) / LANES;
+#pragma omp parallel for num_threads(threads) schedule(static)
+  for (int64_t block = 0; block < blocks; ++block) {
+    const int64_t c0 = block * LANES, lanes = std::min<int64_t>(LANES, C - c0);
+    std::vector<float> sums(K * K * LANES, 0.0f);
+    for (int64_t n = 0; n < N; ++n) {
+      for (int64_t oy = 0; oy < OH; ++oy) {
+        const float* g_row = grad + ((n * OH + oy) * OW) * C + c0;
+        for (int64_t ky = 0; ky < K; ++ky) {
+          const int64_t y = oy * S + ky - pad;
+          if (y < 0 || y >= H) continue;
+          const float* x_row = x + ((n * H + y) * W) * C + c0;
+          for (int64_t kx = 0; kx < K; ++kx) {
+            const int64_t shift = kx - pad;  // of a column of x against one of the output
+            const int64_t begin = shift < 0 ? (-shift + S - 1) / S : 0;
+            const int64_t end = shift >= W ? 0 : std::min(OW, (W - 1 - shift) / S + 1);
+            float* sum = &sums[(ky * K + kx) * LANES];
+            if (lanes == LANES) {
+              float acc[LANES];
+              for (int i = 0; i < LANES; ++i) acc[i] = sum[i];
+              for (int64_t ox = begin; ox < end; ++ox) {
+                const float *g = g_row + ox * C, *v = x_row + (ox * S + shift) * C;
+#pragma omp simd
+                for (int i = 0; i < LANES; ++i) acc[i] += g[i] * v[i];
+              }
+              for (int i = 0; i < LANES; ++i) sum[i] = acc[i];
+            } else {
+              for (int64_t ox = begin; ox < end; ++ox) {
+                const float *g = g_row + ox * C, *v = x_row + (ox * S + shift) * C;
+                for (int i = 0; i < lanes; ++i) sum[i] += g[i] * v[i];
+              }
+            }
+          }
+        }
+      }
+    }
+    for (int64_t i = 0; i < lanes; ++i)
+      for (int64_t k = 0; k < K * K; ++k) out[(c0 + i) * K * K + k] = sums[k * LANES + i];
+  }
+}
+
+// Mean over the pixels of each image: (N, pixels, C) -> (N, C).
+void pool(const float* x, float* out, int64_t N, int64_t pixels, int64_t C, int threads) {
+#pragma omp parallel for num_threads(threads) schedule(static)
+  for (int64_t n = 0; n < N; ++n) {
+    float* sum = out + n * C;
+    std::fill(sum, sum + C, 0.0f);
+    for (int64_t p = 0; p < pixels; ++p) {
+      const float* row = x + (n * pixels + p) * C;
+#pragma omp simd
+      for (int64_t c = 0; c < C; ++c) sum[c] += row[c];
+    }
+    for (int64_t c = 0; c < C; ++c) sum[c] /= pixels;
+  }
+}
+
+// out = x * gate, with one gate per image and channel. `out` may be `x`.
+void scale(const float* x, const float* gate, float* out, int64_t N, int64_t pixels, int64_t C,
+           int threads) {
+#pragma omp parallel for num_threads(threads) schedule(static)
+  for (int64_t n = 0; n < N; ++n) {
+    const float* k = gate + n * C;
+    for (int64_t p = 0; p < pixels; ++p) {
+      const float* row = x + (n * pixels + p) * C;
+      float* to = out + (n * pixels + p) * C;
+#pragma omp simd
+      for (int64_t c = 0; c < C; ++c) to[c] = row[c] * k[c];
+    }
+  }
+}
+
+// Gradient of `scale` with respect to the gate: the sum of x * grad over pixels, (N, C).
+void gate_grad(const float* x, const float* grad, float* out, int64_t N, int64_t pixels, int64_t C,
+               int threads) {
+#pragma omp parallel for num_threads(threads) schedule(static)
+  for (int64_t n = 0; n < N; ++n) {
+    float* sum = out + n * C;
+    std::fill(sum, sum + C, 0.0f);
+    for (int64_t p = 0; p < pixels; ++p) {
+      const float *row = x + (n * pixels + p) * C, *g = grad + (n * pixels + p) * C;
+#pragma omp simd
+      for (int64_t c = 0; c < C; ++c) sum[c] += row[c] * g[c];
+    }
+  }
+}
+
+// Gradient of `scale` and `pool` together with respect to x: grad * gate + pooled / pixels.
+void gated_grad(const float* grad, const float* gate, const float* pooled, float* out, int64_t N,
+                int64_t pixels, int64_t C, int threads) {
+#pragma omp parallel for num_threads(threads) schedule(static)
+  for (int64_t n = 0; n < N; ++n) {
+    const float *k = gate + n * C, *d = pooled + n * C;
+    for (int64_t p = 0; p < pixels; ++p) {
+      const float* g = grad + (n * pixels + p) * C;
+      float* to = out + (n * pixels + p) * C;
+#pragma omp simd
+      for (int64_t c = 0; c < C; ++c) to[c] = g[c] * k[c] + d[c] / pixels;
+    }
+  }
+}
+
+}  // extern "C"
