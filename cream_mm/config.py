@@ -14,6 +14,7 @@ from typing import Any
 from mmengine.config import Config, ConfigDict
 from mmengine.logging import print_log
 
+from .config_check import check_keys, check_options
 from .datasets.image_folder import list_classes
 
 
@@ -31,14 +32,20 @@ def load_config(path: str, options: dict | None = None, *, check_data: bool = Tr
 
     Raises:
         FileNotFoundError: If the config or the data is missing; says what is expected where.
-        ValueError: If the data and the config contradict each other.
+        ValueError: If the data and the config contradict each other, a key is misspelt, or the
+            config is not a ``.py`` file.
     """
     if not os.path.isfile(path):
         raise FileNotFoundError(f'no config file {path}')
+    if not str(path).endswith('.py'):
+        # YAML looks like data, but mmengine builds any object that a tag in it names.
+        raise ValueError(f'a config is a .py file; got {path}. Write its content as Python')
     cfg = Config.fromfile(path)
     options = dict(options or {})
+    check_options(cfg, options)
     tied = [k for k in ('dataloader', 'evaluator') if cfg.get(f'val_{k}') == cfg.get(f'test_{k}')]
     override(cfg, options)
+    check_keys(cfg)
     for kind in tied:
         if cfg.get(f'val_{kind}') is not None and not any(k.startswith('test_') for k in options):
             cfg[f'test_{kind}'] = cfg[f'val_{kind}']
@@ -184,6 +191,8 @@ def _fit_to_data(cfg: Config, chosen: bool) -> None:
             topk = topk if isinstance(topk, (list, tuple)) else (topk,)
             evaluator['topk'] = tuple(k for k in topk if k <= len(classes))
     old = cfg.get('num_classes')
+    if classes is not None and old is None:
+        _check_heads(cfg, len(classes))
     if classes is None or old is None or len(classes) == old:
         return
     if chosen and len(classes) < old:
@@ -196,6 +205,18 @@ def _fit_to_data(cfg: Config, chosen: bool) -> None:
     print_log(f'The data has {len(classes)} classes: the heads get as many, not {old}.', 'current')
     cfg.num_classes = len(classes)
     _carry(cfg, 'num_classes', old, len(classes))
+
+
+def _check_heads(cfg: Config, num_classes: int) -> None:
+    """Refuse a model none of whose heads has outputs for all classes."""
+    holders = _entries({'model': cfg.get('model')})
+    outputs = [holder[key] for holder, key in holders if key == 'num_classes']
+    outputs = [number for number in outputs if isinstance(number, int)]
+    if outputs and max(outputs) < num_classes:
+        raise ValueError(
+            f'the data has {num_classes} classes, but the model has at most {max(outputs)} '
+            f'outputs: set num_classes={num_classes} in its heads'
+        )
 
 
 def _coco_paths(dataset: dict) -> tuple[Path, Path]:
@@ -229,10 +250,13 @@ def _coco_classes(datasets: list[dict]) -> list[str]:
         path, _ = _coco_paths(dataset)
         if str(path) not in names:
             try:
-                categories = json.loads(path.read_text())['categories']
-                names[str(path)] = [category['name'] for category in categories]
-            except (ValueError, KeyError, TypeError) as error:
+                content = json.loads(path.read_text())
+                names[str(path)] = [category['name'] for category in content['categories']]
+                wrong = _wrong_annotation(content)
+            except (ValueError, KeyError, TypeError, RecursionError) as error:
                 raise ValueError(f'{path} is not a COCO annotation file: {error!r}') from None
+            if wrong:
+                raise ValueError(f'{path}: {wrong}. Correct the annotation or remove it')
     (first, classes), *others = names.items()
     for path, other in others:
         if other != classes:
@@ -241,6 +265,19 @@ def _coco_classes(datasets: list[dict]) -> list[str]:
                 f'would not agree. {classes[:5]}... against {other[:5]}...'
             )
     return classes
+
+
+def _wrong_annotation(content: dict) -> str | None:
+    """The first annotation of something that the file does not list; mmdet would drop it."""
+    categories = {category['id'] for category in content['categories']}
+    images = {image['id'] for image in content['images']}
+    for annotation in content.get('annotations', []):
+        for key, known in (('category_id', categories), ('image_id', images)):
+            if annotation[key] not in known:
+                which = 'categories' if key == 'category_id' else 'images'
+                name = annotation.get('id')
+                return f'annotation {name} has {key}={annotation[key]!r}, not one of its {which}'
+    return None
 
 
 def _follow_annotations(cfg: Config, options: dict) -> None:

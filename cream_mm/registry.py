@@ -11,6 +11,7 @@ from mmengine.registry import MODELS as MMENGINE_MODELS
 from mmengine.registry import OPTIM_WRAPPER_CONSTRUCTORS as MMENGINE_CONSTRUCTORS
 from mmengine.registry import OPTIMIZERS as MMENGINE_OPTIMIZERS
 from mmengine.registry import PARAM_SCHEDULERS as MMENGINE_PARAM_SCHEDULERS
+from mmengine.registry import RUNNERS as MMENGINE_RUNNERS
 from mmengine.registry import TASK_UTILS as MMENGINE_TASK_UTILS
 from mmengine.registry import TRANSFORMS as MMENGINE_TRANSFORMS
 from mmengine.registry import Registry
@@ -21,6 +22,7 @@ MODELS = Registry('model', parent=MMENGINE_MODELS, scope=_SCOPE)
 DATASETS = Registry('dataset', parent=MMENGINE_DATASETS, scope=_SCOPE)
 TRANSFORMS = Registry('transform', parent=MMENGINE_TRANSFORMS, scope=_SCOPE)
 HOOKS = Registry('hook', parent=MMENGINE_HOOKS, scope=_SCOPE)
+RUNNERS = Registry('runner', parent=MMENGINE_RUNNERS, scope=_SCOPE)
 LOOPS = Registry('loop', parent=MMENGINE_LOOPS, scope=_SCOPE)
 OPTIMIZERS = Registry('optimizer', parent=MMENGINE_OPTIMIZERS, scope=_SCOPE)
 OPTIM_WRAPPER_CONSTRUCTORS = Registry(

@@ -362,3 +362,39 @@ def test_detector_outputs_that_do_not_fit(tmp_path):
         load_config(RETINANET, dict(data_root=root, num_classes=2))
     cfg = load_config(RETINANET, dict(data_root=root, num_classes=5))
     assert cfg.model.bbox_head.num_classes == 5
+
+
+# --- labels ---
+
+
+def test_an_annotation_of_an_unknown_category(tmp_path):
+    root = write_coco(tmp_path / 'coco')
+    path = Path(root, 'annotations/instances_train2017.json')
+    content = json.loads(path.read_text())
+    content['images'] = [dict(id=1)]
+    content['annotations'] = [dict(id=5, image_id=1, category_id=99)]
+    path.write_text(json.dumps(content))
+    with pytest.raises(ValueError, match='annotation 5 has category_id=99, not one of its categ'):
+        load_config(RETINANET, dict(data_root=root))
+    content['annotations'] = [dict(id=6, image_id=2, category_id=1)]
+    path.write_text(json.dumps(content))
+    with pytest.raises(ValueError, match='annotation 6 has image_id=2, not one of its images'):
+        load_config(RETINANET, dict(data_root=root))
+
+
+@pytest.mark.parametrize('text', ['[' * 200_000, '{}', '[]', '{"categories": 5}', '1e999'])
+def test_an_annotation_file_of_something_else(tmp_path, text):
+    root = write_coco(tmp_path / 'coco')
+    Path(root, 'annotations/instances_train2017.json').write_text(text)
+    with pytest.raises(ValueError, match='is not a COCO annotation file'):
+        load_config(RETINANET, dict(data_root=root))
+
+
+def test_too_few_outputs_in_a_config_without_our_variables(tmp_path, folder):
+    path = tmp_path / 'mine.py'
+    path.write_text(
+        "model = dict(type='ImageClassifier', head=dict(num_classes=2))\n"
+        f"train_dataloader = dict(dataset=dict(type='cream_mm.ImageFolder', data_root={folder!r}))"
+    )
+    with pytest.raises(ValueError, match='the data has 3 classes, but the model has at most 2'):
+        load_config(str(path))

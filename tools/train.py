@@ -11,9 +11,9 @@ import os.path as osp
 
 import torch
 from mmengine.config import DictAction
-from mmengine.runner import Runner
 
 from cream_mm.config import load_config
+from cream_mm.engine import Runner
 from cream_mm.utils import clear_errors
 
 

@@ -4,7 +4,7 @@ from ..structures import Arch
 from .cost_model import CostModel
 from .macs import Cost
 
-_KEYS = tuple(f'{name}_m' for name in Cost._fields)
+BUDGET_KEYS = tuple(f'{name}_m' for name in Cost._fields)
 
 
 class Budget:
@@ -25,8 +25,8 @@ class Budget:
         self.bounds: dict[str, tuple[float | None, float | None]] = {}
         smallest, largest = cost_model.extremes()
         for key, bound in bounds.items():
-            if key not in _KEYS:
-                raise ValueError(f'a budget has no {key!r}; it knows {", ".join(_KEYS)}')
+            if key not in BUDGET_KEYS:
+                raise ValueError(f'a budget has no {key!r}; it knows {", ".join(BUDGET_KEYS)}')
             if not isinstance(bound, (list, tuple)) or len(bound) != 2:
                 raise ValueError(f'budget {key} is a pair (low, high) in millions; got {bound!r}')
             low, high = bound

@@ -1,15 +1,19 @@
 """Where search and models meet: loops, hooks, optimizers, schedules."""
 
-from .hooks import BoardHook, MetaMatchingHook
+from .hooks import BoardHook, CheckpointHook, MetaMatchingHook, SeedHook
 from .loops import BoardRatingLoop, SupernetTrainLoop, SupernetValLoop
 from .optimizers import RMSpropTF
+from .runner import Runner
 from .schedulers import WarmupCosineLR, WarmupStepLR
 
 __all__ = [
     'BoardHook',
     'BoardRatingLoop',
+    'CheckpointHook',
     'MetaMatchingHook',
     'RMSpropTF',
+    'Runner',
+    'SeedHook',
     'SupernetTrainLoop',
     'SupernetValLoop',
     'WarmupCosineLR',

@@ -10,6 +10,7 @@ from torch.utils.data import DataLoader, Dataset, Subset
 from ..search.path_sampler import named_rng
 from ..structures import Arch
 from .bn_policy import batch_stats, recalibrated
+from .rating_log import RatingLog, digest
 
 
 class Rating(NamedTuple):
@@ -35,6 +36,8 @@ class ArchEvaluator:
         batch_size (int): Images per forward. Defaults to 256.
         num_workers (int): Processes that read the images. Defaults to 0.
         seed (int): Of the random subsets.
+        log_file (str | Path, optional): Ratings are recorded there as they are made, and taken
+            from there by :meth:`rate_all` where weights, images and settings are the same.
 
     Raises:
         ValueError: If ``bn_policy`` is unknown or there is nothing to rate on.
@@ -52,6 +55,7 @@ class ArchEvaluator:
         batch_size: int = 256,
         num_workers: int = 0,
         seed: int = 0,
+        log_file=None,
     ):
         if bn_policy not in ('recalibrate', 'batch_stats'):
             raise ValueError(f"bn_policy is 'recalibrate' or 'batch_stats'; got {bn_policy!r}")
@@ -63,6 +67,28 @@ class ArchEvaluator:
         self._bn_batches = []
         if bn_policy == 'recalibrate':
             self._bn_batches = _read(bn_dataset, num_bn_images, rng, **args)
+        self.log = RatingLog(log_file, self.fingerprint()) if log_file is not None else None
+
+    def fingerprint(self) -> str:
+        """Of everything that a rating depends on besides the path."""
+
+        def parts():
+            preprocessor = self.model.data_preprocessor
+            yield from ('rating/1', self.bn_policy, getattr(preprocessor, 'to_rgb', None))
+            for name, value in self.model.state_dict().items():
+                if not name.startswith(('board.', 'matching.')):
+                    yield from (name, value)
+            for name, value in preprocessor.named_buffers():
+                yield from (name, value)  # mean and std are in no state_dict
+            for batch in (*self._batches, 'recalibrated on', *self._bn_batches):
+                if isinstance(batch, str):
+                    yield batch
+                    continue
+                yield len(batch['inputs'])
+                yield from batch['inputs']
+                yield from (sample.gt_label for sample in batch['data_samples'])
+
+        return digest(parts())
 
     @property
     def description(self) -> str:
@@ -105,7 +131,10 @@ class ArchEvaluator:
         """Rate many paths; ``progress(index, rating)`` is called after each."""
         ratings = []
         for i, arch in enumerate(archs):
-            ratings.append(self.rate(arch))
+            known = self.log.get(arch) if self.log is not None else None
+            ratings.append(Rating(**known) if known is not None else self.rate(arch))
+            if self.log is not None and known is None:
+                self.log.add(arch, ratings[-1]._asdict())
             progress(i, ratings[-1])
         return ratings
 

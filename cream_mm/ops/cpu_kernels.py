@@ -105,9 +105,16 @@ def fits(x: Tensor) -> bool:
         and x.dtype == torch.float32
         and x.dim() == 4
         and x.is_contiguous(memory_format=torch.channels_last)
-        and not torch.is_autocast_enabled('cpu')
+        and not _autocast()
         and load() is not None
     )
+
+
+def _autocast() -> bool:
+    try:
+        return torch.is_autocast_enabled('cpu')
+    except TypeError:  # torch 2.1
+        return torch.is_autocast_cpu_enabled()
 
 
 def norm_act_forward(x, gamma, beta, running, momentum, eps, silu, out) -> tuple[Tensor, Tensor]:

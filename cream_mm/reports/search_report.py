@@ -11,6 +11,7 @@ import math
 import os
 import re
 import shlex
+from contextlib import contextmanager
 from itertools import cycle, groupby
 from pathlib import Path
 
@@ -21,6 +22,8 @@ from markupsafe import Markup
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from mmengine.config import Config
+
+from ..arch_file import read_json
 
 ARCH_FORMAT = 'cream_mm.arch/1'
 BOARD_FORMAT = 'cream_mm.board/1'
@@ -39,6 +42,17 @@ DARK_FILLS = {KERNEL_COLORS[5], KERNEL_COLORS[7], OTHER_KERNEL_COLOR}
 
 # The notation of the released code, used for board rows only where the layers do not contradict it.
 DEFAULT_CHOICES = {c: ((3, 5, 7)[c // 2], (4, 6)[c % 2]) for c in range(6)}
+
+
+@contextmanager
+def _as_written():
+    """Name the files where one does not hold what a search writes."""
+    try:
+        yield
+    except (AttributeError, LookupError, OverflowError, TypeError, jinja2.UndefinedError) as error:
+        raise ValueError(
+            f'best_arch.json, board.json or scalars.json does not hold what a run writes: {error!r}'
+        ) from error
 
 
 class SearchReport:
@@ -64,6 +78,7 @@ class SearchReport:
         >>> SearchReport('work_dirs/demo/search').save('report.html')
     """
 
+    @_as_written()
     def __init__(self, search_dir, *, retrain_dir=None, detector_dir=None):
         self.search_dir = Path(search_dir)
         self.retrain_dir = Path(retrain_dir) if retrain_dir is not None else None
@@ -88,6 +103,10 @@ class SearchReport:
         path = self.search_dir / 'board.json'
         if path.is_file():
             self.board = _read_json(path, BOARD_FORMAT)
+            for key in ('entries', 'rated'):
+                rows = self.board.get(key) or []
+                if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+                    raise ValueError(f'{path} is damaged: "{key}" is no list of paths')
         else:
             self.notes.append(f'Board and scatter plot: {path} not found.')
 
@@ -112,6 +131,7 @@ class SearchReport:
         partial.replace(out)
         return out
 
+    @_as_written()
     def to_html(self, out=None):
         """Render the page as one string with no link to anything outside it."""
         env = jinja2.Environment(
@@ -193,6 +213,7 @@ class SearchReport:
             rows.append(('Detector mAP', format_pct(100 * self.map_curve[-1][1]), note))
         return rows
 
+    @_as_written()
     def summary(self):
         """The result table as plain text for a terminal."""
         skip = {'Board FLOPs', 'Published FLOPs'}
@@ -597,7 +618,7 @@ def read_scalars(work_dir):
         for text in path.read_text(encoding='utf-8').splitlines():
             try:
                 line = json.loads(text)
-            except json.JSONDecodeError:
+            except (RecursionError, ValueError):
                 continue  # a killed run may leave its last line unfinished
             if isinstance(line, dict) and _is_number(line.get('step')):
                 lines = val if any('/' in key for key in line) else train
@@ -845,10 +866,7 @@ def _wilson_interval(pct, num_images):
 
 def _read_json(path, expected_format=None):
     """Load JSON; ValueError names the file and what to do where it is not what we expect."""
-    try:
-        data = json.loads(Path(path).read_text(encoding='utf-8'))
-    except ValueError as error:
-        raise ValueError(f'{path} is not valid JSON ({error}). Write it again.') from error
+    data = read_json(path)
     if expected_format is not None:
         found = data.get('format') if isinstance(data, dict) else None
         if found != expected_format:

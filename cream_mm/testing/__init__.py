@@ -1,5 +1,14 @@
-"""Tiny real parts for tests: a space, a search model, a folder of images."""
+"""For tests: tiny real parts, and whether two runs are the same."""
 
+from .runs import differences, logged_scalars, run_differences
 from .tiny import tiny_cream, tiny_samples, tiny_space, write_image_folder
 
-__all__ = ['tiny_cream', 'tiny_samples', 'tiny_space', 'write_image_folder']
+__all__ = [
+    'differences',
+    'logged_scalars',
+    'run_differences',
+    'tiny_cream',
+    'tiny_samples',
+    'tiny_space',
+    'write_image_folder',
+]

@@ -13,7 +13,7 @@ import pytest
 import torch
 from mmengine.logging import HistoryBuffer
 
-from cream_mm.converters import load_checkpoint_file, load_weights
+from cream_mm.converters import convert_checkpoint, load_checkpoint_file, load_weights
 from cream_mm.testing import tiny_cream
 
 WEIGHTS = {'backbone.w': torch.arange(6.0).view(2, 3), 'head.b': torch.tensor([1, 2, 3])}
@@ -144,6 +144,98 @@ def test_dotted_names_lead_nowhere(tmp_path, name):
     with pytest.raises(ValueError):
         load_weights(path)
     assert not marker.exists()
+
+
+# --- files that claim more than they hold ---
+
+
+def edited(path, edit, compression=zipfile.ZIP_STORED):
+    """The same archive with another pickle, or compressed."""
+    with zipfile.ZipFile(path) as archive:
+        records = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(path, 'w', compression) as archive:
+        for name, content in records.items():
+            archive.writestr(name, edit(content) if name.endswith('data.pkl') else content)
+    return path
+
+
+def number(value):
+    return b'\x8a\x08' + value.to_bytes(8, 'little')
+
+
+@pytest.fixture
+def small(tmp_path):
+    torch.save(dict(state_dict={'w': torch.arange(4.0)}), tmp_path / 'small.pth')
+    return tmp_path / 'small.pth'
+
+
+@pytest.mark.parametrize('elements', [5, 10**4, 10**12, 2**62])
+def test_a_storage_larger_than_its_record(small, elements):
+    def edit(code):
+        at = code.index(b'K\x04', code.index(b'cpu'))  # elements of the storage
+        return code[:at] + number(elements) + code[at + 2 :]
+
+    with pytest.raises(ValueError, match='more than the file holds'):
+        load_weights(edited(small, edit))
+
+
+@pytest.mark.parametrize('elements', [5, 10**12, 2**62])
+def test_a_tensor_larger_than_its_storage(small, elements):
+    def edit(code):
+        at = code.index(b'K\x04', code.index(b'K\x04', code.index(b'cpu')) + 2)  # its size
+        return code[:at] + number(elements) + code[at + 2 :]
+
+    with pytest.raises(ValueError, match='larger than its data'):
+        load_weights(edited(small, edit))
+
+
+@pytest.mark.parametrize('zipped', [True, False])
+@pytest.mark.parametrize('size', [(10**12,), (2**30, 2**30), (2,) * 60])
+def test_a_tensor_that_repeats_one_element(tmp_path, size, zipped):
+    path = tmp_path / 'expanded.pth'
+    content = {'w': torch.zeros(1).expand(size)}
+    torch.save(content, path, _use_new_zipfile_serialization=zipped)
+    with pytest.raises(ValueError, match='larger than its data'):
+        load_weights(path)
+
+
+def test_an_old_file_of_a_huge_storage(tmp_path):
+    path = tmp_path / 'old.pth'
+    torch.save({'w': torch.arange(4.0)}, path, _use_new_zipfile_serialization=False)
+    code = path.read_bytes()
+    at = code.index(b'K\x04', code.index(b'cpu'))
+    path.write_bytes(code[:at] + number(10**12) + code[at + 2 :])
+    with pytest.raises(ValueError, match='more than the file holds'):
+        load_weights(path)
+
+
+def test_a_compressed_file(small):
+    """A megabyte of it could hold a gigabyte."""
+    edited(small, bytes, zipfile.ZIP_DEFLATED)
+    with pytest.raises(ValueError, match='it is compressed'):
+        load_weights(small)
+
+
+@pytest.mark.parametrize(
+    'code',
+    [
+        b'}' + b')' + b'\x85' * 10**6 + b'K\x01s.',  # a key: its hash would overflow the stack
+        b'}K\x01\x85' + b'q\x00h\x00\x86' * 60 + b'K\x01s.',  # doubles 60 times
+        b'}\x8c\x01a' + b']' * 10**5 + b'a' * (10**5 - 1) + b's.',
+        b'}\x8c\x01actorch\nUntypedStorage\n' + number(10**12) + b'\x85Rs.',
+        b'}\x8c\x01a\x8e' + (10**13).to_bytes(8, 'little') + b'xs.',
+    ],
+    ids=['deep tuple', 'doubling tuple', 'deep list', 'called storage', 'long bytes'],
+)
+def test_hostile_pickles(small, code):
+    with pytest.raises(ValueError, match='not a readable checkpoint|holds no weights'):
+        load_weights(edited(small, lambda _: b'\x80\x04' + code))
+
+
+def test_layers_that_only_a_name_claims(tmp_path):
+    torch.save({'blocks.1.999999999.0.conv_pw.weight': torch.zeros(1)}, tmp_path / 'a.pth.tar')
+    with pytest.raises(ValueError):
+        convert_checkpoint(tmp_path / 'a.pth.tar', tmp_path / 'b.pth')
 
 
 # --- ordinary checkpoints ---

@@ -155,7 +155,32 @@ def test_a_dataset_draws_another_image(tmp_path, warnings):
     assert all(str(broken) in message for message in warnings) and len(warnings) == 2
 
 
+@pytest.mark.parametrize('on_error', ['skip', 'partial'])
+def test_too_many_unreadable_files_stop(tmp_path, pixels, warnings, on_error):
+    good, bad = write(tmp_path / 'a.jpg', jpeg_of(pixels)), write(tmp_path / 'bad.jpg', b'x')
+    load = LoadImage(on_error)
+    for i in range(200):  # a tenth is borne
+        load(dict(bad if i % 10 == 9 else good))
+    assert (load.num_failed, load.num_read) == (20, 200)
+    with pytest.raises(ValueError, match='21 of 201 images could not be read, the last one .*bad'):
+        load(dict(bad))
+    assert '1 of 10 reads' in warnings[0]
+
+
+def test_few_reads_say_nothing_about_the_share(tmp_path, warnings):
+    load, bad = LoadImage(), write(tmp_path / 'bad.jpg', b'x')
+    for _ in range(99):
+        load(dict(bad))
+    with pytest.raises(ValueError, match='100 of 100 images'):
+        load(dict(bad))
+    load = LoadImage(max_share=1.0)
+    for _ in range(150):
+        assert load(dict(bad)) is None
+
+
 def test_wrong_argument():
+    with pytest.raises(ValueError, match='max_share is a share'):
+        LoadImage(max_share=10)
     with pytest.raises(ValueError, match="'skip' or 'partial'; got 'ignore'"):
         TRANSFORMS.build(dict(type='cream_mm.LoadImage', on_error='ignore'))
     assert repr(LoadImage('partial')) == "LoadImage(on_error='partial')"

@@ -35,6 +35,8 @@ class BoardHook(Hook):
         if model.board is None or runner.iter < self.warmup * runner.max_iters:
             return
         path, loader = model.trained_path, runner.train_dataloader
+        if path is None:
+            return  # the step was left out: FiniteLossHook
         if len(path.images) < loader.batch_size and len(loader) > 1:
             return  # accuracy on the few images of an epoch's last batch would mean nothing
         top1 = path.top1.detach().clone()

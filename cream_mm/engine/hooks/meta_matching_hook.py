@@ -32,6 +32,7 @@ class MetaMatchingHook(Hook):
 
     Raises:
         ValueError: If the model has no matching network, or there are no images to hold out.
+        FloatingPointError: If the meta gradient is not finite: the training has diverged.
 
     Reference:
         Cream, released code: interval 200, 4 images, lr 1e-4, clip 1.
@@ -104,7 +105,12 @@ class MetaMatchingHook(Hook):
         for param, grad in zip(params, grads):
             all_reduce(grad, op='mean')  # replicas stay equal
             param.grad = grad
-        torch.nn.utils.clip_grad_norm_(params, self.max_norm)
+        if not torch.isfinite(torch.nn.utils.clip_grad_norm_(params, self.max_norm)):
+            raise FloatingPointError(
+                f'the meta gradient of step {runner.iter + 1} is not finite (held-out loss '
+                f'{float(val_loss):.3g}); the matching network was not stepped with it. Lower '
+                'optim_wrapper.optimizer.lr or enlarge the batch'
+            )
         decay = main['lr'] / main.get('initial_lr', main['lr'])
         for group in self.optimizer.param_groups:
             group['lr'] = self.optimizer_cfg['lr'] * decay

@@ -29,6 +29,8 @@ class BoardRatingLoop(BaseLoop):
 
     * ``board.json``: all rated paths, the board's in order.
     * ``best_arch.json``: architecture, space, costs, rating, budget, config and seed.
+    * ``ratings.jsonl``: each rating as it is made, so that a run that was killed goes on with the
+      next path. Ratings of other weights or images are not used.
 
     Args:
         runner (Runner): The runner.
@@ -91,8 +93,12 @@ class BoardRatingLoop(BaseLoop):
             batch_size=loader.batch_size,
             num_workers=loader.num_workers,
             seed=runner.seed,
+            log_file=Path(runner.work_dir) / 'ratings.jsonl',
             **self.evaluator_args,
         )
+        known = sum(evaluator.log.get(arch) is not None for arch in candidates)
+        if known:
+            runner.logger.info(f'{known} of them were rated before: taken from ratings.jsonl')
         start = time.time()
 
         def progress(i, rating):

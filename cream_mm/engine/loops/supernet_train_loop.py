@@ -38,6 +38,8 @@ class SupernetTrainLoop(EpochBasedTrainLoop):
                 for param in group['params']:
                     if wrapper.optimizer.state.get(param):
                         param.grad = torch.zeros_like(param)
+        if self._iter > 0:  # resumed: where the last step left it, for the validation that follows
+            self.model.backbone.set_arch(self.sampler.sample(step=self._iter - 1))
         model = super().run()
         self.runner.test_loop.run()
         return model

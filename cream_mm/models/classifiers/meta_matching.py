@@ -142,6 +142,7 @@ def real_meta_step(
 
     Raises:
         ValueError: If the matching network has no learning rate of its own.
+        FloatingPointError: If a gradient is not finite.
 
     Reference:
         Cream, released code. It steps the weights in place before it uses the graph that needs
@@ -188,11 +189,19 @@ class _MatchedDistillation(nn.Module):
 
 
 def _clipped_step(optimizer: Optimizer, params: list, grads: Sequence[Tensor], max_norm: float):
-    """One step with these gradients; other parameters have the gradients they had."""
+    """One step with these gradients; other parameters have the gradients they had.
+
+    Raises:
+        FloatingPointError: If they are not finite; nothing is stepped with them.
+    """
     for param, grad in zip(params, grads):
         param.grad = grad.detach().clone()
         all_reduce(param.grad, op='mean')  # replicas stay equal
-    nn.utils.clip_grad_norm_(params, max_norm)
+    if not torch.isfinite(nn.utils.clip_grad_norm_(params, max_norm)):
+        raise FloatingPointError(
+            'gradients of the meta step are not finite; nothing was stepped with them. Lower '
+            'optim_wrapper.optimizer.lr or enlarge the batch'
+        )
     optimizer.step()
     for param in params:
         param.grad = None

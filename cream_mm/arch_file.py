@@ -1,0 +1,116 @@
+"""Reads an exported architecture, which may come from anywhere, without trusting it."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from numbers import Real
+from pathlib import Path, PurePosixPath
+
+from .costs import CostModel
+from .spaces import MBConvSpace
+from .structures import Arch
+
+ARCH_FORMAT = 'cream_mm.arch/1'
+"""Value of the "format" key in files that hold an exported architecture."""
+
+# Far beyond any network, and small enough for a few bytes of JSON not to fill a machine's memory.
+MAX_LAYERS, MAX_CHANNELS, MAX_CLASSES, MAX_SIDE = 1000, 100_000, 1_000_000, 100_000
+MAX_PARAMS = 1e9
+
+
+def read_json(path: str | Path):
+    """The content of a JSON file.
+
+    Raises:
+        ValueError: If it is not JSON, or nested too deeply.
+    """
+    try:
+        return json.loads(Path(path).read_text(encoding='utf-8'))
+    except RecursionError:
+        raise ValueError(f'{path} is not valid JSON: it nests too deeply') from None
+    except ValueError as error:
+        reason = str(error).split('\n')[0]
+        raise ValueError(f'{path} is not valid JSON ({reason}). Write it again.') from None
+
+
+def read_arch_file(path: str | Path) -> dict:
+    """Read an exported architecture (``best_arch.json``, ``arch.json``).
+
+    Raises:
+        ValueError: If the file is missing, is something else, or holds values that no export
+            writes; they would decide what is built, or which file is run.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise ValueError(
+            f'no architecture file {path}; a search writes it as best_arch.json into its work_dir'
+        )
+    try:
+        content = read_json(path)
+    except ValueError:
+        content = None
+    ok = isinstance(content, dict) and content.get('format') == ARCH_FORMAT
+    ok = ok and isinstance(content.get('arch'), list) and isinstance(content.get('space'), dict)
+    if not ok:
+        raise ValueError(
+            f'{path} is not an exported architecture: it needs "format": "{ARCH_FORMAT}", '
+            '"arch" and "space"'
+        )
+    try:
+        _check(content)
+    except (AttributeError, TypeError, OverflowError, ValueError) as error:
+        raise ValueError(f'{path} is damaged, or not from an export: {error}') from None
+    return content
+
+
+def _check(content: dict) -> None:
+    """Every entry that is used later has the type and the range that an export gives it."""
+    layers = [choice for stage in content['arch'] for choice in stage]
+    _need(len(layers) <= MAX_LAYERS, 'arch', f'{len(layers)} layers')
+    for key, value in content['space'].items():
+        flat = value if isinstance(value, list) else [value]
+        flat = [x for item in flat for x in (item if isinstance(item, list) else [item])]
+        numbers = all(_is_number(x, MAX_CHANNELS) for x in flat) or key == 'name'
+        _need(len(flat) <= MAX_LAYERS and numbers, f'space.{key}', value)
+    space = MBConvSpace.build(content['space'])
+    _need(max(space.stage_channels) <= MAX_CHANNELS, 'space', 'too many channels')
+    for key, high in (('num_classes', MAX_CLASSES), ('head_channels', MAX_CHANNELS)):
+        if key in content:
+            value = content[key]
+            _need(type(value) is int and 1 <= value <= high, key, value)
+    if 'input_size' in content:
+        size = content['input_size']
+        ok = isinstance(size, list) and len(size) == 2
+        ok = ok and all(type(side) is int and 1 <= side <= MAX_SIDE for side in size)
+        _need(ok, 'input_size', size)
+    arch = space.validate(Arch.from_list(content['arch'], space.name), any_depth=True)
+    space = replace(space, depths=arch.depths)
+    size, classes = content.get('input_size', [224, 224]), content.get('num_classes', 1000)
+    costs = CostModel(space, size, classes, content.get('head_channels', 1280))
+    _need(costs.cost(arch).params <= MAX_PARAMS, 'arch', f'a network of over {MAX_PARAMS} weights')
+    # A "type" here would be built: any class there is, with arguments from the file.
+    preprocess = content.get('preprocess') or {}
+    ok = isinstance(preprocess, Mapping) and set(preprocess) <= {'mean', 'std', 'to_rgb'}
+    _need(ok, 'preprocess', preprocess)
+    for key in ('mean', 'std'):
+        values = preprocess.get(key, [])
+        ok = isinstance(values, list) and all(_is_number(x, 1e6) for x in values)
+        _need(ok, f'preprocess.{key}', values)
+    _need(isinstance(preprocess.get('to_rgb', True), bool), 'preprocess.to_rgb', preprocess)
+    # A config is a program: only those of this repository are run for a file from elsewhere.
+    steps = content.get('next_steps') or {}
+    _need(isinstance(steps, Mapping), 'next_steps', steps)
+    for key, value in steps.items():
+        parts = PurePosixPath(value).parts
+        ok = value.endswith('.py') and not value.startswith('/') and '..' not in parts
+        _need(ok, f'next_steps.{key}', f'{value}, not a config below the repository')
+    _need(isinstance(content.get('data_root') or '', str), 'data_root', content.get('data_root'))
+
+
+def _is_number(value, high: float) -> bool:
+    return isinstance(value, Real) and -high <= value <= high
+
+
+def _need(ok: bool, key: str, value) -> None:
+    if not ok:
+        raise ValueError(f'"{key}" is {str(value)[:80]}')

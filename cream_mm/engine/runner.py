@@ -1,0 +1,157 @@
+"""mmengine's Runner for runs that are killed, and for files that are not trusted."""
+
+from pathlib import Path
+from urllib.parse import urlparse
+
+import torch
+from mmengine.dist import barrier, is_main_process
+from mmengine.fileio import LocalBackend, get_file_backend
+from mmengine.model import is_model_wrapper
+from mmengine.runner import Runner as _Runner
+from mmengine.runner.checkpoint import CheckpointLoader, _load_checkpoint_to_model
+
+from ..converters import load_checkpoint_file
+from ..converters.official import from_official, is_official
+from ..converters.safe_load import pick_weights
+from ..registry import RUNNERS
+from .checkpoint_file import BACKEND, check_whole, newest_whole, restore
+
+
+@RUNNERS.register_module()
+class Runner(_Runner):
+    """mmengine's Runner, with these differences:
+
+    * A resumed run ends like an uninterrupted one, bit by bit on a CPU: :class:`SeedHook` and
+      our :class:`CheckpointHook` are there by default.
+    * Checkpoints are written whole or not at all, with a checksum. A resume passes over damaged
+      ones, with a warning.
+    * Nothing in a checkpoint is executed, neither by resuming, nor by ``load_from``, nor by
+      ``init_cfg=dict(type='Pretrained')`` once a Runner was built. Only plain values and tensors
+      are restored.
+    * ``load_from`` takes a checkpoint of the released Cream code too.
+
+    In a config: ``runner_type='cream_mm.Runner'``. Arguments are the same.
+    """
+
+    def __init__(self, *args, **kwargs):
+        CheckpointLoader.register_scheme(
+            ['', 'http://', 'https://'], load_from_cream_mm, force=True
+        )
+        super().__init__(*args, **kwargs)
+
+    def register_default_hooks(self, hooks: dict | None = None) -> None:
+        hooks = dict(hooks or {})
+        hooks.setdefault('seeds', dict(type='cream_mm.SeedHook'))
+        checkpoint = hooks.get('checkpoint', dict(type='CheckpointHook', interval=1))
+        if isinstance(checkpoint, dict) and checkpoint.get('type') == 'CheckpointHook':
+            hooks['checkpoint'] = dict(checkpoint, type='cream_mm.CheckpointHook')
+        super().register_default_hooks({k: v for k, v in hooks.items() if k != 'seeds' or v})
+
+    def load_or_resume(self) -> None:
+        """Load or resume; without a path, from the newest checkpoint that is whole.
+
+        Raises:
+            ValueError: If there are checkpoints to resume from, and all are damaged.
+        """
+        if self._resume and self._load_from is None and not self._has_loaded:
+            path = newest_whole(self.work_dir)
+            if path is None:
+                self.logger.info(f'No checkpoint in {self.work_dir}: starting from the beginning')
+                return
+            self._load_from = str(path)
+        super().load_or_resume()
+
+    def load_checkpoint(
+        self,
+        filename,
+        map_location='cpu',
+        strict: bool = False,
+        revise_keys=((r'^module\.', ''),),
+    ) -> dict:
+        """Load weights, or all state when resuming, without executing anything in the file.
+
+        Args:
+            filename (str): A file, or its http(s) address.
+            map_location: Not used: what is loaded goes where the model and the optimizer are.
+            strict (bool): Whether all keys must match.
+            revise_keys (Sequence): (pattern, replacement) pairs for the keys of the state_dict.
+
+        Raises:
+            FileNotFoundError: If there is no such file.
+            ValueError: If it is damaged, or no checkpoint, or none that can be resumed.
+        """
+        path = local_file(filename)
+        check_whole(path)
+        checkpoint = restore(load_checkpoint_file(path))
+        if self._resume:
+            counts = [checkpoint['meta'].get(key) for key in ('epoch', 'iter')]
+            if not all(isinstance(count, int) and count >= 0 for count in counts):
+                raise ValueError(
+                    f'{filename} does not say at which epoch and iteration it was saved, so no '
+                    'run can be resumed from it; give it as load_from to start from its weights'
+                )
+            self._compare_seed(checkpoint['meta'].get('seed'))
+        else:
+            _, weights = pick_weights(checkpoint, 'state_dict_ema', 'state_dict')
+            if is_official(weights):
+                weights = from_official(weights)[0]
+            checkpoint['state_dict'] = weights
+        self.call_hook('after_load_checkpoint', checkpoint=checkpoint)
+        model = self.model.module if is_model_wrapper(self.model) else self.model
+        _load_checkpoint_to_model(model, checkpoint, strict, revise_keys=revise_keys)
+        self._has_loaded = True
+        self.logger.info(f'Load checkpoint from {filename}')
+        return checkpoint
+
+    def _compare_seed(self, seed) -> None:
+        if seed is not None and seed != self.seed:
+            self.logger.warning(
+                f'The checkpoint is of a run with seed {seed}, this one has {self.seed}: it will '
+                f'not end as that one would have. Give it randomness.seed={seed}'
+            )
+
+    def save_checkpoint(
+        self, out_dir, filename, file_client_args=None, *args, backend_args=None, **kwargs
+    ) -> None:
+        """Save the state of the run; a local file is there whole, or is not there.
+
+        Raises:
+            OSError: If it cannot be written. Earlier checkpoints are untouched.
+        """
+        if file_client_args is None and backend_args is None:
+            is_local = isinstance(get_file_backend(str(out_dir)), LocalBackend)
+            backend_args = dict(backend=BACKEND) if is_local else None
+        try:
+            super().save_checkpoint(
+                out_dir, filename, file_client_args, *args, backend_args=backend_args, **kwargs
+            )
+        except OSError as error:
+            raise OSError(
+                error.errno,
+                f'{error.strerror or error}. The run stops here; the checkpoints before are '
+                'whole. Free some space, then continue with --resume',
+            ) from error
+
+
+def load_from_cream_mm(filename: str, map_location=None) -> dict:
+    """mmengine's loader for ``init_cfg=dict(type='Pretrained')``: nothing is executed."""
+    return load_checkpoint_file(local_file(filename))
+
+
+def local_file(filename) -> Path:
+    """Path of a checkpoint, fetched first if it is an http(s) address.
+
+    Raises:
+        ValueError: If it is some other address.
+    """
+    address = urlparse(str(filename))
+    if len(address.scheme) < 2:  # one letter is a drive
+        return Path(filename).expanduser()
+    if address.scheme not in ('http', 'https'):
+        raise ValueError(f'{filename} is neither a file nor an http address; fetch it yourself')
+    path = Path(torch.hub.get_dir(), 'checkpoints', Path(address.path).name)
+    if is_main_process() and not path.is_file():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        torch.hub.download_url_to_file(str(filename), str(path))
+    barrier()
+    return path

@@ -1,0 +1,257 @@
+"""What goes wrong in a long run, and what is left of it."""
+
+import subprocess
+import sys
+
+import pytest
+import torch
+from mmdet.structures import DetDataSample
+from mmengine.structures import InstanceData
+from mmpretrain.structures import DataSample
+from test_search_run import build, data  # noqa: F401
+
+from cream_mm.engine.hooks import FiniteLossHook, LabelRangeHook
+from cream_mm.models.classifiers.meta_matching import _clipped_step
+from cream_mm.registry import HOOKS
+from cream_mm.testing import tiny_cream, tiny_samples
+
+
+class Poison:
+    """Makes the loss of certain steps infinite or NaN."""
+
+    def __init__(self, runner, steps, value=float('nan')):
+        self.runner, self.steps, self.value = runner, steps, value
+        self.before = {}
+        self.plain = runner.model.head.loss_by_logits
+        runner.model.head.loss_by_logits = self
+
+    def __call__(self, *args):
+        loss = self.plain(*args)
+        if self.runner.iter not in self.steps or not self.runner.model.training:
+            return loss
+        # BN's statistics have moved by now; the weights have not.
+        self.before[self.runner.iter] = weights(self.runner.model)
+        return loss * self.value
+
+
+def weights(model):
+    return {k: v.clone() for k, v in model.named_parameters()}
+
+
+def guarded(data, folder, **hook):  # noqa: F811
+    hook = dict(type='cream_mm.FiniteLossHook', **hook)
+    return build(data, folder, default_hooks=dict(finite_loss=hook))
+
+
+@pytest.mark.parametrize('value', [float('nan'), float('inf')])
+def test_a_loss_that_is_not_finite_stops(data, tmp_path, value):  # noqa: F811
+    runner = guarded(data, tmp_path / 'run')
+    poison = Poison(runner, {9}, value)  # of 7 steps an epoch
+    with pytest.raises(FloatingPointError) as error:
+        runner.train()
+    message = str(error.value)
+    assert 'at step 10 of 21, epoch 2' in message and 'learning rate 0.05' in message
+    assert f'path {runner.model.backbone.arch}' in message
+    assert 'optim_wrapper.optimizer.lr' in message and 'action=skip' in message
+    for name, weight in weights(runner.model).items():
+        assert torch.equal(weight, poison.before[9][name]), name
+    work_dir = tmp_path / 'run'
+    assert (work_dir / 'epoch_1.pth').is_file() and (work_dir / 'board.json').is_file()
+    saved = torch.load(work_dir / 'epoch_1.pth', weights_only=False)['state_dict']
+    assert all(torch.isfinite(v).all() for v in saved.values())
+
+
+def test_a_step_is_left_out(data, tmp_path):  # noqa: F811
+    runner = guarded(data, tmp_path / 'run', action='skip')
+    poison = Poison(runner, {3, 9})
+    statistics = {}
+    hook = next(h for h in runner.hooks if isinstance(h, FiniteLossHook))
+    plain = hook.before_train_iter
+
+    def before(runner, *args, **kwargs):
+        plain(runner, *args, **kwargs)
+        buffers = dict(runner.model.named_buffers())
+        statistics[runner.iter] = {k: v.clone() for k, v in buffers.items() if 'board' not in k}
+
+    hook.before_train_iter = before
+    after = {}
+    update = runner.call_hook
+
+    def call(name, **kwargs):
+        if name == 'after_train_iter':
+            after[runner.iter] = weights(runner.model), dict(runner.model.named_buffers())
+            for step in {3, 9} & {runner.iter}:
+                for key, value in poison.before[step].items():
+                    assert torch.equal(value, after[step][0][key]), key
+                for key, value in statistics[step].items():
+                    assert torch.equal(value, after[step][1][key]), key
+        update(name, **kwargs)
+
+    runner.call_hook = call
+    runner.train()
+    assert len(after) == 21 and hook.num_skipped == 2
+    assert all(torch.isfinite(v).all() for v in runner.model.state_dict().values())
+    assert (tmp_path / 'run/best_arch.json').is_file()
+
+
+def test_too_many_steps_left_out(data, tmp_path):  # noqa: F811
+    runner = guarded(data, tmp_path / 'run', action='skip', max_share=0.02)
+    Poison(runner, {4, 5, 6})
+    with pytest.raises(FloatingPointError, match='3 of the last 7 steps were left out.*max_share'):
+        runner.train()
+
+
+def test_with_accumulated_gradients(data, tmp_path):  # noqa: F811
+    """The gradients of the steps before are dropped with the bad one's."""
+    runner = guarded(data, tmp_path / 'run', action='skip')
+    runner.optim_wrapper = dict(optimizer=dict(type='SGD', lr=0.05), accumulative_counts=2)
+    poison = Poison(runner, {2, 7})
+    runner.train()
+    assert runner.optim_wrapper._accumulative_counts == 2 and set(poison.before) == {2, 7}
+    assert all(torch.isfinite(v).all() for v in runner.model.state_dict().values())
+
+
+@pytest.mark.parametrize('kwargs', [dict(action='ignore'), dict(max_share=2)])
+def test_wrong_arguments(kwargs):
+    with pytest.raises(ValueError, match='action is|max_share is'):
+        HOOKS.build(dict(type='cream_mm.FiniteLossHook', **kwargs))
+
+
+# --- the meta step ---
+
+
+@pytest.mark.parametrize('compat', ['fixed', 'paper', 'official'])
+def test_scores_that_are_not_finite_stop_in_every_mode(compat):
+    model = tiny_cream(compat=compat)
+    model.board.offer(
+        model.backbone.space.decode([0] * model.backbone.space.num_layers), 50.0,
+        torch.rand(4, 3, 8, 8), torch.full((4, 3), 1 / 3),
+    )  # fmt: skip
+    model.matching.fc.weight.data.fill_(float('nan'))
+    with pytest.raises(FloatingPointError, match='meta matching scores are not finite'):
+        model.loss(torch.rand(4, 3, 8, 8), tiny_samples([0, 1, 2, 0]))
+
+
+def test_a_meta_gradient_that_is_not_finite_steps_nothing():
+    param = torch.nn.Parameter(torch.ones(3))
+    optimizer = torch.optim.SGD([param], 0.1)
+    with pytest.raises(FloatingPointError, match='meta step'):
+        _clipped_step(optimizer, [param], [torch.full((3,), float('nan'))], 1.0)
+    assert torch.equal(param.detach(), torch.ones(3))
+
+
+# --- labels ---
+
+
+class _Runner:
+    epoch = 0
+
+    def __init__(self, **parts):
+        self.model = torch.nn.Module()
+        for name, num_classes in parts.items():
+            head = torch.nn.Module()
+            head.num_classes = num_classes
+            self.model.add_module(name, head)
+
+
+def test_a_label_out_of_range_of_a_classifier():
+    hook, runner = LabelRangeHook(), _Runner(head=3)
+    hook.before_train(runner)
+    good = DataSample(metainfo=dict(img_path='a.jpg')).set_gt_label(2)
+    bad = DataSample(metainfo=dict(img_path='b.jpg')).set_gt_label(3)
+    hook.before_train_iter(runner, 0, dict(data_samples=[good]))
+    with pytest.raises(ValueError, match='b.jpg has the label 3, but the model has 3 outputs'):
+        hook.before_train_iter(runner, 0, dict(data_samples=[good, bad]))
+    runner.epoch = 1  # every label was seen
+    hook.before_train_iter(runner, 0, dict(data_samples=[bad]))
+
+
+@pytest.mark.parametrize('label', [-1, 5])
+def test_a_label_out_of_range_of_a_detector(label):
+    hook, runner = LabelRangeHook(), _Runner(bbox_head=5)
+    hook.before_train(runner)
+    sample = DetDataSample(metainfo=dict(img_path='c.jpg'))
+    sample.gt_instances = InstanceData(labels=torch.tensor([], dtype=torch.long))
+    hook.before_train_iter(runner, 0, dict(data_samples=[sample]))
+    sample.gt_instances = InstanceData(labels=torch.tensor([0, label]))
+    with pytest.raises(ValueError, match=f'c.jpg has the label {label}.*labels 0 to 4'):
+        hook.before_train_iter(runner, 0, dict(data_samples=[sample]))
+
+
+def test_a_label_out_of_range_ends_a_run(data, tmp_path):  # noqa: F811
+    runner = build(data, tmp_path / 'run', default_hooks=dict(
+        label_range=dict(type='cream_mm.LabelRangeHook')))  # fmt: skip
+    runner.model.head.num_classes = 2  # the folders have three classes
+    with pytest.raises(ValueError, match=r'\.jpg has the label 2, but the model has 2 outputs'):
+        runner.train()
+
+
+# --- several processes ---
+
+DISTRIBUTED = """
+import sys, types, torch
+import torch.distributed as dist
+import cream_mm
+from mmengine.model import BaseModel, MMDistributedDataParallel
+from mmengine.optim import OptimWrapper
+from cream_mm.engine.hooks import FiniteLossHook
+
+rank, store, action = int(sys.argv[1]), sys.argv[2], sys.argv[3]
+dist.init_process_group('gloo', init_method=f'file://{store}', rank=rank, world_size=2)
+
+class Toy(BaseModel):
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.fc, self.norm, self.unused = (
+            torch.nn.Linear(3, 2), torch.nn.BatchNorm1d(2), torch.nn.Linear(2, 2))
+    def forward(self, inputs, mode):
+        return dict(loss=self.norm(self.fc(inputs)).square().mean())
+
+model = MMDistributedDataParallel(Toy(), device_ids=None, find_unused_parameters=True)
+wrapper = OptimWrapper(torch.optim.SGD(model.parameters(), 0.1, momentum=0.9))
+runner = types.SimpleNamespace(model=model, optim_wrapper=wrapper, iter=0, max_iters=5, epoch=0)
+hook = FiniteLossHook(action=action)
+hook.before_train(runner)
+for step in range(5):
+    runner.iter = step
+    inputs = torch.full((4, 3), float('nan')) if (step, rank) == (2, 1) else torch.rand(4, 3)
+    hook.before_train_iter(runner, step)
+    before = [p.clone() for p in model.parameters()]
+    try:
+        model.train_step(dict(inputs=inputs), wrapper)
+    except FloatingPointError as error:
+        print(step, str(error)[:40])
+        break
+    after = list(model.parameters())
+    print(step, 'stepped' if any(not torch.equal(a, b) for a, b in zip(before, after)) else 'left')
+finite = model.module.norm.running_mean.isfinite().all()
+print('=', [p.sum().item() for p in model.parameters()], finite)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('action', ['stop', 'skip'])
+def test_all_ranks_decide_alike(tmp_path, action):
+    """The loss of one rank alone is NaN."""
+    script = tmp_path / 'run.py'
+    script.write_text(DISTRIBUTED)
+    command = [sys.executable, str(script)]
+    ranks = [
+        subprocess.Popen(
+            [*command, str(rank), str(tmp_path / 'store'), action],
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for rank in (0, 1)
+    ]
+    texts = [rank.communicate(timeout=200)[0] for rank in ranks]
+    texts = [[t for t in text.split('\n') if t[1:2] == ' '] for text in texts]
+    for lines in texts:
+        assert lines[:2] == ['0 stepped', '1 stepped']
+        if action == 'skip':
+            assert lines[2:5] == ['2 left', '3 stepped', '4 stepped']
+            assert 'nan' not in lines[-1] and 'True' in lines[-1]
+    if action == 'stop':
+        assert 'not finite (on another rank)' in texts[0][2] and '(nan)' in texts[1][2]
+    assert texts[0][-1].split(']')[0] == texts[1][-1].split(']')[0]

@@ -1,0 +1,471 @@
+"""Runs that are killed and resumed, in real Runners around tiny models."""
+
+import errno
+import os
+import shutil
+import zipfile
+from itertools import count
+from pathlib import Path
+
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.hooks import Hook
+from mmengine.registry import RUNNERS
+from mmengine.runner import Runner as MMEngineRunner
+
+from cream_mm.converters import load_checkpoint_file, load_weights
+from cream_mm.engine import Runner, checkpoint_file
+from cream_mm.engine.checkpoint_file import newest_whole
+from cream_mm.testing import logged_scalars, run_differences, tiny_space, write_image_folder
+
+_names = count()  # a Runner of an earlier name would find that one's log history in this process
+
+
+@pytest.fixture(autouse=True, scope='module')
+def _quick():
+    """mmengine formats the config anew for each checkpoint, which takes longer than training."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Config, 'pretty_text', 'seed = 3')
+        yield
+
+
+@pytest.fixture(scope='module')
+def data(tmp_path_factory):
+    folder = tmp_path_factory.mktemp('data')
+    return write_image_folder(folder, classes=('a', 'b', 'c'), train=12, size=(12, 12))
+
+
+def folder_of(data, part='all', augmented=False, **kwargs):
+    random = [
+        dict(type='cream_mm.RandomResizedCrop', scale=8),  # numpy
+        dict(type='RandomFlip', prob=0.5),
+        dict(type='ColorJitter', brightness=0.4, contrast=0.4),
+        dict(type='RandomErasing', erase_prob=0.5, mode='rand'),
+    ]
+    plain = [dict(type='Resize', scale=(8, 8))]
+    pipeline = [
+        dict(type='cream_mm.LoadImage'),
+        *(random if augmented else plain),
+        dict(type='PackInputs'),
+    ]
+    return dict(
+        type='cream_mm.ImageFolder', data_root=str(data), pipeline=pipeline, holdout=0.25,
+        part=part, serialize_data=False, **kwargs,
+    )  # fmt: skip
+
+
+def loader(dataset, batch_size, shuffle, num_workers=0):
+    return dict(
+        batch_size=batch_size, num_workers=num_workers, dataset=dataset,
+        persistent_workers=num_workers > 0, sampler=dict(type='DefaultSampler', shuffle=shuffle),
+    )  # fmt: skip
+
+
+def common(work_dir, **kwargs):
+    cfg = dict(
+        default_scope='mmpretrain',
+        work_dir=str(work_dir),
+        default_hooks=dict(
+            checkpoint=dict(type='CheckpointHook', interval=1, max_keep_ckpts=2),
+            logger=dict(type='LoggerHook', interval=2),
+        ),
+        visualizer=dict(type='UniversalVisualizer', vis_backends=[dict(type='LocalVisBackend')]),
+        randomness=dict(seed=3),
+        log_level='ERROR',
+        experiment_name=f'run-{next(_names)}',
+    )
+    return Config({**cfg, **kwargs})
+
+
+def search(data, work_dir, mode='fixed', *, num_workers=0, **kwargs):
+    """7 steps an epoch, 3 epochs, each validated; ends with its ratings."""
+    train = folder_of(data, 'train', augmented=True)
+    held_out, rated = folder_of(data, 'holdout'), folder_of(data, 'train')
+    head = dict(
+        type='cream_mm.CreamClsHead', num_classes=3, in_channels=32, hidden_channels=16, dropout=0.3
+    )
+    meta = dict(type='cream_mm.MetaMatchingHook', interval=2, num_images=2)
+    return common(
+        work_dir,
+        model=dict(
+            type='cream_mm.Cream',
+            compat=mode,
+            input_size=8,
+            backbone=dict(
+                type='cream_mm.CreamSupernet', space=tiny_space().to_dict(), out_indices=(3,)
+            ),
+            head=head,
+            board=dict(capacity=3, num_images=2),
+            matching=dict(type='cream_mm.MetaMatching'),
+            data_preprocessor=dict(mean=[127.5] * 3, std=[127.5] * 3, to_rgb=True),
+        ),
+        train_dataloader=loader(train, 4, True, num_workers),
+        val_dataloader=loader(folder_of(data, folder='val'), 4, True),
+        test_dataloader=loader(held_out, 8, False),
+        train_cfg=dict(type='cream_mm.SupernetTrainLoop', max_epochs=3, val_interval=1),
+        val_cfg=dict(type='cream_mm.SupernetValLoop'),
+        val_evaluator=dict(type='Accuracy', topk=(1,)),
+        test_cfg=dict(
+            type='cream_mm.BoardRatingLoop', bn_dataset=rated, num_random=3, num_bn_images=16
+        ),
+        test_evaluator=[],
+        optim_wrapper=dict(
+            constructor='cream_mm.MergedGroupsConstructor',
+            optimizer=dict(type='SGD', lr=0.05, momentum=0.9, weight_decay=1e-3),
+            paramwise_cfg=dict(custom_keys={'matching': dict(lr_mult=1e-2, decay_mult=0.0)}),
+        ),
+        param_scheduler=[dict(type='LinearLR', end_factor=0.01, end=3, convert_to_iter_based=True)],
+        custom_hooks=[
+            dict(type='cream_mm.BoardHook', warmup=0.3),
+            meta if mode == 'official' else dict(meta, dataset=held_out),
+        ],
+        **kwargs,
+    )
+
+
+def retraining(data, work_dir, num_workers=0, mixup=False, **kwargs):
+    """9 steps an epoch, 3 epochs; augmentation, dropout, EMA, the best checkpoint kept."""
+    val = loader(folder_of(data, folder='val'), 4, False)
+    cfg = common(
+        work_dir,
+        model=dict(
+            type='ImageClassifier',
+            backbone=dict(
+                type='cream_mm.CreamNet', arch=[[0], [0, 1], [1, 0], [0]],
+                space=tiny_space().to_dict(), out_indices=(3,),
+            ),
+            head=dict(
+                type='cream_mm.CreamClsHead', num_classes=3, in_channels=32, hidden_channels=16,
+                dropout=0.5,
+            ),
+            data_preprocessor=dict(num_classes=3, mean=[127.5] * 3, std=[127.5] * 3),
+            train_cfg=dict(augments=[dict(type='Mixup', alpha=0.8)]) if mixup else None,
+        ),
+        train_dataloader=loader(folder_of(data, augmented=True), 4, True, num_workers),
+        val_dataloader=val,
+        val_cfg=dict(),
+        val_evaluator=dict(type='Accuracy', topk=(1,)),
+        train_cfg=dict(by_epoch=True, max_epochs=3, val_interval=1),
+        optim_wrapper=dict(
+            optimizer=dict(
+                type='cream_mm.RMSpropTF', lr=0.01, alpha=0.9, momentum=0.9, eps=1e-3
+            )
+        ),
+        param_scheduler=[
+            dict(type='cream_mm.WarmupCosineLR', warmup_epochs=1, warmup_lr=1e-6, T_max=3)
+        ],
+        custom_hooks=[
+            dict(type='EMAHook', momentum=0.1, update_buffers=True, priority='ABOVE_NORMAL')
+        ],
+        **kwargs,
+    )  # fmt: skip
+    cfg.default_hooks.checkpoint.save_best = 'auto'
+    return cfg
+
+
+class Killed(BaseException):
+    """Nothing catches it, so what is on the disk is what a kill leaves."""
+
+
+class Kill(Hook):
+    priority = 'LOWEST'
+
+    def __init__(self, at, stage='after_train_iter'):
+        self.at = at
+
+        def strike(runner, *args, **kwargs):
+            if runner.iter == at:
+                raise Killed
+
+        setattr(self, stage, strike)
+
+
+def run(build, *kills):
+    """Run to the end, killed at each of ``kills`` = (iteration, stage) on the way."""
+    for number, kill in enumerate((*kills, None)):
+        runner = Runner.from_cfg(build(resume=number > 0))
+        if kill is None:
+            runner.train()
+            return runner
+        runner.register_hook(Kill(*kill))
+        with pytest.raises(Killed):
+            runner.train()
+
+
+# ---- exact resume ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize('mode', ['fixed', 'paper', 'official'])
+def test_a_killed_search_ends_like_the_whole_one(data, tmp_path, mode):
+    def build(name):
+        return lambda **kwargs: search(data, tmp_path / name, mode, **kwargs)
+
+    run(build('whole'))
+    run(build('killed'), (3,), (14, 'before_val_epoch'), (17,), (21, 'after_val_epoch'))
+    assert not run_differences(tmp_path / 'killed', tmp_path / 'whole', 'epoch_3.pth')
+    assert ('val', 3, 'accuracy/top1') in logged_scalars(tmp_path / 'whole')
+
+
+@pytest.mark.parametrize('mixup', [False, True])
+def test_a_killed_retraining_ends_like_the_whole_one(data, tmp_path, mixup):
+    def build(name, **kwargs):
+        return lambda **more: retraining(data, tmp_path / name, mixup=mixup, **kwargs, **more)
+
+    run(build('whole'))
+    run(build('killed'), (12,), (18, 'before_val_epoch'), (26,), (27, 'before_val_epoch'))
+    assert not run_differences(tmp_path / 'killed', tmp_path / 'whole', 'epoch_3.pth')
+    content = load_checkpoint_file(tmp_path / 'whole/epoch_3.pth')
+    assert 'module.head.classifier.weight' in content['ema_state_dict']
+    assert list((tmp_path / 'whole').glob('best_*.pth'))
+
+
+def test_any_number_of_workers_gives_the_same(data, tmp_path):
+    run(lambda **kw: retraining(data, tmp_path / 'none', num_workers=0, **kw))
+    run(lambda **kw: retraining(data, tmp_path / 'two', num_workers=2, **kw), (13,))
+    assert not run_differences(tmp_path / 'two', tmp_path / 'none', 'epoch_3.pth')
+
+
+def test_another_seed_gives_another_run(data, tmp_path):
+    run(lambda **kw: retraining(data, tmp_path / 'a', **kw))
+    run(lambda **kw: retraining(data, tmp_path / 'b', **{**kw, 'randomness': dict(seed=4)}))
+    assert run_differences(tmp_path / 'a', tmp_path / 'b', 'epoch_3.pth')
+
+
+# ---- files that are damaged, and a disk that is full -------------------------------------------
+
+
+@pytest.fixture(scope='module')
+def finished(data, tmp_path_factory):
+    """A finished retraining: checkpoints of epochs 2 and 3, and the best."""
+    folder = tmp_path_factory.mktemp('finished') / 'run'
+    run(lambda **kw: retraining(data, folder, **kw))
+    return folder
+
+
+@pytest.fixture
+def copied(finished, tmp_path):
+    return Path(shutil.copytree(finished, tmp_path / 'copied'))
+
+
+def damage(path, how):
+    content = bytearray(path.read_bytes())
+    if how == 'truncated':
+        del content[len(content) // 2 :]
+    elif how == 'flipped':
+        content[len(content) // 3] ^= 1
+    elif how == 'empty':
+        content.clear()
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize('how', ['truncated', 'flipped', 'empty'])
+def test_a_damaged_newest_checkpoint_is_passed_over(data, finished, copied, how):
+    damage(copied / 'epoch_3.pth', how)
+    assert newest_whole(copied) == copied / 'epoch_2.pth'
+    run(lambda **kw: retraining(data, copied, **{**kw, 'resume': True}))
+    assert not run_differences(copied, finished, 'epoch_3.pth')
+
+
+def test_the_warning_names_both(copied, monkeypatch):
+    told = []
+    monkeypatch.setattr(checkpoint_file, 'print_log', lambda text, *args, **kw: told.append(text))
+    damage(copied / 'epoch_3.pth', 'flipped')
+    newest_whole(copied)
+    assert len(told) == 1 and 'epoch_3.pth is damaged' in told[0] and 'epoch_2.pth' in told[0]
+
+
+def test_no_whole_checkpoint_is_one_error(data, copied):
+    for name in ('epoch_2.pth', 'epoch_3.pth'):
+        damage(copied / name, 'truncated')
+    with pytest.raises(ValueError, match='no checkpoint in .* is whole.*epoch_3.*epoch_2'):
+        Runner.from_cfg(retraining(data, copied, resume=True)).train()
+
+
+def test_a_named_damaged_checkpoint_is_one_error(data, copied):
+    path = copied / 'epoch_3.pth'
+    damage(path, 'flipped')
+    for settings in (dict(resume=True), {}):
+        runner = Runner.from_cfg(retraining(data, copied, load_from=str(path), **settings))
+        with pytest.raises(ValueError, match='epoch_3.pth is damaged'):
+            runner.train()
+
+
+def test_which_checkpoint_is_the_newest(tmp_path):
+    def save(name):
+        with open(tmp_path / name, 'wb') as file:
+            torch.save(dict(state_dict={}), file)
+
+    assert newest_whole(tmp_path) is None and newest_whole(tmp_path / 'nowhere') is None
+    for name in ('epoch_2.pth', 'epoch_10.pth', 'best_accuracy_epoch_11.pth'):
+        save(name)
+    assert newest_whole(tmp_path).name == 'epoch_10.pth'  # killed before the first last_checkpoint
+    (tmp_path / 'last_checkpoint').write_text('/elsewhere/epoch_2.pth')
+    assert newest_whole(tmp_path).name == 'epoch_2.pth'  # epoch_10 is of an earlier run; moved
+    save('epoch_9.pth')
+    (tmp_path / 'last_checkpoint').write_text(str(tmp_path / 'epoch_10.pth'))
+    (tmp_path / 'epoch_10.pth').unlink()
+    assert newest_whole(tmp_path).name == 'epoch_9.pth'
+    (tmp_path / 'last_checkpoint').write_bytes(b'\xff\0nonsense')
+    assert newest_whole(tmp_path).name == 'epoch_9.pth'
+
+
+def test_a_full_disk_leaves_the_checkpoint_before(data, finished, tmp_path, monkeypatch):
+    """The second checkpoint cannot be written, with only one of them kept."""
+    folder = tmp_path / 'run'
+
+    def build(**kwargs):
+        cfg = retraining(data, folder, **kwargs)
+        cfg.default_hooks.checkpoint.max_keep_ckpts = 1
+        return cfg
+
+    real = os.fsync
+    names = []
+
+    def full(number):
+        names.append(os.readlink(f'/proc/self/fd/{number}'))
+        if names[-1].endswith('epoch_2.pth.tmp'):
+            raise OSError(errno.ENOSPC, 'No space left on device')
+        return real(number)
+
+    monkeypatch.setattr(os, 'fsync', full)
+    with pytest.raises(OSError, match='epoch_2.pth: No space left.*--resume') as error:
+        Runner.from_cfg(build()).train()
+    assert error.value.errno == errno.ENOSPC
+    assert not list(folder.glob('*.tmp')) and not (folder / 'epoch_2.pth').exists()
+    assert newest_whole(folder).name == 'epoch_1.pth'
+
+    monkeypatch.setattr(os, 'fsync', real)
+    Runner.from_cfg(build(resume=True)).train()
+    assert not (folder / 'epoch_1.pth').exists()
+    ours, theirs = (load_weights(f / 'epoch_3.pth') for f in (folder, finished))
+    assert all(torch.equal(ours[key], theirs[key]) for key in theirs)
+
+
+def test_the_checkpoint_is_read_by_others(finished):
+    path = finished / 'epoch_3.pth'
+    content = torch.load(path, weights_only=True)  # nothing but tensors and plain values
+    assert content['meta']['epoch'] == 3
+    assert zipfile.ZipFile(path).comment.startswith(b'cream_mm sha256 ')
+
+
+def test_a_best_checkpoint_elsewhere_is_not_deleted(data, copied, tmp_path):
+    """mmengine deletes what a checkpoint names as the best so far, when a better one comes."""
+    other = tmp_path / 'thesis.pth'
+    other.write_text('mine')
+    content = torch.load(copied / 'epoch_2.pth', weights_only=True)
+    info = content['message_hub']['runtime_info']
+    info.update(best_ckpt=str(other), best_score=-1.0, keep_ckpt_ids=['../thesis', 1, 2, 'x'])
+    torch.save(content, copied / 'epoch_2.pth')
+    cfg = retraining(data, copied, resume=True, load_from=str(copied / 'epoch_2.pth'))
+    Runner.from_cfg(cfg).train()
+    assert other.read_text() == 'mine'
+
+
+# ---- files that are not trusted ----------------------------------------------------------------
+
+
+class Evil:
+    """Runs a command when unpickled."""
+
+    def __init__(self, marker):
+        self.marker = marker
+
+    def __reduce__(self):
+        return os.system, (f'touch {self.marker}',)
+
+
+class Nested:
+    def __init__(self, marker):
+        self.marker = marker
+
+    def __reduce__(self):
+        return getattr, (Evil(self.marker), '__class__')
+
+
+def hostile(content, marker, kind):
+    code = f'import os\nos.system("touch {marker}")\n'
+    meta, hub = content['meta'], content['message_hub']
+    if kind == 'reduce':
+        content['extra'] = Evil(marker)
+    elif kind == 'nested reduce':
+        content['extra'] = [dict(deep=(Nested(marker),))]
+    elif kind == 'os.system in meta':
+        meta['experiment_name'] = Evil(marker)
+    elif kind == 'code in meta':
+        meta['config'] = meta['cfg'] = code
+    elif kind == 'message hub':
+        hub['runtime_info']['cfg'] = Evil(marker)
+        hub['log_scalars']['train/loss'] = Evil(marker)
+    elif kind == 'optimizer':
+        content['optimizer']['state'] = {**content['optimizer']['state'], 'x': Evil(marker)}
+    elif kind == 'dataset_meta':
+        meta['dataset_meta'] = Evil(marker)
+    return content
+
+
+KINDS = ['reduce', 'nested reduce', 'os.system in meta', 'code in meta', 'message hub',
+         'dataset_meta']  # fmt: skip
+
+
+@pytest.mark.parametrize('kind', KINDS)
+@pytest.mark.parametrize('resume', [True, False])
+def test_nothing_in_a_file_is_executed(data, finished, tmp_path, kind, resume):
+    marker, path = tmp_path / 'executed', tmp_path / 'hostile.pth'
+    content = torch.load(finished / 'epoch_3.pth', weights_only=True)
+    torch.save(hostile(content, marker, kind), path)
+    cfg = retraining(data, tmp_path / 'run', resume=resume, load_from=str(path))
+    if not resume:
+        cfg.train_cfg.max_epochs = 1
+    runner = Runner.from_cfg(cfg)
+    runner.train()
+    assert not marker.exists()
+    assert runner.epoch == (3 if resume else 1)
+
+
+@pytest.mark.parametrize('kind', ['reduce', 'nested reduce', 'os.system in meta'])
+def test_nothing_is_executed_by_pretrained(data, finished, tmp_path, kind):
+    marker, path = tmp_path / 'executed', tmp_path / 'hostile.pth'
+    content = torch.load(finished / 'epoch_3.pth', weights_only=True)
+    torch.save(hostile(content, marker, kind), path)
+    cfg = retraining(data, tmp_path / 'run')
+    cfg.model.backbone.init_cfg = dict(type='Pretrained', checkpoint=str(path), prefix='backbone.')
+    cfg.train_cfg.max_epochs = 1
+    runner = Runner.from_cfg(cfg)
+    runner.model.init_weights()
+    assert not marker.exists()
+    key = 'backbone.conv_stem.weight'
+    assert torch.equal(runner.model.state_dict()[key], load_weights(path)[key])
+
+
+def test_the_hostile_files_would_run_elsewhere(finished, tmp_path):
+    marker, path = tmp_path / 'executed', tmp_path / 'hostile.pth'
+    content = torch.load(finished / 'epoch_3.pth', weights_only=True)
+    torch.save(hostile(content, marker, 'os.system in meta'), path)
+    torch.load(path, weights_only=False)
+    assert marker.exists()
+
+
+def test_weights_alone_cannot_be_resumed(data, tmp_path):
+    path = tmp_path / 'weights.pth'
+    torch.save(dict(state_dict={'x': torch.zeros(2)}, meta=dict(epoch='1')), path)
+    runner = Runner.from_cfg(retraining(data, tmp_path / 'run', resume=True, load_from=str(path)))
+    with pytest.raises(ValueError, match='give it as load_from'):
+        runner.train()
+
+
+def test_a_checkpoint_of_mmengine_is_resumed(data, tmp_path):
+    """Its log history is left behind: it is stored as objects."""
+    cfg = retraining(data, tmp_path / 'run')
+    cfg.train_cfg.max_epochs = 1
+    MMEngineRunner.from_cfg(cfg).train()
+    runner = Runner.from_cfg(retraining(data, tmp_path / 'run', resume=True))
+    runner.train()
+    assert runner.epoch == 3
+
+
+def test_it_is_found_by_its_name(data, tmp_path):
+    runner = RUNNERS.build(retraining(data, tmp_path / 'run', runner_type='cream_mm.Runner'))
+    assert type(runner) is Runner
+    names = [type(hook).__name__ for hook in runner.hooks]
+    assert 'SeedHook' in names and names.count('CheckpointHook') == 1

@@ -1,0 +1,49 @@
+"""Importing cream_mm touches no network and no file outside the temporary folder."""
+
+import os
+import subprocess
+import sys
+
+WATCH = """
+import os, sys
+
+kept = os.environ['TMPDIR']  # torch and matplotlib make folders there
+WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT
+REMOTE = ('socket.connect', 'socket.getaddrinfo', 'socket.sendto', 'urllib.Request')
+CHANGES = ('os.mkdir', 'os.rename', 'os.symlink', 'os.link', 'os.truncate')
+
+def watch(event, args):
+    if event in REMOTE:
+        raise SystemExit(f'network: {event} {args}')
+    if event in CHANGES and not str(args[0]).startswith(kept):
+        raise PermissionError(13, 'read-only', str(args[0]))
+    if event == 'open' and isinstance(args[0], str):
+        path, mode, flags = args
+        writes = (flags or 0) & WRITES or set(mode or '') & set('wax+')
+        if writes and path != '/dev/null' and not path.startswith(kept):
+            raise PermissionError(13, 'read-only', path)
+    if event in ('os.system', 'os.exec') or event == 'subprocess.Popen' and args[0] != 'fc-list':
+        raise SystemExit(f'a process: {event} {args}')
+
+sys.addaudithook(watch)
+"""
+
+
+def run(code, tmp_path, blocked=True):
+    env = {k: v for k, v in os.environ.items() if not k.startswith(('XDG_', 'MPL'))}
+    env.update(HOME='/nonexistent', TMPDIR=str(tmp_path), PYTHONDONTWRITEBYTECODE='1')
+    command = [sys.executable, '-c', WATCH + code]
+    return subprocess.run(command, env=env, cwd='/', capture_output=True, text=True, timeout=200)
+
+
+def test_import_without_network_or_home(tmp_path):
+    done = run('import cream_mm, cream_mm.apis; print(cream_mm.list_models()[0])', tmp_path)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert 'cream-14m' in done.stdout
+
+
+def test_the_watch_would_see_it(tmp_path):
+    network = 'import socket; socket.create_connection(("127.0.0.1", 9))'
+    assert 'network: socket' in run(network, tmp_path).stderr
+    assert 'PermissionError' in run('open("/var/tmp/x", "w")', tmp_path).stderr
+    assert 'a process' in run('import os; os.system("true")', tmp_path).stderr
