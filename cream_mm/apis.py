@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 from mmengine.config import Config
 
-from .converters import load_weights
+from .converters import find_misfit, load_weights
 from .models import CreamNet
 from .models.backbones.cream_net import resolve_arch
 from .models.backbones.published import published_nets
@@ -60,11 +60,15 @@ def create_model(
         init_cream_weights(model)
         if checkpoint:
             weights = load_weights(checkpoint)
-            _load(model, {k.removeprefix('backbone.'): v for k, v in weights.items()}, checkpoint)
+            if any(k.startswith('backbone.') for k in weights):
+                inside = {k: v for k, v in weights.items() if k.startswith('backbone.')}
+                weights = {k.removeprefix('backbone.'): v for k, v in inside.items()}
+            _load(model, weights, checkpoint)
         return model.eval()
 
     num_classes = num_classes or about.get('num_classes', 1000)
     size = min(about.get('input_size', (224, 224)))
+    preprocess = about.get('preprocess') or IMAGENET_PREPROCESS
     model = MODELS.build(
         dict(
             type='mmpretrain.ImageClassifier',
@@ -75,7 +79,7 @@ def create_model(
                 in_channels=space.stage_channels[-1],
                 hidden_channels=about.get('head_channels', 1280),
             ),
-            data_preprocessor=about.get('preprocess') or IMAGENET_PREPROCESS,
+            data_preprocessor=dict(preprocess, type='mmpretrain.ClsDataPreprocessor'),
         )
     )
     init_cream_weights(model)
@@ -90,20 +94,23 @@ def create_model(
 def _load(model, weights: dict, checkpoint) -> None:
     """Load all weights, or say what does not fit."""
     own = model.state_dict()
-    wrong = [k for k in own if k not in weights or weights[k].shape != own[k].shape]
-    if wrong:
-        raise ValueError(
-            f'{checkpoint} does not fit this architecture: {len(wrong)} of {len(own)} tensors are '
-            f'missing or of another shape, first {wrong[0]}'
-        )
-    model.load_state_dict({k: weights[k] for k in own})
+    misfit = find_misfit(own, weights)
+    if misfit:
+        raise ValueError(f'{checkpoint} does not fit this architecture: {misfit}')
+    model.load_state_dict({k: weights.get(k, value) for k, value in own.items()})
 
 
 def _pipeline(size: int) -> list:
     """What mmpretrain's inferencer does to an image."""
     return [
         dict(type='LoadImageFromFile'),
-        dict(type='ResizeEdge', scale=round(size / 0.875), edge='short', backend='pillow'),
+        dict(
+            type='ResizeEdge',
+            scale=round(size / 0.875),
+            edge='short',
+            interpolation='bicubic',
+            backend='pillow',
+        ),
         dict(type='CenterCrop', crop_size=size),
         dict(type='PackInputs'),
     ]

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+import cream_mm  # noqa: F401  before anything that imports mmcv.ops
+
 DATA = Path(__file__).parent / 'data'
 
 

@@ -78,3 +78,21 @@ def test_mmpretrain_infers_with_it(tmp_path):
 def test_wrong_arch_is_one_clear_error(arch):
     with pytest.raises(ValueError):
         cream_mm.create_model(arch)
+
+
+def test_weights_of_a_larger_network_are_refused(tmp_path):
+    larger = cream_mm.create_model([[0], [0], [3, 3], [3, 1, 3], [3, 3], [3], [0]], num_classes=10)
+    torch.save(dict(state_dict=larger.state_dict()), tmp_path / 'larger.pth')
+    with pytest.raises(ValueError, match='0 of its .* of the file are not in it, first backbone'):
+        cream_mm.create_model(
+            [[0], [0], [3, 3], [3, 1], [3, 3], [3], [0]],
+            num_classes=10,
+            checkpoint=tmp_path / 'larger.pth',
+        )
+
+
+def test_in_another_scope():
+    from mmengine.registry import DefaultScope
+
+    with DefaultScope.overwrite_default_scope('mmdet'):
+        assert cream_mm.create_model('cream-14m', num_classes=3).head.num_classes == 3

@@ -2,12 +2,13 @@
 
 from .convert_checkpoint import convert_checkpoint
 from .official import from_official, infer_arch, to_official
-from .safe_load import load_checkpoint_file, load_weights
+from .safe_load import find_misfit, load_checkpoint_file, load_weights
 from .supernet_to_backbone import cut_path
 
 __all__ = [
     'convert_checkpoint',
     'cut_path',
+    'find_misfit',
     'from_official',
     'infer_arch',
     'load_checkpoint_file',

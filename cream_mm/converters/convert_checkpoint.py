@@ -1,5 +1,6 @@
 """Checkpoint files of the released code, microsoft/Cream, to cream_mm's and back."""
 
+import json
 import os
 from collections.abc import Mapping
 from dataclasses import replace
@@ -67,11 +68,17 @@ def convert_checkpoint(src: str | Path, dst: str | Path, to_official: bool = Fal
         found, new, arch_file = convert(content, src, dst)
     except ValueError as error:
         raise ValueError(f'{src} cannot be converted: {error}') from None
+    beside = dst.with_suffix('.json')
+    if arch_file and beside.exists() and not _written_here(beside):
+        raise ValueError(
+            f'{beside}, where the architecture would be written, is there already and is not of '
+            'a conversion: name another DST'
+        )
     try:
-        if arch_file:
-            write_json(dst.with_suffix('.json'), arch_file)
         # torch 1.2, which the released code asks for, cannot read the newer zip format.
         _save(new, dst, as_zip=not to_official)
+        if arch_file:
+            write_json(dst.with_suffix('.json'), arch_file)
     except (OSError, RuntimeError) as error:  # torch reports a full disk as the latter
         reason = getattr(error, 'strerror', None) or error
         raise ValueError(f'cannot write {dst}: {reason}') from None
@@ -139,6 +146,11 @@ def _file_to_official(content: dict, src: Path, dst: Path):
         f'ones, stem_stride={SPACE.stem_stride} and strides={list(SPACE.strides)}'
     ]
     state_dict = official.to_official(weights)
+    if layout.is_supernet and layout.num_images is None:
+        notes.append(
+            'there is no matching network, so no meta_layer: the released supernet has one, and '
+            'loads this file with strict=False only'
+        )
     if 'ema_state_dict' in content:
         source += ", which mmengine's EMAHook has averaged"
     if any(name.startswith('board.') for name in without_module(weights)):
@@ -163,6 +175,13 @@ def _file_to_official(content: dict, src: Path, dst: Path):
     num_params, notes = _num_params(state_dict), [note for note in notes if note]
     found = Conversion(layout, name, name, input_size, source, len(state_dict), num_params, notes)
     return found, new, None
+
+
+def _written_here(path: Path) -> bool:
+    try:
+        return 'source' in json.loads(path.read_text())
+    except (OSError, ValueError, TypeError):
+        return False
 
 
 def _num_params(state_dict: Mapping[str, Tensor]) -> int:

@@ -223,7 +223,7 @@ def load_checkpoint_file(path) -> dict[str, Any]:
     except Exception as error:  # anything can be wrong with bytes from outside
         reason = str(error).split('\n')[0] or type(error).__name__
         raise ValueError(
-            f'{path} is not a readable checkpoint; it is damaged, or not from torch: {reason}'
+            f'{path} is not a readable checkpoint, but damaged or not from torch: {reason}'
         ) from None
     if not isinstance(content, dict):
         raise ValueError(f'{path} is not a checkpoint: it holds no dictionary')
@@ -262,3 +262,24 @@ def pick_weights(content: dict, *entries: str) -> tuple[str, dict[str, Tensor]]:
             if weights:
                 return entry or 'the file itself, a bare state dict', weights
     raise ValueError(f'it holds no weights, neither as {" nor as ".join(entries)} nor by itself')
+
+
+def find_misfit(own: dict[str, Tensor], weights: dict[str, Tensor]) -> str | None:
+    """What keeps ``weights`` from being those of a model with the state dict ``own``.
+
+    Only a search's board and matching network may be beyond it; counters of batches and what a
+    data preprocessor holds may be absent.
+    """
+    optional = ('num_batches_tracked', 'data_preprocessor.', 'board.', 'matching.')
+    wrong = [
+        name for name, value in own.items()
+        if (name in weights and weights[name].shape != value.shape)
+        or (name not in weights and not any(part in name for part in optional))
+    ]  # fmt: skip
+    surplus = [k for k in weights if k not in own and not any(part in k for part in optional)]
+    if not wrong and not surplus:
+        return None
+    return (
+        f'{len(wrong)} of its {len(own)} tensors are missing or of another shape, '
+        f'{len(surplus)} of the file are not in it, first {(wrong + surplus)[0]}'
+    )

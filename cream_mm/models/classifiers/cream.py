@@ -126,9 +126,9 @@ class Cream(ImageClassifier):
             )
         labels = torch.cat([sample.gt_label for sample in data_samples])
         top1 = (logits.argmax(dim=1) == labels).float().mean() * 100
-        self.trained_path = TrainedPath(
-            self.backbone.arch, top1, inputs, targets.detach().float().softmax(dim=1)
-        )
+        dtype = torch.promote_types(targets.dtype, torch.float32)
+        soft_targets = targets.detach().softmax(dim=1, dtype=dtype)
+        self.trained_path = TrainedPath(self.backbone.arch, top1, inputs, soft_targets)
         return dict(losses, train_top1=top1)
 
     def pick_teacher(self) -> Match | None:

@@ -158,6 +158,6 @@ class CreamSupernet(BaseModule):
         """
         self.space.validate(arch)
         kwargs = {'out_indices': self.out_indices, 'norm_cfg': self.norm_cfg, **kwargs}
-        net = CreamNet(arch, space=self.space.to_dict(), **kwargs)
+        net = CreamNet(arch, space=self.space.to_dict(), **kwargs).to(self.conv_stem.weight)
         net.load_state_dict(cut_path(self.state_dict(), arch, prefix=''))
         return net
