@@ -18,7 +18,6 @@ import argparse
 import json
 import os
 import platform
-import resource
 import statistics
 import subprocess
 import sys
@@ -197,7 +196,9 @@ def main() -> None:
         if args.device == 'cuda':
             print('peak_mb', torch.cuda.max_memory_allocated() / 1e6)
         else:
-            print('peak_mb', resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6)
+            # Not getrusage: its maximum is inherited from the process that started this one.
+            status = Path('/proc/self/status').read_text()
+            print('peak_mb', int(status.split('VmHWM:')[1].split()[0]) * 1024 / 1e6)
         return
     report(steps, args)
 
