@@ -22,7 +22,9 @@ def watch(event, args):
         writes = (flags or 0) & WRITES or set(mode or '') & set('wax+')
         if writes and path != '/dev/null' and not path.startswith(kept):
             raise PermissionError(13, 'read-only', path)
-    if event in ('os.system', 'os.exec') or event == 'subprocess.Popen' and args[0] != 'fc-list':
+    # matplotlib looks for fonts, torch 2.1 for the number of cores.
+    known = event == 'subprocess.Popen' and args[0] in ('fc-list', 'lscpu')
+    if event in ('os.system', 'os.exec', 'subprocess.Popen') and not known:
         raise SystemExit(f'a process: {event} {args}')
 
 sys.addaudithook(watch)
