@@ -1,4 +1,4 @@
-"""Reads an exported architecture, which may come from anywhere, without trusting it."""
+"""The file of an exported architecture: its content, and reading it without trusting it."""
 
 import json
 from collections.abc import Mapping
@@ -9,6 +9,7 @@ from pathlib import Path, PurePosixPath
 from .costs import CostModel
 from .spaces import MBConvSpace
 from .structures import Arch
+from .version import __version__
 
 ARCH_FORMAT = 'cream_mm.arch/1'
 """Value of the "format" key in files that hold an exported architecture."""
@@ -16,6 +17,28 @@ ARCH_FORMAT = 'cream_mm.arch/1'
 # Far beyond any network, and small enough for a few bytes of JSON not to fill a machine's memory.
 MAX_LAYERS, MAX_CHANNELS, MAX_CLASSES, MAX_SIDE = 1000, 100_000, 1_000_000, 100_000
 MAX_PARAMS = 1e9
+
+
+def arch_content(arch: Arch, costs: CostModel, **more) -> dict:
+    """What the file of an exported architecture holds.
+
+    Args:
+        arch (Arch): The architecture.
+        costs (CostModel): Of its space, image size, classes and head.
+        **more: Further entries.
+    """
+    return dict(
+        format=ARCH_FORMAT,
+        arch=arch.to_list(),
+        space=costs.space.to_dict(),
+        num_classes=costs.num_classes,
+        head_channels=costs.head_channels,
+        input_size=list(costs.input_size),
+        costs=costs.cost(arch).in_millions(),
+        **more,
+        cream_mm=__version__,
+        layers=costs.layer_table(arch),
+    )
 
 
 def read_json(path: str | Path):

@@ -24,6 +24,10 @@ _ALSO_READ = (
     'sync_bn', 'tta_model', 'tta_pipeline',
 )  # fmt: skip
 _KNOWN = sorted({*inspect.signature(Runner).parameters, *_ALSO_READ} - {'cfg'})
+_OURS = [
+    registry for registry in vars(registries).values()
+    if isinstance(registry, registries.Registry) and registry.scope == 'cream_mm'
+]  # fmt: skip
 # Not arguments of the class: taken out by whoever builds it.
 _TAKEN_OUT = {'type', '_scope_', '_delete_', 'priority', 'by_epoch', 'convert_to_iter_based'}
 
@@ -156,13 +160,11 @@ def _find(kind: Any):
     scope, _, name = str(kind).rpartition('.')
     if scope != 'cream_mm':
         return None
-    ours = {}
-    for registry in vars(registries).values():
-        if isinstance(registry, registries.Registry) and registry.scope == 'cream_mm':
-            ours.update(registry.module_dict)
-    if name not in ours:
-        raise ValueError(_unknown(name, ours, f'type={kind!r}', what='type'))
-    return ours[name]
+    for registry in _OURS:
+        if name in registry.module_dict:
+            return registry.module_dict[name]
+    names = [name for registry in _OURS for name in registry.module_dict]
+    raise ValueError(_unknown(name, names, f'type={kind!r}', what='type'))
 
 
 def _inner_names(cls) -> dict[str, set[str]]:

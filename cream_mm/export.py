@@ -8,11 +8,11 @@ from typing import Any
 import torch
 from mmengine.config import Config
 
-from . import __version__
+from .arch_file import arch_content
 from .config import override
 from .converters import cut_path, load_weights
 from .costs import CostModel
-from .models.backbones.cream_net import ARCH_FORMAT, resolve_arch
+from .models.backbones.cream_net import resolve_arch
 from .utils import write_json
 
 DEFAULT_NEXT_STEPS = dict(
@@ -51,19 +51,7 @@ def export_arch(arch: str, checkpoint: str | None, out: str, *, root: str) -> di
     size = about.get('input_size', [224, 224])
     head_channels = about.get('head_channels', 1280)
     costs = CostModel(space, size, num_classes, head_channels)
-    content = dict(
-        about,
-        format=ARCH_FORMAT,
-        arch=arch_value.to_list(),
-        space=space.to_dict(),
-        num_classes=num_classes,
-        head_channels=head_channels,
-        input_size=list(size),
-        costs=costs.cost(arch_value).in_millions(),
-        layers=costs.layer_table(arch_value),
-        cream_mm=__version__,
-    )
-    write_json(files['arch'], content)
+    write_json(files['arch'], {**about, **arch_content(arch_value, costs)})
     if weights:
         files['weights'] = out / 'weights.pth'
         torch.save(dict(state_dict=weights, meta=dict(arch=arch_value.to_list())), files['weights'])

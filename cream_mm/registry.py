@@ -7,6 +7,7 @@ A config of mmpretrain or mmdet that says ``custom_imports = dict(imports=['crea
 from mmengine.registry import DATASETS as MMENGINE_DATASETS
 from mmengine.registry import HOOKS as MMENGINE_HOOKS
 from mmengine.registry import LOOPS as MMENGINE_LOOPS
+from mmengine.registry import MODEL_WRAPPERS as MMENGINE_MODEL_WRAPPERS
 from mmengine.registry import MODELS as MMENGINE_MODELS
 from mmengine.registry import OPTIM_WRAPPER_CONSTRUCTORS as MMENGINE_CONSTRUCTORS
 from mmengine.registry import OPTIMIZERS as MMENGINE_OPTIMIZERS
@@ -19,6 +20,7 @@ from mmengine.registry import Registry
 _SCOPE = 'cream_mm'
 
 MODELS = Registry('model', parent=MMENGINE_MODELS, scope=_SCOPE)
+MODEL_WRAPPERS = Registry('model_wrapper', parent=MMENGINE_MODEL_WRAPPERS, scope=_SCOPE)
 DATASETS = Registry('dataset', parent=MMENGINE_DATASETS, scope=_SCOPE)
 TRANSFORMS = Registry('transform', parent=MMENGINE_TRANSFORMS, scope=_SCOPE)
 HOOKS = Registry('hook', parent=MMENGINE_HOOKS, scope=_SCOPE)

@@ -9,6 +9,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from mmengine.model import is_model_wrapper
+
+
+def unwrap(model):
+    """The model inside a distributed wrapper."""
+    return model.module if is_model_wrapper(model) else model
+
 
 def write_json(path, content) -> None:
     """Write JSON as :func:`write_whole` does."""
@@ -23,9 +30,9 @@ def write_whole(path, content: bytes) -> None:
             still there then, and nothing else.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(path.name + '.tmp')  # what a kill leaves is written over next time
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         with open(temporary, 'wb') as file:
             file.write(content)
             file.flush()

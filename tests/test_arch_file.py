@@ -5,9 +5,12 @@ import json
 import pytest
 
 from cream_mm import create_model
-from cream_mm.arch_file import ARCH_FORMAT, read_arch_file, read_json
+from cream_mm.arch_file import ARCH_FORMAT, arch_content, read_arch_file, read_json
+from cream_mm.costs import CostModel
 from cream_mm.export import export_arch
 from cream_mm.reports.search_report import SearchReport
+from cream_mm.spaces import MBConvSpace
+from cream_mm.structures import Arch
 
 GOOD = dict(
     format=ARCH_FORMAT,
@@ -30,6 +33,19 @@ def write(path, **changes):
 def test_what_an_export_writes(tmp_path):
     assert read_arch_file(write(tmp_path / 'a.json')) == GOOD
     assert create_model(str(write(tmp_path / 'a.json'))).head.num_classes == 10
+
+
+def test_the_content_is_read_again(tmp_path):
+    space = MBConvSpace.build(GOOD['space'])
+    costs = CostModel(space, 64, num_classes=10)
+    content = arch_content(Arch.from_list(GOOD['arch']), costs, data_root='data')
+    (tmp_path / 'a.json').write_text(json.dumps(content))
+    read = read_arch_file(tmp_path / 'a.json')
+    assert [read[key] for key in ('arch', 'input_size', 'num_classes', 'head_channels')] == [
+        GOOD['arch'], [64, 64], 10, 1280,
+    ]  # fmt: skip
+    assert MBConvSpace.build(read['space']) == space and read['data_root'] == 'data'
+    assert sum(row['macs'] for row in read['layers']) == round(read['costs']['macs_m'] * 1e6)
 
 
 HOSTILE = dict(

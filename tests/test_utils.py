@@ -2,9 +2,11 @@ import errno
 import os
 
 import pytest
+import torch
+from torch import nn
 
 from cream_mm import utils
-from cream_mm.utils import clear_errors, write_json, write_whole
+from cream_mm.utils import clear_errors, unwrap, write_json, write_whole
 
 
 def test_the_old_file_or_the_new_one(tmp_path):
@@ -53,3 +55,35 @@ def test_a_full_disk_elsewhere_is_one_line_too():
 def test_other_errors_keep_their_traceback():
     with pytest.raises(PermissionError), clear_errors():
         raise PermissionError('not ours')
+
+
+@pytest.mark.parametrize(
+    'fault',
+    [
+        lambda: torch.empty(2**60),  # what torch says on this machine
+        lambda: bytearray(2**62),
+        lambda: (_ for _ in ()).throw(
+            torch.cuda.OutOfMemoryError('CUDA out of memory. Tried to allocate 2.00 GiB')
+        ),
+        lambda: (_ for _ in ()).throw(RuntimeError('CUDA error: out of memory\nmore of it')),
+    ],
+    ids=['cpu', 'python', 'cuda', 'driver'],
+)
+def test_out_of_memory_names_what_helps(fault, capsys):
+    with pytest.raises(SystemExit) as end, clear_errors():
+        fault()
+    message = str(end.value)
+    assert message.startswith('error: out of memory: ') and '\n' not in message
+    assert 'batch_size=N' in message and '--amp' in message and '--resume' in message
+    assert 'Traceback' in capsys.readouterr().err
+
+
+def test_other_runtime_errors_keep_their_traceback():
+    with pytest.raises(RuntimeError, match='shape'), clear_errors():
+        raise RuntimeError('shape mismatch')
+
+
+def test_a_model_in_a_wrapper(monkeypatch):
+    model = nn.Linear(1, 1)
+    assert unwrap(model) is model
+    assert unwrap(nn.DataParallel(model)) is model

@@ -9,11 +9,10 @@ import os
 import os.path as osp
 
 from mmengine.config import DictAction
-from mmengine.model import is_model_wrapper
 
 from cream_mm.config import load_config
-from cream_mm.converters import find_misfit, load_weights
 from cream_mm.engine import Runner
+from cream_mm.engine.hooks import CheckpointFitHook
 from cream_mm.utils import clear_errors
 
 
@@ -54,10 +53,7 @@ def main(argv=None) -> dict:
             raise ValueError('--show-dir draws detections; this config has no visualization hook')
         cfg.default_hooks.visualization.update(draw=True, test_out_dir=args.show_dir)
     runner = Runner.from_cfg(cfg)
-    model = runner.model.module if is_model_wrapper(runner.model) else runner.model
-    misfit = find_misfit(model.state_dict(), load_weights(args.checkpoint))
-    if misfit:
-        raise ValueError(f'{args.checkpoint} is not a checkpoint of this config: {misfit}')
+    runner.register_hook(CheckpointFitHook())
     if args.out:
         from mmengine.evaluator import DumpResults
 

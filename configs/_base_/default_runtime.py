@@ -9,6 +9,7 @@ default_hooks = dict(
     checkpoint=dict(type='cream_mm.CheckpointHook', interval=1, max_keep_ckpts=2),
     sampler_seed=dict(type='DistSamplerSeedHook'),
     finite_loss=dict(type='cream_mm.FiniteLossHook', action='stop'),  # or 'skip': leave steps out
+    norm_stats=dict(type='cream_mm.NormStatsHook'),  # of batch norm, the same on every rank
     label_range=dict(type='cream_mm.LabelRangeHook'),
 )
 env_cfg = dict(

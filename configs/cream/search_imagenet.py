@@ -133,8 +133,8 @@ test_cfg = dict(
 )
 test_evaluator = []  # BoardRatingLoop rates by top-1 itself
 
-# A step uses one path; without this, DistributedDataParallel would wait for all the others.
-find_unused_parameters = True
+# On several GPUs the gradients of the step's path are exchanged, not those of all paths.
+model_wrapper_cfg = dict(type='cream_mm.PathDataParallel')
 
 # ---- schedule ------------------------------------------------------------------------------------
 optim_wrapper = dict(

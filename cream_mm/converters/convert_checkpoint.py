@@ -1,18 +1,19 @@
 """Checkpoint files of the released code, microsoft/Cream, to cream_mm's and back."""
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import replace
+from io import BytesIO
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from ..arch_file import arch_content
 from ..costs import CostModel
 from ..structures import Arch
-from ..utils import write_json
+from ..utils import write_json, write_whole
 from ..version import __version__
 from . import official
 from .official import (
@@ -76,12 +77,13 @@ def convert_checkpoint(src: str | Path, dst: str | Path, to_official: bool = Fal
         )
     try:
         # torch 1.2, which the released code asks for, cannot read the newer zip format.
-        _save(new, dst, as_zip=not to_official)
+        buffer = BytesIO()
+        torch.save(new, buffer, _use_new_zipfile_serialization=not to_official)
+        write_whole(dst, buffer.getvalue())
         if arch_file:
-            write_json(dst.with_suffix('.json'), arch_file)
-    except (OSError, RuntimeError) as error:  # torch reports a full disk as the latter
-        reason = getattr(error, 'strerror', None) or error
-        raise ValueError(f'cannot write {dst}: {reason}') from None
+            write_json(beside, arch_file)
+    except OSError as error:
+        raise ValueError(error.strerror) from None
     return found
 
 
@@ -116,7 +118,8 @@ def _file_from_official(content: dict, src: Path, dst: Path):
         if not name:
             arch, input_size = str(dst.with_suffix('.json')), 224
             notes.append(f'nothing tells the size of the training images: {arch} says 224')
-            arch_file = _arch_file(layout, input_size, src)
+            costs = CostModel(layout.space, input_size, layout.num_classes, HEAD_CHANNELS)
+            arch_file = arch_content(layout.arch, costs, source=src.name)
     meta = dict(
         kind='supernet' if layout.is_supernet else 'network',
         arch=None if layout.is_supernet else layout.arch.to_list(),
@@ -211,34 +214,3 @@ def _single_layers(arch: Arch) -> str | None:
         'the released code ignores the choice of a stage with a single layer: from this list it '
         f'builds {built}, into which these weights do not load'
     )
-
-
-def _arch_file(layout: OfficialLayout, input_size: int, src: Path) -> dict:
-    """The content of an exported architecture."""
-    from ..models.backbones.cream_net import ARCH_FORMAT  # here, as above
-
-    costs = CostModel(layout.space, input_size, layout.num_classes, HEAD_CHANNELS)
-    return dict(
-        format=ARCH_FORMAT,
-        arch=layout.arch.to_list(),
-        space=layout.space.to_dict(),
-        num_classes=layout.num_classes,
-        head_channels=HEAD_CHANNELS,
-        input_size=[input_size] * 2,
-        costs=costs.cost(layout.arch).in_millions(),
-        layers=costs.layer_table(layout.arch),
-        source=src.name,
-        cream_mm=__version__,
-    )
-
-
-def _save(content: dict, path: Path, *, as_zip: bool) -> None:
-    """Write so that a kill leaves the old file or the new one, never half of one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + '.tmp')
-    try:
-        with open(temporary, 'wb') as file:
-            torch.save(content, file, _use_new_zipfile_serialization=as_zip)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -1,22 +1,26 @@
 """Any ImageNet-style folder of images, with a held-out part of the training set."""
 
 from pathlib import Path
+from typing import Any
 
 from mmpretrain.datasets import CustomDataset
 
 from ..registry import DATASETS
 from ..search.path_sampler import named_rng
+from .packed_images import PackedImages, is_packed
 
 EXTENSIONS = ('.jpg', '.jpeg', '.png', '.ppm', '.bmp', '.pgm', '.tif', '.tiff', '.webp')
 
 
 def list_classes(data_root, folder: str = 'train') -> list[str]:
-    """Sorted names of the class folders below ``data_root/folder``.
+    """Sorted names of the class folders below ``data_root/folder``, or of its packed classes.
 
     Raises:
         FileNotFoundError: If there are none; the message shows the expected layout.
     """
     root = Path(data_root, folder)
+    if is_packed(root):
+        return sorted(PackedImages(root).files)
     classes = sorted(p.name for p in root.iterdir() if p.is_dir()) if root.is_dir() else []
     if not classes:
         raise FileNotFoundError(
@@ -29,12 +33,18 @@ def list_classes(data_root, folder: str = 'train') -> list[str]:
     return classes
 
 
+def list_images(folder: Path, extensions: tuple[str, ...] = EXTENSIONS) -> list[Path]:
+    """The images below a folder, at any depth, sorted."""
+    return sorted(p for p in folder.rglob('*') if p.name.lower().endswith(extensions))
+
+
 @DATASETS.register_module()
 class ImageFolder(CustomDataset):
     """Images sorted into one folder per class: ``data_root/folder/<class>/*.jpg``.
 
     Class indices follow the sorted names below ``data_root/train``, for every folder, so that a
-    validation set with fewer classes keeps its labels.
+    validation set with fewer classes keeps its labels. A folder that ``tools/prepare_images.py``
+    has packed is read in place: the pipeline then gets the image as ``img``, with its path.
 
     Args:
         data_root (str): Where ``train`` and ``val`` lie.
@@ -75,6 +85,8 @@ class ImageFolder(CustomDataset):
                 f'{Path(data_root, folder)} has classes that {Path(data_root, "train")} has not: '
                 f'{", ".join(unknown[:5])}'
             )
+        root = Path(data_root, folder)
+        self.packed = PackedImages(root) if is_packed(root) else None
         kwargs.setdefault('extensions', EXTENSIONS)
         kwargs['metainfo'] = {'classes': tuple(classes), **(kwargs.get('metainfo') or {})}
         super().__init__(data_root=data_root, data_prefix=folder, **kwargs)
@@ -83,9 +95,7 @@ class ImageFolder(CustomDataset):
         """``[{'img_path': ..., 'gt_label': ...}, ...]``, class by class, sorted."""
         data, counts = [], {}
         for label, name in enumerate(self.CLASSES):
-            folder = Path(self.img_prefix, name)
-            paths = (p for p in sorted(folder.rglob('*')) if self.is_valid_file(p.name))
-            images = [dict(img_path=str(p), gt_label=label) for p in paths]
+            images = [dict(info, gt_label=label) for info in self._list_class(name)]
             counts[name] = len(images)
             data += self._take_part(images, label)
         empty = [name for name, count in counts.items() if count == 0]
@@ -100,6 +110,20 @@ class ImageFolder(CustomDataset):
                 f'(accepted: {" ".join(EXTENSIONS)})'
             )
         return data
+
+    def _list_class(self, name: str) -> list[dict]:
+        folder = Path(self.img_prefix, name)
+        if self.packed is None:
+            return [dict(img_path=str(p)) for p in list_images(folder, self.extensions)]
+        rows = enumerate(self.packed.files.get(name, []), self.packed.first_row(name))
+        return [dict(img_path=str(folder / file), row=row) for row, file in rows]
+
+    def prepare_data(self, idx: int) -> Any:
+        """The sample after the pipeline; a packed image goes into it as ``img``."""
+        info = self.get_data_info(idx)
+        if self.packed is not None:
+            info['img'] = self.packed[info['row']]
+        return self.pipeline(info)
 
     def _take_part(self, images: list[dict], label: int) -> list[dict]:
         if self.part == 'all' or len(images) < 2:  # a lone image can only be trained on

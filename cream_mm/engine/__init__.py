@@ -1,8 +1,9 @@
 """Where search and models meet: loops, hooks, optimizers, schedules."""
 
-from .hooks import BoardHook, CheckpointHook, MetaMatchingHook, SeedHook
+from .hooks import BoardHook, CheckpointHook, MetaMatchingHook, NormStatsHook, SeedHook
 from .loops import BoardRatingLoop, SupernetTrainLoop, SupernetValLoop
 from .optimizers import RMSpropTF
+from .path_data_parallel import PathDataParallel
 from .runner import Runner
 from .schedulers import WarmupCosineLR, WarmupStepLR
 
@@ -11,6 +12,8 @@ __all__ = [
     'BoardRatingLoop',
     'CheckpointHook',
     'MetaMatchingHook',
+    'NormStatsHook',
+    'PathDataParallel',
     'RMSpropTF',
     'Runner',
     'SeedHook',

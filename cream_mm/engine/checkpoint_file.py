@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from mmengine.fileio import LocalBackend, register_backend
 from mmengine.logging import HistoryBuffer, print_log
-from torch import Tensor, from_numpy
+from torch import Tensor, float32, float64, from_numpy, int32, int64
 
 from ..converters import load_checkpoint_file
 from ..utils import write_whole
@@ -50,6 +50,23 @@ def check_whole(path) -> None:
         FileNotFoundError: If there is no such file.
         ValueError: If it is damaged.
     """
+    if not _matches_checksum(path):
+        load_checkpoint_file(path)
+
+
+def load_whole(path) -> dict:
+    """The content of a checkpoint that matches its checksum, or has none.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it is damaged, or no checkpoint.
+    """
+    _matches_checksum(path)
+    return load_checkpoint_file(path)
+
+
+def _matches_checksum(path) -> bool:
+    """False if it has none."""
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f'no checkpoint {path}')
@@ -59,8 +76,7 @@ def check_whole(path) -> None:
         file.seek(max(left, 0))
         comment = file.read()[2:]
         if left <= 0 or not comment.startswith(_MARK):
-            load_checkpoint_file(path)
-            return
+            return False
         file.seek(0)
         digest = hashlib.sha256()
         while left > 0 and (block := file.read(min(left, 2**22))):
@@ -68,6 +84,7 @@ def check_whole(path) -> None:
             left -= len(block)
     if digest.hexdigest().encode() != comment[len(_MARK) :]:
         raise ValueError(f'{path} is damaged: its content does not match its checksum')
+    return True
 
 
 def newest_whole(work_dir) -> Path | None:
@@ -204,6 +221,8 @@ def _history(value) -> HistoryBuffer | None:
         return None
     values, counts = value.get('values'), value.get('counts')
     for part in (values, counts):
-        if not isinstance(part, Tensor) or part.shape != (len(part),) or len(part) != len(values):
+        if not isinstance(part, Tensor) or part.dtype not in (float64, float32, int64, int32):
+            return None
+        if part.dim() != 1 or len(part) != len(values):
             return None
     return HistoryBuffer(values.numpy(), counts.numpy())

@@ -14,7 +14,17 @@ from ..converters import load_checkpoint_file
 from ..converters.official import from_official, is_official
 from ..converters.safe_load import pick_weights
 from ..registry import RUNNERS
-from .checkpoint_file import BACKEND, check_whole, newest_whole, restore
+from ..utils import unwrap
+from .checkpoint_file import BACKEND, load_whole, newest_whole, restore
+from .distributed import (
+    cpu_backend,
+    cpu_wrapper,
+    no_gpu,
+    on_main_process,
+    restart_store,
+    use_cpu_sync_norm,
+)
+from .resume_check import check_resumable
 
 
 @RUNNERS.register_module()
@@ -29,9 +39,12 @@ class Runner(_Runner):
       ``init_cfg=dict(type='Pretrained')`` once a Runner was built. Only plain values and tensors
       are restored.
     * ``load_from`` takes a checkpoint of the released Cream code too.
+    * Distributed runs work on machines without a GPU, with the same commands and configs.
 
     In a config: ``runner_type='cream_mm.Runner'``. Arguments are the same.
     """
+
+    _known_whole: Path | None = None  # compared with its checksum a moment ago
 
     def __init__(self, *args, **kwargs):
         CheckpointLoader.register_scheme(
@@ -39,13 +52,32 @@ class Runner(_Runner):
         )
         super().__init__(*args, **kwargs)
 
+    def setup_env(self, env_cfg: dict) -> None:
+        if self.distributed and self.launcher == 'pytorch':
+            env_cfg = restart_store(env_cfg)
+        if not self.distributed or torch.cuda.is_available():
+            return super().setup_env(env_cfg)
+        with no_gpu():
+            super().setup_env(cpu_backend(env_cfg))
+
+    def wrap_model(self, model_wrapper_cfg: dict | None, model):
+        if not self.distributed or torch.cuda.is_available() or is_model_wrapper(model):
+            return super().wrap_model(model_wrapper_cfg, model)
+        unused = self.cfg.get('find_unused_parameters', False)
+        model = super().wrap_model(cpu_wrapper(model_wrapper_cfg, unused), model)
+        use_cpu_sync_norm(model)
+        return model
+
     def register_default_hooks(self, hooks: dict | None = None) -> None:
         hooks = dict(hooks or {})
+        hooks.setdefault('data_time', dict(type='cream_mm.DataTimeHook'))
         hooks.setdefault('seeds', dict(type='cream_mm.SeedHook'))
         checkpoint = hooks.get('checkpoint', dict(type='CheckpointHook', interval=1))
         if isinstance(checkpoint, dict) and checkpoint.get('type') == 'CheckpointHook':
             hooks['checkpoint'] = dict(checkpoint, type='cream_mm.CheckpointHook')
-        super().register_default_hooks({k: v for k, v in hooks.items() if k != 'seeds' or v})
+        ours = ('seeds', 'data_time')  # None leaves one out; mmengine knows that of its own only
+        hooks = {k: v for k, v in hooks.items() if k not in ours or v}
+        super().register_default_hooks(hooks)
 
     def load_or_resume(self) -> None:
         """Load or resume; without a path, from the newest checkpoint that is whole.
@@ -54,11 +86,11 @@ class Runner(_Runner):
             ValueError: If there are checkpoints to resume from, and all are damaged.
         """
         if self._resume and self._load_from is None and not self._has_loaded:
-            path = newest_whole(self.work_dir)
+            path = on_main_process(newest_whole, self.work_dir)
             if path is None:
                 self.logger.info(f'No checkpoint in {self.work_dir}: starting from the beginning')
                 return
-            self._load_from = str(path)
+            self._load_from, self._known_whole = str(path), path
         super().load_or_resume()
 
     def load_checkpoint(
@@ -81,24 +113,29 @@ class Runner(_Runner):
             ValueError: If it is damaged, or no checkpoint, or none that can be resumed.
         """
         path = local_file(filename)
-        check_whole(path)
-        checkpoint = restore(load_checkpoint_file(path))
+        load = load_checkpoint_file if path == self._known_whole else load_whole
+        checkpoint = restore(load(path))
         if self._resume:
-            counts = [checkpoint['meta'].get(key) for key in ('epoch', 'iter')]
-            if not all(isinstance(count, int) and count >= 0 for count in counts):
-                raise ValueError(
-                    f'{filename} does not say at which epoch and iteration it was saved, so no '
-                    'run can be resumed from it; give it as load_from to start from its weights'
+            try:
+                check_resumable(
+                    checkpoint, unwrap(self.model), self.optim_wrapper, self.param_schedulers
                 )
+            except ValueError as error:
+                raise ValueError(
+                    f'{filename} cannot be resumed by this config: {error}; give it as load_from '
+                    'to start from its weights'
+                ) from None
             self._compare_seed(checkpoint['meta'].get('seed'))
         else:
-            _, weights = pick_weights(checkpoint, 'state_dict_ema', 'state_dict')
-            if is_official(weights):
-                weights = from_official(weights)[0]
+            try:
+                _, weights = pick_weights(checkpoint, 'state_dict_ema', 'state_dict')
+                if is_official(weights):
+                    weights = from_official(weights)[0]
+            except ValueError as error:
+                raise ValueError(f'{filename}: {error}') from None
             checkpoint['state_dict'] = weights
         self.call_hook('after_load_checkpoint', checkpoint=checkpoint)
-        model = self.model.module if is_model_wrapper(self.model) else self.model
-        _load_checkpoint_to_model(model, checkpoint, strict, revise_keys=revise_keys)
+        _load_checkpoint_to_model(unwrap(self.model), checkpoint, strict, revise_keys=revise_keys)
         self._has_loaded = True
         self.logger.info(f'Load checkpoint from {filename}')
         return checkpoint

@@ -5,11 +5,12 @@ from typing import NamedTuple
 
 import torch
 from mmengine.dataset import pseudo_collate
+from mmengine.dist import all_gather_object, get_dist_info
 from torch.utils.data import DataLoader, Dataset, Subset
 
 from ..search.path_sampler import named_rng
 from ..structures import Arch
-from .bn_policy import batch_stats, recalibrated
+from .bn_policy import batch_stats, of_this_rank, recalibrated
 from .rating_log import RatingLog, digest
 
 
@@ -104,7 +105,8 @@ class ArchEvaluator:
         was_training = model.training
         model.eval()
         try:
-            with backbone.using(arch):
+            # The other ranks rate other paths.
+            with backbone.using(arch), of_this_rank(backbone.path_modules()):
                 if self.bn_policy == 'batch_stats':
                     with batch_stats(backbone.path_modules()):
                         return self._count()
@@ -128,14 +130,31 @@ class ArchEvaluator:
         return Rating(100.0 * correct / total, total)
 
     def rate_all(self, archs: list[Arch], progress: Callable[[int, Rating], None]) -> list[Rating]:
-        """Rate many paths; ``progress(index, rating)`` is called after each."""
-        ratings = []
-        for i, arch in enumerate(archs):
-            known = self.log.get(arch) if self.log is not None else None
-            ratings.append(Rating(**known) if known is not None else self.rate(arch))
-            if self.log is not None and known is None:
-                self.log.add(arch, ratings[-1]._asdict())
-            progress(i, ratings[-1])
+        """Rate many paths, as many at a time as there are ranks, one on each.
+
+        Args:
+            archs (list[Arch]): The paths, the same on every rank.
+            progress (callable): ``progress(index, rating)`` is called for each, on every rank.
+
+        Returns:
+            list[Rating]: In the order of ``archs``, on every rank.
+        """
+        ratings: list[Rating | None] = [None] * len(archs)
+        if self.log is not None:
+            ratings = [Rating(**known) if (known := self.log.get(a)) else None for a in archs]
+        for i, rating in enumerate(ratings):
+            if rating is not None:
+                progress(i, rating)
+        unknown = [i for i, rating in enumerate(ratings) if rating is None]
+        rank, world_size = get_dist_info()
+        for start in range(0, len(unknown), world_size):
+            turn = unknown[start : start + world_size]
+            mine = self.rate(archs[turn[rank]]) if rank < len(turn) else None
+            for i, rating in zip(turn, all_gather_object(mine)):
+                ratings[i] = rating
+                if self.log is not None:
+                    self.log.add(archs[i], rating._asdict())
+                progress(i, rating)
         return ratings
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
 
 import torch
 import torch.nn as nn
@@ -60,3 +61,20 @@ def recalibrated(modules: Iterable[nn.Module], run: Callable[[], None]) -> Itera
             m.running_mean.copy_(mean)
             m.running_var.copy_(var)
             m.num_batches_tracked.copy_(count)
+
+
+@contextmanager
+def of_this_rank(modules: Iterable[nn.Module]) -> Iterator[None]:
+    """Synchronised batch norm without its messages, while the ranks run different things.
+
+    Args:
+        modules (Iterable[nn.Module]): Which norm layers this holds for.
+    """
+    norms = [m for m in modules if isinstance(m, nn.SyncBatchNorm)]
+    for m in norms:
+        m.forward = partial(_BatchNorm.forward, m)
+    try:
+        yield
+    finally:
+        for m in norms:
+            del m.forward

@@ -1,7 +1,8 @@
 """One self-contained HTML page about a search: what was looked for, found and measured.
 
-Reads only the JSON files and configs a run leaves behind, never a checkpoint, so a report can be
-made on any machine. The same files give the same bytes: nothing here depends on the clock.
+Reads only the JSON files a run leaves behind and the text of its config, which is not run, and
+never a checkpoint, so a report can be made on any machine. The same files give the same bytes:
+nothing here depends on the clock.
 """
 
 import base64
@@ -21,11 +22,10 @@ import numpy as np
 from markupsafe import Markup
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
-from mmengine.config import Config
 
-from ..arch_file import read_json
+from ..arch_file import ARCH_FORMAT, read_json
+from .config_values import read_value
 
-ARCH_FORMAT = 'cream_mm.arch/1'
 BOARD_FORMAT = 'cream_mm.board/1'
 
 NUM_SCENES = 6
@@ -247,9 +247,13 @@ class SearchReport:
             missing = boxes if configs else f'the config of the run in {self.detector_dir}'
             self.notes.append(f'Validation scenes: {missing} not found.')
             return []
-        dataset = Config.fromfile(configs[0], import_custom_modules=False).test_dataloader.dataset
-        root = Path(dataset.data_root)
-        ann_file, img_dir = root / dataset.ann_file, root / dataset.data_prefix.img
+        try:
+            dataset = read_value(configs[0], 'test_dataloader')['dataset']
+            root = Path(dataset['data_root'])
+            ann_file, img_dir = root / dataset['ann_file'], root / dataset['data_prefix']['img']
+        except (KeyError, TypeError, ValueError) as error:
+            self.notes.append(f'Validation scenes: no COCO-style set in {configs[0]} ({error}).')
+            return []
         if not ann_file.is_file() or not img_dir.is_dir():
             missing = img_dir if ann_file.is_file() else ann_file
             self.notes.append(f'Validation scenes: {missing}, named in {configs[0]}, not found.')

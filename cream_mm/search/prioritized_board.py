@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import torch
 import torch.nn as nn
-from mmengine.dist import broadcast
+from mmengine.dist import all_reduce, get_dist_info, get_world_size
 from torch import Tensor
 
 from ..costs import Budget
@@ -141,7 +141,7 @@ class PrioritizedBoard(nn.Module):
         Args:
             arch (Arch): The path.
             score (float): Its top-1 on the training batch, in percent, equal on every rank.
-            images (Tensor): (n, 3, H, W) with n >= S; the first S are kept.
+            images (Tensor): (n, 3, H, W), this rank's; the first S of all ranks are kept.
             soft_targets (Tensor): (n, num_classes), the path's own probabilities for them.
 
         Returns:
@@ -151,7 +151,8 @@ class PrioritizedBoard(nn.Module):
             raise ValueError(f'the score of {arch} is not finite: {score}')
         if arch.depths != self.space.depths:
             raise ValueError(f'the board keeps full-depth paths {self.space.depths}; got {arch}')
-        if not self.budget.is_feasible(arch) or len(images) < self.num_images:
+        too_few = len(images) * get_world_size() < self.num_images
+        if too_few or not self.budget.is_feasible(arch):
             return False
         slot = self._slot(arch, score)
         if slot is None:
@@ -162,12 +163,9 @@ class PrioritizedBoard(nn.Module):
         self.archs[slot] = torch.tensor(flat, device=self.archs.device)
         self.scores[slot] = score
         self.macs[slot] = self.budget.cost_model.cost(arch).macs
-        images = images[: self.num_images].to(self.images.dtype).contiguous()
-        soft_targets = soft_targets[: self.num_images].to(self.soft_targets.dtype).contiguous()
-        broadcast(images)  # every rank saw other images: rank 0's stand for all
-        broadcast(soft_targets)
-        self.images[slot] = images
-        self.soft_targets[slot] = soft_targets
+        self.images[slot] = _first_of_all_ranks(images.to(self.images), self.num_images)
+        targets = soft_targets.to(self.soft_targets)
+        self.soft_targets[slot] = _first_of_all_ranks(targets, self.num_images)
         self._sort()
         return True
 
@@ -203,3 +201,16 @@ class PrioritizedBoard(nn.Module):
     def _load_from_state_dict(self, *args, **kwargs):
         super()._load_from_state_dict(*args, **kwargs)
         self._entries = None
+
+
+def _first_of_all_ranks(batch: Tensor, count: int) -> Tensor:
+    """The ranks' batches dealt in turn, as one process would have the whole batch.
+
+    mmengine's sampler deals the images to the ranks in this way. (n, ...) -> (count, ...)
+    """
+    rank, world_size = get_dist_info()
+    first = batch.new_zeros(count, *batch.shape[1:])
+    mine = first[rank::world_size]
+    mine.copy_(batch[: len(mine)])
+    all_reduce(first)  # zeros wherever it is another rank's turn
+    return first

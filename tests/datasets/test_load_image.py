@@ -7,6 +7,7 @@ from mmengine.logging import MMLogger
 from PIL import Image, ImageFile
 
 from cream_mm.datasets import ImageFolder, LoadImage
+from cream_mm.datasets.transforms import load_image as module
 from cream_mm.registry import TRANSFORMS
 from cream_mm.testing import write_image_folder
 
@@ -95,6 +96,104 @@ def test_truncated_is_used_in_testing(tmp_path, pixels, warnings):
     assert not np.array_equal(img[-8:], whole[-8:])
     assert len(warnings) == 1
     assert str(tmp_path / 'cut.jpg') in warnings[0] and 'as far as it decodes' in warnings[0]
+
+
+# ---- OpenCV for JPEGs that are whole, Pillow for all else --------------------------------------
+
+
+def turned(orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    return exif
+
+
+@pytest.fixture
+def by_pillow(monkeypatch):
+    """Files that Pillow decodes."""
+    contents, plain = [], module._decode_by_pillow
+    monkeypatch.setattr(
+        module, '_decode_by_pillow', lambda content: contents.append(content) or plain(content)
+    )
+    return contents
+
+
+@pytest.mark.parametrize(
+    'kwargs',
+    [dict(), dict(progressive=True), dict(subsampling=0), dict(optimize=True, quality=30),
+     dict(mode='L'), dict(restart_marker_rows=1), dict(exif=turned(1)), dict(exif=turned(6)),
+     dict(exif=turned(7)), dict(icc_profile=bytes(range(256)) * 300)],
+    ids=str,
+)  # fmt: skip
+def test_both_decode_to_the_same_pixels(pixels, by_pillow, kwargs):
+    mode = kwargs.pop('mode', 'RGB')
+    buffer = BytesIO()
+    Image.fromarray(pixels).convert(mode).save(buffer, 'jpeg', **kwargs)
+    ours = module.decode_image(buffer.getvalue())
+    assert by_pillow == []
+    assert np.array_equal(ours, module._decode_by_pillow(buffer.getvalue()))
+    height, width = ours.shape[:2]
+    assert (height < width) == ('exif' in kwargs and kwargs['exif'][0x0112] > 4)
+
+
+def test_what_pillow_decodes(pixels, by_pillow, monkeypatch):
+    def decodes(content):
+        by_pillow.clear()
+        module.decode_image(content)
+        return bool(by_pillow)
+
+    def saved(image, kind, **kwargs):
+        buffer = BytesIO()
+        image.save(buffer, kind, **kwargs)
+        return buffer.getvalue()
+
+    image = Image.fromarray(pixels)
+    assert not decodes(jpeg_of(pixels))
+    assert decodes(jpeg_of(pixels) + b'\0')  # something behind the end
+    assert decodes(saved(image, 'png')) and decodes(saved(image, 'webp'))
+    assert decodes(saved(image.convert('CMYK'), 'jpeg'))
+    xmp = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><tiff:Orientation>6</tiff:Orientation></x:xmpmeta>'
+    assert decodes(saved(image, 'jpeg', xmp=xmp))
+    monkeypatch.setattr(Image, 'MAX_IMAGE_PIXELS', 64 * 48)
+    assert not decodes(jpeg_of(pixels))
+    monkeypatch.setattr(Image, 'MAX_IMAGE_PIXELS', 64 * 48 - 1)
+    with pytest.warns(Image.DecompressionBombWarning):
+        assert decodes(jpeg_of(pixels))
+
+
+def test_damaged_files_end_as_with_pillow_alone(pixels):
+    """Bytes changed and files cut, at random: the same pixels, or no image."""
+    rng = np.random.default_rng(0)
+    contents = [jpeg_of(pixels), jpeg_of(pixels, progressive=True)]
+
+    def outcome(decode, content):
+        try:
+            return decode(content)
+        except (OSError, SyntaxError, ValueError):
+            return None
+
+    ends = []
+    for i in range(600):
+        content = bytearray(contents[i % 2])
+        for at in rng.integers(2, len(content) - 2, 1 + i % 3):
+            if i % 5:
+                content[at] = rng.integers(0, 256)
+            else:  # a marker with no place there: OpenCV gives half an image without a word
+                content[at : at + 2] = 0xFF, rng.integers(1, 255)
+        content = bytes(content if i % 7 else content[: rng.integers(3, len(content))])
+        ours, theirs = (
+            outcome(f, content) for f in (module.decode_image, module._decode_by_pillow)
+        )
+        assert (ours is None) == (theirs is None), i
+        assert ours is None or np.array_equal(ours, theirs), i
+        ends.append(ours is None)
+    assert 100 < sum(ends) < 500
+
+
+def test_an_image_that_is_there_is_taken(pixels):
+    load = LoadImage()
+    results = load(dict(img_path='train/ant/0.png', img=pixels, gt_label=1))
+    assert results['img'] is pixels and results['img_shape'] == results['ori_shape'] == (64, 48)
+    assert (load.num_read, load.num_failed) == (0, 0)
 
 
 def test_whole_images_give_no_warning(tmp_path, pixels, warnings):

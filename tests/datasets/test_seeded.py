@@ -35,6 +35,13 @@ def test_a_function_of_the_name_and_numbers():
     assert len({value for draws in everything for value in draws}) == 15
 
 
+def test_without_devices_the_cpu_draws_the_same():
+    seed_generators('sample', 0, 1, 2)
+    expected = draw()
+    seed_generators('sample', 0, 1, 2, devices=False)
+    assert draw() == expected
+
+
 def samples(num_workers, seed=0, epochs=(0, 1), batch_size=3):
     """One tensor for each epoch, from one loader whose workers stay."""
     dataset = Drawing()

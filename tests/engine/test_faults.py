@@ -2,16 +2,20 @@
 
 import subprocess
 import sys
+import types
+from functools import partial
 
 import pytest
 import torch
 from mmdet.structures import DetDataSample
+from mmengine.optim import AmpOptimWrapper, OptimWrapper
 from mmengine.structures import InstanceData
 from mmpretrain.structures import DataSample
 from test_search_run import build, data  # noqa: F401
 
 from cream_mm.engine.hooks import FiniteLossHook, LabelRangeHook
-from cream_mm.models.classifiers.meta_matching import _clipped_step
+from cream_mm.engine.hooks.finite_loss_hook import _bad_gradient
+from cream_mm.models.classifiers.meta_matching import clipped_step
 from cream_mm.registry import HOOKS
 from cream_mm.testing import tiny_cream, tiny_samples
 
@@ -111,6 +115,116 @@ def test_with_accumulated_gradients(data, tmp_path):  # noqa: F811
     assert all(torch.isfinite(v).all() for v in runner.model.state_dict().values())
 
 
+def root_at_zero(loss, weight):
+    """The same loss; the root of 0 has an infinite derivative."""
+    return loss + (weight - weight.detach()).sum().sqrt()
+
+
+class PoisonGradient(Poison):
+    """Gives the head's hidden layer infinite gradients in certain steps, at a finite loss."""
+
+    def __call__(self, *args):
+        weight = self.runner.model.head.conv_head.weight
+        loss = root_at_zero(self.plain(*args), weight)
+        if self.runner.iter not in self.steps or not self.runner.model.training:
+            return self.plain(*args)
+        assert torch.isfinite(loss)
+        self.before[self.runner.iter] = weights(self.runner.model)
+        return loss
+
+
+@pytest.mark.parametrize('clip', [None, dict(max_norm=1.0), dict(type='value', clip_value=1.0)])
+def test_a_gradient_that_is_not_finite_stops(data, tmp_path, clip):  # noqa: F811
+    runner = guarded(data, tmp_path / 'run')
+    runner.optim_wrapper = dict(optimizer=dict(type='SGD', lr=0.05), clip_grad=clip)
+    poison = PoisonGradient(runner, {9})
+    with pytest.raises(FloatingPointError) as error:
+        runner.train()
+    message = str(error.value)
+    assert 'the loss is finite, but the gradient of head.conv_head.weight is not' in message
+    assert 'at step 10 of 21, epoch 2' in message and 'learning rate 0.05' in message
+    assert f'path {runner.model.backbone.arch}' in message and 'action=skip' in message
+    for name, weight in weights(runner.model).items():
+        assert torch.equal(weight, poison.before[9][name]), name
+
+
+def test_a_step_with_such_a_gradient_is_left_out(data, tmp_path):  # noqa: F811
+    runner = guarded(data, tmp_path / 'run', action='skip')
+    poison = PoisonGradient(runner, {3, 9})
+    after = {}
+    plain = runner.call_hook
+
+    def call(name, **kwargs):
+        if name == 'after_train_iter' and runner.iter in poison.before:
+            after[runner.iter] = weights(runner.model), runner.model.trained_path
+        plain(name, **kwargs)
+
+    runner.call_hook = call
+    runner.train()
+    hook = next(h for h in runner.hooks if isinstance(h, FiniteLossHook))
+    assert hook.num_skipped == 2 and set(after) == {3, 9}
+    for step, (left, path) in after.items():
+        assert path is None  # nothing for the board
+        assert all(torch.equal(left[k], v) for k, v in poison.before[step].items())
+    assert all(torch.isfinite(v).all() for v in runner.model.state_dict().values())
+
+
+def test_a_large_gradient_is_no_fault():
+    """Its norm overflows, it does not."""
+    param = torch.nn.Parameter(torch.ones(4))
+    wrapper = OptimWrapper(torch.optim.SGD([param], 0.1))
+    assert _bad_gradient(wrapper) is None  # no gradient yet
+    param.grad = torch.full((4,), 3e38)
+    assert _bad_gradient(wrapper) is None
+    for value in (float('inf'), float('-inf'), float('nan')):
+        param.grad = torch.tensor([0.0, 0.0, value, 0.0])
+        assert _bad_gradient(wrapper) is param
+
+
+@pytest.mark.skipif(not hasattr(torch.amp, 'GradScaler'), reason='no scaler for the CPU')
+def test_a_scaler_looks_after_its_gradients(monkeypatch):
+    """With --amp an overflow is part of the search for a scale."""
+    place = 'mmengine.optim.optimizer.amp_optimizer_wrapper'
+    monkeypatch.setattr(f'{place}.is_cuda_available', lambda: True)
+    monkeypatch.setattr(f'{place}.GradScaler', partial(torch.amp.GradScaler, 'cpu'))
+    model = torch.nn.Linear(2, 1)
+    optimizer = torch.optim.SGD(model.parameters(), 0.1)
+    wrapper = AmpOptimWrapper(optimizer=optimizer, loss_scale='dynamic')
+    runner = types.SimpleNamespace(model=model, optim_wrapper=wrapper, iter=0, epoch=0, max_iters=2)
+    FiniteLossHook().before_train(runner)
+    before, scale = model.weight.clone(), wrapper.loss_scaler.get_scale()
+    wrapper.update_params(root_at_zero(model(torch.ones(1, 2)).sum(), model.weight))
+    assert torch.equal(model.weight, before)
+    assert wrapper.loss_scaler.get_scale() == scale / 2
+    wrapper.update_params(model(torch.ones(1, 2)).sum())
+    assert not torch.equal(model.weight, before)
+
+
+def test_the_count_of_steps_left_out_is_kept(data, tmp_path):  # noqa: F811
+    def part(steps, **kwargs):
+        hook = dict(type='cream_mm.FiniteLossHook', action='skip', max_share=0.02)
+        runner = build(data, tmp_path / 'run', default_hooks=dict(finite_loss=hook), **kwargs)
+        Poison(runner, steps)
+        return runner, next(h for h in runner.hooks if isinstance(h, FiniteLossHook))
+
+    runner, hook = part({3, 5}, max_epochs=1)
+    runner.train()
+    runner, again = part({9}, resume=True)
+    with pytest.raises(FloatingPointError, match='3 of the last 10 steps were left out'):
+        runner.train()
+    assert again.num_skipped == 3
+    runner, other = part({}, load_from=str(tmp_path / 'run/epoch_1.pth'))
+    runner.load_or_resume()
+    assert other.num_skipped == 0  # another run
+
+
+@pytest.mark.parametrize('saved', [3, {}, dict(num_skipped='x', recent=[True]), dict(recent=5)])
+def test_a_count_that_is_none(saved):
+    hook = FiniteLossHook()
+    hook.after_load_checkpoint(types.SimpleNamespace(_resume=True), dict(finite_loss=saved))
+    assert hook.num_skipped == 0
+
+
 @pytest.mark.parametrize('kwargs', [dict(action='ignore'), dict(max_share=2)])
 def test_wrong_arguments(kwargs):
     with pytest.raises(ValueError, match='action is|max_share is'):
@@ -135,8 +249,8 @@ def test_scores_that_are_not_finite_stop_in_every_mode(compat):
 def test_a_meta_gradient_that_is_not_finite_steps_nothing():
     param = torch.nn.Parameter(torch.ones(3))
     optimizer = torch.optim.SGD([param], 0.1)
-    with pytest.raises(FloatingPointError, match='meta step'):
-        _clipped_step(optimizer, [param], [torch.full((3,), float('nan'))], 1.0)
+    with pytest.raises(FloatingPointError, match='meta gradient of me is not finite'):
+        clipped_step(optimizer, [param], [torch.full((3,), float('nan'))], 1.0, 'of me')
     assert torch.equal(param.detach(), torch.ones(3))
 
 

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import resource
 import shutil
 import zipfile
 from itertools import count
@@ -16,7 +17,9 @@ from mmengine.runner import Runner as MMEngineRunner
 
 from cream_mm.converters import load_checkpoint_file, load_weights
 from cream_mm.engine import Runner, checkpoint_file
+from cream_mm.engine import runner as runner_module
 from cream_mm.engine.checkpoint_file import newest_whole
+from cream_mm.engine.hooks import CheckpointFitHook
 from cream_mm.testing import logged_scalars, run_differences, tiny_space, write_image_folder
 
 _names = count()  # a Runner of an earlier name would find that one's log history in this process
@@ -438,6 +441,111 @@ def test_nothing_is_executed_by_pretrained(data, finished, tmp_path, kind):
     assert torch.equal(runner.model.state_dict()[key], load_weights(path)[key])
 
 
+def spoil(content, marker, kind):
+    """A checkpoint that must not be resumed, and that no step may find out about."""
+    optimizer, schedulers = content['optimizer'], content['param_schedulers']
+    if kind == 'optimizer state':
+        optimizer['state'][0] = {k: torch.zeros(7, 7) for k in optimizer['state'][0]}
+    elif kind == 'optimizer groups':
+        optimizer['param_groups'] = [Evil(marker)]
+    elif kind == 'learning rate':
+        optimizer['param_groups'][0]['lr'] = Evil(marker)
+    elif kind == 'schedulers':
+        content['param_schedulers'] = 5
+    elif kind == 'scheduler method':
+        schedulers[0]['step'] = Evil(marker)
+        schedulers[0]['get_last_value'] = 'x'
+    elif kind == 'weights':
+        name = 'backbone.conv_stem.weight'
+        content['state_dict'][name] = torch.zeros(1)
+    elif kind == 'averaged weights':
+        content['ema_state_dict'] = 5
+    elif kind == 'repeated element':
+        content['optimizer']['state'][0]['square_avg'] = torch.zeros(1).expand(2**50)
+    return content
+
+
+def peak_memory():
+    """Of this process so far, in bytes."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+@pytest.mark.parametrize(
+    ('kind', 'message'),
+    [
+        ('optimizer state', r'"optimizer.state.0.\w+" is shape \[7, 7\], not shape \['),
+        ('optimizer groups', '"optimizer.param_groups.0" is None'),
+        ('learning rate', '"optimizer.param_groups.0.lr" is None'),
+        ('schedulers', '"param_schedulers" is 5'),
+        ('scheduler method', 'param_schedulers.0.get_last_value'),
+        ('weights', r'"state_dict.backbone.conv_stem.weight" is shape \[1\], not shape'),
+        ('averaged weights', '"ema_state_dict" is 5'),
+        ('repeated element', 'larger than its data'),
+    ],
+)
+def test_state_that_does_not_fit_is_one_error(data, finished, tmp_path, kind, message):
+    marker, path = tmp_path / 'executed', tmp_path / 'hostile.pth'
+    content = torch.load(finished / 'epoch_2.pth', weights_only=True)
+    torch.save(spoil(content, marker, kind), path)
+    runner = Runner.from_cfg(retraining(data, tmp_path / 'run', resume=True, load_from=str(path)))
+    before = peak_memory()
+    with pytest.raises(ValueError, match=message) as error:
+        runner.train()
+    assert peak_memory() - before < 2**28
+    assert not marker.exists() and runner.iter == 0
+    assert str(path) in str(error.value) and '\n' not in str(error.value)
+
+
+@pytest.mark.parametrize('kind', ['huge storage', 'cut', 'compressed', 'bytes'])
+def test_a_file_that_cannot_be_read_is_one_error(data, finished, tmp_path, kind):
+    path = tmp_path / 'hostile.pth'
+    content = dict(torch.load(finished / 'epoch_2.pth', weights_only=True), number=12345678)
+    torch.save(content, path)
+    code = path.read_bytes()
+    if kind == 'cut':
+        path.write_bytes(code[: len(code) // 2])
+    elif kind == 'bytes':
+        path.write_bytes(b'\x80\x02' + os.urandom(1000))
+    else:
+        with zipfile.ZipFile(path) as archive:
+            records = {name: archive.read(name) for name in archive.namelist()}
+        packed = zipfile.ZIP_DEFLATED if kind == 'compressed' else zipfile.ZIP_STORED
+        with zipfile.ZipFile(path, 'w', packed) as archive:
+            for name, record in records.items():
+                if name.endswith('data.pkl') and kind == 'huge storage':
+                    at = record.index(b'K', record.index(b'cpu'))  # elements of the first storage
+                    size = {b'K': 2, b'M': 3}[record[at : at + 1]]
+                    huge = b'\x8a\x08' + (2**50).to_bytes(8, 'little')
+                    record = record[:at] + huge + record[at + size :]
+                archive.writestr(name, record)
+    runner = Runner.from_cfg(retraining(data, tmp_path / 'run', resume=True, load_from=str(path)))
+    before = peak_memory()
+    with pytest.raises(ValueError, match='hostile.pth is not a readable checkpoint') as error:
+        runner.train()
+    assert peak_memory() - before < 2**28
+    assert '\n' not in str(error.value)
+    if kind == 'huge storage':
+        assert f'claims {2**50} elements' in str(error.value)
+
+
+def test_a_message_hub_of_anything_is_resumed(data, finished, tmp_path):
+    """It is for the log: what is no history is left behind."""
+    path = tmp_path / 'hostile.pth'
+    content = torch.load(finished / 'epoch_2.pth', weights_only=True)
+    ones = torch.ones(3)
+    content['message_hub'] = dict(
+        log_scalars={'train/loss': dict(values=ones.bfloat16(), counts=ones),
+                     'train/lr': dict(values=torch.tensor(1.0), counts=ones),
+                     'train/time': dict(values=torch.ones(2, 3), counts='x')},
+        runtime_info=dict(epoch='x', iter=[1], cfg=5, keep_ckpt_ids='x'),
+        resumed_keys=dict(epoch=True, nothing=True),
+    )  # fmt: skip
+    torch.save(content, path)
+    runner = Runner.from_cfg(retraining(data, tmp_path / 'run', resume=True, load_from=str(path)))
+    runner.train()
+    assert runner.epoch == 3
+
+
 def test_the_hostile_files_would_run_elsewhere(finished, tmp_path):
     marker, path = tmp_path / 'executed', tmp_path / 'hostile.pth'
     content = torch.load(finished / 'epoch_3.pth', weights_only=True)
@@ -462,6 +570,55 @@ def test_a_checkpoint_of_mmengine_is_resumed(data, tmp_path):
     runner = Runner.from_cfg(retraining(data, tmp_path / 'run', resume=True))
     runner.train()
     assert runner.epoch == 3
+
+
+def test_a_checkpoint_of_another_model_is_not_tested(data, finished, tmp_path):
+    """As in tools/test.py; nothing of it is loaded, not into the averaged copy either."""
+    content = torch.load(finished / 'epoch_3.pth', weights_only=True)
+    for fits in (True, False):
+        if not fits:
+            name = 'head.classifier.weight'
+            content['state_dict'][name] = content['state_dict'][name][:2]
+        torch.save(content, tmp_path / 'a.pth')
+        cfg = retraining(data, tmp_path / f'{fits}', load_from=str(tmp_path / 'a.pth'))
+        runner = Runner.from_cfg(cfg)
+        runner.register_hook(CheckpointFitHook())
+        runner.call_hook('before_run')
+        averaged = next(hook.ema_model for hook in runner.hooks if hasattr(hook, 'ema_model'))
+        before = [v.clone() for v in averaged.state_dict().values()]
+        if fits:
+            runner.load_or_resume()
+            continue
+        with pytest.raises(ValueError, match='a.pth is not a checkpoint of this config: 1 of its'):
+            runner.load_or_resume()
+        after = averaged.state_dict().values()
+        assert all(torch.equal(a, b) for a, b in zip(before, after))
+
+
+def test_a_file_without_weights_is_named(data, tmp_path):
+    torch.save(dict(meta=dict(epoch=1)), tmp_path / 'a.pth')
+    cfg = retraining(data, tmp_path / 'run', load_from=str(tmp_path / 'a.pth'))
+    with pytest.raises(ValueError, match='a.pth: it holds no weights'):
+        Runner.from_cfg(cfg).load_or_resume()
+
+
+@pytest.mark.parametrize('sealed', [True, False])
+def test_a_named_checkpoint_is_read_once(data, copied, monkeypatch, sealed):
+    path = copied / 'epoch_3.pth'
+    if not sealed:
+        torch.save(torch.load(path, weights_only=True), path)
+    reads = []
+    for module in (checkpoint_file, runner_module):
+        load = module.load_checkpoint_file
+        monkeypatch.setattr(
+            module,
+            'load_checkpoint_file',
+            lambda path, load=load: [reads.append(path), load(path)][1],
+        )
+    runner = Runner.from_cfg(retraining(data, copied, load_from=str(path)))
+    runner.call_hook('before_run')
+    runner.load_or_resume()
+    assert reads == [path]
 
 
 def test_it_is_found_by_its_name(data, tmp_path):

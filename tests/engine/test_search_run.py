@@ -9,6 +9,7 @@ from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
+from cream_mm.costs import Budget
 from cream_mm.models.backbones.cream_net import resolve_arch
 from cream_mm.testing import tiny_space, write_image_folder
 
@@ -159,6 +160,28 @@ def test_an_empty_board_is_told(data, tmp_path):
     runner.train()
     assert any('the board is empty' in message for message in messages)
     assert (tmp_path / 'run/best_arch.json').is_file()
+
+
+def test_no_path_of_the_board_within_budget(data, tmp_path):
+    """The answer is then the best of the random paths, and that is told."""
+    messages = []
+    runner = build(data, tmp_path / 'run', max_epochs=2)
+    handler = logging.Handler()
+    handler.emit = lambda record: messages.append(record.getMessage())
+    runner.logger.addHandler(handler)
+    runner.train()
+    model = runner.model
+    macs = [model.cost_model.cost(entry.arch).macs / 1e6 for entry in model.board.entries]
+    ends = [end['macs_m'] for end in model.cost_model.extremes()]
+    above, below = (max(macs) + 1e-6, ends[1]), (ends[0], min(macs) - 1e-6)
+    limits = max(above, below, key=lambda bounds: bounds[1] - bounds[0])
+    model.budget = Budget(model.cost_model, macs_m=limits)
+    runner.test_loop.run()
+    assert any('no path of the board has macs_m in' in message for message in messages)
+    best = json.loads((tmp_path / 'run/best_arch.json').read_text())
+    rated = json.loads((tmp_path / 'run/board.json').read_text())['rated']
+    assert limits[0] <= best['costs']['macs_m'] <= limits[1]
+    assert rated and {path['source'] for path in rated} == {'random'}
 
 
 def test_hook_needs_a_matching_network(data, tmp_path):

@@ -164,13 +164,13 @@ def test_what_the_kernels_do_not_take():
         norm_act(images(1, 8, (1, 1)), norm)
 
 
-def test_without_them(monkeypatch):
+def test_without_them(monkeypatch, tmp_path):
     monkeypatch.setenv('CREAM_MM_CPU_KERNELS', '0')
     cpu_kernels.load.cache_clear()
     assert cpu_kernels.load() is None
     monkeypatch.setenv('CREAM_MM_CPU_KERNELS', '1')
     monkeypatch.setenv('CXX', '/nowhere/g++')
-    monkeypatch.setenv('CREAM_MM_CACHE', '/tmp/nothing-built-here')
+    monkeypatch.setenv('CREAM_MM_CACHE', str(tmp_path))
     cpu_kernels.load.cache_clear()
     assert cpu_kernels.load() is None
     monkeypatch.undo()

@@ -146,6 +146,22 @@ def detector_dir(tmp_path):
     return path
 
 
+@pytest.mark.parametrize('where', ['search', 'retrain', 'detector'])
+def test_no_config_of_a_run_is_executed(search_dir, retrain_dir, detector_dir, tmp_path, where):
+    marker = tmp_path / 'executed'
+    folder = dict(search=search_dir, retrain=retrain_dir, detector=detector_dir)[where]
+    (folder / 'retinanet.py').unlink(missing_ok=True)
+    for path in (folder / 'evil.py', *folder.glob('*/vis_data')):
+        path = path if path.suffix else path / 'config.py'
+        code = f'import pathlib\nx = pathlib.Path({str(marker)!r}).write_text("")\n'
+        path.write_text(f'{code}test_dataloader = dict(dataset={code.splitlines()[1][4:]})\n')
+    report = SearchReport(search_dir, retrain_dir=retrain_dir, detector_dir=detector_dir)
+    report.to_html()
+    assert not marker.exists()
+    if where == 'detector':
+        assert any('without running it' in note for note in report.notes)
+
+
 def text_of(html):
     """Visible text with plain spaces and hyphens."""
     text = re.sub(r'<style>.*?</style>|<[^>]+>', ' ', html, flags=re.S)

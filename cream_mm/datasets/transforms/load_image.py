@@ -1,7 +1,9 @@
 """Reads an image, and says so when it cannot."""
 
+import re
 from io import BytesIO
 
+import cv2
 import mmengine.fileio as fileio
 import numpy as np
 from mmcv.transforms import BaseTransform
@@ -19,7 +21,11 @@ class LoadImage(BaseTransform):
     skipped: the dataset then draws another image. In testing every image counts, so what could be
     decoded is used, grey where nothing could.
 
-    Too many of them stop the run: a folder is wrong then, or a disk. Each worker process of a
+    A JPEG that is whole is decoded by OpenCV, in half of Pillow's time, all others by Pillow. Both
+    decode with libjpeg-turbo, to the same pixels. An ``img`` that is there already, of a packed
+    set, is taken as it is.
+
+    Too many damaged files stop the run: a folder is wrong then, or a disk. Each worker process of a
     data loader counts for itself; one that lives for an epoch counts anew in the next.
 
     Args:
@@ -45,10 +51,13 @@ class LoadImage(BaseTransform):
         self._reported = set()
 
     def transform(self, results: dict) -> dict | None:
+        if 'img' in results:
+            results['img_shape'] = results['ori_shape'] = results['img'].shape[:2]
+            return results
         path = results['img_path']
         self.num_read += 1
         try:
-            img = _decode(fileio.get(path))
+            img = decode_image(fileio.get(path))
         except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
             self.num_failed += 1
             self._report(path, error)
@@ -77,7 +86,7 @@ class LoadImage(BaseTransform):
         before = ImageFile.LOAD_TRUNCATED_IMAGES
         ImageFile.LOAD_TRUNCATED_IMAGES = True
         try:
-            return _decode(fileio.get(path))
+            return _decode_by_pillow(fileio.get(path))
         except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
             size = results.get('height', 256), results.get('width', 256)
             return np.full((*size, 3), 128, np.uint8)
@@ -88,8 +97,57 @@ class LoadImage(BaseTransform):
         return f'{type(self).__name__}(on_error={self.on_error!r})'
 
 
-def _decode(content: bytes) -> np.ndarray:
-    """Bytes to (H, W, 3) BGR. Pillow, because OpenCV decodes truncated files without a word."""
+def decode_image(content: bytes) -> np.ndarray:
+    """Bytes of an image file to its pixels, turned upright as EXIF says.
+
+    Shapes:
+        returns: (H, W, 3) uint8, BGR.
+
+    Raises:
+        OSError, SyntaxError, ValueError: If the file is truncated, damaged or no image.
+        PIL.Image.DecompressionBombError: If it claims more pixels than Pillow allows.
+    """
+    if _is_whole_jpeg(content):
+        try:
+            img = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)
+        except cv2.error:
+            img = None
+        if img is not None:
+            return img
+    return _decode_by_pillow(content)
+
+
+def _decode_by_pillow(content: bytes) -> np.ndarray:
     with Image.open(BytesIO(content)) as image:
         image = ImageOps.exif_transpose(image).convert('RGB')
-        return np.ascontiguousarray(np.asarray(image)[..., ::-1])
+        return cv2.cvtColor(np.asarray(image), cv2.COLOR_RGB2BGR)
+
+
+# In the compressed data 0xff is followed by one of these: a stuffed zero, a restart, the end, or,
+# in a progressive file, the next scan and its tables.
+_ODD_MARKER = re.compile(rb'\xff[^\x00\xff\xc4\xd0-\xd7\xd9\xda\xdb]')
+
+
+def _is_whole_jpeg(content: bytes) -> bool:
+    """Whether OpenCV, which decodes damaged files without a word, may decode this one.
+
+    It ends as it must; the data has no marker at which libjpeg would stop; it is grey or of three
+    channels, no larger than Pillow allows. Where in doubt, no: then Pillow decodes and judges.
+    """
+    if content[:3] != b'\xff\xd8\xff' or content[-2:] != b'\xff\xd9':
+        return False
+    at, size = 2, 0  # at: of the next segment, a marker and its length
+    while at + 4 <= len(content) and content[at] == 0xFF:
+        kind, length = content[at + 1], int.from_bytes(content[at + 2 : at + 4], 'big')
+        if kind in (0xC0, 0xC1, 0xC2):  # start of frame: precision, height, width, channels
+            if length < 8 or content[at + 9] not in (1, 3):
+                return False
+            height, width = (int.from_bytes(content[at + k : at + k + 2], 'big') for k in (5, 7))
+            size = height * width
+        elif kind == 0xDA:  # start of scan: compressed data follows
+            is_allowed = 0 < size <= (Image.MAX_IMAGE_PIXELS or size)
+            # Pillow turns by this entry too, OpenCV by EXIF alone.
+            is_turned = content.find(b'tiff:Orientation', 0, at) >= 0
+            return is_allowed and not is_turned and not _ODD_MARKER.search(content, at + 2 + length)
+        at += 2 + length
+    return False

@@ -1,15 +1,21 @@
 from .board_hook import BoardHook
+from .checkpoint_fit_hook import CheckpointFitHook
 from .checkpoint_hook import CheckpointHook
+from .data_time_hook import DataTimeHook
 from .finite_loss_hook import FiniteLossHook
 from .label_range_hook import LabelRangeHook
 from .meta_matching_hook import MetaMatchingHook
+from .norm_stats_hook import NormStatsHook
 from .seed_hook import SeedHook
 
 __all__ = [
     'BoardHook',
+    'CheckpointFitHook',
     'CheckpointHook',
+    'DataTimeHook',
     'FiniteLossHook',
     'LabelRangeHook',
     'MetaMatchingHook',
+    'NormStatsHook',
     'SeedHook',
 ]

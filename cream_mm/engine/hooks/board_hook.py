@@ -2,13 +2,13 @@
 
 from pathlib import Path
 
+import torch
 from mmengine.dist import all_reduce, master_only
 from mmengine.hooks import Hook
 
 from ...registry import HOOKS
-from ...utils import write_json
+from ...utils import unwrap, write_json
 from ..loops.board_rating_loop import board_content
-from ..loops.supernet_train_loop import unwrap
 
 
 @HOOKS.register_module()
@@ -39,9 +39,12 @@ class BoardHook(Hook):
             return  # the step was left out: FiniteLossHook
         if len(path.images) < loader.batch_size and len(loader) > 1:
             return  # accuracy on the few images of an epoch's last batch would mean nothing
-        top1 = path.top1.detach().clone()
-        all_reduce(top1, op='mean')  # the same decision on every rank
-        model.board.offer(path.arch, float(top1), path.images, path.soft_targets)
+        # Whole numbers add up exactly: the same score on every rank, on however many ranks.
+        size = path.top1.new_tensor(len(path.images))
+        counts = torch.stack([(path.top1.detach() * size / 100).round(), size])
+        all_reduce(counts)
+        hits, total = counts.tolist()
+        model.board.offer(path.arch, 100 * hits / total, path.images, path.soft_targets)
         if len(model.board):
             scores = [entry.score for entry in model.board.entries]
             runner.message_hub.update_scalar('train/board_best', scores[0])

@@ -1,4 +1,4 @@
-"""Keeps a loss that is not finite away from the weights."""
+"""Keeps losses and gradients that are not finite away from the weights."""
 
 import math
 from collections import deque
@@ -9,17 +9,18 @@ import torch
 from mmengine.dist import all_reduce
 from mmengine.hooks import Hook
 from mmengine.logging import print_log
-from mmengine.optim import OptimWrapper
+from mmengine.optim import ApexOptimWrapper, OptimWrapper
 from torch import Tensor
+from torch.nn import Parameter
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from ...registry import HOOKS
-from ..loops.supernet_train_loop import unwrap
+from ...utils import unwrap
 
 
 @HOOKS.register_module()
 class FiniteLossHook(Hook):
-    """Looks at every loss before the optimizer steps; nothing is ever trained with NaN.
+    """Looks at every loss and gradient before the optimizer steps; nothing is trained with NaN.
 
     Stops the run with one error. What was computed stays: the last checkpoint and ``board.json``
     are from before. With ``action='skip'`` the step is left out instead: weights, batch norm's
@@ -28,7 +29,11 @@ class FiniteLossHook(Hook):
     On several GPUs the ranks agree, by one all-reduced number. On a GPU the answer travels to the
     host while the backward pass is being queued, and is waited for before the optimizer steps:
     the wait ends with the forward pass, so the GPU has work meanwhile. (mmengine's log reads the
-    loss in every step too.)
+    loss in every step too.) Whether the gradients are finite is one more number, waited for when
+    the backward pass ends. Where gradients are scaled (``--amp``), the scaler leaves out the steps
+    whose gradients overflow and tries a smaller scale; those are none of this hook's business.
+
+    The number of steps left out is in the checkpoints, so a resumed run counts on.
 
     Args:
         action (str): ``'stop'`` (default) or ``'skip'``.
@@ -61,7 +66,7 @@ class FiniteLossHook(Hook):
             return  # several optimizers: the model steps them itself
         # A hook is called before or after a whole step; this belongs into the middle of it.
         wrapper.backward = partial(self._backward, runner, wrapper.backward)
-        wrapper.step = partial(self._step, wrapper.step)
+        wrapper.step = partial(self._step, runner, wrapper.step)
         if self.action == 'skip':
             norms = [m for m in runner.model.modules() if isinstance(m, _BatchNorm)]
             self._statistics = [buffer for norm in norms for buffer in norm.buffers()]
@@ -75,10 +80,24 @@ class FiniteLossHook(Hook):
         # In any case: DistributedDataParallel waits for one backward pass per forward pass.
         backward(loss, **kwargs)
         self._leave_out = not is_finite()
-        self._recent.append(self._leave_out)
+        self._recent.append(False)
+        if self._leave_out:
+            value = float(loss.detach())
+            told = 'on another rank' if math.isfinite(value) else value
+            self._stop_or_skip(runner, f'the loss is not finite ({told})')
+
+    def _step(self, runner, step: Callable, **kwargs) -> None:
+        if not self._leave_out and (param := _bad_gradient(runner.optim_wrapper)) is not None:
+            self._leave_out = True  # on every rank alike: the gradients were averaged
+            names = {id(p): name for name, p in unwrap(runner.model).named_parameters()}
+            name = names.get(id(param), 'a parameter')
+            self._stop_or_skip(runner, f'the loss is finite, but the gradient of {name} is not,')
         if not self._leave_out:
-            return
-        about = self._describe(runner, loss)
+            step(**kwargs)
+
+    def _stop_or_skip(self, runner, what: str) -> None:
+        about = f'{what} {self._place(runner)}'
+        self._recent[-1] = True
         if self.action == 'stop':
             raise FloatingPointError(
                 f'{about}. The weights were not stepped with it; the last checkpoint is from '
@@ -99,9 +118,17 @@ class FiniteLossHook(Hook):
         if hasattr(model, 'trained_path'):
             model.trained_path = None  # nothing for the board
 
-    def _step(self, step: Callable, **kwargs) -> None:
-        if not self._leave_out:
-            step(**kwargs)
+    def before_save_checkpoint(self, runner, checkpoint: dict) -> None:
+        checkpoint['finite_loss'] = dict(num_skipped=self.num_skipped, recent=list(self._recent))
+
+    def after_load_checkpoint(self, runner, checkpoint: dict) -> None:
+        saved = checkpoint.get('finite_loss')
+        if not runner._resume or not isinstance(saved, dict):
+            return
+        count, recent = saved.get('num_skipped'), saved.get('recent')
+        if type(count) is int and count >= 0 and isinstance(recent, list):
+            self.num_skipped = count
+            self._recent.extend(bool(one) for one in recent if isinstance(one, bool))
 
     @staticmethod
     def _copy(targets: list[Tensor], sources: list[Tensor]) -> None:
@@ -109,15 +136,13 @@ class FiniteLossHook(Hook):
             torch._foreach_copy_(targets, sources)
 
     @staticmethod
-    def _describe(runner, loss: Tensor) -> str:
+    def _place(runner) -> str:
         arch = getattr(getattr(unwrap(runner.model), 'backbone', None), 'arch', None)
         path = f', path {arch}' if arch is not None else ''
         rate = runner.optim_wrapper.param_groups[0]['lr']
-        value = float(loss.detach())
-        told = 'on another rank' if math.isfinite(value) else value
         return (
-            f'the loss is not finite ({told}) at step {runner.iter + 1} of {runner.max_iters}, '
-            f'epoch {runner.epoch + 1}{path}, learning rate {rate:.3g}'
+            f'at step {runner.iter + 1} of {runner.max_iters}, epoch {runner.epoch + 1}{path}, '
+            f'learning rate {rate:.3g}'
         )
 
 
@@ -125,6 +150,20 @@ _MEND = (
     'Lower optim_wrapper.optimizer.lr, clip gradients with optim_wrapper.clip_grad.max_norm=5, or '
     'enlarge batch_size; with --amp try optim_wrapper.dtype=bfloat16'
 )
+
+
+def _bad_gradient(wrapper: OptimWrapper) -> Parameter | None:
+    """A parameter whose gradient is not finite; None where a scaler looks after them."""
+    scaler = getattr(wrapper, 'loss_scaler', None)
+    if (scaler is not None and scaler.is_enabled()) or isinstance(wrapper, ApexOptimWrapper):
+        return None
+    params = [param for group in wrapper.optimizer.param_groups for param in group['params']]
+    grads = [grad for param in params if (grad := param.grad) is not None]
+    if not grads or torch.stack(torch._foreach_norm(grads)).isfinite().all():
+        return None
+    # A norm may overflow where no number has.
+    bad = (p for p in params if p.grad is not None and not p.grad.isfinite().all())
+    return next(bad, None)
 
 
 def _read_later(loss: Tensor) -> Callable[[], bool]:

@@ -3,7 +3,7 @@
 from mmengine.hooks import Hook
 
 from ...registry import HOOKS
-from ..loops.supernet_train_loop import unwrap
+from ...utils import unwrap
 
 
 @HOOKS.register_module()

@@ -1,16 +1,21 @@
 """Trains the meta matching network now and then."""
 
-import torch
 from mmengine.dataset import pseudo_collate
-from mmengine.dist import all_reduce
+from mmengine.dist import get_dist_info
 from mmengine.hooks import Hook
 from mmengine.registry import DATASETS
 from mmengine.registry import OPTIMIZERS as MMENGINE_OPTIMIZERS
 
-from ...models.classifiers.meta_matching import matching_lr, meta_gradient, real_meta_step
+from ...models.classifiers.meta_matching import (
+    clipped_step,
+    matching_lr,
+    meta_gradient,
+    real_meta_step,
+)
 from ...registry import HOOKS
 from ...search.path_sampler import named_rng
-from ..loops.supernet_train_loop import unwrap
+from ...utils import unwrap
+from ..resume_check import check_optimizer
 
 
 @HOOKS.register_module()
@@ -24,7 +29,7 @@ class MetaMatchingHook(Hook):
     Args:
         dataset (dict, optional): The held-out images.
         interval (int): Iterations between meta steps. Defaults to 200.
-        num_images (int): Images of each side. Defaults to 4.
+        num_images (int): Images of each side, on each rank. Defaults to 4.
         optimizer (dict, optional): For the matching network. Defaults to SGD with lr 1e-4 and
             momentum 0.9; its learning rate decays in step with the main one. Not used with
             ``compat.meta_step='real'``, where the main optimizer serves.
@@ -78,6 +83,7 @@ class MetaMatchingHook(Hook):
                 dict(self.optimizer_cfg, params=list(model.matching.parameters()))
             )
             if self._state is not None:
+                check_optimizer(self._state, self.optimizer, 'meta_optimizer')
                 self.optimizer.load_state_dict(self._state)
 
     def before_train_iter(self, runner, batch_idx, data_batch=None) -> None:
@@ -101,21 +107,12 @@ class MetaMatchingHook(Hook):
     def _virtual_step(self, runner, model, *args):
         main = runner.optim_wrapper.param_groups[0]
         grads, val_loss = meta_gradient(model, *args, step_size=main['lr'])
-        params = list(model.matching.parameters())
-        for param, grad in zip(params, grads):
-            all_reduce(grad, op='mean')  # replicas stay equal
-            param.grad = grad
-        if not torch.isfinite(torch.nn.utils.clip_grad_norm_(params, self.max_norm)):
-            raise FloatingPointError(
-                f'the meta gradient of step {runner.iter + 1} is not finite (held-out loss '
-                f'{float(val_loss):.3g}); the matching network was not stepped with it. Lower '
-                'optim_wrapper.optimizer.lr or enlarge the batch'
-            )
         decay = main['lr'] / main.get('initial_lr', main['lr'])
         for group in self.optimizer.param_groups:
             group['lr'] = self.optimizer_cfg['lr'] * decay
-        self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
+        about = f'of step {runner.iter + 1} (held-out loss {float(val_loss):.3g})'
+        params = list(model.matching.parameters())
+        clipped_step(self.optimizer, params, grads, self.max_norm, about)
         return val_loss
 
     def _images(self, runner, model, batch) -> tuple[dict, dict] | None:
@@ -131,10 +128,12 @@ class MetaMatchingHook(Hook):
         return model.data_preprocessor(train, False), model.data_preprocessor(val, False)
 
     def _held_out(self, runner) -> list:
+        """This rank's share of what is drawn for all."""
         rng = named_rng('meta', runner.seed, runner.iter)
-        size = len(self.dataset)
-        picked = rng.choice(size, self.num_images, replace=size < self.num_images)
-        return [self.dataset[int(i)] for i in picked]
+        rank, world_size = get_dist_info()
+        size, number = len(self.dataset), self.num_images * world_size
+        picked = rng.choice(size, number, replace=size < number)
+        return [self.dataset[int(i)] for i in picked[rank::world_size]]
 
     def before_save_checkpoint(self, runner, checkpoint: dict) -> None:
         if self.optimizer is not None:

@@ -7,12 +7,11 @@ from mmengine.dist import is_main_process
 from mmengine.registry import DATASETS
 from mmengine.runner import BaseLoop
 
-from ... import __version__
+from ...arch_file import arch_content
 from ...evaluation import ArchEvaluator
-from ...models.backbones.cream_net import ARCH_FORMAT
 from ...registry import LOOPS
-from ...utils import write_json
-from .supernet_train_loop import build_sampler, unwrap
+from ...utils import unwrap, write_json
+from .supernet_train_loop import build_sampler
 
 BOARD_FORMAT = 'cream_mm.board/1'
 
@@ -155,17 +154,11 @@ class BoardRatingLoop(BaseLoop):
         runner, model = self.runner, self.model
         work_dir = Path(runner.work_dir)
         write_json(work_dir / 'board.json', board_content(model, rated))
-        head = model.head
         write_json(
             work_dir / 'best_arch.json',
-            dict(
-                format=ARCH_FORMAT,
-                arch=best.to_list(),
-                space=model.backbone.space.to_dict(),
-                num_classes=head.num_classes,
-                head_channels=head.conv_head.out_channels,
-                input_size=list(model.cost_model.input_size),
-                costs=model.cost_model.cost(best).in_millions(),
+            arch_content(
+                best,
+                model.cost_model,
                 rating=dict(
                     top1_pct=rating.top1_pct, num_images=rating.num_images, bn_policy=bn_policy
                 ),
@@ -176,8 +169,6 @@ class BoardRatingLoop(BaseLoop):
                 data_root=runner.cfg.get('data_root'),
                 preprocess=_preprocess(model),
                 next_steps=self.next_steps,
-                cream_mm=__version__,
-                layers=model.cost_model.layer_table(best),
             ),
         )
         runner.logger.info(

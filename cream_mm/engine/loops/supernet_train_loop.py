@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from functools import partial
 
 import torch
-from mmengine.model import is_model_wrapper
 from mmengine.runner import EpochBasedTrainLoop
 
 from ...costs import Budget
 from ...registry import LOOPS, TASK_UTILS
 from ...search import PathSampler
+from ...utils import unwrap
 
 
 @LOOPS.register_module()
@@ -57,8 +57,3 @@ def build_sampler(runner, cfg: dict | None, budget: Budget) -> PathSampler:
     if model.compat.sampling == 'uniform':
         cfg.pop('op_prob', None)
     return TASK_UTILS.build(dict(cfg, space=model.backbone.space, budget=budget))
-
-
-def unwrap(model):
-    """The model inside a distributed wrapper."""
-    return model.module if is_model_wrapper(model) else model

@@ -6,7 +6,7 @@ from mmengine.runner import ValLoop
 
 from ...evaluation import batch_stats
 from ...registry import LOOPS
-from .supernet_train_loop import unwrap
+from ...utils import unwrap
 
 
 @LOOPS.register_module()

@@ -10,7 +10,6 @@ from mmengine.model import BaseModule
 from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from ...arch_file import ARCH_FORMAT as ARCH_FORMAT
 from ...arch_file import read_arch_file
 from ...ops import norm_act
 from ...registry import MODELS

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import torch
 import torch.nn as nn
-from mmengine.dist import all_reduce
+from mmengine.dist import all_reduce_params
 from torch import Tensor
 from torch.func import functional_call
 from torch.optim import Optimizer
@@ -73,7 +73,8 @@ def meta_gradient(
 
     exact with two first-order gradients: no second-order graph and no change of w. All
     parameters of the path and the head take part, or the stem's convolution alone
-    (``compat.meta_gradient='stem'``). BN uses batch statistics throughout.
+    (``compat.meta_gradient='stem'``). BN uses batch statistics throughout. Both gradients are
+    averaged over the ranks, so that the result is that of all their images together.
 
     Args:
         model (Cream): With at least one path on its board; its current path is the student.
@@ -96,14 +97,14 @@ def meta_gradient(
     params = path_and_head(model)
     with model.side_norm():
         kd = soft_cross_entropy(teacher_logits, model(train_inputs))
-        kd_grads = torch.autograd.grad(kd, list(params.values()))
+        kd_grads = mean_over_ranks(torch.autograd.grad(kd, list(params.values())))
         virtual = {
             name: (param - step_size * rate * grad).detach().requires_grad_()
             for (name, param), grad in zip(params.items(), kd_grads)
         }
         logits = functional_call(model, virtual, (val_inputs,))
         val_loss = model.head.loss_by_logits(logits, val_samples)
-        val_grads = torch.autograd.grad(val_loss, list(virtual.values()))
+        val_grads = mean_over_ranks(torch.autograd.grad(val_loss, list(virtual.values())))
 
     taking_part = [name == STEM or model.compat.meta_gradient == 'path' for name in params]
     overlap = sum((v * g).sum() for v, g, on in zip(val_grads, kd_grads, taking_part) if on)
@@ -162,16 +163,16 @@ def real_meta_step(
         weights = {f'model.{name}': p for name, p in {**copies, **theta_copies}.items()}
         loss = functional_call(_MatchedDistillation(model), weights, (train_inputs,))
         grads = torch.autograd.grad(loss, list(copies.values()), create_graph=True)
-        _clipped_step(optimizer, list(params.values()), grads, max_norm)
+        clipped_step(optimizer, list(params.values()), grads, max_norm, 'of the student')
 
         val_loss = model.head.loss_by_logits(model(val_inputs), val_samples)
-        val_grads = torch.autograd.grad(val_loss, list(params.values()))
+        val_grads = mean_over_ranks(torch.autograd.grad(val_loss, list(params.values())))
 
     on = [name == STEM or model.compat.meta_gradient == 'path' for name in params]
     virtual = [w - eta * g for w, g, used in zip(copies.values(), grads, on) if used]
     val_grads = [v for v, used in zip(val_grads, on) if used]
     theta_grads = torch.autograd.grad(virtual, list(theta_copies.values()), val_grads)
-    _clipped_step(optimizer, theta, theta_grads, max_norm)
+    clipped_step(optimizer, theta, theta_grads, max_norm, 'of the matching network')
     return val_loss.detach()
 
 
@@ -188,23 +189,38 @@ class _MatchedDistillation(nn.Module):
         return rate * soft_cross_entropy(teacher_logits, self.model(inputs))
 
 
-def _clipped_step(optimizer: Optimizer, params: list, grads: Sequence[Tensor], max_norm: float):
+def clipped_step(
+    optimizer: Optimizer, params: list, grads: Sequence[Tensor], max_norm: float, about: str
+) -> None:
     """One step with these gradients; other parameters have the gradients they had.
+
+    Args:
+        optimizer (Optimizer): Of ``params``, and maybe of others.
+        params (list): The parameters to give the gradients to.
+        grads (Sequence[Tensor]): One for each; they are averaged over the ranks.
+        max_norm (float): Their norm is clipped to this.
+        about (str): Whose gradient it is, for the error.
 
     Raises:
         FloatingPointError: If they are not finite; nothing is stepped with them.
     """
-    for param, grad in zip(params, grads):
-        param.grad = grad.detach().clone()
-        all_reduce(param.grad, op='mean')  # replicas stay equal
+    for param, grad in zip(params, mean_over_ranks(grads)):  # replicas stay equal
+        param.grad = grad
     if not torch.isfinite(nn.utils.clip_grad_norm_(params, max_norm)):
         raise FloatingPointError(
-            'gradients of the meta step are not finite; nothing was stepped with them. Lower '
+            f'the meta gradient {about} is not finite; nothing was stepped with it. Lower '
             'optim_wrapper.optimizer.lr or enlarge the batch'
         )
     optimizer.step()
     for param in params:
         param.grad = None
+
+
+def mean_over_ranks(grads: Sequence[Tensor]) -> list[Tensor]:
+    """Copies without a graph, averaged over the ranks in one message."""
+    grads = [grad.detach().clone() for grad in grads]
+    all_reduce_params(grads, op='mean')
+    return grads
 
 
 def path_and_head(model) -> dict[str, nn.Parameter]:

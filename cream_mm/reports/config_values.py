@@ -1,0 +1,49 @@
+"""Reads values out of a config file without running it."""
+
+import ast
+from pathlib import Path
+from typing import Any
+
+MAX_BYTES = 10_000_000
+
+
+def read_value(path: str | Path, name: str) -> Any:
+    """The value that a config gives to a variable, from its text alone.
+
+    mmengine leaves the complete config of a run in its work directory: assignments of literals and
+    of ``dict(key=value)``. Those are read; a Python file from elsewhere may hold anything, and
+    nothing of it is executed.
+
+    Raises:
+        ValueError: If the file assigns no such value, or something other than literals.
+    """
+    path = Path(path)
+    if path.stat().st_size > MAX_BYTES:
+        raise ValueError(f'{path} is too large for a config')
+    try:
+        body = ast.parse(path.read_text(encoding='utf-8')).body
+        for statement in reversed(body):  # the last one counts
+            targets = statement.targets if isinstance(statement, ast.Assign) else []
+            if any(isinstance(target, ast.Name) and target.id == name for target in targets):
+                return _value(statement.value)
+    except (MemoryError, RecursionError, SyntaxError, TypeError, ValueError) as error:
+        reason = str(error).split('\n')[0] or 'it nests too deeply'
+        raise ValueError(f'{path}: {name} cannot be read without running it: {reason}') from None
+    raise ValueError(f'{path} has no {name}')
+
+
+def _value(node: ast.expr) -> Any:
+    if isinstance(node, ast.Call):
+        is_dict = isinstance(node.func, ast.Name) and node.func.id == 'dict' and len(node.args) < 2
+        if not is_dict or not all(isinstance(arg, ast.Dict) for arg in node.args):
+            raise ValueError(f'line {node.lineno} calls something')
+        if any(keyword.arg is None for keyword in node.keywords):
+            raise ValueError(f'line {node.lineno} unpacks something')
+        first = _value(node.args[0]) if node.args else {}  # keys that are no names
+        return {**first, **{keyword.arg: _value(keyword.value) for keyword in node.keywords}}
+    if isinstance(node, ast.Dict):  # {**other} has a key None, which is no literal
+        return {ast.literal_eval(k): _value(v) for k, v in zip(node.keys, node.values)}
+    if isinstance(node, (ast.List, ast.Tuple)):
+        values = [_value(item) for item in node.elts]
+        return tuple(values) if isinstance(node, ast.Tuple) else values
+    return ast.literal_eval(node)
