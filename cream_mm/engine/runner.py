@@ -13,6 +13,7 @@ from mmengine.runner.checkpoint import CheckpointLoader, _load_checkpoint_to_mod
 from ..converters import load_checkpoint_file
 from ..converters.official import from_official, is_official
 from ..converters.safe_load import pick_weights
+from ..ops import keep_freed_memory
 from ..registry import RUNNERS
 from .checkpoint_file import BACKEND, check_whole, newest_whole, restore
 
@@ -29,6 +30,7 @@ class Runner(_Runner):
       ``init_cfg=dict(type='Pretrained')`` once a Runner was built. Only plain values and tensors
       are restored.
     * ``load_from`` takes a checkpoint of the released Cream code too.
+    * On a machine without a GPU, memory that a step frees is kept for the next one.
 
     In a config: ``runner_type='cream_mm.Runner'``. Arguments are the same.
     """
@@ -37,6 +39,8 @@ class Runner(_Runner):
         CheckpointLoader.register_scheme(
             ['', 'http://', 'https://'], load_from_cream_mm, force=True
         )
+        if not torch.cuda.is_available():
+            keep_freed_memory()
         super().__init__(*args, **kwargs)
 
     def register_default_hooks(self, hooks: dict | None = None) -> None:
