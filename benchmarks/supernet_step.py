@@ -9,14 +9,13 @@ Modes, in turns in one process:
   plain     the same supernet, single-path training without a board
   baseline  (--baseline) the semantics of the released code on PyTorch's own operators: contiguous
             layout, one matching forward per board entry inside the autograd graph, the teacher in
-            train mode, a gradient (of zero) for every parameter in every optimizer step
+            train mode, a gradient (of zero) for every parameter in every optimizer step; memory
+            goes back to the system at every step, as glibc does it
 
 --only MODE runs a single one, so that `/usr/bin/time -v` can tell its peak memory.
 """
 
 import argparse
-import json
-import os
 import platform
 import statistics
 import subprocess
@@ -32,11 +31,12 @@ from mmengine.registry import DefaultScope
 from cream_mm.config import load_config
 from cream_mm.models.layers.init import init_cream_weights
 from cream_mm.models.supernets import cream_supernet
-from cream_mm.ops import cpu_kernels
+from cream_mm.ops import cpu_kernels, keep_freed_memory
 from cream_mm.registry import MODELS
 from cream_mm.search import PathSampler
 from cream_mm.search.path_sampler import named_rng
 from cream_mm.testing import tiny_samples
+from cream_mm.utils import write_json
 
 CONFIG = Path(__file__).resolve().parents[1] / 'configs/cream/search_imagenet.py'
 PHASES = ('data', 'matching', 'teacher', 'student', 'backward', 'optimizer')
@@ -52,7 +52,9 @@ class Step:
         if mode == 'plain':
             cfg.board = cfg.matching = None
         if mode == 'baseline':
-            cfg.compat = 'official'
+            cfg.compat, cfg.side_precision = 'official', 'float32'
+        elif args.side_precision:
+            cfg.side_precision = args.side_precision
         if cfg.board:
             cfg.board.capacity = args.board
         torch.manual_seed(0)
@@ -82,8 +84,7 @@ class Step:
             board.offer(arch, 50.0 - i, images.to(self.args.device), targets.to(self.args.device))
 
     def run(self, index: int, raw) -> None:
-        if self.args.device == 'cuda':
-            torch.cuda.synchronize()
+        self._synchronize()
         start = time.perf_counter()
         with self._released_operators() if self.mode == 'baseline' else nullcontext():
             self._run(index, raw)
@@ -135,8 +136,10 @@ class Step:
     @contextmanager
     def _released_operators(self):
         plain = mock.patch.object(cream_supernet, 'prefer_channels_last', lambda x: x)
+        keep_freed_memory(False)
         with plain, cpu_kernels.disabled():
             yield
+        keep_freed_memory()
 
 
 def gemm_gflops(device: str) -> float:
@@ -159,6 +162,7 @@ def peak_mb(mode: str, args) -> float:
                '--batch', str(args.batch), '--board', str(args.board),
                '--device', args.device]  # fmt: skip
     command += ['--amp'] if args.amp else []
+    command += ['--side-precision', args.side_precision] if args.side_precision else []
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     return float(done.stdout.split('peak_mb')[1].split()[0])
 
@@ -173,10 +177,13 @@ def main() -> None:
     parser.add_argument('--steps', type=int, default=5, help='timed steps of each mode')
     parser.add_argument('--device', choices=['cpu', 'cuda'], default='cpu')
     parser.add_argument('--amp', action='store_true', help='automatic mixed precision')
+    parser.add_argument('--side-precision', choices=['float32', 'bfloat16', 'auto'],
+                        help="of matching and teaching; default: the config's")  # fmt: skip
     parser.add_argument('--baseline', action='store_true', help='measure the released code too')
     parser.add_argument('--only', choices=['cream', 'plain', 'baseline'], help=argparse.SUPPRESS)
     parser.add_argument('--json', metavar='FILE', help='write the figures')
     args = parser.parse_args()
+    keep_freed_memory()  # as the Runner does
     modes = [args.only] if args.only else ['cream', 'plain'] + ['baseline'] * args.baseline
     steps = {mode: Step(mode, args) for mode in modes}
     raw = dict(
@@ -189,6 +196,12 @@ def main() -> None:
     for index in range(args.steps):
         for step in steps.values():
             step.run(index, raw)
+        if (
+            not args.only and args.baseline
+        ):  # it gave the memory back: one step to take it again, not counted
+            timed = steps['cream'].seconds, dict(steps['cream'].phases)
+            steps['cream'].run(index, raw)
+            steps['cream'].seconds, steps['cream'].phases = timed[0][:-1], timed[1]
         if not args.only:
             done = ', '.join(f'{m} {s.seconds[-1]:.2f} s' for m, s in steps.items())
             print(f'step {index + 1}/{args.steps}: {done}', flush=True)
@@ -231,6 +244,7 @@ def report(steps: dict, args) -> None:
         steps=args.steps,
         device=args.device,
         amp=args.amp,
+        side_bf16=steps['cream'].model.side_bf16,
         threads=threads,
         torch=torch.__version__,
         img_per_s=rate['cream'],
@@ -256,10 +270,7 @@ def report(steps: dict, args) -> None:
               f'{result["peak_mb"] / result["baseline_peak_mb"]:.2f} of it used')  # fmt: skip
         print(f'{result["ratio"]:.2f} times the img/s of the baseline (median of pairs)')
     if args.json:
-        Path(args.json).parent.mkdir(parents=True, exist_ok=True)
-        temporary = f'{args.json}.tmp'
-        Path(temporary).write_text(json.dumps(result, indent=1) + '\n')
-        os.replace(temporary, args.json)
+        write_json(args.json, result)
 
 
 if __name__ == '__main__':

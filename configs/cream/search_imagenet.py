@@ -26,6 +26,8 @@ model = dict(
     type='cream_mm.Cream',
     # 'official' and 'paper' have configs of their own: search_imagenet_{official,paper}.py
     compat=dict(mode='fixed'),
+    # On a CPU that can: bfloat16 for the forwards that nothing is learned through
+    side_precision='auto',
     input_size=input_size,
     budget=budget,
     backbone=dict(

@@ -9,7 +9,7 @@ _base_ = './search_imagenet.py'
 
 # Samples uniformly: the op_prob of the base has no effect. The budget is not enforced while the
 # supernet trains; the answer at the end obeys it.
-model = dict(compat='official')
+model = dict(compat='official', side_precision='float32')
 # Every image is trained on. The rating at the end, which the released code does not have, is
 # therefore a rating on training images.
 train_dataloader = dict(dataset=dict(part='all'), drop_last=True)  # 1251 steps an epoch

@@ -8,7 +8,7 @@
 # half the learning rate, a hundred times the matching network's, weaker augmentation.
 _base_ = './search_imagenet.py'
 
-model = dict(compat='paper')
+model = dict(compat='paper', side_precision='float32')
 
 train_pipeline = [
     dict(type='cream_mm.LoadImage'),

@@ -13,6 +13,7 @@ from mmengine.runner.checkpoint import CheckpointLoader, _load_checkpoint_to_mod
 from ..converters import load_checkpoint_file
 from ..converters.official import from_official, is_official
 from ..converters.safe_load import pick_weights
+from ..ops import keep_freed_memory
 from ..registry import RUNNERS
 from ..utils import unwrap
 from .checkpoint_file import BACKEND, load_whole, newest_whole, restore
@@ -40,6 +41,7 @@ class Runner(_Runner):
       are restored.
     * ``load_from`` takes a checkpoint of the released Cream code too.
     * Distributed runs work on machines without a GPU, with the same commands and configs.
+    * On a machine without a GPU, memory that a step frees is kept for the next one.
 
     In a config: ``runner_type='cream_mm.Runner'``. Arguments are the same.
     """
@@ -50,6 +52,8 @@ class Runner(_Runner):
         CheckpointLoader.register_scheme(
             ['', 'http://', 'https://'], load_from_cream_mm, force=True
         )
+        if not torch.cuda.is_available():
+            keep_freed_memory()
         super().__init__(*args, **kwargs)
 
     def setup_env(self, env_cfg: dict) -> None:

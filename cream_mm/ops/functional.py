@@ -14,7 +14,12 @@ def norm_act(x: Tensor, norm: nn.Module, silu: bool = True) -> Tensor:
     (N, C, H, W) -> (N, C, H, W). In inference without gradients the result may overwrite ``x``,
     which must not be used afterwards.
     """
-    if type(norm) is nn.BatchNorm2d and norm.training and norm.affine and cpu_kernels.fits(x):
+    if (
+        type(norm) is nn.BatchNorm2d
+        and norm.training
+        and norm.affine
+        and cpu_kernels.fits(x, norm.weight)
+    ):
         running, momentum = None, 0.0
         if norm.track_running_stats:
             norm.num_batches_tracked.add_(1)
@@ -66,7 +71,7 @@ def depthwise_conv(x: Tensor, conv: nn.Conv2d) -> Tensor:
     (N, C, H, W) -> (N, C, h, w).
     """
     # PyTorch's own weight gradient is fast for 3x3.
-    if conv.kernel_size[0] > 3 and torch.is_grad_enabled() and cpu_kernels.fits(x):
+    if conv.kernel_size[0] > 3 and torch.is_grad_enabled() and cpu_kernels.fits(x, conv.weight):
         return _DepthwiseConv.apply(x, conv.weight, conv.stride[0])
     return conv(x)
 
@@ -103,7 +108,9 @@ def squeeze_excite(x: Tensor, reduce: nn.Conv2d, expand: nn.Conv2d) -> Tensor:
     weights = reduce.weight, reduce.bias, expand.weight, expand.bias
     if torch.is_grad_enabled():
         return _SqueezeExcite.apply(x, *weights)
-    cpu_kernels.scale(x, _gate(cpu_kernels.pool(x), *weights)[-1], out=x)
+    with torch.autocast('cpu', enabled=False):  # these are small, and casts cost more
+        gate = _gate(cpu_kernels.pool(x), *weights)[-1]
+    cpu_kernels.scale(x, gate, out=x)
     return x
 
 

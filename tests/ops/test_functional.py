@@ -129,7 +129,7 @@ def test_second_derivatives_are_those_of_pytorch(monkeypatch):
         return torch.autograd.grad(sum(g.square().sum() for g in grads), params)
 
     fast = twice()
-    monkeypatch.setattr(cpu_kernels, 'fits', lambda x: False)
+    monkeypatch.setattr(cpu_kernels, 'fits', lambda *args: False)
     for one, other in zip(fast, twice(), strict=True):
         assert_close(one, other, rtol=2e-3)
 
@@ -151,14 +151,45 @@ def test_a_whole_network_trains_alike(monkeypatch):
 
     (fast, state), (again, state_again) = losses(), losses()
     assert fast == again and all(torch.equal(state[k], state_again[k]) for k in state)
-    monkeypatch.setattr(cpu_kernels, 'fits', lambda x: False)
+    monkeypatch.setattr(cpu_kernels, 'fits', lambda *args: False)
     assert fast == pytest.approx(losses()[0], rel=1e-4)
+
+
+@pytest.mark.parametrize('channels', [8, 24, 40])
+def test_bfloat16_without_gradients(channels):
+    """As exact as their type: computed in float32 and rounded once per operator."""
+    torch.manual_seed(0)
+    x = images(channels=channels).bfloat16()
+    norm, gate = make_norm(channels), SqueezeExcite(channels)
+    nn.init.normal_(gate.conv_expand.bias, std=3)
+    plain = copy.deepcopy(norm)
+    with torch.no_grad(), torch.autocast('cpu', torch.bfloat16):
+        assert cpu_kernels.fits(x, norm.weight)
+        expected = plain(x.float())
+        out = norm_act(x.clone(memory_format=torch.preserve_format), norm, silu=False)
+        assert out.dtype == torch.bfloat16
+        assert_close(norm.running_mean, plain.running_mean)
+        assert_close(norm.running_var, plain.running_var)
+        torch.testing.assert_close(out.float(), expected, rtol=2**-8, atol=1e-3)
+        out = norm_act(x.clone(memory_format=torch.preserve_format), norm)
+        torch.testing.assert_close(out.float(), F.silu(expected), rtol=2**-8, atol=1e-3)
+        wide = torch.linspace(-200, 200, 2 * channels * 4).view(2, channels, 2, 2)
+        wide = wide.contiguous(memory_format=torch.channels_last).bfloat16()
+        out = norm_act(wide.clone(memory_format=torch.preserve_format), norm).float()
+        assert out.isfinite().all()
+        expected = gate(x.float())
+        torch.testing.assert_close(gate(x).float(), expected, rtol=2**-7, atol=1e-3)
 
 
 def test_what_the_kernels_do_not_take():
     norm = make_norm(8)
     for x in (torch.randn(2, 8, 4, 4), images(channels=8).double(), images(channels=8)[:, :, ::2]):
-        assert not cpu_kernels.fits(x)
+        assert not cpu_kernels.fits(x, norm.weight)
+    x = images(channels=8)
+    assert cpu_kernels.fits(x, norm.weight) and not cpu_kernels.fits(x, norm.weight.double())
+    assert not cpu_kernels.fits(x.bfloat16(), norm.weight)  # a gradient is recorded
+    with torch.autocast('cpu', torch.bfloat16):
+        assert not cpu_kernels.fits(x, norm.weight)
     assert norm_act(torch.randn(2, 8, 4, 4), norm).shape == (2, 8, 4, 4)
     with pytest.raises(ValueError, match='more than 1 value per channel'):
         norm_act(images(1, 8, (1, 1)), norm)

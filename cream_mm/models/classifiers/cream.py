@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ...costs import Budget, CostModel
 from ...evaluation.bn_policy import batch_stats
+from ...ops import cpu_kernels
 from ...registry import MODELS
 from ...search import PrioritizedBoard
 from ...structures import Arch
@@ -51,6 +52,9 @@ class Cream(ImageClassifier):
             the best entry at rate 0.5.
         compat (str | dict): ``'fixed'`` (default), ``'official'``, ``'paper'``, or a mode with
             single options changed; see :class:`Compat`.
+        side_precision (str): What the forwards that leave no graph, matching and teaching,
+            compute in on a CPU: 'float32' (default), 'bfloat16', or 'auto', which is bfloat16
+            where the processor has instructions for it. On a GPU they follow the run's ``--amp``.
         **kwargs: Further arguments of mmpretrain's ``ImageClassifier``.
 
     Attributes:
@@ -71,8 +75,13 @@ class Cream(ImageClassifier):
         board: dict | None = None,
         matching: dict | None = None,
         compat: str | dict | Compat = 'fixed',
+        side_precision: str = 'float32',
         **kwargs,
     ):
+        if side_precision not in ('float32', 'bfloat16', 'auto'):
+            raise ValueError(
+                f"side_precision is 'float32', 'bfloat16' or 'auto'; got {side_precision!r}"
+            )
         super().__init__(backbone=backbone, head=head, **kwargs)
         self.compat = Compat.build(compat)
         space, num_classes = self.backbone.space, self.head.num_classes
@@ -97,6 +106,8 @@ class Cream(ImageClassifier):
                 num_features = self.board.num_images * num_classes
                 settings = dict(num_features=num_features, rate=self.compat.rate)
                 self.matching = MODELS.build({**settings, **matching})
+        fast = side_precision == 'auto' and cpu_kernels.multiplies_bf16()
+        self.side_bf16 = fast or side_precision == 'bfloat16'
         self.trained_path: TrainedPath | None = None
 
     def loss(self, inputs: Tensor, data_samples: list) -> dict[str, Tensor]:
@@ -153,7 +164,7 @@ class Cream(ImageClassifier):
         length = len(self.board)
         images = self.board.images[:length]  # (K, S, 3, H, W)
         with_grad = torch.is_grad_enabled() and self.compat.matching_grad == 'kept'
-        with self.side_norm(), torch.set_grad_enabled(with_grad):
+        with torch.set_grad_enabled(with_grad), self.side_norm(), self.side_cast(images):
             if self.compat.matching_batch == 'joint':
                 logits = self(images.flatten(0, 1))
             else:
@@ -170,11 +181,19 @@ class Cream(ImageClassifier):
 
         (N, 3, H, W) -> (N, num_classes)
         """
-        with self.backbone.using(teacher), self.side_norm():
-            return self(inputs)
+        with self.backbone.using(teacher), self.side_norm(), self.side_cast(inputs):
+            logits = self(inputs)
+        return logits.to(torch.promote_types(logits.dtype, torch.float32))
 
     def side_norm(self) -> AbstractContextManager:
         """How BN treats forwards of the current path other than the student's own."""
         if self.compat.norm_stats == 'updated':
             return nullcontext()
         return batch_stats(self.backbone.path_modules())
+
+    def side_cast(self, images: Tensor) -> AbstractContextManager:
+        """``side_precision``, where it applies to a forward of these images."""
+        on_cpu = images.device.type == 'cpu' and images.dtype == torch.float32
+        if self.side_bf16 and on_cpu and not torch.is_grad_enabled():
+            return torch.autocast('cpu', torch.bfloat16)
+        return nullcontext()

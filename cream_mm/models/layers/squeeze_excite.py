@@ -31,7 +31,7 @@ class SqueezeExcite(nn.Module):
         self.conv_expand = nn.Conv2d(reduced, channels, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        if cpu_kernels.fits(x):
+        if cpu_kernels.fits(x, self.conv_reduce.weight):
             return squeeze_excite(x, self.conv_reduce, self.conv_expand)
         scale = self.conv_expand(self.act(self.conv_reduce(self.pool(x))))  # (N, C, 1, 1)
         # Not nn.Hardsigmoid: it has no second derivative, which compat.meta_step='real' needs.

@@ -263,3 +263,26 @@ def test_diverged_training_is_reported():
         model.head.classifier.weight.fill_(float('nan'))
     with pytest.raises(FloatingPointError, match='has diverged'):
         model.loss(inputs, samples)
+
+
+@pytest.mark.parametrize('precision, tolerance', [('float32', 0), ('bfloat16', 0.02)])
+def test_side_precision_is_that_of_matching_and_teaching_alone(precision, tolerance):
+    """The student computes in float32 in any case; float64 models are left alone."""
+    model, inputs, samples = make(num_teachers=3)
+    expected, rate = model.loss(inputs, samples), model.pick_teacher().rate
+    other, inputs, samples = make(num_teachers=3, side_precision=precision)
+    assert other.side_bf16 == (precision == 'bfloat16')
+    got = other.loss(inputs, samples)
+    for key in ('loss_cls', 'loss_kd'):
+        assert got[key].dtype == torch.float32
+        torch.testing.assert_close(got[key], expected[key], rtol=tolerance, atol=0)
+    torch.testing.assert_close(other.pick_teacher().rate, rate, rtol=tolerance, atol=0)
+    assert torch.equal(got['train_top1'], expected['train_top1'])
+    assert (got['loss_kd'] != expected['loss_kd']) == (precision == 'bfloat16')
+    teach = [m.double().teach(inputs.double(), TEACHERS[0]) for m in (model, other)]
+    assert torch.equal(*teach) and teach[0].dtype == torch.float64
+
+
+def test_side_precision_is_checked():
+    with pytest.raises(ValueError, match="side_precision is 'float32', 'bfloat16' or 'auto'"):
+        make(side_precision='fp8')
