@@ -72,8 +72,7 @@ class Step:
         if mode == 'baseline':  # as after a while of training: every path was met
             for param in self.model.parameters():
                 param.grad = torch.zeros_like(param)
-        self.phases = dict.fromkeys(PHASES, 0.0)
-        self.seconds = []
+        self.forget()
 
     def _fill_board(self) -> None:
         size, board = self.args.size, self.model.board
@@ -83,13 +82,21 @@ class Step:
             targets = torch.rand(board.num_images, 1000).softmax(1)
             board.offer(arch, 50.0 - i, images.to(self.args.device), targets.to(self.args.device))
 
-    def run(self, index: int, raw) -> None:
+    def forget(self) -> None:
+        self.phases = dict.fromkeys(PHASES, 0.0)
+        self.seconds = []
+
+    def mean_ms(self, phase: str) -> float:
+        return self.phases[phase] / len(self.seconds) * 1e3
+
+    def run(self, index: int, raw) -> float:
         self._synchronize()
         start = time.perf_counter()
         with self._released_operators() if self.mode == 'baseline' else nullcontext():
             self._run(index, raw)
         self._synchronize()
         self.seconds.append(time.perf_counter() - start)
+        return self.seconds[-1]
 
     def _run(self, index: int, raw) -> None:
         model = self.model
@@ -190,21 +197,17 @@ def main() -> None:
         inputs=torch.randint(0, 256, (args.batch, 3, args.size, args.size), dtype=torch.uint8),
         data_samples=tiny_samples([i % 1000 for i in range(args.batch)]),
     )
-    for step in steps.values():  # warm-up: kernels are built, memory is taken
-        step.run(10_000, raw)
-        step.seconds, step.phases = [], dict.fromkeys(PHASES, 0.0)
-    for index in range(args.steps):
-        for step in steps.values():
+    # Warm-up with the same paths: PyTorch compiles a convolution when it first meets its shape, as
+    # a search does in its first minute.
+    for step in steps.values():
+        for index in range(args.steps):
             step.run(index, raw)
-        if (
-            not args.only and args.baseline
-        ):  # it gave the memory back: one step to take it again, not counted
-            timed = steps['cream'].seconds, dict(steps['cream'].phases)
-            steps['cream'].run(index, raw)
-            steps['cream'].seconds, steps['cream'].phases = timed[0][:-1], timed[1]
-        if not args.only:
-            done = ', '.join(f'{m} {s.seconds[-1]:.2f} s' for m, s in steps.items())
-            print(f'step {index + 1}/{args.steps}: {done}', flush=True)
+        step.forget()
+    steps[modes[0]].run(0, raw)  # after the baseline, which gives memory back
+    steps[modes[0]].forget()
+    ratios = {}
+    for other in modes[1:]:
+        ratios[other] = in_turns(steps['cream'], steps[other], args.steps, raw)
     if args.only:
         if args.device == 'cuda':
             print('peak_mb', torch.cuda.max_memory_allocated() / 1e6)
@@ -213,15 +216,27 @@ def main() -> None:
             status = Path('/proc/self/status').read_text()
             print('peak_mb', int(status.split('VmHWM:')[1].split()[0]) * 1024 / 1e6)
         return
-    report(steps, args)
+    report(steps, ratios, args)
 
 
-def report(steps: dict, args) -> None:
+def in_turns(cream: Step, other: Step, count: int, raw) -> float:
+    """Seconds of a step of ``other`` over one of ``cream``: median over pairs on the same path."""
+    pairs = []
+    for index in range(count):
+        if (
+            other.mode == 'baseline'
+        ):  # it gave the memory back: a step to take it again, not counted
+            before = list(cream.seconds), dict(cream.phases)
+            cream.run(index, raw)
+            cream.seconds, cream.phases = before
+        pairs.append((cream.run(index, raw), other.run(index, raw)))
+        done = f'path {index + 1}/{count}: cream {pairs[-1][0]:.2f} s'
+        print(f'{done}, {other.mode} {pairs[-1][1]:.2f} s', flush=True)
+    return statistics.median(b / a for a, b in pairs)
+
+
+def report(steps: dict, ratios: dict, args) -> None:
     rate = {m: args.batch / statistics.median(s.seconds) for m, s in steps.items()}
-    ratios = {
-        mode: [a / b for a, b in zip(step.seconds, steps['cream'].seconds)]
-        for mode, step in steps.items()
-    }
     # Two per multiply-add; a backward pass is two forwards.
     macs = statistics.mean(
         steps['plain'].model.cost_model.cost(steps['plain'].sampler.sample(i)).macs
@@ -235,7 +250,7 @@ def report(steps: dict, args) -> None:
     print(f'GEMM {gemm:.0f} GFLOP/s; a plain step uses {share:.0%} of it')
     print(f'{"":10s}{"img/s":>8s}  ' + ''.join(f'{p:>11s}' for p in PHASES) + '   ms per step')
     for mode, step in steps.items():
-        cells = ''.join(f'{step.phases[p] / args.steps * 1e3:11.0f}' for p in PHASES)
+        cells = ''.join(f'{step.mean_ms(p):11.0f}' for p in PHASES)
         print(f'{mode:10s}{rate[mode]:8.2f}  {cells}')
     result = dict(
         size=args.size,
@@ -249,21 +264,18 @@ def report(steps: dict, args) -> None:
         torch=torch.__version__,
         img_per_s=rate['cream'],
         plain_img_per_s=rate['plain'],
-        cream_over_plain_time=1 / statistics.median(ratios['plain']),
+        cream_over_plain_time=1 / ratios['plain'],
         gemm_gflops=gemm,
         gemm_share=share,
         peak_mb=peak_mb('cream', args),
-        phases_ms={
-            mode: {p: step.phases[p] / args.steps * 1e3 for p in PHASES}
-            for mode, step in steps.items()
-        },
+        phases_ms={mode: {p: step.mean_ms(p) for p in PHASES} for mode, step in steps.items()},
     )
     print(f'a cream step takes {result["cream_over_plain_time"]:.2f} plain ones')
     print(f'peak memory {result["peak_mb"]:.0f} MB')
     if 'baseline' in steps:
         result.update(
             baseline_img_per_s=rate['baseline'],
-            ratio=statistics.median(ratios['baseline']),
+            ratio=ratios['baseline'],
             baseline_peak_mb=peak_mb('baseline', args),
         )
         print(f'baseline peak memory {result["baseline_peak_mb"]:.0f} MB, '
