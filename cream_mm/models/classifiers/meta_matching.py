@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import torch
 import torch.nn as nn
-from mmengine.dist import all_reduce_params
+from mmengine.dist import all_reduce_params, broadcast
 from torch import Tensor
 from torch.func import functional_call
 from torch.optim import Optimizer
@@ -56,7 +56,9 @@ class MetaMatching(nn.Module):
                 f'meta matching scores are not finite: {scores.tolist()}. The supernet has '
                 'diverged; lower the learning rate or enlarge the batch'
             )
-        index = int(scores.argmax())
+        index = scores.argmax()
+        broadcast(index)  # ranks that round differently could part where two scores are close
+        index = int(index)
         return index, (-scores[-1] if self.rate == 'last' else scores[index]).sigmoid()
 
 
