@@ -163,7 +163,7 @@ class BoardRatingLoop(BaseLoop):
                 arch=best.to_list(),
                 space=model.backbone.space.to_dict(),
                 num_classes=head.num_classes,
-                head_channels=head.conv_head.out_channels,
+                head_channels=head.hidden_channels,
                 input_size=list(model.cost_model.input_size),
                 costs=model.cost_model.cost(best).in_millions(),
                 rating=dict(
