@@ -449,8 +449,8 @@ class SearchReport:
         """{choice: (kernel, expand)} as the file has it; in older ones, from the chosen layers."""
         stated = (self.best.get('space') or {}).get('choices')
         if stated:
-            pairs = [c if isinstance(c, list) else (None, None) for c in stated]
-            return dict(enumerate(pairs))
+            nothing = (None, None)  # an identity
+            return {i: c if isinstance(c, list) else nothing for i, c in enumerate(stated)}
         seen = {}
         for layer in self.layers:
             match = re.fullmatch(r'blocks\.(\d+)\.(\d+)', str(layer.get('name')))
