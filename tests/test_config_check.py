@@ -33,6 +33,14 @@ def test_no_false_alarm_in_configs_of_openmmlab():
         check_keys(Config.fromfile(str(path)))
 
 
+@pytest.mark.parametrize('space', ['nas_bench_macro', dict(preset='dna', act='relu', se='none')])
+def test_spaces_by_name(space):
+    check_keys(Config(dict(model=dict(type='cream_mm.CreamSupernet', space=space))))
+    with pytest.raises(ValueError, match='presett'):
+        wrong = dict(type='cream_mm.CreamNet', space=dict(presett='dna'))
+        check_keys(Config(dict(model=wrong)))
+
+
 @pytest.mark.parametrize(
     ('line', 'slip', 'meant'),
     [

@@ -3,10 +3,13 @@ import copy
 import pytest
 import torch
 import torch.nn.functional as F
+from mmengine.registry import DefaultScope
 from torch import nn
 
 from cream_mm.models import MetaMatching
 from cream_mm.models.losses import soft_cross_entropy
+from cream_mm.registry import MODELS
+from cream_mm.spaces import MBConvSpace
 from cream_mm.structures import Arch
 from cream_mm.testing import tiny_cream, tiny_samples
 
@@ -235,6 +238,38 @@ def test_parts_share_space_budget_and_size():
     assert model.board.images.shape == (3, 2, 3, 12, 12)
     assert isinstance(model.matching, MetaMatching)
     assert model.matching.fc.weight.shape == (1, 2 * 5)
+
+
+def test_a_space_with_identities_by_name():
+    space = MBConvSpace.build('nas_bench_macro')
+    with DefaultScope.overwrite_default_scope('mmpretrain'):
+        model = MODELS.build(
+            dict(
+                type='cream_mm.Cream',
+                input_size=32,
+                backbone=dict(type='cream_mm.CreamSupernet', space='nas_bench_macro'),
+                head=dict(
+                    type='cream_mm.CreamClsHead',
+                    num_classes=10,
+                    in_channels=1280,
+                    hidden_channels=None,
+                ),
+                board=dict(capacity=2, num_images=2),
+                matching=dict(type='cream_mm.MetaMatching'),
+                budget=dict(macs_m=(30, 70)),
+            )
+        )
+    student, teacher = space.parse('11201121'), space.parse('02220120')
+    assert model.cost_model.cost(student)[:2] == (58_751_488, 1_958_602)
+    inputs, samples = torch.randn(4, 3, 32, 32), tiny_samples([0, 9, 4, 4])
+    soft = torch.full((2, 10), 0.1)
+    assert model.train().board.offer(teacher, 50.0, inputs[:2], soft)
+    assert not model.board.offer(space.parse('22222222'), 90.0, inputs[:2], soft)  # 106 M
+    model.backbone.set_arch(student)
+    losses = model.loss(inputs, samples)
+    (losses['loss_cls'] + losses['loss_kd']).backward()
+    touched = {name for name, param in model.backbone.named_parameters() if param.grad is not None}
+    assert touched == set(model.backbone.path_parameters())
 
 
 def test_costs_are_those_of_the_exported_network():
