@@ -5,6 +5,7 @@ from .loops import BoardRatingLoop, SupernetTrainLoop, SupernetValLoop
 from .optimizers import RMSpropTF
 from .runner import Runner
 from .schedulers import WarmupCosineLR, WarmupStepLR
+from .trained_search import open_search
 
 __all__ = [
     'BoardHook',
@@ -18,4 +19,5 @@ __all__ = [
     'SupernetValLoop',
     'WarmupCosineLR',
     'WarmupStepLR',
+    'open_search',
 ]
