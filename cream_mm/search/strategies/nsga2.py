@@ -125,7 +125,7 @@ def _import_pymoo():
         from pymoo.problems.static import StaticProblem
     except ImportError as error:
         raise ImportError(
-            f'NSGA-II needs pymoo ({error}); install it with: pip install "pymoo>=0.6.2" (extra [search])'
+            f'NSGA-II needs pymoo ({error}); install it with: pip install "pymoo>=0.6.2"'
         ) from error
 
     class Change(Mutation):
