@@ -32,13 +32,14 @@ def create_model(
 
     Args:
         arch (str | list): A published name (see :func:`list_models`), an exported JSON file, or
-            a nested list such as ``[[0],[0],[3,3],[3,1,3],[3,3,3,3],[3,3,3],[0]]``.
+            a nested list such as ``[[0],[0],[3,3],[3,1,3],[3,3,3,3],[3,3,3],[0]]``; with
+            ``space='nas_bench_macro'`` digits, ``'01201201'``.
         num_classes (int, optional): Outputs of the classifier. Defaults to what an exported JSON
             says, else 1000.
         checkpoint (str, optional): Weights to load, as ``tools/train.py`` or
             ``tools/export_arch.py`` writes them.
         features_only (bool): Return the backbone alone, which yields the maps of strides 4, 8,
-            16 and 32. Defaults to False.
+            16 and 32 (of ``space.feature_indices``). Defaults to False.
         **backbone_kwargs: Further arguments of :class:`CreamNet`.
 
     Returns:
@@ -55,7 +56,7 @@ def create_model(
     arch_value, space, about = resolve_arch(arch, backbone_kwargs.pop('space', None))
     backbone_kwargs['space'] = space.to_dict()
     if features_only:
-        backbone_kwargs.setdefault('out_indices', (1, 2, 4, 6))
+        backbone_kwargs.setdefault('out_indices', space.feature_indices)
         model = CreamNet(arch_value, **backbone_kwargs)
         init_cream_weights(model)
         if checkpoint:
@@ -77,7 +78,7 @@ def create_model(
                 type='cream_mm.CreamClsHead',
                 num_classes=num_classes,
                 in_channels=space.stage_channels[-1],
-                hidden_channels=about.get('head_channels', 1280),
+                hidden_channels=about.get('head_channels', space.head_channels),
             ),
             data_preprocessor=dict(preprocess, type='mmpretrain.ClsDataPreprocessor'),
         )

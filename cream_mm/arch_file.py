@@ -7,7 +7,7 @@ from numbers import Real
 from pathlib import Path, PurePosixPath
 
 from .costs import CostModel
-from .spaces import MBConvSpace
+from .spaces import IDENTITY, MBConvSpace
 from .structures import Arch
 
 ARCH_FORMAT = 'cream_mm.arch/1'
@@ -70,14 +70,16 @@ def _check(content: dict) -> None:
     for key, value in content['space'].items():
         flat = value if isinstance(value, list) else [value]
         flat = [x for item in flat for x in (item if isinstance(item, list) else [item])]
-        numbers = all(_is_number(x, MAX_CHANNELS) for x in flat) or key == 'name'
+        allowed = {'choices': [IDENTITY], 'first_channels': [None]}.get(key, [])
+        numbers = all(x in allowed or _is_number(x, MAX_CHANNELS) for x in flat)
+        numbers = numbers or key in ('name', 'act', 'se')
         _need(len(flat) <= MAX_LAYERS and numbers, f'space.{key}', value)
     space = MBConvSpace.build(content['space'])
     _need(max(space.stage_channels) <= MAX_CHANNELS, 'space', 'too many channels')
-    for key, high in (('num_classes', MAX_CLASSES), ('head_channels', MAX_CHANNELS)):
+    for key, low, high in (('num_classes', 1, MAX_CLASSES), ('head_channels', 0, MAX_CHANNELS)):
         if key in content:
             value = content[key]
-            _need(type(value) is int and 1 <= value <= high, key, value)
+            _need(type(value) is int and low <= value <= high, key, value)
     if 'input_size' in content:
         size = content['input_size']
         ok = isinstance(size, list) and len(size) == 2
@@ -86,7 +88,7 @@ def _check(content: dict) -> None:
     arch = space.validate(Arch.from_list(content['arch'], space.name), any_depth=True)
     space = replace(space, depths=arch.depths)
     size, classes = content.get('input_size', [224, 224]), content.get('num_classes', 1000)
-    costs = CostModel(space, size, classes, content.get('head_channels', 1280))
+    costs = CostModel(space, size, classes, content.get('head_channels'))
     _need(costs.cost(arch).params <= MAX_PARAMS, 'arch', f'a network of over {MAX_PARAMS} weights')
     # A "type" here would be built: any class there is, with arguments from the file.
     preprocess = content.get('preprocess') or {}

@@ -31,7 +31,8 @@ def export_arch(arch: str, checkpoint: str | None, out: str, *, root: str) -> di
         root (str): Where the ``configs/`` that the new configs inherit from lie.
 
     Returns:
-        dict[str, Path]: ``arch``, ``weights`` (if any), ``retrain`` and ``detector``.
+        dict[str, Path]: ``arch``, ``weights`` (if any), ``retrain`` and ``detector`` (if the
+        network has the stages that the detector takes).
 
     Raises:
         ValueError: If the architecture is unknown.
@@ -41,7 +42,7 @@ def export_arch(arch: str, checkpoint: str | None, out: str, *, root: str) -> di
     arch_value, space, about = resolve_arch(arch)
     if checkpoint is None:
         checkpoint = _last_checkpoint(arch)
-    weights = cut_path(load_weights(checkpoint), arch_value) if checkpoint else None
+    weights = cut_path(load_weights(checkpoint), arch_value, space=space) if checkpoint else None
     num_classes = about.get('num_classes', 1000)
     if weights and 'head.classifier.bias' in weights:
         num_classes = len(weights['head.classifier.bias'])
@@ -49,7 +50,7 @@ def export_arch(arch: str, checkpoint: str | None, out: str, *, root: str) -> di
     out = Path(out).resolve()
     files = dict(arch=out / 'arch.json')
     size = about.get('input_size', [224, 224])
-    head_channels = about.get('head_channels', 1280)
+    head_channels = about.get('head_channels', space.head_channels)
     costs = CostModel(space, size, num_classes, head_channels)
     content = dict(
         about,
@@ -79,16 +80,19 @@ def export_arch(arch: str, checkpoint: str | None, out: str, *, root: str) -> di
     }
     if about.get('data_root'):
         retrain['data_root'] = about['data_root']
+    files['retrain'] = _write_config(
+        out / 'retrain.py', Path(root, steps['retrain']), retrain, f'Retrain {arch_value}.'
+    )
     base = Config.fromfile(str(Path(root, steps['detector'])))
-    taps = [space.stage_channels[i] for i in base.model.backbone.out_indices]
+    indices = base.model.backbone.out_indices
+    if max(indices) >= len(space.stage_channels):
+        return files
+    taps = [space.stage_channels[i] for i in indices]
     detector = {**backbone, 'model.neck.in_channels': taps}
     if weights:
         detector['model.backbone.init_cfg'] = dict(
             type='Pretrained', checkpoint=str(files['weights']), prefix='backbone.'
         )
-    files['retrain'] = _write_config(
-        out / 'retrain.py', Path(root, steps['retrain']), retrain, f'Retrain {arch_value}.'
-    )
     files['detector'] = _write_config(
         out / 'retinanet.py',
         Path(root, steps['detector']),

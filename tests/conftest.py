@@ -8,11 +8,6 @@ from pathlib import Path
 import pytest
 
 import cream_mm  # noqa: F401  before anything that imports mmcv.ops
-from cream_mm.spaces import MBConvSpace
-
-if not hasattr(MBConvSpace, 'canonical'):  # until branch `spaces` is merged; then remove this
-    MBConvSpace.canonical = lambda self, arch: arch
-    MBConvSpace.parse = lambda self, text: self.validate(self.decode([int(c) for c in text]))
 
 DATA = Path(__file__).parent / 'data'
 

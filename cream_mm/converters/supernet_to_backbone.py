@@ -4,11 +4,15 @@ import re
 
 from torch import Tensor
 
+from ..spaces import IDENTITY, MBConvSpace
 from ..structures import Arch
 
 
 def cut_path(
-    state_dict: dict[str, Tensor], arch: Arch, prefix: str = 'backbone.'
+    state_dict: dict[str, Tensor],
+    arch: Arch,
+    prefix: str = 'backbone.',
+    space: MBConvSpace | None = None,
 ) -> dict[str, Tensor]:
     """Keep what ``arch`` uses and rename it to the keys of a fixed network.
 
@@ -20,6 +24,8 @@ def cut_path(
         state_dict (dict): Weights of a supernet, or of a whole model around it.
         arch (Arch): The path to keep.
         prefix (str): Where the supernet sits in the state dict. Defaults to 'backbone.'.
+        space (MBConvSpace, optional): The space, which knows what has no weights to be missed:
+            identities, and a first block that was left out. None is one without such.
 
     Raises:
         KeyError: If a layer of ``arch`` is not in the state dict.
@@ -39,10 +45,21 @@ def cut_path(
                 found.add((stage, layer))
         elif not key.startswith(('board.', 'matching.')):
             out[key] = value
-    missing = sorted(set(chosen) - found)
+    missing = sorted(set(chosen) - found - _weightless(arch, space))
     if missing:
         raise KeyError(
             f'the weights hold no (stage, layer) {missing} of {arch}: they belong to another '
             'supernet, or to a fixed network'
         )
     return out
+
+
+def _weightless(arch: Arch, space: MBConvSpace | None) -> set[tuple[int, int]]:
+    """(stage, layer) of what is there without having weights."""
+    if space is None:
+        return set()
+    return {
+        (spec.stage, spec.layer)
+        for spec in space.layers(arch.depths)
+        if not spec.reshapes and space.choices[arch.stages[spec.stage - 1][spec.layer]] == IDENTITY
+    } | ({(0, 0)} if space.first_channels == 0 else set())

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from ..spaces import MBConvSpace
+from ..spaces import IDENTITY, LayerSpec, MBConvSpace
 from ..structures import Arch
 from . import macs
 from .macs import Cost
@@ -15,7 +15,8 @@ class CostModel:
         space (MBConvSpace): The search space.
         input_size (int | tuple[int, int]): Image height and width in pixels.
         num_classes (int): Outputs of the classifier. Defaults to 1000.
-        head_channels (int): Hidden channels of the head. Defaults to 1280.
+        head_channels (int, optional): Hidden channels of the head; 0 for none. Defaults to the
+            space's.
 
     Units:
         Counts are integers; the ``*_m`` forms are in millions.
@@ -32,50 +33,61 @@ class CostModel:
         space: MBConvSpace,
         input_size: int | Sequence[int],
         num_classes: int = 1000,
-        head_channels: int = 1280,
+        head_channels: int | None = None,
     ):
         self.space = space
         self.input_size = _as_pair(input_size)
         self.num_classes = num_classes
-        self.head_channels = head_channels
+        self.head_channels = space.head_channels if head_channels is None else head_channels
 
         # Every kernel is odd and padded by k // 2, so a stride divides sizes by rounding up.
         size = _strided(self.input_size, space.stem_stride)
-        channels = space.stage_channels
+        pixels = size[0] * size[1]
+        channels, stem_width, relu = space.stage_channels, space.stem_width, space.act == 'relu'
         stem = macs.conv_bn(
-            space.in_channels, channels[0], 3, size[0] * size[1], board_counts_bn=False
+            space.in_channels, stem_width, 3, pixels, relu=relu, board_counts_bn=False
         )
         head_rows = [
-            self._row('stem', 'conv3x3', None, 3, None, space.in_channels, channels[0],
+            self._row('stem', 'conv3x3', None, 3, None, space.in_channels, stem_width,
                       space.stem_stride, size, stem),
-            self._row('blocks.0.0', 'DSConv', 0, 3, 1, channels[0], channels[0], 1, size,
-                      macs.ds_block(channels[0], size[0] * size[1])),
         ]  # fmt: skip
+        if space.first_channels != 0:
+            cost = macs.ds_block(stem_width, pixels, channels[0], space.act, space.se)
+            head_rows.append(
+                self._row('blocks.0.0', 'DSConv', 0, 3, 1, stem_width, channels[0], 1, size, cost)
+            )
         # _table[stage - 1][0] serves the first layer of a stage, [1] every later one.
         self._table: list[list[list[Cost]]] = []
         self._sizes: list[tuple[int, int]] = []
         for spec in space.layers(depths=(2,) * space.num_stages):
-            size_in, size = size, _strided(size, spec.stride)
+            pixels_in, size = pixels, _strided(size, spec.stride)
+            pixels = size[0] * size[1]
             if spec.layer == 0:
                 self._table.append([])
                 self._sizes.append(size)
             self._table[-1].append([
-                macs.mbconv(spec.in_channels, spec.out_channels, kernel, expand,
-                            size_in[0] * size_in[1], size[0] * size[1])
-                for kernel, expand in space.choices
+                self._layer_cost(spec, choice, pixels_in, pixels) for choice in space.choices
             ])  # fmt: skip
-        pixels = size[0] * size[1]
-        last = space.num_stages + 1
+        last, hidden = space.num_stages + 1, self.head_channels
         tail_rows = [
             self._row(f'blocks.{last}.0', 'conv1x1', last, 1, None, channels[-2], channels[-1], 1,
-                      size, macs.conv_bn(channels[-2], channels[-1], 1, pixels)),
-            self._row('conv_head', 'conv1x1', None, 1, None, channels[-1], head_channels, 1, (1, 1),
-                      macs.pooled_head(channels[-1], head_channels, pixels)),
-            self._row('classifier', 'linear', None, None, None, head_channels, num_classes, 1,
-                      (1, 1), macs.classifier(head_channels, num_classes)),
+                      size, macs.conv_bn(channels[-2], channels[-1], 1, pixels, relu=relu)),
+            self._row('conv_head', 'conv1x1', None, 1, None, channels[-1], hidden, 1, (1, 1),
+                      macs.pooled_head(channels[-1], hidden, pixels)) if hidden else
+            self._row('pool', 'pool', None, None, None, channels[-1], channels[-1], 1, (1, 1),
+                      macs.pooled(channels[-1], pixels)),
+            self._row('classifier', 'linear', None, None, None, hidden or channels[-1],
+                      num_classes, 1, (1, 1), macs.classifier(hidden or channels[-1], num_classes)),
         ]  # fmt: skip
         self._head_rows, self._tail_rows = head_rows, tail_rows
         self.fixed: Cost = sum((row['cost'] for row in head_rows + tail_rows), Cost())
+
+    def _layer_cost(self, spec: LayerSpec, choice, pixels_in: int, pixels_out: int) -> Cost:
+        cin, cout = spec.in_channels, spec.out_channels
+        if choice == IDENTITY:
+            return macs.conv_bn(cin, cout, 1, pixels_out) if spec.reshapes else Cost()
+        act, se = self.space.act, self.space.se
+        return macs.mbconv(cin, cout, *choice, pixels_in, pixels_out, act, se)
 
     @staticmethod
     def _row(name, op, stage, kernel, expand, cin, cout, stride, size, cost) -> dict:
@@ -133,14 +145,15 @@ class CostModel:
         rows = list(self._head_rows)
         for spec in self.space.layers(arch.depths):
             choice = arch.stages[spec.stage - 1][spec.layer]
-            kernel, expand = self.space.choices[choice]
+            op, meaning = 'MBConv', self.space.choices[choice]
+            if meaning == IDENTITY:
+                op, meaning = ('conv1x1', (1, None)) if spec.reshapes else (IDENTITY, (None, None))
             rows.append(
                 self._row(
                     f'blocks.{spec.stage}.{spec.layer}',
-                    'MBConv',
+                    op,
                     spec.stage,
-                    kernel,
-                    expand,
+                    *meaning,
                     spec.in_channels,
                     spec.out_channels,
                     spec.stride,

@@ -4,6 +4,7 @@ The only file of this folder that needs torch: it serves detectors and other peo
 architectures of the search spaces are counted by table.
 """
 
+import math
 from collections import Counter
 from collections.abc import Callable
 
@@ -30,6 +31,13 @@ def count_model(model: nn.Module, run: Callable[[], None], skip_norm: str = '') 
     """
     counts = Counter()
 
+    def relu(shape, *args, **kwargs):  # an operator, because the networks call it without a module
+        counts['relu'] += math.prod(shape)
+        return 0
+
+    operators = {torch.ops.aten.relu: relu, torch.ops.aten.relu_: relu}
+    counter = FlopCounterMode(display=False, custom_mapping=operators)
+
     def hook(name):
         def count(module, inputs, output):
             if isinstance(module, nn.modules.conv._ConvNd):
@@ -43,14 +51,12 @@ def count_model(model: nn.Module, run: Callable[[], None], skip_norm: str = '') 
                 counts['stem_norm'] += 2 * output.numel() * (name == skip_norm)
             elif isinstance(module, (nn.AdaptiveAvgPool2d, nn.AvgPool2d)):
                 counts['pool'] += inputs[0].numel()
-            elif isinstance(module, nn.ReLU):
-                counts['relu'] += output.numel()
 
         return count
 
     handles = [m.register_forward_hook(hook(name)) for name, m in model.named_modules()]
     try:
-        with cpu_kernels.disabled(), FlopCounterMode(display=False) as flops:
+        with cpu_kernels.disabled(), counter as flops:
             run()
     finally:
         for handle in handles:

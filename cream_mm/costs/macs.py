@@ -13,7 +13,7 @@ Conventions (specification: docs/conventions.md):
 
 from typing import NamedTuple
 
-from ..spaces import make_divisible
+from ..spaces import make_divisible, squeeze_channels
 
 
 class Cost(NamedTuple):
@@ -32,41 +32,69 @@ class Cost(NamedTuple):
         return {f'{name}_m': value / 1e6 for name, value in self._asdict().items()}
 
 
-def conv_bn(cin: int, cout: int, kernel: int, pixels: int, *, board_counts_bn=True) -> Cost:
+def conv_bn(
+    cin: int, cout: int, kernel: int, pixels: int, *, relu=False, board_counts_bn=True
+) -> Cost:
     """Convolution without bias, then BN. ``pixels`` is the number of output positions."""
     macs = kernel * kernel * cin * cout * pixels
     norm = 2 * cout * pixels
     params = kernel * kernel * cin * cout + 2 * cout
-    return Cost(macs, params, macs + norm * board_counts_bn, macs + norm)
+    board = macs + norm * board_counts_bn + cout * pixels * relu
+    return Cost(macs, params, board, macs + norm)
 
 
-def depthwise_bn(channels: int, kernel: int, pixels: int) -> Cost:
+def depthwise_bn(channels: int, kernel: int, pixels: int, *, relu=False) -> Cost:
     """Depthwise convolution without bias, then BN."""
     macs = kernel * kernel * channels * pixels
     norm = 2 * channels * pixels
-    return Cost(macs, kernel * kernel * channels + 2 * channels, macs + norm, macs + norm)
+    params = kernel * kernel * channels + 2 * channels
+    return Cost(macs, params, macs + norm + channels * pixels * relu, macs + norm)
 
 
-def squeeze_excite(channels: int, pixels: int, ratio: float = 0.25) -> Cost:
-    """Average pool over ``pixels``, two biased conv1x1 with a ReLU between them, a gate."""
-    reduced = make_divisible(channels * ratio)
+def squeeze_excite(channels: int, pixels: int, se: str = 'cream', cin: int = 0) -> Cost:
+    """Average pool over ``pixels``, two biased conv1x1 with an activation between them, a gate.
+
+    ``se`` and the block's input channels ``cin`` decide the width between them.
+    """
+    reduced = squeeze_channels(se, cin, channels)
+    if not reduced:
+        return Cost()
     macs = 2 * channels * reduced
     pool = channels * pixels
     bias = reduced + channels
-    return Cost(macs, macs + bias, macs + bias + reduced + pool, macs + pool)
+    relu = reduced * (se == 'cream')
+    return Cost(macs, macs + bias, macs + bias + relu + pool, macs + pool)
 
 
-def ds_block(channels: int, pixels: int) -> Cost:
-    """The fixed first block: depthwise 3x3, SE, conv1x1; stride 1."""
-    cost = depthwise_bn(channels, 3, pixels) + squeeze_excite(channels, pixels)
-    return cost + conv_bn(channels, channels, 1, pixels)
+def ds_block(
+    cin: int, pixels: int, cout: int | None = None, act: str = 'silu', se: str = 'cream'
+) -> Cost:
+    """The fixed first block: depthwise 3x3, SE, conv1x1; stride 1. ``cout`` defaults to ``cin``."""
+    cost = depthwise_bn(cin, 3, pixels, relu=act == 'relu') + squeeze_excite(cin, pixels, se, cin)
+    return cost + conv_bn(cin, cout or cin, 1, pixels)
 
 
-def mbconv(cin: int, cout: int, kernel: int, expand: int, pixels_in: int, pixels_out: int) -> Cost:
+def mbconv(
+    cin: int,
+    cout: int,
+    kernel: int,
+    expand: int,
+    pixels_in: int,
+    pixels_out: int,
+    act: str = 'silu',
+    se: str = 'cream',
+) -> Cost:
     """Inverted bottleneck: conv1x1, depthwise, SE, conv1x1."""
-    mid = make_divisible(cin * expand)
-    cost = conv_bn(cin, mid, 1, pixels_in) + depthwise_bn(mid, kernel, pixels_out)
-    return cost + squeeze_excite(mid, pixels_out) + conv_bn(mid, cout, 1, pixels_out)
+    mid, relu = make_divisible(cin * expand), act == 'relu'
+    cost = conv_bn(cin, mid, 1, pixels_in, relu=relu)
+    cost += depthwise_bn(mid, kernel, pixels_out, relu=relu)
+    return cost + squeeze_excite(mid, pixels_out, se, cin) + conv_bn(mid, cout, 1, pixels_out)
+
+
+def pooled(cin: int, pixels: int) -> Cost:
+    """Global average pool."""
+    pool = cin * pixels
+    return Cost(0, 0, pool, pool)
 
 
 def pooled_head(cin: int, hidden: int, pixels: int) -> Cost:

@@ -63,6 +63,22 @@ inline float silu_of(float z, const bf16*) {
   return z / (1.0f + p * scale);
 }
 
+enum Act { NONE, SILU, RELU };  // as in cpu_kernels.py
+
+template <int act, class T>
+inline float activate(float z, const T* type) {
+  if (act == SILU) return silu_of(z, type);
+  return act == RELU && z < 0.0f ? 0.0f : z;  // NaN stays
+}
+
+// Gradient before the activation, from the one behind it.
+template <int act>
+inline float activate_grad(float g, float z) {
+  if (act == RELU) return z <= 0.0f ? 0.0f : g;
+  const float sig = 1.0f / (1.0f + exp_fast(-z));
+  return g * sig * (1.0f + z * (1.0f - sig));
+}
+
 inline int64_t first_row(int64_t rows, int part, int parts) { return rows * part / parts; }
 
 // Adds per-thread sums in order.
@@ -74,12 +90,32 @@ void reduce(const std::vector<double>& partial, int parts, int64_t size, double*
   }
 }
 
-// Batch statistics, normalisation, and SiLU if `silu`. `out` may be `x`. mean and invstd (C) are
+// One row: to = act(row * a + b).
+template <int act, class T>
+void norm_act_row(const T* row, T* to, const float* a, const float* b, int64_t C) {
+#pragma omp simd
+  for (int64_t c = 0; c < C; ++c) store(activate<act>(load(row[c]) * a[c] + b[c], to), to + c);
+}
+
+// One row: the gradient before the activation, and its sums alone (s) and with row - mean (q).
+template <int act>
+void norm_act_grad_row(const float* g, const float* row, float* to, const float* a, const float* b,
+                       const float* mean, float* s, float* q, int64_t C) {
+#pragma omp simd
+  for (int64_t c = 0; c < C; ++c) {
+    const float dz = activate_grad<act>(g[c], row[c] * a[c] + b[c]);
+    to[c] = dz;
+    s[c] += dz;
+    q[c] += dz * (row[c] - mean[c]);
+  }
+}
+
+// Batch statistics, normalisation, and an activation. `out` may be `x`. mean and invstd (C) are
 // kept for the backward pass. Running statistics move by `momentum` unless they are null.
 template <class T>
 void norm_act(const T* x, T* out, const float* gamma, const float* beta, float* mean,
                       float* invstd, float* running_mean, float* running_var, float momentum,
-                      float eps, int64_t rows, int64_t C, int silu, int threads) {
+                      float eps, int64_t rows, int64_t C, int act, int threads) {
   std::vector<double> partial(2 * C * threads, 0.0), sums(2 * C);
   std::vector<float> first(C);
   for (int64_t c = 0; c < C; ++c) first[c] = load(x[c]);
@@ -126,16 +162,9 @@ void norm_act(const T* x, T* out, const float* gamma, const float* beta, float* 
     for (int64_t r = first_row(rows, t, threads); r < first_row(rows, t + 1, threads); ++r) {
       const T* row = x + r * C;
       T* to = out + r * C;
-      if (silu) {
-#pragma omp simd
-        for (int64_t c = 0; c < C; ++c) {
-          const float z = load(row[c]) * a[c] + b[c];
-          store(silu_of(z, to), to + c);
-        }
-      } else {
-#pragma omp simd
-        for (int64_t c = 0; c < C; ++c) store(load(row[c]) * a[c] + b[c], to + c);
-      }
+      if (act == SILU) norm_act_row<SILU>(row, to, a, b, C);
+      else if (act == RELU) norm_act_row<RELU>(row, to, a, b, C);
+      else norm_act_row<NONE>(row, to, a, b, C);
     }
   }
 }
@@ -178,13 +207,13 @@ extern "C" {
 
 void norm_act_forward(const void* x, void* out, const float* gamma, const float* beta, float* mean,
                       float* invstd, float* running_mean, float* running_var, float momentum,
-                      float eps, int64_t rows, int64_t C, int silu, int threads, int half) {
+                      float eps, int64_t rows, int64_t C, int act, int threads, int half) {
   if (half)
     norm_act(static_cast<const bf16*>(x), static_cast<bf16*>(out), gamma, beta, mean, invstd,
-             running_mean, running_var, momentum, eps, rows, C, silu, threads);
+             running_mean, running_var, momentum, eps, rows, C, act, threads);
   else
     norm_act(static_cast<const float*>(x), static_cast<float*>(out), gamma, beta, mean, invstd,
-             running_mean, running_var, momentum, eps, rows, C, silu, threads);
+             running_mean, running_var, momentum, eps, rows, C, act, threads);
 }
 
 void pool(const void* x, float* out, int64_t N, int64_t pixels, int64_t C, int threads, int half) {
@@ -205,7 +234,7 @@ void scale(const void* x, const float* gate, void* out, int64_t N, int64_t pixel
 // Gradients of the above with respect to x (grad_in), gamma and beta, from x and its statistics.
 void norm_act_backward(const float* grad, const float* x, float* grad_in, const float* gamma,
                        const float* beta, const float* mean, const float* invstd, float* grad_gamma,
-                       float* grad_beta, int64_t rows, int64_t C, int silu, int threads) {
+                       float* grad_beta, int64_t rows, int64_t C, int act, int threads) {
   std::vector<double> partial(2 * C * threads, 0.0), sums(2 * C);
   std::vector<float> scale(C), shift(C);
   for (int64_t c = 0; c < C; ++c) {
@@ -224,16 +253,10 @@ void norm_act_backward(const float* grad, const float* x, float* grad_in, const 
       for (int64_t r = begin; r < std::min(begin + BLOCK, end); ++r) {
         const float *g = grad + r * C, *row = x + r * C;
         float* to = grad_in + r * C;
-        if (silu) {
-#pragma omp simd
-          for (int64_t c = 0; c < C; ++c) {
-            const float z = row[c] * a[c] + b[c];
-            const float sig = 1.0f / (1.0f + exp_fast(-z));
-            const float dz = g[c] * sig * (1.0f + z * (1.0f - sig));
-            to[c] = dz;
-            s[c] += dz;
-            q[c] += dz * (row[c] - mean[c]);
-          }
+        if (act == SILU) {
+          norm_act_grad_row<SILU>(g, row, to, a, b, mean, s, q, C);
+        } else if (act == RELU) {
+          norm_act_grad_row<RELU>(g, row, to, a, b, mean, s, q, C);
         } else {
 #pragma omp simd
           for (int64_t c = 0; c < C; ++c) {
@@ -255,7 +278,7 @@ void norm_act_backward(const float* grad, const float* x, float* grad_in, const 
     slope[c] = static_cast<float>(-scale[c] * invstd[c] * g_gamma / rows);
     offset[c] = static_cast<float>(-scale[c] * sums[c] / rows - slope[c] * mean[c]);
   }
-  const float *k = slope.data(), *o = offset.data(), *from = silu ? grad_in : grad;
+  const float *k = slope.data(), *o = offset.data(), *from = act == NONE ? grad : grad_in;
 #pragma omp parallel for num_threads(threads) schedule(static, 1)
   for (int t = 0; t < threads; ++t) {
     for (int64_t r = first_row(rows, t, threads); r < first_row(rows, t + 1, threads); ++r) {

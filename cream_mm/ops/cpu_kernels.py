@@ -1,8 +1,8 @@
 """Builds the CPU kernels on first use, and calls them.
 
 PyTorch's weight gradient of a depthwise 5x5 or 7x7 convolution takes 3 to 17 times as long as it
-needs to on a CPU, and batch norm, SiLU and their gradients go over memory twice as often as they
-must. Together that is most of a training step. docs/results/supernet_step.md has the numbers.
+needs to on a CPU, and batch norm, activations and their gradients go over memory twice as often as
+they must. Together that is most of a training step. docs/results/supernet_step.md has the numbers.
 """
 
 import ctypes
@@ -133,13 +133,17 @@ def multiplies_bf16() -> bool:
     return ' avx512_bf16' in flags or ' amx_bf16' in flags
 
 
-def norm_act_forward(x, gamma, beta, running, momentum, eps, silu, out) -> tuple[Tensor, Tensor]:
-    """Batch norm by the batch's statistics, then SiLU if ``silu``.
+ACTIVATIONS = dict(none=0, silu=1, relu=2)  # as in cpu_kernels.cpp
+
+
+def norm_act_forward(x, gamma, beta, running, momentum, eps, act, out) -> tuple[Tensor, Tensor]:
+    """Batch norm by the batch's statistics, then the activation.
 
     Args:
         x (Tensor): (N, C, H, W), see :func:`fits`; bfloat16 too.
         gamma, beta (Tensor): (C,).
         running (tuple[Tensor, Tensor] | None): Mean and variance, moved by ``momentum``.
+        act (str): One of ``ACTIVATIONS``.
         out (Tensor): Like ``x``; may be ``x`` itself.
 
     Returns:
@@ -150,20 +154,20 @@ def norm_act_forward(x, gamma, beta, running, momentum, eps, silu, out) -> tuple
     run_mean, run_var = (running[0].data_ptr(), running[1].data_ptr()) if running else (None, None)
     load().norm_act_forward(
         x.data_ptr(), out.data_ptr(), gamma.data_ptr(), beta.data_ptr(), mean.data_ptr(),
-        invstd.data_ptr(), run_mean, run_var, momentum, eps, x.numel() // channels, channels, silu,
-        torch.get_num_threads(), x.dtype == torch.bfloat16,
+        invstd.data_ptr(), run_mean, run_var, momentum, eps, x.numel() // channels, channels,
+        ACTIVATIONS[act], torch.get_num_threads(), x.dtype == torch.bfloat16,
     )  # fmt: skip
     return mean, invstd
 
 
-def norm_act_backward(grad, x, gamma, beta, mean, invstd, silu) -> tuple[Tensor, Tensor, Tensor]:
+def norm_act_backward(grad, x, gamma, beta, mean, invstd, act) -> tuple[Tensor, Tensor, Tensor]:
     """Gradients with respect to ``x``, ``gamma`` and ``beta``."""
     channels = x.shape[1]
     grad_in, grad_gamma, grad_beta = torch.empty_like(x), *torch.empty(2, channels)
     load().norm_act_backward(
         grad.data_ptr(), x.data_ptr(), grad_in.data_ptr(), gamma.data_ptr(), beta.data_ptr(),
         mean.data_ptr(), invstd.data_ptr(), grad_gamma.data_ptr(), grad_beta.data_ptr(),
-        x.numel() // channels, channels, silu, torch.get_num_threads(),
+        x.numel() // channels, channels, ACTIVATIONS[act], torch.get_num_threads(),
     )  # fmt: skip
     return grad_in, grad_gamma, grad_beta
 

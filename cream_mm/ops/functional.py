@@ -8,8 +8,8 @@ from torch import Tensor
 from . import cpu_kernels
 
 
-def norm_act(x: Tensor, norm: nn.Module, silu: bool = True) -> Tensor:
-    """``norm(x)``, then SiLU if ``silu``, as one operator where possible.
+def norm_act(x: Tensor, norm: nn.Module, act: str = 'silu') -> Tensor:
+    """``norm(x)``, then ``'silu'``, ``'relu'`` or ``'none'``, as one operator where possible.
 
     (N, C, H, W) -> (N, C, H, W). In inference without gradients the result may overwrite ``x``,
     which must not be used afterwards.
@@ -30,25 +30,30 @@ def norm_act(x: Tensor, norm: nn.Module, silu: bool = True) -> Tensor:
         if x.numel() // x.shape[1] > 1:
             if not torch.is_grad_enabled():
                 cpu_kernels.norm_act_forward(
-                    x, norm.weight, norm.bias, running, momentum, norm.eps, silu, out=x
+                    x, norm.weight, norm.bias, running, momentum, norm.eps, act, out=x
                 )
                 return x
-            return _NormAct.apply(x, norm.weight, norm.bias, running, momentum, norm.eps, silu)
-    x = norm(x)
-    return F.silu(x, inplace=True) if silu else x
+            return _NormAct.apply(x, norm.weight, norm.bias, running, momentum, norm.eps, act)
+    return _activate(norm(x), act, inplace=True)
+
+
+def _activate(x: Tensor, act: str, inplace: bool = False) -> Tensor:
+    if act == 'none':
+        return x
+    return F.silu(x, inplace) if act == 'silu' else F.relu(x, inplace)
 
 
 class _NormAct(torch.autograd.Function):
     """Keeps its input alone: the normalised values are computed again in the backward pass."""
 
     @staticmethod
-    def forward(ctx, x, gamma, beta, running, momentum, eps, silu):
+    def forward(ctx, x, gamma, beta, running, momentum, eps, act):
         out = torch.empty_like(x)
         mean, invstd = cpu_kernels.norm_act_forward(
-            x, gamma, beta, running, momentum, eps, silu, out
+            x, gamma, beta, running, momentum, eps, act, out
         )
         ctx.save_for_backward(x, gamma, beta, mean, invstd)
-        ctx.eps, ctx.silu = eps, silu
+        ctx.eps, ctx.act = eps, act
         return out
 
     @staticmethod
@@ -57,11 +62,11 @@ class _NormAct(torch.autograd.Function):
         if torch.is_grad_enabled():  # a second derivative is wanted: by PyTorch's own operators
             with torch.enable_grad():
                 out = F.batch_norm(x, None, None, gamma, beta, True, 0.0, ctx.eps)
-                out = F.silu(out) if ctx.silu else out
+                out = _activate(out, ctx.act)
                 grads = torch.autograd.grad(out, (x, gamma, beta), grad, create_graph=True)
             return (*grads, None, None, None, None)
         grad = grad.contiguous(memory_format=torch.channels_last)
-        grads = cpu_kernels.norm_act_backward(grad, x, gamma, beta, mean, invstd, ctx.silu)
+        grads = cpu_kernels.norm_act_backward(grad, x, gamma, beta, mean, invstd, ctx.act)
         return (*grads, None, None, None, None)
 
 

@@ -446,7 +446,11 @@ class SearchReport:
         return rows
 
     def _choice_meaning(self):
-        """{choice: (kernel, expand)}, from the chosen layers, and the default if they agree."""
+        """{choice: (kernel, expand)} as the file has it; in older ones, from the chosen layers."""
+        stated = (self.best.get('space') or {}).get('choices')
+        if stated:
+            pairs = [c if isinstance(c, list) else (None, None) for c in stated]
+            return dict(enumerate(pairs))
         seen = {}
         for layer in self.layers:
             match = re.fullmatch(r'blocks\.(\d+)\.(\d+)', str(layer.get('name')))
@@ -909,7 +913,7 @@ def _draw_box(layer, left, middle, width):
     kernel, expand = layer.get('kernel'), layer.get('expand')
     color, height = _kernel_color(layer), _box_height(layer)
     macs = (layer.get('macs') or 0) / 1e6
-    words = {'linear': 'fc', 'conv1x1': '1×1', 'conv3x3': '3×3'}
+    words = {'linear': 'fc', 'conv1x1': '1×1', 'conv3x3': '3×3', 'identity': '–', 'pool': 'pool'}
     return {
         'x': left,
         'y': middle - height / 2,

@@ -7,6 +7,11 @@ from typing import NamedTuple
 import numpy as np
 
 from ..structures import Arch
+from .presets import SPACE_PRESETS
+
+IDENTITY = 'identity'
+ACTIVATIONS = ('silu', 'relu')
+SQUEEZES = ('cream', 'efficientnet', 'none')
 
 
 def make_divisible(value: float, divisor: int = 8) -> int:
@@ -21,6 +26,19 @@ def make_divisible(value: float, divisor: int = 8) -> int:
     return rounded
 
 
+def squeeze_channels(se: str, in_channels: int, channels: int) -> int:
+    """Bottleneck of the squeeze-and-excitation in a block; 0 if there is none.
+
+    Args:
+        se (str): Which one, see :class:`MBConvSpace`.
+        in_channels (int): Channels that enter the block.
+        channels (int): Channels that are gated.
+    """
+    if se == 'none':
+        return 0
+    return make_divisible(channels * 0.25) if se == 'cream' else max(1, in_channels // 4)
+
+
 class LayerSpec(NamedTuple):
     """Where one searchable layer stands and what goes through it."""
 
@@ -30,6 +48,11 @@ class LayerSpec(NamedTuple):
     out_channels: int
     stride: int
 
+    @property
+    def reshapes(self) -> bool:
+        """Whether the output has another size or width than the input."""
+        return self.stride != 1 or self.in_channels != self.out_channels
+
 
 @dataclass(frozen=True)
 class MBConvSpace:
@@ -38,28 +61,40 @@ class MBConvSpace:
     Stem conv3x3, one depthwise-separable block, searchable stages, a conv1x1, then the head.
     Only the first layer of a stage has the stage's stride and changes the width.
 
+    ``'identity'`` is a choice like others. Where a layer changes neither size nor width it is
+    nothing at all; elsewhere it is a conv1x1 with the layer's stride and BN, without activation.
+
     Args:
         name (str): Name that architectures of this space carry. Defaults to 'cream'.
         depths (tuple[int]): Layers per searchable stage of the supernet.
-        choices (tuple[tuple[int, int]]): (kernel, expansion) of each choice index.
+        choices (tuple[tuple[int, int] | str]): (kernel, expansion) of each choice index, or
+            ``'identity'``.
         widths (tuple[int]): Output channels of the searchable stages at width 1.
         strides (tuple[int]): Strides of the searchable stages.
-        stem_channels (int): Channels of the stem and of the fixed first block at width 1.
+        stem_channels (int): Channels of the stem at width 1.
         stem_stride (int): 2 for photographs; 1 keeps more resolution on small images.
         final_channels (int): Channels of the last conv1x1 at width 1.
         width_mult (float): Factor on all channels above, rounded to multiples of 8.
         in_channels (int): Channels of the image.
+        first_channels (int, optional): Output channels of the fixed first block at width 1; 0
+            leaves it out. None has as many as the stem.
+        head_channels (int): Channels of the hidden conv1x1 in the classifier's head, whatever
+            the width. 0 has pool and linear alone.
+        act (str): Activation everywhere but in the gates, ``'silu'`` or ``'relu'``.
+        se (str): Squeeze-and-excitation. ``'cream'``: a quarter of the gated channels, ReLU, hard
+            sigmoid. ``'efficientnet'``: a quarter of the block's input channels, Swish, sigmoid.
+            ``'none'``.
 
     Raises:
         ValueError: If a value is out of range; the message names it.
 
     Reference:
-        Cream, released search space (6 MBConv choices, no skip).
+        Cream, released search space (6 MBConv choices, no skip). Others: ``presets.py``.
     """
 
     name: str = 'cream'
     depths: tuple[int, ...] = (4, 4, 4, 4, 4)
-    choices: tuple[tuple[int, int], ...] = ((3, 4), (3, 6), (5, 4), (5, 6), (7, 4), (7, 6))
+    choices: tuple[tuple[int, int] | str, ...] = ((3, 4), (3, 6), (5, 4), (5, 6), (7, 4), (7, 6))
     widths: tuple[int, ...] = (24, 40, 80, 96, 192)
     strides: tuple[int, ...] = (2, 2, 2, 1, 2)
     stem_channels: int = 16
@@ -67,12 +102,17 @@ class MBConvSpace:
     final_channels: int = 320
     width_mult: float = 1.0
     in_channels: int = 3
+    first_channels: int | None = None
+    head_channels: int = 1280
+    act: str = 'silu'
+    se: str = 'cream'
 
     def __post_init__(self):
         # Configs hand over lists; tuples make the space hashable.
         for name in ('depths', 'widths', 'strides'):
             object.__setattr__(self, name, tuple(getattr(self, name)))
-        object.__setattr__(self, 'choices', tuple(tuple(c) for c in self.choices))
+        choices = tuple(c if isinstance(c, str) else tuple(c) for c in self.choices)
+        object.__setattr__(self, 'choices', choices)
         if not len(self.depths) == len(self.widths) == len(self.strides):
             raise ValueError(
                 'depths, widths and strides need one entry per searchable stage; got '
@@ -84,8 +124,24 @@ class MBConvSpace:
             raise ValueError(
                 f'strides are 1 or 2; got strides={self.strides}, stem_stride={self.stem_stride}'
             )
-        if any(kernel % 2 == 0 or expand < 1 for kernel, expand in self.choices):
-            raise ValueError(f'kernels are odd and expansions >= 1; got choices={self.choices}')
+        if choices.count(IDENTITY) > 1 or any(
+            isinstance(c, str) and c != IDENTITY for c in choices
+        ):
+            raise ValueError(
+                f'a choice is (kernel, expansion) or, once, {IDENTITY!r}; got choices={choices}'
+            )
+        if any(len(c) != 2 or c[0] % 2 == 0 or c[1] < 1 for c in choices if c != IDENTITY):
+            raise ValueError(f'kernels are odd and expansions >= 1; got choices={choices}')
+        if self.act not in ACTIVATIONS or self.se not in SQUEEZES:
+            raise ValueError(
+                f'act is one of {ACTIVATIONS} and se one of {SQUEEZES}; got act={self.act!r}, '
+                f'se={self.se!r}'
+            )
+        if min(self.first_channels or 0, self.head_channels) < 0:
+            raise ValueError(
+                f'channels are >= 0; got first_channels={self.first_channels}, '
+                f'head_channels={self.head_channels}'
+            )
         if self.width_mult <= 0:
             raise ValueError(f'width_mult must be > 0; got {self.width_mult}')
 
@@ -106,10 +162,29 @@ class MBConvSpace:
         return sum(self.depths)
 
     @property
+    def stem_width(self) -> int:
+        """Output channels of the stem."""
+        return self.width(self.stem_channels)
+
+    @property
     def stage_channels(self) -> tuple[int, ...]:
-        """Output channels of ``blocks.0`` ... ``blocks.{num_stages + 1}``."""
-        base = (self.stem_channels, *self.widths, self.final_channels)
+        """Output channels of ``blocks.0`` ... ``blocks.{num_stages + 1}``.
+
+        Without a first block, ``blocks.0`` is empty and passes the stem's output on.
+        """
+        first = self.first_channels or self.stem_channels
+        base = (first, *self.widths, self.final_channels)
         return tuple(self.width(channels) for channels in base)
+
+    @property
+    def feature_indices(self) -> tuple[int, ...]:
+        """Blocks whose outputs a detector takes: the last searchable stage of each resolution.
+
+        In place of the smallest, the last conv1x1 where the head has a hidden one of its own;
+        elsewhere that conv1x1 is the classifier's.
+        """
+        last = [i for i, s in enumerate(self.strides[1:], start=1) if s != 1]
+        return (*last, self.num_stages + (self.head_channels > 0))
 
     def layers(self, depths: Sequence[int] | None = None) -> Iterator[LayerSpec]:
         """All searchable layers in order, for the supernet or for the given depths."""
@@ -186,6 +261,54 @@ class MBConvSpace:
             start += depth
         return Arch(tuple(stages), self.name)
 
+    def canonical(self, arch: Arch) -> Arch:
+        """The one architecture that stands for all that are the same network as ``arch``.
+
+        An identity that changes nothing may stand anywhere among the layers of its stage: here
+        it stands last. A stage's first layer stays where it is if it changes size or width.
+        """
+        if IDENTITY not in self.choices:
+            return arch
+        skip, stages = self.choices.index(IDENTITY), []
+        firsts = (spec for spec in self.layers() if spec.layer == 0)
+        for choices, first in zip(arch.stages, firsts):
+            fixed, free = choices[: first.reshapes], choices[first.reshapes :]
+            kept = tuple(choice for choice in free if choice != skip)
+            stages.append((*fixed, *kept, *(skip,) * (len(free) - len(kept))))
+        return Arch(tuple(stages), arch.space)
+
+    def parse(self, text: str) -> Arch:
+        """Read one digit per layer, ``'01201201'``, as tables of benchmarks have it.
+
+        For other depths than the supernet's, stages are parted by spaces: ``'01 20 120'``.
+
+        Raises:
+            ValueError: If it is something else, or not a network of the space.
+        """
+        stages = text.split()
+        if not stages or not all(stage.isascii() and stage.isdigit() for stage in stages):
+            raise ValueError(f'an architecture in digits has one per layer; got {text!r}')
+        digits = [[int(digit) for digit in stage] for stage in stages]
+        if len(stages) > 1:
+            return self.validate(Arch(tuple(map(tuple, digits)), self.name), any_depth=True)
+        if len(digits[0]) != self.num_layers:
+            raise ValueError(
+                f'{text!r} has {len(digits[0])} digits; {self.name!r} has {self.num_layers} layers '
+                '(for other depths, part the stages by spaces)'
+            )
+        return self.validate(self.decode(digits[0]))
+
+    def format(self, arch: Arch) -> str:
+        """The inverse of :meth:`parse`.
+
+        Raises:
+            ValueError: If the space has more choices than there are digits.
+        """
+        if len(self.choices) > 10:
+            raise ValueError(f'{len(self.choices)} choices do not fit one digit')
+        separator = '' if arch.depths == self.depths else ' '
+        return separator.join(''.join(map(str, stage)) for stage in arch.stages)
+
     # ---- as data -----------------------------------------------------------------------------
 
     def to_dict(self) -> dict:
@@ -193,19 +316,37 @@ class MBConvSpace:
         return {k: _to_lists(v) for k, v in asdict(self).items()}
 
     @classmethod
+    def settings(cls, cfg=None) -> dict:
+        """Keyword arguments of the space that ``cfg`` describes; see :meth:`build`."""
+        if isinstance(cfg, cls):
+            return cfg.to_dict()
+        cfg = dict(preset=cfg) if isinstance(cfg, str) else dict(cfg or {})
+        preset = cfg.pop('preset', 'cream')
+        if preset not in SPACE_PRESETS:
+            raise ValueError(f'no space is named {preset!r}; there are {list(SPACE_PRESETS)}')
+        return {**SPACE_PRESETS[preset], **cfg}
+
+    @classmethod
     def build(cls, cfg=None) -> 'MBConvSpace':
-        """Make a space from a config dict, or pass one through.
+        """Make a space from a config, or pass one through.
+
+        Args:
+            cfg (dict | str | MBConvSpace, optional): Fields of the space. The key ``preset``
+                names a published one (``cream``, ``nas_bench_macro``, ``dna``,
+                ``dna_identity``) that the other keys change; the name alone will do too.
 
         Raises:
-            ValueError: If the dict has a key that a space does not know.
+            ValueError: If the dict has a key that a space does not know, or a name is unknown.
         """
         if isinstance(cfg, cls):
             return cfg
-        cfg = dict(cfg or {})
+        cfg = cls.settings(cfg)
         known = [f.name for f in fields(cls)]
         unknown = sorted(set(cfg) - set(known))
         if unknown:
-            raise ValueError(f'a search space has no {unknown}; it knows {known}')
+            raise ValueError(
+                f"a search space has no {unknown}; it knows {known}, and 'preset' to begin from"
+            )
         return cls(**cfg)
 
 

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from cream_mm.converters import cut_path
-from cream_mm.models import CreamNet
+from cream_mm.models import CreamNet, CreamSupernet
 from cream_mm.structures import Arch
 from cream_mm.testing import tiny_cream, tiny_space
 
@@ -87,6 +87,21 @@ def test_an_arch_of_another_supernet(arch, missing):
     with pytest.raises(KeyError, match=missing) as error:
         cut_path(tiny_cream().state_dict(), arch)
     assert 'another supernet, or to a fixed network' in str(error.value)
+
+
+def test_what_has_no_weights_is_not_missed():
+    space = tiny_space(choices=('identity', (3, 4)), first_channels=0)
+    net = CreamSupernet(space)
+    arch = Arch(((0, 0), (1, 0)))
+    cut = cut_path(net.state_dict(), arch, prefix='', space=space)
+    assert {key.rsplit('.', 2)[0] for key in cut if key.startswith('blocks.')} >= {'blocks.1.0'}
+    CreamNet(arch, space=space.to_dict()).load_state_dict(cut)
+    with pytest.raises(KeyError, match=r'\(0, 0\), \(1, 1\), \(2, 1\)'):
+        cut_path(net.state_dict(), arch, prefix='')
+    del_key = [key for key in net.state_dict() if not key.startswith('blocks.1.0.0.')]
+    partial = {key: net.state_dict()[key] for key in del_key}
+    with pytest.raises(KeyError, match=r'\[\(1, 0\)\]'):  # an identity that reshapes has weights
+        cut_path(partial, arch, prefix='', space=space)
 
 
 def test_weights_of_a_fixed_network():

@@ -1,6 +1,9 @@
 import itertools
+import json
 import timeit
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -179,3 +182,105 @@ def test_is_a_lookup():
     model, arch = CostModel(MBConvSpace(), 224), Arch.from_list(ISSUE_12A)
     seconds = min(timeit.repeat(lambda: model.cost(arch), number=200, repeat=20)) / 200
     assert seconds < 20e-6
+
+
+# --- other spaces ---
+
+# architecture -> MACs, parameters: lines of the benchmark's table for CIFAR-10
+NAS_BENCH_MACRO = {
+    '00000000': (7_713_280, 387_882),
+    '11111111': (53_246_464, 1_588_874),
+    '22222222': (105_660_928, 2_932_586),
+    '00110021': (38_130_176, 1_757_802),
+    '02220120': (63_539_712, 1_695_274),
+    '11022212': (75_305_472, 2_381_386),
+    '11112212': (72_311_296, 2_296_970),
+    '11201121': (58_751_488, 1_958_602),
+    '12110102': (55_433_728, 1_542_602),
+    '12202010': (56_910_336, 1_156_234),
+    '22111222': (85_840_384, 2_655_914),
+    '22210210': (64_557_568, 1_338_602),
+}
+# cells' widths, ops -> MACs in millions, parameters: a recount of the released networks
+DNA = {
+    'a': ((24, 40, 80, 96, 160, 320), '430 3340 2340 1441 14441 0', '335.1', '4.243'),
+    'b': ((24, 40, 80, 96, 192, 320), '342 242 1440 1441 24442 0', '392.5', '4.918'),
+    'c': ((24, 40, 80, 112, 192, 320), '10 1101 1011 0114 1411 0', '450.1', '5.274'),
+    'd': ((24, 40, 80, 112, 192, 320), '212 2222 2112 2121 21112 0', '592.8', '6.409'),
+}
+WITH_IDENTITY = [
+    (MBConvSpace.build('nas_bench_macro'), 32),
+    (MBConvSpace.build(dict(preset='dna_identity', depths=(2,) * 6)), 64),
+    (tiny_space(choices=('identity', (3, 4)), act='relu', se='efficientnet', head_channels=0), 8),
+]
+
+
+def macro():
+    space = MBConvSpace.build('nas_bench_macro')
+    return space, CostModel(space, 32, 10)
+
+
+@pytest.mark.parametrize('text', NAS_BENCH_MACRO)
+def test_lines_of_nas_bench_macro(text):
+    space, model = macro()
+    assert tuple(model.cost(space.parse(text))[:2]) == NAS_BENCH_MACRO[text]
+
+
+def test_all_of_nas_bench_macro():
+    path = Path(__file__).parents[2] / 'data/nas-bench-macro_cifar10.json'
+    if not path.is_file():
+        pytest.skip(f'the benchmark is not there: {path}')
+    table = json.loads(path.read_text())
+    space, model = macro()
+    by_form = {}
+    for text, line in table.items():
+        arch = space.parse(text)
+        cost = model.cost(arch)
+        assert (cost.macs, cost.params) == (line['flops'], line['params']), text
+        assert by_form.setdefault(space.canonical(arch), cost) == cost
+    assert (len(table), len(by_form)) == (6561, 3969)
+    arch = space.parse('12012012')
+    seconds = min(timeit.repeat(lambda: model.cost(arch), number=200, repeat=20)) / 200
+    assert seconds < 20e-6
+
+
+@pytest.mark.parametrize('name', DNA)
+def test_published_networks_of_dna(name):
+    widths, text, macs_m, params_m = DNA[name]
+    space = MBConvSpace.build(dict(preset='dna', widths=widths))
+    cost = CostModel(space, 224).cost(space.parse(text))
+    assert (f'{cost.macs / 1e6:.1f}', f'{cost.params / 1e6:.3f}') == (macs_m, params_m)
+
+
+@pytest.mark.parametrize(('space', 'size'), WITH_IDENTITY, ids=lambda x: getattr(x, 'name', x))
+def test_spaces_with_identity_equal_what_torch_counts(space, size):
+    model, rng = CostModel(space, size, 10), np.random.default_rng(0)
+    nothing = space.decode([space.choices.index('identity')] * space.num_layers)
+    for arch in (nothing, space.sample(rng), space.sample(rng)):
+        cost = model.cost(arch)
+        expected = counted_by_torch(arch, space, (size, size), 10, space.head_channels)
+        assert (cost.macs, cost.params) == expected
+        rows = model.layer_table(arch)
+        assert sum(row['macs'] for row in rows) == cost.macs
+        assert sum(row['params'] for row in rows) == cost.params
+
+
+def test_rows_of_an_identity():
+    space, model = macro()
+    rows = {row['name']: row for row in model.layer_table(space.parse('00000000'))}
+    assert 'blocks.0.0' not in rows and 'conv_head' not in rows
+    row = rows['blocks.1.0']
+    assert (row['op'], row['kernel'], row['stride']) == ('conv1x1', 1, 2)
+    assert (row['macs'], row['params']) == (32 * 64 * 256, 32 * 64 + 128)
+    row = rows['blocks.1.1']
+    assert (row['op'], row['kernel'], row['macs'], row['params']) == ('identity', None, 0, 0)
+    assert rows['classifier']['in_channels'] == 1280
+
+
+def test_head_of_the_space_or_another():
+    space = MBConvSpace.build('nas_bench_macro')
+    plain, hidden = CostModel(space, 32, 10), CostModel(space, 32, 10, 64)
+    assert (plain.head_channels, hidden.head_channels) == (0, 64)
+    linear, conv = 1280 * 10 + 10, 1280 * 64 + 64
+    assert hidden.fixed.params - plain.fixed.params == conv + 64 * 10 + 10 - linear
+    assert CostModel(MBConvSpace(), 224).head_channels == 1280

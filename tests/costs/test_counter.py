@@ -6,6 +6,7 @@ from cream_mm.costs.counter import count_model
 from cream_mm.costs.macs import Cost
 from cream_mm.models import CreamClsHead, CreamNet
 from cream_mm.models.backbones.cream_net import resolve_arch
+from cream_mm.spaces import MBConvSpace
 from cream_mm.structures import Arch
 from cream_mm.testing import tiny_cream
 
@@ -37,6 +38,21 @@ def test_cream_14m_in_all_conventions():
     with_stem_norm = count_model(net, lambda: net(image))
     assert with_stem_norm.board_flops - cost.board_flops == 2 * 16 * 32 * 32
     assert with_stem_norm[:2] == cost[:2]
+
+
+def test_relu_and_identity_in_all_conventions():
+    space = MBConvSpace.build('nas_bench_macro')
+    for text in ('00000000', '01201201'):
+        arch = space.parse(text)
+        net = Net(CreamNet(arch, space='nas_bench_macro'), CreamClsHead(10, 1280, None)).eval()
+        image = torch.rand(1, 3, 32, 32)
+        cost = CostModel(space, 32, 10).cost(arch)
+        assert count_model(net, lambda net=net, image=image: net(image), 'backbone.bn1') == cost
+    # without blocks, ReLU stands behind the stem and the last conv1x1 alone
+    norms = 2 * (64 * 256 + 128 * 64 + 256 * 16 + 1280 * 16)
+    pool, relu = 1280 * 16, 32 * 1024 + 1280 * 16
+    cost = CostModel(space, 32, 10).cost(space.parse('00000000'))
+    assert cost.board_flops == cost.macs - 1280 * 10 + norms + pool + relu
 
 
 def test_other_networks_written_out():

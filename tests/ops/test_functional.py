@@ -37,18 +37,20 @@ def assert_close(got, expected, rtol=2e-5):
     )
 
 
-@pytest.mark.parametrize('silu', [True, False])
+ACTIVATIONS = dict(silu=F.silu, relu=F.relu, none=lambda x: x)
+
+
+@pytest.mark.parametrize('act', ACTIVATIONS)
 @pytest.mark.parametrize('channels', [8, 24, 40])  # not all are whole registers
 @pytest.mark.parametrize('mean', [0.0, 30.0])  # naive sums of squares would cancel
-def test_norm_act(silu, channels, mean):
+def test_norm_act(act, channels, mean):
     torch.manual_seed(0)
     x = images(channels=channels, mean=mean).requires_grad_()
     norm, grad = make_norm(channels), images(channels=channels)
     plain = copy.deepcopy(norm).double()
     exact = x.detach().double().requires_grad_()
-    expected = plain(exact)
-    expected = F.silu(expected) if silu else expected
-    out = norm_act(x, norm, silu)
+    expected = ACTIVATIONS[act](plain(exact))
+    out = norm_act(x, norm, act)
     assert 'NormAct' in out.grad_fn.name()
     assert_close(out, expected)
     assert_close(norm.running_mean, plain.running_mean)
@@ -58,6 +60,14 @@ def test_norm_act(silu, channels, mean):
     wanted = gradients(expected, (exact, plain.weight, plain.bias), grad.double())
     for one, other in zip(got, wanted, strict=True):
         assert_close(one, other, rtol=2e-4)
+
+
+def test_relu_keeps_nan():
+    """So that a loss that is not finite is seen."""
+    x = images(channels=8)
+    x[0, 3, 0, 0] = torch.nan
+    out = norm_act(x, make_norm(8), 'relu')
+    assert out[:, 3].isnan().all() and out[:, [0, 1, 2, 4, 5, 6, 7]].isfinite().all()
 
 
 def test_norm_without_gradients_and_with_other_statistics():
@@ -134,6 +144,18 @@ def test_second_derivatives_are_those_of_pytorch(monkeypatch):
         assert_close(one, other, rtol=2e-3)
 
 
+@pytest.mark.parametrize('act', ACTIVATIONS)
+def test_second_derivative_of_norm_act(act):
+    torch.manual_seed(0)
+    x, norm = images(channels=8).requires_grad_(), make_norm(8)
+    exact, plain = x.detach().double().requires_grad_(), copy.deepcopy(norm).double()
+    twice = []
+    for inp, out in ((x, norm_act(x, norm, act)), (exact, ACTIVATIONS[act](plain(exact)))):
+        grads = torch.autograd.grad(out.pow(3).sum(), inp, create_graph=True)
+        twice.append(torch.autograd.grad(grads[0].square().sum(), inp)[0])
+    assert_close(*twice, rtol=2e-4)
+
+
 def test_a_whole_network_trains_alike(monkeypatch):
     def losses():
         torch.manual_seed(0)
@@ -159,19 +181,25 @@ def test_a_whole_network_trains_alike(monkeypatch):
 def test_bfloat16_without_gradients(channels):
     """As exact as their type: computed in float32 and rounded once per operator."""
     torch.manual_seed(0)
-    x, norm, gate = images(channels=channels).bfloat16(), make_norm(channels), SqueezeExcite(channels)
+    x, norm, gate = (
+        images(channels=channels).bfloat16(),
+        make_norm(channels),
+        SqueezeExcite(channels),
+    )
     nn.init.normal_(gate.conv_expand.bias, std=3)
     plain = copy.deepcopy(norm)
     with torch.no_grad(), torch.autocast('cpu', torch.bfloat16):
         assert cpu_kernels.fits(x, norm.weight)
         expected = plain(x.float())
-        out = norm_act(x.clone(memory_format=torch.preserve_format), norm, silu=False)
+        out = norm_act(x.clone(memory_format=torch.preserve_format), norm, 'none')
         assert out.dtype == torch.bfloat16
         assert_close(norm.running_mean, plain.running_mean)
         assert_close(norm.running_var, plain.running_var)
         torch.testing.assert_close(out.float(), expected, rtol=2**-8, atol=1e-3)
         out = norm_act(x.clone(memory_format=torch.preserve_format), norm)
         torch.testing.assert_close(out.float(), F.silu(expected), rtol=2**-8, atol=1e-3)
+        out = norm_act(x.clone(memory_format=torch.preserve_format), norm, 'relu')
+        torch.testing.assert_close(out.float(), F.relu(expected), rtol=2**-8, atol=1e-3)
         wide = torch.linspace(-200, 200, 2 * channels * 4).view(2, channels, 2, 2)
         wide = wide.contiguous(memory_format=torch.channels_last).bfloat16()
         out = norm_act(wide.clone(memory_format=torch.preserve_format), norm).float()

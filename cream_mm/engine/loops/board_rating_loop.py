@@ -204,7 +204,7 @@ def answer_content(
         arch=arch.to_list(),
         space=model.backbone.space.to_dict(),
         num_classes=head.num_classes,
-        head_channels=head.conv_head.out_channels,
+        head_channels=head.hidden_channels,
         input_size=list(model.cost_model.input_size),
         costs=model.cost_model.cost(arch).in_millions(),
         rating=rating,

@@ -16,21 +16,22 @@ from ...ops import norm_act
 from ...registry import MODELS
 from ...spaces import MBConvSpace
 from ...structures import Arch
-from ..layers import ConvBNAct, DepthwiseSeparable, MBConv, build_norm, prefer_channels_last
+from ..layers import build_choice, build_first, build_last, build_norm, prefer_channels_last
 from ..layers.init import init_cream_weights
 from .published import published_nets
 
 
 def resolve_arch(
-    arch: str | Sequence | Arch, space: dict | None = None
+    arch: str | Sequence | Arch, space: dict | str | None = None
 ) -> tuple[Arch, MBConvSpace, dict]:
     """Turn any way of naming an architecture into the architecture and its space.
 
     Args:
         arch (str | Path | list | Arch): A published name (``'cream-287m'``), the path of an
-            exported JSON, a nested list, or the same list as text.
-        space (dict, optional): Skeleton of the space. An exported JSON brings its own; what is
-            given here wins over it, key by key.
+            exported JSON, a nested list, the same list as text, or one digit per layer
+            (``'01201201'``).
+        space (dict | str, optional): The space, see :meth:`MBConvSpace.build`. An exported JSON
+            brings its own; what is given here wins over it, key by key.
 
     Returns:
         tuple[Arch, MBConvSpace, dict]: The architecture, its space with the architecture's own
@@ -40,7 +41,8 @@ def resolve_arch(
         ValueError: If the name is unknown, the file is not an exported architecture, or the
             architecture is not one of the space.
     """
-    about, space = {}, dict(space or {})
+    about, space = {}, MBConvSpace.settings(space)
+    name = space.get('name', 'cream')
     if isinstance(arch, (str, Path)):
         text = str(arch)
         if text in published_nets:
@@ -50,7 +52,9 @@ def resolve_arch(
             )
             arch = Arch.from_list(net.arch)
         elif text.lstrip().startswith('['):
-            arch = Arch.from_string(text)
+            arch = Arch.from_string(text, name)
+        elif text.replace(' ', '').isdigit():
+            arch = MBConvSpace.build(space).parse(text)
         elif text.endswith('.json'):
             about = read_arch_file(text)
             space = {**about['space'], **space}
@@ -62,7 +66,7 @@ def resolve_arch(
                 '[[0],[0],[3,3],[3,1,3],[3,3,3,3],[3,3,3],[0]] is accepted too'
             )
     elif not isinstance(arch, Arch):
-        arch = Arch.from_list(arch)
+        arch = Arch.from_list(arch, name)
     full = MBConvSpace.build(space)
     full.validate(arch, any_depth=True)
     return arch, replace(full, depths=arch.depths), about
@@ -75,9 +79,11 @@ class CreamNet(BaseModule):
     Args:
         arch (str | list | Arch): A published name, an exported JSON file or a nested list; see
             :func:`resolve_arch`.
-        space (dict, optional): Skeleton other than Cream's, e.g. ``dict(width_mult=0.5)``.
-        out_indices (Sequence[int]): Which of ``blocks.0`` ... ``blocks.6`` to return. Defaults
-            to (6,); detectors take (1, 2, 4, 6), strides 4, 8, 16, 32.
+        space (dict | str, optional): Another space than Cream's, e.g. ``dict(width_mult=0.5)`` or
+            ``'nas_bench_macro'``.
+        out_indices (Sequence[int], optional): Which of ``blocks.0`` ... ``blocks.6`` to return.
+            Defaults to the last; detectors take ``space.feature_indices``, in Cream's space
+            (1, 2, 4, 6), strides 4, 8, 16, 32.
         frozen_stages (int): -1 freezes nothing, 0 the stem, n the stem and the blocks before
             ``blocks.{n}``. Defaults to -1.
         norm_eval (bool): Keep BN layers in eval mode while training. Defaults to False.
@@ -99,8 +105,8 @@ class CreamNet(BaseModule):
         self,
         arch: str | Sequence | Arch,
         *,
-        space: dict | None = None,
-        out_indices: Sequence[int] = (6,),
+        space: dict | str | None = None,
+        out_indices: Sequence[int] | None = None,
         frozen_stages: int = -1,
         norm_eval: bool = False,
         with_cp: bool = False,
@@ -121,18 +127,17 @@ class CreamNet(BaseModule):
 
         channels = self.space.stage_channels
         self.out_channels = tuple(channels[i] for i in self.out_indices)
+        stem_width = self.space.stem_width
         self.conv_stem = nn.Conv2d(
-            self.space.in_channels, channels[0], 3, self.space.stem_stride, 1, bias=False
+            self.space.in_channels, stem_width, 3, self.space.stem_stride, 1, bias=False
         )
-        self.bn1 = build_norm(norm_cfg, channels[0])
+        self.bn1 = build_norm(norm_cfg, stem_width)
         stages = [[] for _ in channels]
-        stages[0].append(DepthwiseSeparable(channels[0], norm_cfg))
+        stages[0] += build_first(self.space, norm_cfg)
         for spec in self.space.layers():
-            kernel, expand = self.space.choices[self.arch.stages[spec.stage - 1][spec.layer]]
-            stages[spec.stage].append(
-                MBConv(spec.in_channels, spec.out_channels, kernel, expand, spec.stride, norm_cfg)
-            )
-        stages[-1].append(ConvBNAct(channels[-2], channels[-1], norm_cfg))
+            choice = self.arch.stages[spec.stage - 1][spec.layer]
+            stages[spec.stage].append(build_choice(self.space, spec, choice, norm_cfg))
+        stages[-1].append(build_last(self.space, norm_cfg))
         self.blocks = nn.ModuleList(nn.Sequential(*stage) for stage in stages)
         self._freeze()
 
@@ -144,7 +149,7 @@ class CreamNet(BaseModule):
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         x = prefer_channels_last(x)
-        x = norm_act(self.conv_stem(x), self.bn1)
+        x = norm_act(self.conv_stem(x), self.bn1, self.space.act)
         outs = []
         for i, block in enumerate(self.blocks):
             if self.with_cp and x.requires_grad:
@@ -175,13 +180,15 @@ class CreamNet(BaseModule):
         return self
 
 
-def check_out_indices(out_indices: Sequence[int], space: MBConvSpace) -> tuple[int, ...]:
-    """Sorted tuple of valid block indices.
+def check_out_indices(out_indices: Sequence[int] | None, space: MBConvSpace) -> tuple[int, ...]:
+    """Sorted tuple of valid block indices; None is the last block.
 
     Raises:
         ValueError: If an index does not name a block.
     """
     last = space.num_stages + 1
+    if out_indices is None:
+        return (last,)
     if not out_indices or any(not 0 <= i <= last for i in out_indices):
         raise ValueError(f'out_indices must lie in 0..{last}; got {tuple(out_indices)}')
     return tuple(sorted(out_indices))

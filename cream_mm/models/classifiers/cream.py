@@ -85,7 +85,7 @@ class Cream(ImageClassifier):
         super().__init__(backbone=backbone, head=head, **kwargs)
         self.compat = Compat.build(compat)
         space, num_classes = self.backbone.space, self.head.num_classes
-        head_channels = self.head.conv_head.out_channels
+        head_channels = self.head.hidden_channels
         self.cost_model = CostModel(space, input_size, num_classes, head_channels)
         self.budget = Budget(self.cost_model, **(budget or {}))
         # What sampler and board obey; the answer at the end obeys `budget`.

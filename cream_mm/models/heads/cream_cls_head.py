@@ -10,12 +10,13 @@ from ..layers.init import init_cream_weights
 
 @MODELS.register_module()
 class CreamClsHead(ClsHead):
-    """Global pool, biased conv1x1 without BN, Swish, dropout, linear.
+    """Global pool, biased conv1x1 without BN, Swish, dropout, linear; the conv1x1 can be left out.
 
     Args:
         num_classes (int): Number of classes.
         in_channels (int): Channels of the last feature map. Defaults to 320.
-        hidden_channels (int): Channels after the conv1x1. Defaults to 1280.
+        hidden_channels (int, optional): Channels after the conv1x1. Defaults to 1280; None or 0
+            have no conv1x1 and no Swish.
         dropout (float): Rate before the linear layer. Defaults to 0.
         loss (dict): Loss of the logits. Defaults to cross entropy.
         topk (tuple[int]): For accuracy while training. Defaults to (1,).
@@ -31,7 +32,7 @@ class CreamClsHead(ClsHead):
         self,
         num_classes: int,
         in_channels: int = 320,
-        hidden_channels: int = 1280,
+        hidden_channels: int | None = 1280,
         dropout: float = 0.0,
         loss: dict | None = None,
         topk: tuple[int, ...] = (1,),
@@ -44,11 +45,13 @@ class CreamClsHead(ClsHead):
         super().__init__(loss=loss, topk=topk, init_cfg=init_cfg, **kwargs)
         self.num_classes = num_classes
         self.in_channels = in_channels
+        self.hidden_channels = hidden_channels or 0
         self.global_pool = nn.AdaptiveAvgPool2d(1)
-        self.conv_head = nn.Conv2d(in_channels, hidden_channels, 1)
-        self.act = nn.SiLU(inplace=True)
+        if self.hidden_channels:
+            self.conv_head = nn.Conv2d(in_channels, hidden_channels, 1)
+            self.act = nn.SiLU(inplace=True)
         self.dropout = nn.Dropout(dropout)
-        self.classifier = nn.Linear(hidden_channels, num_classes)
+        self.classifier = nn.Linear(hidden_channels or in_channels, num_classes)
 
     def init_weights(self) -> None:
         """Cream's initialisation, then ``init_cfg`` over it."""
@@ -56,8 +59,9 @@ class CreamClsHead(ClsHead):
         super().init_weights()
 
     def pre_logits(self, feats: tuple[Tensor, ...]) -> Tensor:
-        """(N, in_channels, H, W) -> (N, hidden_channels)."""
-        return self.act(self.conv_head(self.global_pool(feats[-1]))).flatten(1)
+        """(N, in_channels, H, W) -> (N, hidden_channels), or (N, in_channels) without those."""
+        pooled = self.global_pool(feats[-1])
+        return (self.act(self.conv_head(pooled)) if self.hidden_channels else pooled).flatten(1)
 
     def forward(self, feats: tuple[Tensor, ...]) -> Tensor:
         return self.classifier(self.dropout(self.pre_logits(feats)))

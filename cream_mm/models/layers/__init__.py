@@ -1,6 +1,15 @@
 """Blocks that the supernet and the fixed network share, so that export is a renaming."""
 
-from .mbconv import ConvBNAct, DepthwiseSeparable, MBConv, build_norm, prefer_channels_last
+from .mbconv import (
+    ConvBNAct,
+    DepthwiseSeparable,
+    MBConv,
+    build_choice,
+    build_first,
+    build_last,
+    build_norm,
+    prefer_channels_last,
+)
 from .squeeze_excite import SqueezeExcite
 
 __all__ = [
@@ -8,6 +17,9 @@ __all__ = [
     'DepthwiseSeparable',
     'MBConv',
     'SqueezeExcite',
+    'build_choice',
+    'build_first',
+    'build_last',
     'build_norm',
     'prefer_channels_last',
 ]

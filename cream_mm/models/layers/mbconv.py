@@ -1,4 +1,4 @@
-"""The convolution blocks of Cream's networks. Module names are those of the released weights."""
+"""The convolution blocks of an MBConv space. Module names are those of Cream's released weights."""
 
 import torch
 import torch.nn as nn
@@ -6,7 +6,7 @@ from mmcv.cnn import build_norm_layer
 from torch import Tensor
 
 from ...ops import depthwise_conv, norm_act
-from ...spaces import make_divisible
+from ...spaces import IDENTITY, LayerSpec, MBConvSpace, make_divisible
 from .squeeze_excite import SqueezeExcite
 
 
@@ -25,7 +25,7 @@ def prefer_channels_last(x: Tensor) -> Tensor:
 
 
 class MBConv(nn.Module):
-    """Inverted bottleneck with SE: expand, depthwise, gate, project.
+    """Inverted bottleneck: expand, depthwise, gate, project.
 
     Args:
         in_channels (int): Channels of the input.
@@ -34,6 +34,8 @@ class MBConv(nn.Module):
         expand (int): Expansion ratio of the middle.
         stride (int): Stride of the depthwise convolution.
         norm_cfg (dict): Norm layer in mmcv's notation.
+        act (str): ``'silu'`` (default) or ``'relu'``.
+        se (str): The gate: ``'cream'`` (default), ``'efficientnet'`` or ``'none'``.
 
     Shapes:
         input: (N, in_channels, H, W). output: (N, out_channels, ceil(H / stride), ...).
@@ -47,56 +49,120 @@ class MBConv(nn.Module):
         expand: int,
         stride: int,
         norm_cfg: dict,
+        act: str = 'silu',
+        se: str = 'cream',
     ):
         super().__init__()
+        self.act = act
         mid = make_divisible(in_channels * expand)
         self.has_shortcut = stride == 1 and in_channels == out_channels
         self.conv_pw = nn.Conv2d(in_channels, mid, 1, bias=False)
         self.bn1 = build_norm(norm_cfg, mid)
         self.conv_dw = nn.Conv2d(mid, mid, kernel, stride, kernel // 2, groups=mid, bias=False)
         self.bn2 = build_norm(norm_cfg, mid)
-        self.se = SqueezeExcite(mid)
+        self.se = _squeeze_excite(mid, se, in_channels)
         self.conv_pwl = nn.Conv2d(mid, out_channels, 1, bias=False)
         self.bn3 = build_norm(norm_cfg, out_channels)
 
     def forward(self, x: Tensor) -> Tensor:
-        out = norm_act(self.conv_pw(x), self.bn1)
-        out = self.se(norm_act(depthwise_conv(out, self.conv_dw), self.bn2))
-        out = norm_act(self.conv_pwl(out), self.bn3, silu=False)
+        out = norm_act(self.conv_pw(x), self.bn1, self.act)
+        out = self.se(norm_act(depthwise_conv(out, self.conv_dw), self.bn2, self.act))
+        out = norm_act(self.conv_pwl(out), self.bn3, 'none')
         return out + x if self.has_shortcut else out
 
 
 class DepthwiseSeparable(nn.Module):
     """The fixed first block: depthwise 3x3, SE, conv1x1 without activation, shortcut.
 
-    Shapes:
-        input and output: (N, channels, H, W).
-    """
-
-    def __init__(self, channels: int, norm_cfg: dict):
-        super().__init__()
-        self.conv_dw = nn.Conv2d(channels, channels, 3, 1, 1, groups=channels, bias=False)
-        self.bn1 = build_norm(norm_cfg, channels)
-        self.se = SqueezeExcite(channels)
-        self.conv_pw = nn.Conv2d(channels, channels, 1, bias=False)
-        self.bn2 = build_norm(norm_cfg, channels)
-
-    def forward(self, x: Tensor) -> Tensor:
-        out = self.se(norm_act(depthwise_conv(x, self.conv_dw), self.bn1))
-        return norm_act(self.conv_pw(out), self.bn2, silu=False) + x
-
-
-class ConvBNAct(nn.Module):
-    """The fixed last block: conv1x1, BN, Swish.
+    Args:
+        in_channels (int): Channels of the input.
+        norm_cfg (dict): Norm layer in mmcv's notation.
+        out_channels (int, optional): Channels of the output. Defaults to those of the input;
+            only then there is a shortcut.
+        act, se (str): As in :class:`MBConv`.
 
     Shapes:
         input: (N, in_channels, H, W). output: (N, out_channels, H, W).
     """
 
-    def __init__(self, in_channels: int, out_channels: int, norm_cfg: dict):
+    def __init__(
+        self,
+        in_channels: int,
+        norm_cfg: dict,
+        out_channels: int | None = None,
+        act: str = 'silu',
+        se: str = 'cream',
+    ):
         super().__init__()
-        self.conv = nn.Conv2d(in_channels, out_channels, 1, bias=False)
+        out_channels = out_channels or in_channels
+        self.act = act
+        self.has_shortcut = in_channels == out_channels
+        self.conv_dw = nn.Conv2d(in_channels, in_channels, 3, 1, 1, groups=in_channels, bias=False)
+        self.bn1 = build_norm(norm_cfg, in_channels)
+        self.se = _squeeze_excite(in_channels, se, in_channels)
+        self.conv_pw = nn.Conv2d(in_channels, out_channels, 1, bias=False)
+        self.bn2 = build_norm(norm_cfg, out_channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out = self.se(norm_act(depthwise_conv(x, self.conv_dw), self.bn1, self.act))
+        out = norm_act(self.conv_pw(out), self.bn2, 'none')
+        return out + x if self.has_shortcut else out
+
+
+class ConvBNAct(nn.Module):
+    """Conv1x1, BN, activation: the fixed last block, and an identity that changes the shape.
+
+    Args:
+        in_channels (int): Channels of the input.
+        out_channels (int): Channels of the output.
+        norm_cfg (dict): Norm layer in mmcv's notation.
+        stride (int): Of the convolution. Defaults to 1.
+        act (str): ``'silu'`` (default), ``'relu'`` or ``'none'``.
+
+    Shapes:
+        input: (N, in_channels, H, W). output: (N, out_channels, ceil(H / stride), ...).
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        norm_cfg: dict,
+        stride: int = 1,
+        act: str = 'silu',
+    ):
+        super().__init__()
+        self.act = act
+        self.conv = nn.Conv2d(in_channels, out_channels, 1, stride, bias=False)
         self.bn1 = build_norm(norm_cfg, out_channels)
 
     def forward(self, x: Tensor) -> Tensor:
-        return norm_act(self.conv(x), self.bn1)
+        return norm_act(self.conv(x), self.bn1, self.act)
+
+
+# ---- from a space to its modules -----------------------------------------------------------------
+
+
+def build_first(space: MBConvSpace, norm_cfg: dict) -> list[nn.Module]:
+    """What ``blocks.0`` holds: the fixed first block, or nothing."""
+    if space.first_channels == 0:
+        return []
+    out_channels = space.stage_channels[0]
+    return [DepthwiseSeparable(space.stem_width, norm_cfg, out_channels, space.act, space.se)]
+
+
+def build_choice(space: MBConvSpace, spec: LayerSpec, choice: int, norm_cfg: dict) -> nn.Module:
+    """The module of one choice at one layer."""
+    meaning, shape = space.choices[choice], (spec.in_channels, spec.out_channels)
+    if meaning != IDENTITY:
+        return MBConv(*shape, *meaning, spec.stride, norm_cfg, space.act, space.se)
+    return ConvBNAct(*shape, norm_cfg, spec.stride, 'none') if spec.reshapes else nn.Identity()
+
+
+def build_last(space: MBConvSpace, norm_cfg: dict) -> nn.Module:
+    """The fixed conv1x1 after the last stage."""
+    return ConvBNAct(*space.stage_channels[-2:], norm_cfg, act=space.act)
+
+
+def _squeeze_excite(channels: int, se: str, block_channels: int) -> nn.Module:
+    return nn.Identity() if se == 'none' else SqueezeExcite(channels, se, block_channels)

@@ -1,38 +1,43 @@
-"""Squeeze-and-excitation as Cream's released networks have it."""
+"""Squeeze-and-excitation, Cream's and EfficientNet's."""
 
 import torch.nn as nn
 import torch.nn.functional as F
 from torch import Tensor
 
 from ...ops import cpu_kernels, squeeze_excite
-from ...spaces import make_divisible
+from ...spaces import squeeze_channels
 
 
 class SqueezeExcite(nn.Module):
     """Channel gate from globally pooled features.
 
-    The ratio is taken of the channels that come in (the *expanded* ones inside an MBConv), the
-    inner activation is ReLU, the gate relu6(x + 3) / 6, both convolutions have a bias.
+    Cream: a quarter of the channels that come in (the *expanded* ones inside an MBConv), ReLU,
+    the gate relu6(x + 3) / 6. EfficientNet: a quarter of the channels that enter the block,
+    Swish, a sigmoid. Both convolutions have a bias.
 
     Args:
         channels (int): Channels of the input.
-        ratio (float): Share of them that the bottleneck keeps. Defaults to 0.25.
+        se (str): ``'cream'`` (default) or ``'efficientnet'``.
+        block_channels (int): Channels that enter the block; Cream's does not ask for them.
 
     Shapes:
         input and output: (N, channels, H, W).
     """
 
-    def __init__(self, channels: int, ratio: float = 0.25):
+    def __init__(self, channels: int, se: str = 'cream', block_channels: int = 0):
         super().__init__()
-        reduced = make_divisible(channels * ratio)
+        reduced = squeeze_channels(se, block_channels, channels)
+        self.hard = se == 'cream'
         self.pool = nn.AdaptiveAvgPool2d(1)
         self.conv_reduce = nn.Conv2d(channels, reduced, 1)
-        self.act = nn.ReLU(inplace=True)
+        self.act = nn.ReLU(inplace=True) if self.hard else nn.SiLU(inplace=True)
         self.conv_expand = nn.Conv2d(reduced, channels, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        if cpu_kernels.fits(x, self.conv_reduce.weight):
+        if self.hard and cpu_kernels.fits(x, self.conv_reduce.weight):
             return squeeze_excite(x, self.conv_reduce, self.conv_expand)
         scale = self.conv_expand(self.act(self.conv_reduce(self.pool(x))))  # (N, C, 1, 1)
+        if not self.hard:
+            return x * scale.sigmoid()
         # Not nn.Hardsigmoid: it has no second derivative, which compat.meta_step='real' needs.
         return x * (F.relu6(scale + 3) / 6)

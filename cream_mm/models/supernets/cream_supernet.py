@@ -13,7 +13,7 @@ from ...registry import MODELS
 from ...spaces import MBConvSpace
 from ...structures import Arch
 from ..backbones.cream_net import CreamNet, check_out_indices
-from ..layers import ConvBNAct, DepthwiseSeparable, MBConv, build_norm, prefer_channels_last
+from ..layers import build_choice, build_first, build_last, build_norm, prefer_channels_last
 from ..layers.init import init_cream_weights
 
 
@@ -25,9 +25,10 @@ class CreamSupernet(BaseModule):
     unchanged mmpretrain classifier around it.
 
     Args:
-        space (dict | MBConvSpace, optional): The search space. Defaults to Cream's.
-        out_indices (Sequence[int]): Which of ``blocks.0`` ... ``blocks.6`` to return.
-            Defaults to (6,).
+        space (dict | str | MBConvSpace, optional): The search space, see
+            :meth:`MBConvSpace.build`. Defaults to Cream's.
+        out_indices (Sequence[int], optional): Which of ``blocks.0`` ... ``blocks.6`` to return.
+            Defaults to the last.
         norm_cfg (dict, optional): Norm layers. Defaults to ``dict(type='BN')``.
         init_cfg (dict, optional): As everywhere in OpenMMLab.
 
@@ -46,7 +47,7 @@ class CreamSupernet(BaseModule):
         self,
         space=None,
         *,
-        out_indices: Sequence[int] = (6,),
+        out_indices: Sequence[int] | None = None,
         norm_cfg: dict | None = None,
         init_cfg: dict | None = None,
     ):
@@ -58,22 +59,21 @@ class CreamSupernet(BaseModule):
 
         channels = self.space.stage_channels
         self.out_channels = tuple(channels[i] for i in self.out_indices)
+        stem_width = self.space.stem_width
         self.conv_stem = nn.Conv2d(
-            self.space.in_channels, channels[0], 3, self.space.stem_stride, 1, bias=False
+            self.space.in_channels, stem_width, 3, self.space.stem_stride, 1, bias=False
         )
-        self.bn1 = build_norm(norm_cfg, channels[0])
+        self.bn1 = build_norm(norm_cfg, stem_width)
         stages: list[list[nn.ModuleList]] = [[] for _ in channels]
-        stages[0].append(nn.ModuleList([DepthwiseSeparable(channels[0], norm_cfg)]))
+        stages[0] += [nn.ModuleList([block]) for block in build_first(self.space, norm_cfg)]
         for spec in self.space.layers():
             stages[spec.stage].append(
                 nn.ModuleList(
-                    MBConv(
-                        spec.in_channels, spec.out_channels, kernel, expand, spec.stride, norm_cfg
-                    )
-                    for kernel, expand in self.space.choices
+                    build_choice(self.space, spec, choice, norm_cfg)
+                    for choice in range(len(self.space.choices))
                 )
             )
-        stages[-1].append(nn.ModuleList([ConvBNAct(channels[-2], channels[-1], norm_cfg)]))
+        stages[-1].append(nn.ModuleList([build_last(self.space, norm_cfg)]))
         self.blocks = nn.ModuleList(nn.ModuleList(stage) for stage in stages)
         self.set_arch(self.space.decode([0] * self.space.num_layers))
 
@@ -96,7 +96,8 @@ class CreamSupernet(BaseModule):
             for stage, choices in enumerate(arch.stages, start=1)
         ]
         last = self.space.num_stages + 1
-        self._path = [[self.route(0, 0, 0)], *middle, [self.route(last, 0, 0)]]
+        first = [self.route(0, 0, 0)] if len(self.blocks[0]) else []
+        self._path = [first, *middle, [self.route(last, 0, 0)]]
 
     def route(self, stage: int, layer: int, choice: int) -> nn.Module:
         """The one place that says which module a (layer, choice) uses."""
@@ -133,7 +134,7 @@ class CreamSupernet(BaseModule):
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         x = prefer_channels_last(x)
-        x = norm_act(self.conv_stem(x), self.bn1)
+        x = norm_act(self.conv_stem(x), self.bn1, self.space.act)
         outs = []
         for i in range(len(self.blocks)):
             x = self.forward_block(i, x)
@@ -159,5 +160,5 @@ class CreamSupernet(BaseModule):
         self.space.validate(arch)
         kwargs = {'out_indices': self.out_indices, 'norm_cfg': self.norm_cfg, **kwargs}
         net = CreamNet(arch, space=self.space.to_dict(), **kwargs).to(self.conv_stem.weight)
-        net.load_state_dict(cut_path(self.state_dict(), arch, prefix=''))
+        net.load_state_dict(cut_path(self.state_dict(), arch, prefix='', space=self.space))
         return net

@@ -1,11 +1,14 @@
 import copy
 
+import numpy as np
 import pytest
 import torch
 
-from cream_mm.models import CreamClsHead, CreamSupernet, MetaMatching
+from cream_mm.costs import CostModel
+from cream_mm.models import CreamClsHead, CreamNet, CreamSupernet, MetaMatching
 from cream_mm.models.layers.init import init_cream_weights
 from cream_mm.ops import cpu_kernels
+from cream_mm.spaces import MBConvSpace
 from cream_mm.structures import Arch
 from cream_mm.testing import tiny_space
 
@@ -14,9 +17,13 @@ OTHER = Arch(((0, 0), (1, 1)))
 
 
 def tiny_supernet(**kwargs):
-    torch.manual_seed(0)
     kwargs.setdefault('out_indices', (1, 3))
-    net = CreamSupernet(tiny_space(), **kwargs)
+    return filled_supernet(tiny_space(), **kwargs)
+
+
+def filled_supernet(space, **kwargs):
+    torch.manual_seed(0)
+    net = CreamSupernet(space, **kwargs)
     init_cream_weights(net)
     for buffer_name, buffer in net.named_buffers():
         if buffer_name.endswith('running_mean'):
@@ -228,3 +235,82 @@ def test_space_as_dict_and_unknown_out_index():
     assert net.out_channels == (24, 96)
     with pytest.raises(ValueError, match=r'out_indices must lie in 0\.\.3; got \(4,\)'):
         CreamSupernet(tiny_space(), out_indices=(4,))
+
+
+# --- other spaces ---
+
+DNA = dict(preset='dna_identity', depths=(1, 2, 1, 1, 1, 1), width_mult=0.5)
+
+
+def some_archs(space, count):
+    rng = np.random.default_rng(0)
+    skip = space.choices.index('identity')
+    return [space.decode([skip] * space.num_layers), *(space.sample(rng) for _ in range(count))]
+
+
+@pytest.fixture(scope='module', params=['nas_bench_macro', DNA], ids=['nas_bench_macro', 'dna'])
+def supernet(request):
+    return filled_supernet(request.param, out_indices=None)
+
+
+@pytest.mark.parametrize('training', [True, False])
+def test_paths_with_identities_equal_the_exported_networks(supernet, training):
+    net, images = copy.deepcopy(supernet).train(training), torch.rand(4, 3, 32, 32)
+    head = CreamClsHead(10, 1280, net.space.head_channels)
+    for arch in some_archs(net.space, 4):
+        fixed = net.export(arch).train(training)
+        net.set_arch(arch)
+        (got,), (expected,) = net(images), fixed(images)
+        assert torch.equal(got, expected) and got.shape[1] == net.out_channels[0]
+        assert len(net.path_parameters()) == len(list(fixed.parameters()))
+        params = sum(p.numel() for p in [*fixed.parameters(), *head.parameters()])
+        if net.space.width_mult == 1:
+            assert CostModel(net.space, 32, 10).cost(arch).params == params
+
+
+def test_without_gradients_the_same(supernet):
+    """There the operators work in place, which must not reach what an identity passes on."""
+    net, images = copy.deepcopy(supernet).train(), torch.rand(4, 3, 32, 32)
+    net.out_indices = tuple(range(len(net.blocks)))
+    for arch in some_archs(net.space, 3):
+        net.set_arch(arch)
+        expected = net(images)
+        with torch.no_grad():
+            for got, one in zip(net(images), expected, strict=True):
+                assert torch.equal(got, one)
+
+
+def test_networks_of_one_canonical_form_compute_the_same():
+    """With each block's weights moved along with the block."""
+    net = filled_supernet('nas_bench_macro').eval()
+    space, images = net.space, torch.rand(2, 3, 32, 32)
+    for text in ('01202011', '10012102', '22001002', '00000001'):
+        arch = space.parse(text)
+        form = space.canonical(arch)
+        assert form != arch
+        one = net.export(arch).eval()
+        other = CreamNet(form, space='nas_bench_macro').eval()
+        other.load_state_dict(dict(zip(other.state_dict(), one.state_dict().values(), strict=True)))
+        assert torch.equal(one(images)[0], other(images)[0])
+
+
+def test_maps_of_nas_bench_macro():
+    space = MBConvSpace.build('nas_bench_macro')
+    net = CreamNet('00000000', space='nas_bench_macro', out_indices=space.feature_indices)
+    shapes = [tuple(x.shape[1:]) for x in net(torch.rand(2, 3, 32, 32))]
+    assert shapes == [(64, 16, 16), (128, 8, 8), (256, 4, 4)] and net.out_channels == (64, 128, 256)
+    net = CreamNet([[0], [0, 1], [2, 0, 1], [2, 0, 1], [0]], space='nas_bench_macro',
+                   out_indices=(0, 4))  # fmt: skip
+    assert net.arch == space.parse('01201201') and net.out_channels == (32, 1280)
+    assert [tuple(x.shape[1:]) for x in net(torch.rand(2, 3, 32, 32))] == [
+        (32, 32, 32),
+        (1280, 4, 4),
+    ]
+
+
+def test_all_weights_of_the_path_are_trained():
+    net = filled_supernet('nas_bench_macro')
+    net.set_arch(net.space.parse('01201210'))
+    net(torch.rand(4, 3, 32, 32))[0].square().sum().backward()
+    touched = {name for name, param in net.named_parameters() if param.grad is not None}
+    assert set(net.path_parameters()) == touched
