@@ -127,7 +127,11 @@ def main(argv=None) -> None:
 
 def build_model(args):
     """The supernet without weights: for its space and its costs."""
-    cfg = load_config(args.config, args.cfg_options, check_data=False)
+    try:
+        cfg = load_config(args.config, args.cfg_options)  # the data decides on the classes
+    except FileNotFoundError:
+        cfg = load_config(args.config, args.cfg_options, check_data=False)
+        print(f'note: the data is not here; costs are for num_classes={cfg.get("num_classes")}')
     init_default_scope(cfg.get('default_scope', 'mmpretrain'))
     model = MODELS.build(cfg.model)
     if not hasattr(model, 'cost_model'):
