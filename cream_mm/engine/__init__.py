@@ -6,6 +6,7 @@ from .optimizers import RMSpropTF
 from .path_data_parallel import PathDataParallel
 from .runner import Runner
 from .schedulers import WarmupCosineLR, WarmupStepLR
+from .trained_search import open_search
 
 __all__ = [
     'BoardHook',
@@ -21,4 +22,5 @@ __all__ = [
     'SupernetValLoop',
     'WarmupCosineLR',
     'WarmupStepLR',
+    'open_search',
 ]

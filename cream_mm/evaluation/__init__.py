@@ -1,6 +1,22 @@
 """How good is a path?"""
 
+from .accuracy_table import AccuracyTable, TableRow, parse_arch
 from .arch_evaluator import ArchEvaluator, Rating
 from .bn_policy import batch_stats, recalibrated
+from .rank_correlation import compare, correlation, regret, top_k_precision
+from .rank_report import RankReport
 
-__all__ = ['ArchEvaluator', 'Rating', 'batch_stats', 'recalibrated']
+__all__ = [
+    'AccuracyTable',
+    'ArchEvaluator',
+    'RankReport',
+    'Rating',
+    'TableRow',
+    'batch_stats',
+    'compare',
+    'correlation',
+    'parse_arch',
+    'recalibrated',
+    'regret',
+    'top_k_precision',
+]

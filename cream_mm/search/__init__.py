@@ -2,5 +2,14 @@
 
 from .path_sampler import PathSampler
 from .prioritized_board import PrioritizedBoard
+from .strategies import NSGA2, BoardPick, RandomSearch, RegularizedEvolution, Strategy
 
-__all__ = ['PathSampler', 'PrioritizedBoard']
+__all__ = [
+    'NSGA2',
+    'BoardPick',
+    'PathSampler',
+    'PrioritizedBoard',
+    'RandomSearch',
+    'RegularizedEvolution',
+    'Strategy',
+]

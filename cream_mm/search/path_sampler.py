@@ -69,13 +69,16 @@ class PathSampler:
             arch = self.space.sample(rng, self.op_prob)
             if self.budget.is_feasible(arch):
                 return arch
-        return self._repair(arch, rng)
+        return self.repair(arch, rng)
 
-    def _repair(self, arch: Arch, rng: np.random.Generator) -> Arch:
+    def repair(self, arch: Arch, rng: np.random.Generator) -> Arch:
         """Walk into the budget by changes of one or a few layers that do not lead away.
 
         Needed for tight ranges, which independent draws hardly ever meet. A walk that does not
         arrive begins anew from another draw.
+
+        Raises:
+            ValueError: If no path within the budget could be found.
         """
         closest, least = arch, self.budget.excess(arch)
         for _ in range(20):

@@ -69,7 +69,7 @@ class BoardRatingLoop(BaseLoop):
     def run(self) -> dict:
         """Rate, write, and return ``{'best/top1': ..., 'best/macs_m': ...}``."""
         runner, model = self.runner, self.model
-        on_board = self._paths_of_the_board()
+        on_board = self.paths_of_the_board()
         candidates = on_board + self._random_paths(exclude=on_board)
         if not candidates:
             raise ValueError('nothing to rate: the board is empty and num_random is 0')
@@ -84,17 +84,7 @@ class BoardRatingLoop(BaseLoop):
             f'Rating {len(on_board)} paths of the board and {len(candidates) - len(on_board)} '
             f'random ones on held-out images ({model.budget})'
         )
-        loader = self.dataloader
-        evaluator = ArchEvaluator(
-            model,
-            loader.dataset,
-            DATASETS.build(self.bn_dataset),
-            batch_size=loader.batch_size,
-            num_workers=loader.num_workers,
-            seed=runner.seed,
-            log_file=Path(runner.work_dir) / 'ratings.jsonl',
-            **self.evaluator_args,
-        )
+        evaluator = self.build_evaluator()
         known = sum(evaluator.log.get(arch) is not None for arch in candidates)
         if known:
             runner.logger.info(f'{known} of them were rated before: taken from ratings.jsonl')
@@ -120,7 +110,24 @@ class BoardRatingLoop(BaseLoop):
             self._write(rated, candidates[best], ratings[best], evaluator.description)
         return {'best/top1': rated[best]['top1_pct'], 'best/macs_m': rated[best]['macs_m']}
 
-    def _paths_of_the_board(self) -> list:
+    def build_evaluator(self, **kwargs) -> ArchEvaluator:
+        """What rates the paths, with its record in the work_dir.
+
+        Args:
+            **kwargs: Arguments of :class:`ArchEvaluator` in place of this loop's.
+        """
+        loader, runner = self.dataloader, self.runner
+        settings = dict(
+            batch_size=loader.batch_size,
+            num_workers=loader.num_workers,
+            seed=runner.seed,
+            log_file=Path(runner.work_dir) / 'ratings.jsonl',
+            **self.evaluator_args,
+        )
+        bn_dataset = DATASETS.build(self.bn_dataset)
+        return ArchEvaluator(self.model, loader.dataset, bn_dataset, **{**settings, **kwargs})
+
+    def paths_of_the_board(self) -> list:
         """Each once, within the budget: what a board keeps beyond that depends on ``compat``."""
         board, budget = self.model.board, self.model.budget
         if board is None:
@@ -154,26 +161,14 @@ class BoardRatingLoop(BaseLoop):
         runner, model = self.runner, self.model
         work_dir = Path(runner.work_dir)
         write_json(work_dir / 'board.json', board_content(model, rated))
-        write_json(
-            work_dir / 'best_arch.json',
-            arch_content(
-                best,
-                model.cost_model,
-                rating=dict(
-                    top1_pct=rating.top1_pct, num_images=rating.num_images, bn_policy=bn_policy
-                ),
-                budget=model.budget.to_dict(),
-                compat=model.compat.to_dict(),
-                config=runner.cfg.get('filename') or runner.cfg.filename,
-                seed=runner.seed,
-                data_root=runner.cfg.get('data_root'),
-                preprocess=_preprocess(model),
-                next_steps=self.next_steps,
-            ),
+        rating = dict(rating._asdict(), bn_policy=bn_policy)
+        answer = answer_content(
+            model, best, runner.cfg, rating=rating, seed=runner.seed, next_steps=self.next_steps
         )
+        write_json(work_dir / 'best_arch.json', answer)
         runner.logger.info(
-            f'Best path: {best}  top-1 {rating.top1_pct:.2f} % on {rating.num_images} held-out '
-            f'images, {model.cost_model.cost(best).macs / 1e6:.2f} MMACs. Written to '
+            f'Best path: {best}  top-1 {rating["top1_pct"]:.2f} % on {rating["num_images"]} '
+            f'held-out images, {model.cost_model.cost(best).macs / 1e6:.2f} MMACs. Written to '
             f'{work_dir / "best_arch.json"}; cut its weights out with\n'
             f'  python tools/export_arch.py {work_dir / "best_arch.json"} --out '
             f'{work_dir / "export"}'
@@ -187,6 +182,33 @@ def _preprocess(model) -> dict:
         return {}
     mean, std = (value.flatten().tolist() for value in (prep.mean, prep.std))
     return dict(mean=mean, std=std, to_rgb=prep.to_rgb)
+
+
+def answer_content(
+    model, arch, cfg, *, rating: dict | None = None, seed: int, next_steps: dict
+) -> dict:
+    """What ``best_arch.json`` holds; ``tools/export_arch.py`` goes on from there.
+
+    Args:
+        model (Cream): The supernet's classifier.
+        arch (Arch): The path.
+        cfg (Config): The search's config.
+        rating (dict, optional): What is known of its quality.
+        seed (int): The search's seed.
+        next_steps (dict): See :class:`BoardRatingLoop`.
+    """
+    return arch_content(
+        arch,
+        model.cost_model,
+        rating=rating,
+        budget=model.budget.to_dict(),
+        compat=model.compat.to_dict(),
+        config=cfg.get('filename') or cfg.filename,
+        seed=seed,
+        data_root=cfg.get('data_root'),
+        preprocess=_preprocess(model),
+        next_steps=next_steps,
+    )
 
 
 def board_content(model, rated: list[dict] | None = None) -> dict:

@@ -1,0 +1,162 @@
+"""Reads what networks reach when each is trained alone."""
+
+import ast
+import csv
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from ..arch_file import read_json
+from ..costs import CostModel
+from ..spaces import MBConvSpace
+from ..structures import Arch
+
+_ACCURACIES = ('accuracy', 'mean_acc', 'top1_pct', 'score')
+
+
+class TableRow(NamedTuple):
+    """One network."""
+
+    arch: Arch
+    accuracy: float  # percent, or any score; higher is better
+    macs_m: float
+    params_m: float
+
+
+class AccuracyTable:
+    """Networks with their true accuracy; entries that are the same network are merged.
+
+    Args:
+        path (str | Path): ``.json``: ``{arch: {"mean_acc": ..., "flops": ..., "params": ...}}``
+            as NAS-Bench-Macro has it, where "flops" are MACs. ``.csv``: with the header
+            ``arch,accuracy[,macs_m,params_m]``. ``.jsonl``: an object per line with the same
+            keys. "score" and "top1_pct" will do for "accuracy".
+        cost_model (CostModel): Counts the networks where the file does not; where it does, the
+            file's numbers are taken, and :attr:`notes` tells of a difference.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it cannot be read; says where.
+    """
+
+    def __init__(self, path, cost_model: CostModel):
+        path = Path(path)
+        if not path.is_file():
+            raise FileNotFoundError(f'no table {path}')
+        readers = {'.json': _read_json, '.csv': _read_csv, '.jsonl': _read_jsonl}
+        if path.suffix not in readers:
+            raise ValueError(f'a table is one of {", ".join(readers)}; got {path}')
+        self.notes: list[str] = []
+        space, merged, differs = cost_model.space, {}, []
+        for place, record in readers[path.suffix](path):
+            try:
+                arch = parse_arch(record['arch'], space)
+                name = next((name for name in _ACCURACIES if record.get(name) is not None), None)
+                if name is None:
+                    raise ValueError(f'no accuracy; it is called one of {", ".join(_ACCURACIES)}')
+                accuracy = _number(record, name)
+                counted = cost_model.cost(arch).in_millions()
+                costs = []
+                for key, raw in (('macs_m', 'flops'), ('params_m', 'params')):
+                    known = [_number(record, key)] if record.get(key) is not None else []
+                    if not known and record.get(raw) is not None:
+                        known = [_number(record, raw) / 1e6]
+                    costs += known or [counted[key]]
+                    if abs(costs[-1] - counted[key]) > 1e-4 * counted[key] + 1e-6:
+                        differs.append((place, key, costs[-1], counted[key]))
+            except (KeyError, TypeError, ValueError) as error:
+                text = f'no {error}' if isinstance(error, KeyError) else error
+                raise ValueError(f'{path}, {place}: {text}') from None
+            merged.setdefault(space.canonical(arch), []).append(TableRow(arch, accuracy, *costs))
+        if not merged:
+            raise ValueError(f'{path} holds no network')
+        self.rows = [_merge(rows) for rows in merged.values()]
+        repeated = sum(len(rows) - 1 for rows in merged.values())
+        if repeated:
+            self.notes.append(
+                f'{repeated} of {repeated + len(self.rows)} entries are networks that stand in the '
+                'table before, written in another way: merged, their accuracies averaged'
+            )
+        if differs:
+            place, key, theirs, ours = differs[0]
+            self.notes.append(
+                f'{len(differs)} costs in the table are not what the cost model counts, for '
+                f'example {place}: {key} {theirs:.4f}, counted {ours:.4f}. The table is followed'
+            )
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+
+def parse_arch(value, space: MBConvSpace) -> Arch:
+    """Read an architecture: nested list, flat list, or a digit per layer; also as text.
+
+    Raises:
+        ValueError: If it is none of these, or not a network of the space.
+    """
+    if isinstance(value, str):
+        if value.replace(' ', '').isdigit():
+            return space.parse(value)
+        try:
+            value = ast.literal_eval(value)
+        except (ValueError, SyntaxError, RecursionError, MemoryError):
+            raise ValueError(f'not an architecture: {value[:80]!r}') from None
+    if not isinstance(value, (list, tuple)):
+        raise ValueError(f'not an architecture: {str(value)[:80]!r}')
+    if all(type(choice) is int for choice in value):
+        if len(value) != space.num_layers:
+            raise ValueError(f'{len(value)} choices; {space.name!r} has {space.num_layers} layers')
+        return space.validate(space.decode(value))
+    return space.validate(Arch.from_list(value, space.name), any_depth=True)
+
+
+def _merge(rows: list[TableRow]) -> TableRow:
+    return rows[0]._replace(accuracy=sum(row.accuracy for row in rows) / len(rows))
+
+
+def _number(record: dict, key: str) -> float:
+    try:
+        number = float(record[key])
+    except (TypeError, ValueError):
+        number = float('nan')
+    if not abs(number) < float('inf'):
+        raise ValueError(f'{key} is not a finite number: {record[key]!r}')
+    return number
+
+
+def _read_json(path: Path) -> Iterator[tuple[str, dict]]:
+    content = read_json(path)
+    if not isinstance(content, dict) or not all(isinstance(v, dict) for v in content.values()):
+        raise ValueError(f'{path} is not a table: it needs {{arch: {{"mean_acc": ...}}, ...}}')
+    for key, record in content.items():
+        yield f'entry {key}', dict(record, arch=key)
+
+
+def _read_csv(path: Path) -> Iterator[tuple[str, dict]]:
+    with open(path, newline='', encoding='utf-8') as file:
+        reader = csv.DictReader(file)
+        if 'arch' not in (reader.fieldnames or []):
+            raise ValueError(
+                f'{path}, line 1: the header is arch,accuracy[,macs_m,params_m]; got '
+                f'{",".join(reader.fieldnames or [])!r}'
+            )
+        for record in reader:
+            place = f'line {reader.line_num}'
+            if None in record:
+                raise ValueError(
+                    f'{path}, {place}: more fields than the header has; a list that holds commas '
+                    'stands in double quotes'
+                )
+            yield place, {k: v for k, v in record.items() if v not in (None, '')}
+
+
+def _read_jsonl(path: Path) -> Iterator[tuple[str, dict]]:
+    for number, line in enumerate(path.read_text(encoding='utf-8').splitlines(), start=1):
+        try:
+            record = json.loads(line)
+        except ValueError:
+            record = None
+        if not isinstance(record, dict):
+            raise ValueError(f'{path}, line {number}: not a JSON object')
+        yield f'line {number}', record

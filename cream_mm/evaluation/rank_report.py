@@ -1,0 +1,162 @@
+"""The whole comparison of a list of scores with a table: numbers, text, and a scatter plot."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from ..spaces import MBConvSpace
+from .accuracy_table import TableRow
+from .rank_correlation import COEFFICIENTS, compare, regret, top_k_precision
+
+RANK_FORMAT = 'cream_mm.rank_correlation/1'
+BASELINES = ('macs', 'params')
+
+
+class RankReport:
+    """Scores of some networks of a table against their true accuracy, beside costs as scores.
+
+    Args:
+        scores (Sequence[float]): Of ``rows``, higher is better.
+        rows (Sequence[TableRow]): The networks that have a score.
+        table (Sequence[TableRow]): All networks, for the best possible pick.
+        space (MBConvSpace): Their search space.
+        budgets (Sequence[float]): MMACs within which the best is picked. Defaults to the 25, 50
+            and 75 % quantiles of the table.
+        above (Sequence[float]): Adds subsets: true accuracy of at least each value.
+        without (Sequence[str]): Adds subsets: networks without a choice, an index or 'identity'.
+        **bootstrap: See :func:`compare`.
+
+    Raises:
+        ValueError: If there are fewer than two networks, or a choice is unknown.
+    """
+
+    def __init__(
+        self,
+        scores: Sequence[float],
+        rows: Sequence[TableRow],
+        table: Sequence[TableRow],
+        space: MBConvSpace,
+        *,
+        budgets: Sequence[float] = (),
+        above: Sequence[float] = (),
+        without: Sequence[str] = (),
+        **bootstrap,
+    ):
+        if len(rows) < 2:
+            raise ValueError(f'a correlation needs at least 2 networks; got {len(rows)}')
+        self.scores = np.asarray(scores, dtype=float)
+        self.truth, self.macs_m, self.params_m = _columns(rows)
+        table_truth, table_macs, _ = _columns(table)
+        scorings = dict(score=self.scores, macs=self.macs_m, params=self.params_m)
+
+        masks = dict(all=np.ones(len(rows), dtype=bool))
+        for bound in above:
+            masks[f'accuracy >= {bound:g}'] = self.truth >= bound
+        for choice in without:
+            index = _choice(choice, space)
+            lacks = [all(index not in stage for stage in row.arch.stages) for row in rows]
+            masks[f'without {choice}'] = np.array(lacks)
+        self.subsets = {}
+        for name, mask in masks.items():
+            part = {key: values[mask] for key, values in scorings.items()}
+            truth, macs = self.truth[mask], self.macs_m[mask]
+            self.subsets[name] = dict(
+                num=int(mask.sum()), **compare(part, truth, baselines=BASELINES, **bootstrap)
+            )
+            ks = dict.fromkeys((10, max(1, round(0.05 * len(truth)))))
+            self.subsets[name]['top_k_precision'] = {
+                f'{k}': {key: top_k_precision(values, truth, macs, k)
+                         for key, values in part.items()}
+                for k in ks if k <= len(truth)
+            }  # fmt: skip
+
+        self.regret = {}
+        for budget in budgets or np.quantile(table_macs, (0.25, 0.5, 0.75)).tolist():
+            if not (table_macs <= budget).any():
+                raise ValueError(
+                    f'no network of the table costs at most {budget:g} M; the cheapest has '
+                    f'{table_macs.min():.2f} M'
+                )
+            inside = self.macs_m <= budget
+            self.regret[f'{budget:.6g}'] = dict(
+                num_scored=int(inside.sum()),
+                random=None if not inside.any() else float(
+                    table_truth[table_macs <= budget].max() - self.truth[inside].mean()
+                ),
+                **{
+                    key: regret(values, self.truth, self.macs_m, table_truth, table_macs, budget)
+                    for key, values in scorings.items()
+                },
+            )  # fmt: skip
+
+    def to_dict(self) -> dict:
+        """As plain JSON values."""
+        return dict(
+            format=RANK_FORMAT, num=len(self.scores), subsets=self.subsets, regret=self.regret
+        )
+
+    def text(self) -> str:
+        """The numbers as tables in Markdown."""
+        lines = [
+            '| networks | n | scored by | Kendall tau-b | Spearman | Pearson | tau less that of '
+            'MACs | less that of params | top-k precision |',
+            '|' + '---|' * 9,
+        ]
+        for name, subset in self.subsets.items():
+            for key in ('score', *BASELINES):
+                cells = [_cell(subset[key][c]) for c in COEFFICIENTS]
+                cells += [_cell(subset[key].get(f'kendall_minus_{b}')) for b in BASELINES]
+                tops = subset['top_k_precision'].items()
+                cells.append(', '.join(f'{v[key]:.2f} (k={k})' for k, v in tops))
+                lines.append(f'| {name} | {subset["num"]} | {key} | ' + ' | '.join(cells) + ' |')
+        lines += ['', '| budget M | scored | regret: score | MACs | params | random pick | best |',
+                  '|' + '---|' * 7]  # fmt: skip
+        for budget, entry in self.regret.items():
+            cells = [f'{entry[k]["regret"]:.2f}' if entry[k] else '' for k in ('score', *BASELINES)]
+            cells.append('' if entry['random'] is None else f'{entry["random"]:.2f}')
+            cells.append(f'{entry["score"]["best"]:.2f}' if entry['score'] else '')
+            lines.append(f'| {budget} | {entry["num_scored"]} | ' + ' | '.join(cells) + ' |')
+        return '\n'.join(lines)
+
+    def plot(self, path, *, score_label: str = 'top-1 in the supernet, %') -> None:
+        """Write the scatter plot as a PNG."""
+        from matplotlib.figure import Figure  # no pyplot: no display, no global state
+
+        overall = self.subsets['all']
+        figure = Figure(figsize=(6.4, 4.8), layout='constrained')
+        axes = figure.add_subplot()
+        size = 28 if len(self.scores) <= 1000 else 8
+        points = axes.scatter(
+            self.scores, self.truth, c=self.macs_m, s=size, alpha=0.8, cmap='viridis', linewidths=0
+        )
+        figure.colorbar(points, ax=axes, label='MACs, millions')
+        axes.set_xlabel(score_label)
+        axes.set_ylabel('accuracy when trained alone, %')
+        taus = [_cell(overall[key]['kendall']) for key in ('score', *BASELINES)]
+        axes.set_title(
+            f'Kendall tau-b {taus[0]}\nMACs alone {taus[1]}, params alone {taus[2]}'
+            f'   (n = {overall["num"]})',
+            fontsize=10,
+        )
+        axes.grid(alpha=0.25)
+        figure.savefig(path, dpi=130)
+
+
+def _columns(rows: Sequence[TableRow]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """True accuracy, MMACs and millions of parameters, (n,) each."""
+    return tuple(np.array([row[i] for row in rows], dtype=float) for i in (1, 2, 3))
+
+
+def _choice(choice: str, space: MBConvSpace) -> int:
+    names = {str(i): i for i in range(len(space.choices))}
+    names.update({c: i for i, c in enumerate(space.choices) if isinstance(c, str)})
+    if str(choice) not in names:
+        raise ValueError(f'no choice {choice!r} in {space.name!r}; it has {", ".join(names)}')
+    return names[str(choice)]
+
+
+def _cell(entry: dict | None) -> str:
+    if entry is None or entry['value'] is None:
+        return ''
+    low, high = entry['interval']
+    return f'{entry["value"]:.3f} [{low:.3f}, {high:.3f}]'

@@ -1,0 +1,215 @@
+"""What all strategies have in common: memory, novelty, and a state that can be replayed."""
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from ...costs import Budget
+from ...spaces import MBConvSpace
+from ...structures import Arch
+from ..path_sampler import PathSampler, named_rng
+
+STATE_FORMAT = 'cream_mm.strategy/1'
+
+
+class Scored(NamedTuple):
+    """A path with what is known about it."""
+
+    arch: Arch
+    score: float
+    cost_m: float
+
+
+class Strategy(ABC):
+    """Proposes paths and is told their scores; whoever rates them owns the loop.
+
+    ``ask`` gives paths within the budget that were neither asked nor told before. Everything is a
+    function of the seed and of the calls so far, so the state is the list of these calls: loading
+    it makes them again. Paths that were rated elsewhere may be told too, and serve as a start.
+
+    Args:
+        space (MBConvSpace): The search space.
+        budget (Budget): Bounds every asked path obeys.
+        seed (int): Of all random choices. Defaults to 0.
+        cost (str): The cost that :meth:`front` weighs against the score, and by which
+            :meth:`best` breaks ties. Defaults to 'macs_m'.
+        key (callable, optional): Paths with the same key are the same network. Defaults to
+            ``space.canonical``.
+
+    Units:
+        score: any finite number, higher is better. cost: millions.
+    """
+
+    # A random draw that was met before is drawn again; so many in a row mean that none is left.
+    max_repeats = 1000
+
+    def __init__(
+        self,
+        space: MBConvSpace,
+        budget: Budget,
+        *,
+        seed: int = 0,
+        cost: str = 'macs_m',
+        key: Callable[[Arch], Arch] | None = None,
+    ):
+        self.space = space
+        self.budget = budget
+        self.settings = dict(seed=seed, cost=cost)
+        self.rng = named_rng(type(self).__name__, seed, 0)
+        self.sampler = PathSampler(space, budget, seed=seed)
+        self._cost = cost
+        self._key = key or space.canonical
+        self._draws = 0
+        self._seen: set[Arch] = set()
+        self._scored: dict[Arch, Scored] = {}
+        self._calls: list[dict] = []
+
+    # ---- the interface -----------------------------------------------------------------------
+
+    def ask(self, n: int) -> list[Arch]:
+        """Up to ``n`` new paths within the budget; fewer, or none, when no more are left.
+
+        Raises:
+            ValueError: If ``n`` < 1, or no path within the budget could be found.
+        """
+        if n < 1:
+            raise ValueError(f'ask for at least one path; got {n}')
+        archs = self._propose(n)
+        self._calls.append(dict(ask=n, archs=[arch.to_list() for arch in archs]))
+        return archs
+
+    def tell(self, archs: Sequence[Arch], scores: Sequence[float]) -> None:
+        """Give scores to paths, asked ones or others.
+
+        Raises:
+            ValueError: If the lengths differ, a score is not finite, or a path was scored before.
+        """
+        archs, scores = list(archs), [float(score) for score in scores]
+        if len(archs) != len(scores):
+            raise ValueError(f'{len(archs)} paths, but {len(scores)} scores')
+        keys = [self._key(self.space.validate(arch)) for arch in archs]
+        for i, (arch, score) in enumerate(zip(archs, scores)):
+            if not math.isfinite(score):
+                raise ValueError(f'the score of {arch} is not finite: {score}')
+            if keys[i] in self._scored or keys[i] in keys[:i]:
+                raise ValueError(f'{arch} has a score already')
+        for key, arch, score in zip(keys, archs, scores):
+            self._seen.add(key)
+            self._scored[key] = Scored(arch, score, self._cost_m(arch))
+        pairs = [[arch.to_list(), score] for arch, score in zip(archs, scores)]
+        self._calls.append(dict(tell=pairs))
+
+    @property
+    def scored(self) -> list[Scored]:
+        """All paths that have a score, in the order in which they were told."""
+        return list(self._scored.values())
+
+    def best(self, budget: Budget | None = None) -> Scored:
+        """The path with the highest score, the cheaper one on a tie.
+
+        Args:
+            budget (Budget, optional): Another one than the search's.
+
+        Raises:
+            ValueError: If no path within the budget has a score.
+        """
+        budget = budget or self.budget
+        inside = [item for item in self.scored if budget.is_feasible(item.arch)]
+        if not inside:
+            raise ValueError(f'no path with {budget} has a score yet')
+        return max(inside, key=lambda item: (item.score, -item.cost_m))
+
+    def front(self) -> list[Scored]:
+        """Paths that no other beats in score without costing more, cheapest first."""
+        front = []
+        for item in sorted(self.scored, key=lambda item: (item.cost_m, -item.score)):
+            if not front or item.score > front[-1].score:
+                front.append(item)
+        return front
+
+    # ---- state -------------------------------------------------------------------------------
+
+    def state_dict(self) -> dict:
+        """All calls so far, as plain JSON values."""
+        return dict(
+            format=STATE_FORMAT,
+            type=type(self).__name__,
+            settings=dict(self.settings),
+            calls=[dict(call) for call in self._calls],
+        )
+
+    def load_state_dict(self, state: dict) -> None:
+        """Make all calls of a saved state again; the next ``ask`` is the one that would have been.
+
+        Raises:
+            ValueError: If this strategy was used before, the state is of another one, or what is
+                asked differs, because of another space, budget, or version of a library.
+        """
+        if self._calls:
+            raise ValueError('load a state into a new strategy; this one was used before')
+        ours = (STATE_FORMAT, type(self).__name__, self.settings)
+        theirs = tuple(state.get(name) for name in ('format', 'type', 'settings'))
+        if ours != theirs:
+            raise ValueError(f'the state is of {theirs}, this is {ours}')
+        for i, call in enumerate(state['calls']):
+            if 'tell' in call:
+                archs = [Arch.from_list(nested, self.space.name) for nested, _ in call['tell']]
+                self.tell(archs, [score for _, score in call['tell']])
+                continue
+            asked = [arch.to_list() for arch in self.ask(call['ask'])]
+            if asked != call['archs']:
+                raise ValueError(
+                    f'call {i} of the saved search asked for {call["archs"]}, now it is {asked}: '
+                    'the space, the budget or a library is another. Start the search anew; '
+                    'scores that are known can be told'
+                )
+
+    # ---- for the strategies ------------------------------------------------------------------
+
+    @abstractmethod
+    def _propose(self, n: int) -> list[Arch]:
+        """Up to ``n`` new paths, each marked as seen."""
+
+    def _cost_m(self, arch: Arch) -> float:
+        return self.budget.cost_model.cost(arch).in_millions()[self._cost]
+
+    def _is_new(self, arch: Arch) -> bool:
+        return self._key(arch) not in self._seen
+
+    def _mark(self, arch: Arch) -> Arch:
+        self._seen.add(self._key(arch))
+        return arch
+
+    def _random_path(self) -> Arch | None:
+        """A new path, drawn uniformly; None when there seem to be no more."""
+        for _ in range(self.max_repeats):
+            # Steps beyond any training run's, so that these are not paths it was trained on last.
+            arch = self.sampler.sample(2**40 + self._draws)
+            self._draws += 1
+            if self._is_new(arch):
+                return self._mark(arch)
+        return None
+
+    def _mutant(self, parent: Arch, rng: np.random.Generator) -> Arch | None:
+        """A new path that differs in one layer, or in a few where all such are known or too costly.
+
+        Far from any, a random one; None when there seem to be no more.
+        """
+        for attempt in range(100):
+            arch = parent
+            for _ in range(1 + attempt // 20):
+                arch = self.space.mutate(arch, rng)
+            if self.budget.is_feasible(arch) and self._is_new(arch):
+                return self._mark(arch)
+        return self._random_path()
+
+
+def collect(make: Callable[[], Arch | None], n: int) -> list[Arch]:
+    """Call ``make`` up to ``n`` times, until it gives None."""
+    archs = []
+    while len(archs) < n and (arch := make()) is not None:
+        archs.append(arch)
+    return archs

@@ -1,0 +1,79 @@
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from cream_mm.costs import CostModel
+from cream_mm.evaluation import RankReport, TableRow
+from cream_mm.testing import tiny_space
+
+SPACE = tiny_space()
+COSTS = CostModel(SPACE, 8, 3, 16)
+
+
+def make_rows():
+    """All 16 networks; the deeper the choices, the better, plus noise."""
+    rng = np.random.default_rng(0)
+    rows = []
+    for i in range(16):
+        arch = SPACE.decode([int(c) for c in f'{i:04b}'])
+        costs = COSTS.cost(arch).in_millions()
+        accuracy = 80 + 5 * sum(SPACE.encode(arch)) + rng.normal()
+        rows.append(TableRow(arch, accuracy, costs['macs_m'], costs['params_m']))
+    return rows
+
+
+def test_everything_at_once(tmp_path):
+    rows = make_rows()
+    scores = [row.accuracy for row in rows]  # a perfect ranking
+    report = RankReport(
+        scores, rows, rows, SPACE, above=[89.0], without=['1', '0'], num_resamples=20
+    )
+    content = report.to_dict()
+    assert json.loads(json.dumps(content)) == content
+    overall = content['subsets']['all']
+    assert overall['score']['kendall']['interval'] == pytest.approx([1.0, 1.0])
+    assert overall['macs']['kendall']['value'] < 1
+    assert overall['score']['kendall_minus_macs']['interval'][0] >= 0
+    assert overall['top_k_precision'] == {
+        '10': dict(score=1.0, macs=overall['top_k_precision']['10']['macs'],
+                   params=overall['top_k_precision']['10']['params']),
+        '1': dict(score=1.0, macs=1.0, params=1.0),
+    }  # fmt: skip
+    high = content['subsets']['accuracy >= 89']
+    assert high['num'] == sum(row.accuracy >= 89 for row in rows)
+    # One network has no 1: no coefficient, no error.
+    assert content['subsets']['without 1']['num'] == 1
+    assert content['subsets']['without 1']['score']['kendall']['value'] is None
+    assert list(content['regret']) == [
+        f'{q:.6g}' for q in np.quantile([row.macs_m for row in rows], (0.25, 0.5, 0.75))
+    ]
+    for budget, entry in content['regret'].items():
+        inside = [row for row in rows if row.macs_m <= float(budget) * (1 + 1e-6)]
+        assert entry['score']['regret'] == 0 and entry['num_scored'] == len(inside)
+        assert entry['random'] == pytest.approx(
+            max(r.accuracy for r in inside) - np.mean([r.accuracy for r in inside])
+        )
+    text = report.text()
+    assert '| all | 16 | score | 1.000 [1.000, 1.000]' in text
+    report.plot(tmp_path / 'scatter.png')
+    with Image.open(tmp_path / 'scatter.png') as image:
+        assert image.width > 500 and image.height > 400
+
+
+def test_regret_counts_networks_that_were_not_scored():
+    rows = sorted(make_rows(), key=lambda row: row.accuracy)
+    report = RankReport([1, 2], rows[:2], rows, SPACE, budgets=[1e6], num_resamples=5)
+    entry = report.regret['1e+06']['score']
+    assert entry['best'] == rows[-1].accuracy and entry['picked'] == rows[1].accuracy
+
+
+def test_errors():
+    rows = make_rows()
+    with pytest.raises(ValueError, match='at least 2 networks; got 1'):
+        RankReport([1], rows[:1], rows, SPACE)
+    with pytest.raises(ValueError, match="no choice 'identity' in"):
+        RankReport([1, 2], rows[:2], rows, SPACE, without=['identity'], num_resamples=2)
+    with pytest.raises(ValueError, match='no network of the table costs at most 1e-09 M'):
+        RankReport([1, 2], rows[:2], rows, SPACE, budgets=[1e-9], num_resamples=2)

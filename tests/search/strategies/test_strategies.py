@@ -1,0 +1,261 @@
+"""What every strategy promises; a new one joins by a line in ``STRATEGIES``."""
+
+import itertools
+import json
+
+import numpy as np
+import pytest
+
+from cream_mm.costs import Budget, CostModel
+from cream_mm.registry import TASK_UTILS
+from cream_mm.search import BoardPick, RandomSearch, RegularizedEvolution
+from cream_mm.spaces import MBConvSpace
+from cream_mm.structures import Arch
+
+SPACE = MBConvSpace(
+    depths=(3, 3), choices=((3, 4), (5, 6), (7, 6)), widths=(16, 24), strides=(2, 1),
+    stem_channels=8, final_channels=32,
+)  # fmt: skip
+ARCHS = [SPACE.decode(flat) for flat in itertools.product(range(3), repeat=6)]
+COSTS = CostModel(SPACE, 32, 10, 16)
+MACS = {arch: COSTS.cost(arch).macs / 1e6 for arch in ARCHS}
+LOW, HIGH = np.quantile(list(MACS.values()), (0.2, 0.7))
+
+# Layers matter on their own and in pairs, and most where they cost least.
+_RNG = np.random.default_rng(11)
+SINGLE, PAIR = _RNG.normal(size=(6, 3)), 0.5 * _RNG.normal(size=(5, 3, 3))
+
+
+def score(arch):
+    flat = SPACE.encode(arch)
+    pairs = sum(PAIR[i, a, b] for i, (a, b) in enumerate(itertools.pairwise(flat)))
+    return sum(SINGLE[i, c] for i, c in enumerate(flat)) + pairs
+
+
+def same(arch):
+    return arch
+
+
+def sorted_stages(arch):
+    """A key under which the layers of a stage commute."""
+    return Arch(tuple(tuple(sorted(stage)) for stage in arch.stages), arch.space)
+
+
+BUDGET = Budget(COSTS, macs_m=(LOW, HIGH))
+FEASIBLE = [arch for arch in ARCHS if BUDGET.is_feasible(arch)]
+OPTIMUM = max(FEASIBLE, key=score)
+BOARD = [FEASIBLE[5], ARCHS[0], FEASIBLE[100], FEASIBLE[5], FEASIBLE[200]]
+STRATEGIES = {
+    'RandomSearch': {},
+    'RegularizedEvolution': dict(population=12, tournament=4),
+    'NSGA2': dict(population=10),
+    'BoardPick': dict(archs=BOARD),
+}
+names = pytest.mark.parametrize('name', STRATEGIES)
+
+
+def make(name, budget=BUDGET, **kwargs):
+    if name == 'NSGA2':
+        pytest.importorskip('pymoo')
+    settings = {**STRATEGIES[name], 'key': same, **kwargs}
+    return TASK_UTILS.build(dict(type=f'cream_mm.{name}', space=SPACE, budget=budget, **settings))
+
+
+def run(strategy, num, batch=1):
+    """Rate up to ``num`` paths; returns them in the order in which they were asked for."""
+    asked = []
+    while len(asked) < num:
+        archs = strategy.ask(min(batch, num - len(asked)))
+        if not archs:
+            break
+        strategy.tell(archs, [score(arch) for arch in archs])
+        asked += archs
+    return asked
+
+
+@names
+@pytest.mark.parametrize('batch', [1, 7])
+def test_asks_for_new_paths_within_the_budget(name, batch):
+    asked = run(make(name), 100, batch)
+    assert len(asked) == (100 if name != 'BoardPick' else 3)
+    assert all(BUDGET.is_feasible(arch) for arch in asked)
+    assert len(set(asked)) == len(asked)
+
+
+@names
+def test_never_the_same_network_twice(name):
+    asked = run(make(name, key=sorted_stages), 40)
+    assert len({sorted_stages(arch) for arch in asked}) == len(asked) >= 3
+
+
+@names
+def test_the_seed_decides(name):
+    first = run(make(name, seed=4), 50)
+    assert first == run(make(name, seed=4), 50)
+    assert (first == run(make(name, seed=5), 50)) == (name == 'BoardPick')
+
+
+@names
+@pytest.mark.parametrize('stop', [0, 9, 10, 33])
+def test_a_resumed_search_goes_on_as_if_nothing_happened(name, stop):
+    whole = make(name)
+    asked = run(whole, 60, batch=4)
+    part = make(name)
+    run(part, stop, batch=4)
+    pending = part.ask(3)  # asked, and killed before the scores were there
+    resumed = make(name)
+    resumed.load_state_dict(json.loads(json.dumps(part.state_dict())))
+    assert resumed.state_dict() == part.state_dict()
+    assert resumed.scored == part.scored
+    for strategy in (part, resumed):
+        strategy.tell(pending, [score(arch) for arch in pending])
+    assert run(resumed, 30) == run(part, 30)
+    if stop == 0 or name == 'BoardPick':
+        return
+    assert asked[: stop - stop % 4] == [i.arch for i in part.scored[: stop - stop % 4]]
+
+
+@names
+def test_ends_when_no_path_is_left(name):
+    lone = sorted(FEASIBLE, key=MACS.get)[7]
+    few = Budget(COSTS, macs_m=(MACS[lone] - 1e-9, MACS[lone] + 1e-9))
+    inside = {arch for arch in ARCHS if few.is_feasible(arch)}
+    settings = dict(archs=sorted(inside, key=str)) if name == 'BoardPick' else {}
+    strategy = make(name, few, **settings)
+    strategy.max_repeats = 200
+    assert set(run(strategy, 100)) == inside
+    assert strategy.ask(5) == []
+    assert strategy.best().arch in inside
+
+
+@names
+def test_paths_rated_elsewhere_count(name):
+    strategy = make(name)
+    known = FEASIBLE[::3]
+    strategy.tell(known, [score(arch) for arch in known])
+    asked = run(strategy, 30)
+    assert asked or name == 'BoardPick'
+    assert not set(asked) & set(known)
+    assert strategy.best().score == max(score(arch) for arch in [*known, *asked])
+
+
+def test_evolution_finds_the_optimum_and_beats_random_search():
+    found, evolved, drawn = 0, [], []
+    for seed in range(10):
+        evolution = make('RegularizedEvolution', seed=seed)
+        run(evolution, 120)
+        found += evolution.best().arch == OPTIMUM
+        evolved.append(evolution.best().score)
+        random = make('RandomSearch', seed=seed)
+        run(random, 120)
+        drawn.append(random.best().score)
+    assert found >= 8
+    assert np.mean(evolved) > np.mean(drawn) + 0.1
+
+
+def hypervolume(points):
+    """Area that (cost, score) points dominate, up to the dearest cost and down to score -10."""
+    area, best = 0.0, -10.0
+    for cost, value in sorted(points):
+        if value > best:
+            area += (HIGH - cost) * (value - best)
+            best = value
+    return area
+
+
+def test_nsga2_finds_the_front():
+    best = hypervolume([(MACS[arch], score(arch)) for arch in FEASIBLE])
+    shares, drawn = [], []
+    for seed in range(5):
+        for name, list_ in (('NSGA2', shares), ('RandomSearch', drawn)):
+            strategy = make(name, seed=seed)
+            run(strategy, 150)
+            list_.append(hypervolume([(i.cost_m, i.score) for i in strategy.front()]) / best)
+    assert min(shares) > 0.98
+    assert np.mean(shares) > np.mean(drawn)
+
+
+def test_nsga2_agrees_with_itself_on_the_front():
+    strategy = make('NSGA2')
+    run(strategy, 60)
+    points = [(i.cost_m, i.score) for i in strategy.scored]
+    front = {
+        (c, s) for c, s in points
+        if not any((x <= c and y >= s) and (x, y) != (c, s) for x, y in points)
+    }  # fmt: skip
+    assert {(i.cost_m, i.score) for i in strategy.front()} == front
+    costs = [i.cost_m for i in strategy.front()]
+    assert costs == sorted(costs)
+
+
+def test_nsga2_waits_for_its_generation():
+    strategy = make('NSGA2')
+    first = strategy.ask(100)
+    assert len(first) == 10
+    strategy.tell(first[1:], [score(arch) for arch in first[1:]])
+    with pytest.raises(ValueError, match='tell the scores of 1 paths first'):
+        strategy.ask(1)
+    strategy.tell(first[:1], [score(first[0])])
+    assert len(strategy.ask(100)) == 10
+
+
+def test_the_old_die():
+    """With P = S = 2 the parent is the better of the last two, the best of all forgotten."""
+    strategy = RegularizedEvolution(SPACE, BUDGET, population=2, tournament=2, key=same)
+    inside = FEASIBLE
+    strategy.tell(inside[:3], [9.0, 1.0, 2.0])
+    assert [i.score for i in strategy.members] == [1.0, 2.0]
+    child = SPACE.encode(strategy.ask(1)[0])
+    assert sum(a != b for a, b in zip(child, SPACE.encode(inside[2]))) == 1
+    assert strategy.best().arch == inside[0]
+
+
+def test_the_cheaper_of_equals_is_best():
+    strategy = RandomSearch(SPACE, BUDGET, key=same)
+    cheap, dear = sorted(FEASIBLE, key=MACS.get)[::100][:2]
+    strategy.tell([dear, cheap], [3, 3])
+    assert strategy.best().arch == cheap
+    narrow = Budget(COSTS, macs_m=(MACS[dear], MACS[dear]))
+    assert strategy.best(narrow) == (dear, 3.0, pytest.approx(MACS[dear]))
+
+
+def test_board_pick_keeps_the_order():
+    strategy = BoardPick(SPACE, BUDGET, archs=[a.to_list() for a in BOARD], key=same)
+    expected = [a for a in dict.fromkeys(BOARD) if BUDGET.is_feasible(a)]
+    assert run(strategy, 9) == expected
+
+
+def test_errors():
+    strategy = RandomSearch(SPACE, BUDGET, key=same)
+    a, b = FEASIBLE[:2]
+    with pytest.raises(ValueError, match='at least one path; got 0'):
+        strategy.ask(0)
+    with pytest.raises(ValueError, match='has a score yet'):
+        strategy.best()
+    with pytest.raises(ValueError, match='2 paths, but 1 scores'):
+        strategy.tell([a, b], [1.0])
+    with pytest.raises(ValueError, match='not finite: nan'):
+        strategy.tell([a], [float('nan')])
+    with pytest.raises(ValueError, match='has a score already'):
+        strategy.tell([a, a], [1.0, 2.0])
+    assert strategy.scored == []
+    strategy.tell([a], [1.0])
+    with pytest.raises(ValueError, match='has a score already'):
+        strategy.tell([a], [1.0])
+    with pytest.raises(ValueError, match='used before'):
+        strategy.load_state_dict(strategy.state_dict())
+    other = RandomSearch(SPACE, BUDGET, seed=1, key=same)
+    with pytest.raises(ValueError, match='the state is of'):
+        other.load_state_dict(strategy.state_dict())
+    strategy.ask(20)
+    wide = RandomSearch(SPACE, Budget(COSTS), key=same)
+    with pytest.raises(ValueError, match='the budget or a library is another'):
+        wide.load_state_dict(strategy.state_dict())
+    with pytest.raises(ValueError, match='tournament=5, population=4'):
+        RegularizedEvolution(SPACE, BUDGET, population=4, tournament=5, key=same)
+
+
+def test_without_pymoo(monkeypatch):
+    monkeypatch.setitem(__import__('sys').modules, 'pymoo.algorithms.moo.nsga2', None)
+    with pytest.raises(ImportError, match='pip install "pymoo'):
+        TASK_UTILS.build(dict(type='cream_mm.NSGA2', space=SPACE, budget=BUDGET, key=same))

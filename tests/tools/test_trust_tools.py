@@ -1,0 +1,161 @@
+"""tools/search.py, rank_correlation.py and train_paths.py on an untrained supernet of the demo."""
+
+import csv
+import json
+import os
+import runpy
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from mmengine.registry import MODELS, DefaultScope
+
+from cream_mm.config import load_config
+from cream_mm.models.backbones.cream_net import resolve_arch
+from cream_mm.testing import write_image_folder
+
+ROOT = Path(__file__).resolve().parents[2]
+CONFIG = ROOT / 'configs/demo/search_digits.py'
+FAST = ['--num-images', 9, '--bn-policy', 'batch_stats']
+
+
+@pytest.fixture(scope='module')
+def home(tmp_path_factory):
+    """A folder with ``data/`` and ``supernet.pth``."""
+    home = tmp_path_factory.mktemp('trust')
+    data = write_image_folder(
+        home / 'data', classes=('a', 'b', 'c'), train=30, val=6, size=(28, 28)
+    )
+    cfg = load_config(str(CONFIG), dict(data_root=str(data)))
+    torch.manual_seed(0)
+    with DefaultScope.overwrite_default_scope('mmpretrain'):
+        model = MODELS.build(cfg.model)
+    torch.save(dict(state_dict=model.state_dict(), meta={}), home / 'supernet.pth')
+    return home
+
+
+@pytest.fixture
+def call(monkeypatch, capsys, home):
+    """Run a tool in this process; gives what it printed, or its error."""
+
+    def run_here(tool, *args, options=()):
+        options = ['--cfg-options', f'data_root={home / "data"}', *options]
+        argv = [str(ROOT / 'tools' / tool), *map(str, (*args, *options))]
+        monkeypatch.setattr(sys, 'argv', argv)
+        try:
+            runpy.run_path(argv[0], run_name='__main__')
+        except SystemExit as end:
+            return str(end.code)
+        return capsys.readouterr().out
+
+    return run_here
+
+
+@pytest.mark.parametrize('strategy', ['evolution', 'nsga2', 'random'])
+def test_search(call, home, tmp_path, strategy):
+    if strategy == 'nsga2':
+        pytest.importorskip('pymoo')
+    args = ['search.py', CONFIG, home / 'supernet.pth', '--strategy', strategy, '--num', 6]
+    args += ['--work-dir', tmp_path, *FAST]
+    text = call(*args)
+    assert '[6/6]' in text
+    content = json.loads((tmp_path / 'search.json').read_text())
+    assert len({str(r['arch']) for r in content['rated']}) == 6
+    assert all(2.3 <= r['macs_m'] <= 3.2 for r in content['rated'])
+    best = max(content['rated'], key=lambda r: (r['top1_pct'], -r['macs_m']))
+    assert content['best'] == best and best in content['front']
+    arch, _, about = resolve_arch(str(tmp_path / 'best_arch.json'))
+    assert arch.to_list() == best['arch'] and about['rating']['num_images'] == 9
+
+    # A kill in the middle: what was rated is not rated again, and the end is the same.
+    log = tmp_path / 'ratings.jsonl'
+    lines = log.read_text().splitlines(keepends=True)
+    log.write_text(''.join(lines[:3]))
+    (tmp_path / 'search.json').unlink()
+    call(*args)
+    assert json.loads((tmp_path / 'search.json').read_text()) == content
+    assert log.read_text() == ''.join(lines)
+
+
+def test_search_of_an_empty_board(call, home, tmp_path):
+    args = ['search.py', CONFIG, home / 'supernet.pth', '--strategy', 'board', *FAST]
+    text = call(*args, '--work-dir', tmp_path)
+    assert text == "error: nothing was rated: strategy 'board' has no path to propose"
+
+
+@pytest.fixture
+def table(tmp_path):
+    """60 random networks of the demo's space with made-up accuracies."""
+    rng = np.random.default_rng(0)
+    lines = ['arch,accuracy']
+    for flat in rng.permutation(6**6)[:60]:
+        digits = np.base_repr(flat, 6).zfill(6)
+        lines.append(f'{digits},{90 + rng.normal():.3f}')
+    path = tmp_path / 'table.csv'
+    path.write_text('\n'.join(lines) + '\n')
+    return path
+
+
+def test_rank_correlation(call, home, table, tmp_path):
+    args = ['rank_correlation.py', CONFIG, home / 'supernet.pth', table, '--num', 10]
+    args += ['--out', tmp_path / 'out', '--resamples', 20, '--above', 90, '--without', 5, *FAST]
+    text = call(*args)
+    content = json.loads((tmp_path / 'out/rank_correlation.json').read_text())
+    macs = [point['macs_m'] for point in content['points']]
+    assert len(macs) == content['num'] and 10 <= len(macs) <= 12
+    assert list(content['subsets']) == ['all', 'accuracy >= 90', 'without 5']
+    assert (tmp_path / 'out/scatter.png').is_file()
+    assert f'| all | {len(macs)} | score |' in text
+
+    # From its own ratings, without the supernet: the same coefficients, whatever is left out.
+    ratings = ['--ratings', tmp_path / 'out/ratings.jsonl', '--out', tmp_path / 'again']
+    call('rank_correlation.py', CONFIG, table, *ratings, '--resamples', 20)
+    again = json.loads((tmp_path / 'again/rank_correlation.json').read_text())
+    assert again['points'] == content['points']
+    ours, theirs = (c['subsets']['all']['score']['kendall'] for c in (again, content))
+    assert ours['value'] == pytest.approx(theirs['value'])
+    assert ours['interval'] == pytest.approx(theirs['interval'])
+
+
+def test_rank_correlation_errors(call, home, table, tmp_path):
+    args = ['rank_correlation.py', CONFIG, home / 'supernet.pth']
+    assert 'no table' in call(*args, tmp_path / 'none.csv', '--out', tmp_path / 'x')
+    table.write_text(table.read_text() + '99,1\n')
+    assert 'line 62' in call(*args, table, '--out', tmp_path / 'x')
+
+
+@pytest.mark.slow
+def test_train_paths_survives_a_kill(home, tmp_path):
+    command = [sys.executable, str(ROOT / 'tools/train_paths.py'), str(CONFIG), '--num', '2']
+    command += ['--work-dir', str(tmp_path), '--cfg-options', f'data_root={home / "data"}']
+    command += ['--train-options', 'max_epochs=2', 'batch_size=16']
+    command += ['default_hooks.checkpoint.interval=1']
+    env = {**os.environ, 'OMP_NUM_THREADS': '1'}
+
+    first = subprocess.Popen(command, env=env, stdout=subprocess.DEVNULL)
+    deadline = time.time() + 250
+    while not (tmp_path / '000/train/epoch_1.pth').is_file() and first.poll() is None:
+        assert time.time() < deadline
+        time.sleep(0.05)
+    first.send_signal(signal.SIGKILL)
+    first.wait()
+    (tmp_path / 'accuracy.csv').write_bytes(b'arch,accuracy,macs_m,params_m,epochs,run\n"[[0],')
+
+    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=280)
+    assert done.returncode == 0, done.stderr[-2000:]
+    with open(tmp_path / 'accuracy.csv', newline='') as file:
+        rows = list(csv.DictReader(file))
+    queue = json.loads((tmp_path / 'queue.json').read_text())
+    assert [json.loads(row['arch']) for row in rows] == queue['archs'] and len(rows) == 2
+    assert all(row['epochs'] == '2' and 0 <= float(row['accuracy']) <= 100 for row in rows)
+
+    again = subprocess.run(command, env=env, capture_output=True, text=True, timeout=280)
+    assert again.stdout.count('was trained before') == 2
+    other = [*command[:-3], 'max_epochs=3']
+    refused = subprocess.run(other, env=env, capture_output=True, text=True, timeout=280)
+    assert 'holds other trainings' in refused.stderr

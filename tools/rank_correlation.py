@@ -1,0 +1,179 @@
+"""Does a supernet rank networks as training each alone does? Correlate it with a table.
+
+  python tools/rank_correlation.py configs/cream/search_imagenet.py SUPERNET.pth TABLE.csv \\
+      --num 500 --budgets 300 400
+  python tools/rank_correlation.py configs/cream/search_imagenet.py TABLE.csv --ratings SCORES.csv
+
+TABLE has the accuracy of networks trained alone: a CSV with the header
+arch,accuracy[,macs_m,params_m], where arch is a nested or a flat list in double quotes, or a digit
+per layer; or NAS-Bench-Macro's JSON; or accuracy.csv of tools/train_paths.py. Rated are NUM random
+networks of it, the cheapest and the costliest. Into the folder OUT go rank_correlation.json and
+scatter.png; ratings.jsonl there lets the same command go on after a kill. MACs and parameters
+stand beside the ratings as scores of their own: a supernet that ranks no better than they do tells
+nothing that a counter does not know.
+"""
+
+import argparse
+import os.path as osp
+import time
+
+from mmengine.config import DictAction
+from mmengine.registry import MODELS, init_default_scope
+
+from cream_mm.config import load_config
+from cream_mm.engine import open_search
+from cream_mm.evaluation import AccuracyTable, RankReport
+from cream_mm.search.path_sampler import named_rng
+from cream_mm.utils import clear_errors, write_json
+
+
+def parse_args(argv=None):
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument('config', help='config of the search')
+    parser.add_argument('checkpoint', nargs='?', help='supernet; left out with --ratings')
+    parser.add_argument('table', help='.csv or .json of true accuracies')
+    parser.add_argument(
+        '--ratings', metavar='FILE', help='scores instead of a supernet: .csv, .json or .jsonl'
+    )
+    parser.add_argument('--num', type=int, help='random networks to rate; default: the whole table')
+    parser.add_argument('--seed', type=int, default=0, help='of the sample and the bootstrap')
+    parser.add_argument(
+        '--extremes',
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help='rate the cheapest and the costliest network beside the random ones (default: yes)',
+    )
+    parser.add_argument(
+        '--budgets',
+        type=float,
+        nargs='+',
+        default=[],
+        metavar='MMACS',
+        help='pick the best within each; default: quartiles of the table',
+    )
+    parser.add_argument(
+        '--above',
+        type=float,
+        nargs='+',
+        default=[],
+        metavar='ACCURACY',
+        help='also correlate networks of at least this accuracy',
+    )
+    parser.add_argument(
+        '--without',
+        nargs='+',
+        default=[],
+        metavar='CHOICE',
+        help="also correlate networks without a choice: 'identity', or an index",
+    )
+    parser.add_argument('--bn-policy', choices=['recalibrate', 'batch_stats'])
+    parser.add_argument('--num-images', type=int, help="images to rate on; default: the config's")
+    parser.add_argument('--resamples', type=int, default=1000, help='of the bootstrap')
+    parser.add_argument('--out', metavar='DIR', help='default: beside the checkpoint or the table')
+    parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE')
+    args = parser.parse_intermixed_args(argv)
+    if (args.checkpoint is None) == (args.ratings is None):
+        parser.error('give either a checkpoint, CONFIG CHECKPOINT TABLE, or --ratings FILE')
+    return args
+
+
+def main(argv=None) -> None:
+    args = parse_args(argv)
+    beside = osp.dirname(args.checkpoint or args.table)
+    out = args.out or osp.join(beside, 'rank_correlation')
+    about = dict(config=args.config, table=args.table, seed=args.seed)
+    if args.ratings:
+        model = build_model(args)
+        table = read(args.table, model)
+        scored = {model.backbone.space.canonical(row.arch): row.accuracy
+                  for row in read(args.ratings, model).rows}  # fmt: skip
+        rows = [row for row in table.rows if model.backbone.space.canonical(row.arch) in scored]
+        rows = sample(rows, args)
+        scores = [scored[model.backbone.space.canonical(row.arch)] for row in rows]
+        about.update(ratings=args.ratings)
+        label = 'score'
+    else:
+        given = dict(num_images=args.num_images, bn_policy=args.bn_policy)
+        given = {k: v for k, v in given.items() if v is not None}
+        with open_search(args.config, args.checkpoint, out, args.cfg_options) as loop:
+            model = loop.model
+            table = read(args.table, model)
+            rows = sample(table.rows, args)
+            evaluator = loop.build_evaluator(**given)
+            ratings = rate(evaluator, rows)
+        scores = [rating.top1_pct for rating in ratings]
+        about.update(
+            checkpoint=args.checkpoint,
+            bn_policy=evaluator.description,
+            num_images=ratings[0].num_images,
+        )
+        label = f'top-1 in the supernet, % of {ratings[0].num_images} images'
+    report = RankReport(
+        scores, rows, table.rows, model.backbone.space, budgets=args.budgets, above=args.above,
+        without=args.without, num_resamples=args.resamples, seed=args.seed,
+    )  # fmt: skip
+    points = [
+        dict(arch=row.arch.to_list(), score=score, accuracy=row.accuracy, macs_m=row.macs_m,
+             params_m=row.params_m)
+        for row, score in zip(rows, scores)
+    ]  # fmt: skip
+    content = dict(report.to_dict(), **about, notes=table.notes, points=points)
+    write_json(osp.join(out, 'rank_correlation.json'), content)
+    report.plot(osp.join(out, 'scatter.png'), score_label=label)
+    print(f'\n{report.text()}\n\nwritten: {osp.join(out, "rank_correlation.json")}, scatter.png')
+
+
+def build_model(args):
+    """The supernet without weights: for its space and its costs."""
+    try:
+        cfg = load_config(args.config, args.cfg_options)  # the data decides on the classes
+    except FileNotFoundError:
+        cfg = load_config(args.config, args.cfg_options, check_data=False)
+        print(f'note: the data is not here; costs are for num_classes={cfg.get("num_classes")}')
+    init_default_scope(cfg.get('default_scope', 'mmpretrain'))
+    model = MODELS.build(cfg.model)
+    if not hasattr(model, 'cost_model'):
+        raise ValueError(f'{args.config} is not the config of a search')
+    return model
+
+
+def read(path, model) -> AccuracyTable:
+    table = AccuracyTable(path, model.cost_model)
+    for note in table.notes:
+        print(f'note: {path}: {note}')
+    return table
+
+
+def sample(rows, args) -> list:
+    """``args.num`` random rows, with the cheapest and the costliest, cheapest first."""
+    if args.num is None or args.num >= len(rows):
+        return rows
+    rng = named_rng('rank_correlation', args.seed, 0)
+    chosen = set(rng.permutation(len(rows))[: args.num].tolist())
+    if args.extremes:
+        macs = [row.macs_m for row in rows]
+        chosen |= {macs.index(min(macs)), macs.index(max(macs))}
+    return [rows[i] for i in sorted(chosen)]
+
+
+def rate(evaluator, rows) -> list:
+    archs = [row.arch for row in rows]
+    known = sum(evaluator.log.get(arch) is not None for arch in archs)
+    print(f'rating {len(archs)} networks; {known} were rated before')
+    start, fresh = time.time(), 0
+
+    def progress(i, rating):
+        nonlocal fresh
+        fresh += 1
+        if fresh % 10 == 0 or i == len(rows) - 1:
+            eta = (time.time() - start) / fresh * (len(rows) - i - 1)
+            print(f'[{i + 1}/{len(rows)}] eta: {int(eta) // 60}:{int(eta) % 60:02d}', flush=True)
+
+    return evaluator.rate_all(archs, progress)
+
+
+if __name__ == '__main__':
+    with clear_errors():
+        main()

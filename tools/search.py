@@ -1,0 +1,141 @@
+"""Search a trained supernet: rate paths that a strategy proposes, and write the best one.
+
+  python tools/search.py configs/cream/search_imagenet.py work_dirs/search_imagenet/epoch_120.pth \\
+      --strategy evolution --num 500 --work-dir work_dirs/search_imagenet/evolution
+
+Strategies: board (Cream's own: the paths of its board), random, evolution (regularized), nsga2
+(all trade-offs of rating and MACs; needs pymoo). The budget is the config's. Into the work-dir go
+search.json (all rated paths and the trade-offs among them) and best_arch.json, which
+tools/export_arch.py takes. The same command after a kill goes on where it was.
+"""
+
+import argparse
+import os.path as osp
+import time
+
+from mmengine.config import DictAction
+
+from cream_mm.engine import open_search
+from cream_mm.engine.loops.board_rating_loop import answer_content
+from cream_mm.registry import TASK_UTILS
+from cream_mm.utils import clear_errors, write_json
+
+STRATEGIES = dict(
+    board='BoardPick', random='RandomSearch', evolution='RegularizedEvolution', nsga2='NSGA2'
+)
+SEARCH_FORMAT = 'cream_mm.search/1'
+
+
+def parse_args(argv=None):
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument('config', help='config of the search')
+    parser.add_argument('checkpoint', help='checkpoint of the search')
+    parser.add_argument('--strategy', choices=STRATEGIES, default='evolution')
+    parser.add_argument('--num', type=int, default=500, help='paths to rate (default: %(default)s)')
+    parser.add_argument('--seed', type=int, default=0, help='of the strategy')
+    parser.add_argument('--population', type=int, help='of evolution and nsga2')
+    parser.add_argument('--num-images', type=int, help="images to rate on; default: the config's")
+    parser.add_argument('--bn-policy', choices=['recalibrate', 'batch_stats'])
+    parser.add_argument(
+        '--work-dir', help='default: a folder beside the checkpoint, named by the strategy'
+    )
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=DictAction,
+        metavar='KEY=VALUE',
+        help='override config values, e.g. budget.macs_m=[300,400]',
+    )
+    return parser.parse_args(argv)
+
+
+def main(argv=None) -> None:
+    args = parse_args(argv)
+    if args.num < 1:
+        raise ValueError(f'--num is at least 1; got {args.num}')
+    beside = osp.join(osp.dirname(args.checkpoint), args.strategy)
+    work_dir = args.work_dir or beside
+    given = dict(num_images=args.num_images, bn_policy=args.bn_policy)
+    with open_search(args.config, args.checkpoint, work_dir, args.cfg_options) as loop:
+        strategy = build_strategy(args, loop)
+        evaluator = loop.build_evaluator(**{k: v for k, v in given.items() if v is not None})
+        ratings = search(strategy, evaluator, args.num)
+        write(args, work_dir, loop, strategy, ratings, evaluator.description)
+
+
+def build_strategy(args, loop):
+    settings = {}
+    if args.strategy == 'board':
+        settings['archs'] = loop.paths_of_the_board()
+    elif args.population is not None and args.strategy in ('evolution', 'nsga2'):
+        settings['population'] = args.population
+    space, budget = loop.model.backbone.space, loop.model.budget
+    kind = f'cream_mm.{STRATEGIES[args.strategy]}'
+    return TASK_UTILS.build(dict(settings, type=kind, space=space, budget=budget, seed=args.seed))
+
+
+def search(strategy, evaluator, num: int) -> list:
+    """Rate ``num`` paths, fewer if there are no more; paths rated before come from the record."""
+    ratings, start, fresh = [], time.time(), 0
+    while len(ratings) < num:
+        archs = strategy.ask(1)
+        if not archs:
+            print(f'no path is left to rate within {strategy.budget}')
+            break
+        fresh += evaluator.log.get(archs[0]) is None
+        ratings += evaluator.rate_all(archs, lambda *_: None)
+        strategy.tell(archs, [ratings[-1].top1_pct])
+        eta = (time.time() - start) / max(fresh, 1) * (num - len(ratings))
+        newest, best = strategy.scored[-1], strategy.best()
+        print(
+            f'[{len(ratings)}/{num}] {newest.score:.2f} % at {newest.cost_m:.2f} M, best '
+            f'{best.score:.2f} % at {best.cost_m:.2f} M  eta: {int(eta) // 60}:{int(eta) % 60:02d}',
+            flush=True,
+        )
+    return ratings
+
+
+def write(args, work_dir, loop, strategy, ratings, bn_policy: str) -> None:
+    if not ratings:
+        raise ValueError(f'nothing was rated: strategy {args.strategy!r} has no path to propose')
+    model = loop.model
+
+    def record(item):
+        costs = model.cost_model.cost(item.arch).in_millions()
+        macs, params = costs['macs_m'], costs['params_m']
+        return dict(arch=item.arch.to_list(), macs_m=macs, params_m=params, top1_pct=item.score)
+
+    best = strategy.best()
+    content = dict(
+        format=SEARCH_FORMAT,
+        strategy=args.strategy,
+        settings=strategy.settings,
+        config=args.config,
+        checkpoint=args.checkpoint,
+        budget=model.budget.to_dict(),
+        num_images=ratings[0].num_images,
+        bn_policy=bn_policy,
+        best=record(best),
+        front=[record(item) for item in strategy.front()],
+        rated=[record(item) for item in strategy.scored],
+    )
+    write_json(osp.join(work_dir, 'search.json'), content)
+    rating = dict(top1_pct=best.score, num_images=ratings[0].num_images, bn_policy=bn_policy)
+    steps, runner = loop.next_steps, loop.runner
+    answer = answer_content(
+        model, best.arch, runner.cfg, rating=rating, seed=runner.seed, next_steps=steps
+    )
+    path = osp.join(work_dir, 'best_arch.json')
+    write_json(path, answer)
+    print(
+        f'Best path: {best.arch}  top-1 {best.score:.2f} % on {ratings[0].num_images} held-out '
+        f'images, {best.cost_m:.2f} MMACs. Go on with\n  python tools/export_arch.py {path} '
+        f'--checkpoint {args.checkpoint} --out {osp.join(work_dir, "export")}'
+    )
+
+
+if __name__ == '__main__':
+    with clear_errors():
+        main()
