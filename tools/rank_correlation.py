@@ -167,9 +167,9 @@ def rate(evaluator, rows) -> list:
     def progress(i, rating):
         nonlocal fresh
         fresh += 1
-        if fresh % 10 == 0 or i == len(rows) - 1:
-            eta = (time.time() - start) / fresh * (len(rows) - i - 1)
-            print(f'[{i + 1}/{len(rows)}] eta: {int(eta) // 60}:{int(eta) % 60:02d}', flush=True)
+        if fresh % 10 == 0 or fresh == len(rows):
+            eta = (time.time() - start) / fresh * (len(rows) - fresh)
+            print(f'[{fresh}/{len(rows)}] eta: {int(eta) // 60}:{int(eta) % 60:02d}', flush=True)
 
     return evaluator.rate_all(archs, progress)
 

@@ -1,24 +1,29 @@
 """Rates paths of a supernet on images it was not trained on."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from mmengine.dataset import pseudo_collate
 from mmengine.dist import all_gather_object, get_dist_info
+from mmengine.logging import print_log
+from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Subset
 
 from ..search.path_sampler import named_rng
 from ..structures import Arch
 from .bn_policy import batch_stats, of_this_rank, recalibrated
 from .rating_log import RatingLog, digest
+from .shared_prefix import SharedPrefix
 
 
 class Rating(NamedTuple):
-    """Score of one path; higher is better."""
+    """Quality of one path on ``num_images`` images."""
 
-    top1_pct: float
+    top1_pct: float  # higher is better
     num_images: int
+    loss: float  # mean cross entropy in nats, lower is better; finer than counting hits
 
 
 class ArchEvaluator:
@@ -37,6 +42,9 @@ class ArchEvaluator:
         batch_size (int): Images per forward. Defaults to 256.
         num_workers (int): Processes that read the images. Defaults to 0.
         seed (int): Of the random subsets.
+        max_gb (float): Memory for feature maps that paths have in common, see
+            :class:`SharedPrefix`. Where those of all images do not fit, as of many photographs,
+            and with 0, each path is run alone. Defaults to 4.
         log_file (str | Path, optional): Ratings are recorded there as they are made, and taken
             from there by :meth:`rate_all` where weights, images and settings are the same.
 
@@ -56,12 +64,14 @@ class ArchEvaluator:
         batch_size: int = 256,
         num_workers: int = 0,
         seed: int = 0,
+        max_gb: float = 4.0,
         log_file=None,
     ):
         if bn_policy not in ('recalibrate', 'batch_stats'):
             raise ValueError(f"bn_policy is 'recalibrate' or 'batch_stats'; got {bn_policy!r}")
         self.model = model
         self.bn_policy = bn_policy
+        self.max_bytes = int(max_gb * 2**30)
         args = dict(batch_size=batch_size, num_workers=num_workers)
         rng = named_rng('rating', seed, 0)
         self._batches = _read(dataset, num_images, rng, **args)
@@ -75,7 +85,7 @@ class ArchEvaluator:
 
         def parts():
             preprocessor = self.model.data_preprocessor
-            yield from ('rating/1', self.bn_policy, getattr(preprocessor, 'to_rgb', None))
+            yield from ('rating/2', self.bn_policy, getattr(preprocessor, 'to_rgb', None))
             for name, value in self.model.state_dict().items():
                 if not name.startswith(('board.', 'matching.')):
                     yield from (name, value)
@@ -120,21 +130,16 @@ class ArchEvaluator:
             self.model.backbone(self.model.data_preprocessor(batch)['inputs'])
 
     def _count(self) -> Rating:
-        correct = total = 0
-        for batch in self._batches:
-            data = self.model.data_preprocessor(batch)
-            predicted = self.model(data['inputs']).argmax(dim=1)
-            labels = torch.cat([sample.gt_label for sample in data['data_samples']])
-            correct += int((predicted == labels).sum())
-            total += len(labels)
-        return Rating(100.0 * correct / total, total)
+        data = (self.model.data_preprocessor(batch) for batch in self._batches)
+        return _rating((self.model(d['inputs']), _labels(d)) for d in data)
 
     def rate_all(self, archs: list[Arch], progress: Callable[[int, Rating], None]) -> list[Rating]:
         """Rate many paths, as many at a time as there are ranks, one on each.
 
         Args:
             archs (list[Arch]): The paths, the same on every rank.
-            progress (callable): ``progress(index, rating)`` is called for each, on every rank.
+            progress (callable): ``progress(index, rating)`` is called for each, on every rank, in
+                the order in which they are rated: that of the choices.
 
         Returns:
             list[Rating]: In the order of ``archs``, on every rank.
@@ -146,16 +151,76 @@ class ArchEvaluator:
             if rating is not None:
                 progress(i, rating)
         unknown = [i for i, rating in enumerate(ratings) if rating is None]
+        # Neighbours share as much as possible; each rank takes a run of neighbours.
+        unknown.sort(key=lambda i: archs[i].stages)
         rank, world_size = get_dist_info()
-        for start in range(0, len(unknown), world_size):
-            turn = unknown[start : start + world_size]
-            mine = self.rate(archs[turn[rank]]) if rank < len(turn) else None
-            for i, rating in zip(turn, all_gather_object(mine)):
+        length = -(-len(unknown) // world_size)
+        shares = [unknown[r * length : (r + 1) * length] for r in range(world_size)]
+        mine = self._rate_in_order([archs[i] for i in shares[rank]])
+        for turn in range(length):
+            indices = [share[turn] for share in shares if turn < len(share)]
+            for i, rating in zip(indices, all_gather_object(next(mine, None))):
                 ratings[i] = rating
                 if self.log is not None:
                     self.log.add(archs[i], rating._asdict())
                 progress(i, rating)
         return ratings
+
+    @torch.no_grad()
+    def _rate_in_order(self, archs: list[Arch]) -> Iterator[Rating]:
+        """Rate each path; see :class:`SharedPrefix`."""
+        model, was_training = self.model, self.model.training
+        if not self._shares():
+            yield from map(self.rate, archs)
+            return
+        data = [model.data_preprocessor(batch) for batch in self._batches]
+        bn_images = None
+        if self.bn_policy == 'recalibrate':
+            bn_images = [model.data_preprocessor(b)['inputs'] for b in self._bn_batches]
+        images = [d['inputs'] for d in data]
+        shared = SharedPrefix(model.backbone, archs, images, bn_images, self.max_bytes)
+        for i in range(len(archs)):
+            model.eval()
+            try:
+                with of_this_rank(model.backbone.modules()):
+                    maps = shared[i]
+                rating = _rating((model.head((x,)), _labels(d)) for x, d in zip(maps, data))
+            finally:
+                model.train(was_training)
+            yield rating
+        if shared.layers_asked:
+            print_log(
+                f'Paths with the same first layers shared them: {shared.layers_run} layers were '
+                f'run in place of {shared.layers_asked}',
+                'current',
+            )
+
+    def _shares(self) -> bool:
+        """Whether the feature maps of all images fit into memory at once."""
+        backbone = self.model.backbone
+        first = self.model.data_preprocessor(self._batches[0])['inputs'][:1]
+        with batch_stats((backbone.conv_stem, backbone.bn1)):
+            bytes_per_image = backbone.stem(first).nbytes
+        number = sum(len(b['inputs']) for b in (*self._batches, *self._bn_batches))
+        last = len(backbone.blocks) - 1
+        plain = not self.model.with_neck and backbone.out_indices == (last,)
+        # A layer's input and output, and the largest that is kept.
+        return plain and 3 * bytes_per_image * number <= self.max_bytes
+
+
+def _labels(data: dict) -> Tensor:
+    return torch.cat([sample.gt_label for sample in data['data_samples']])
+
+
+def _rating(outputs: Iterable[tuple[Tensor, Tensor]]) -> Rating:
+    """From (logits (N, num_classes), labels (N,)) of each batch."""
+    correct = total = 0
+    loss = 0.0
+    for logits, labels in outputs:
+        correct += int((logits.argmax(dim=1) == labels).sum())
+        loss += float(F.cross_entropy(logits.double(), labels, reduction='sum'))
+        total += len(labels)
+    return Rating(100.0 * correct / total, total, loss / total)
 
 
 def _read(dataset, num, rng, *, batch_size, num_workers) -> list[dict]:

@@ -1,8 +1,17 @@
 """Networks and the algorithms that train them."""
 
 from .backbones import CreamNet
-from .classifiers import Compat, Cream, MetaMatching
+from .classifiers import Compat, Cream, MetaMatching, NearestMatching, RandomMatching
 from .heads import CreamClsHead
 from .supernets import CreamSupernet
 
-__all__ = ['Compat', 'Cream', 'CreamClsHead', 'CreamNet', 'CreamSupernet', 'MetaMatching']
+__all__ = [
+    'Compat',
+    'Cream',
+    'CreamClsHead',
+    'CreamNet',
+    'CreamSupernet',
+    'MetaMatching',
+    'NearestMatching',
+    'RandomMatching',
+]

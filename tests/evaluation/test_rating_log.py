@@ -63,7 +63,7 @@ def test_digest_sees_values_shapes_types_and_order():
 
 def evaluator(path, model, images, labels=(0, 1, 2, 0), **kwargs):
     data = [dict(inputs=x, data_samples=s) for x, s in zip(images, tiny_samples(labels))]
-    settings = dict(batch_size=2, num_bn_images=4, log_file=path)
+    settings = dict(batch_size=2, num_bn_images=4, max_gb=0, log_file=path)
     return ArchEvaluator(model, data, data, **{**settings, **kwargs})
 
 

@@ -1,5 +1,6 @@
 """From the board to the answer: rates its paths on held-out images and writes the best one."""
 
+import itertools
 import time
 from pathlib import Path
 
@@ -88,14 +89,15 @@ class BoardRatingLoop(BaseLoop):
         known = sum(evaluator.log.get(arch) is not None for arch in candidates)
         if known:
             runner.logger.info(f'{known} of them were rated before: taken from ratings.jsonl')
-        start = time.time()
+        start, count = time.time(), itertools.count(1)
 
         def progress(i, rating):
-            eta = (time.time() - start) / (i + 1) * (len(candidates) - i - 1)
+            done = next(count)
+            eta = (time.time() - start) / done * (len(candidates) - done)
             macs = model.cost_model.cost(candidates[i]).macs / 1e6
             source = f'board {i + 1}' if i < len(on_board) else 'random'
             runner.logger.info(
-                f'Rated [{i + 1}/{len(candidates)}] top-1 {rating.top1_pct:.2f} %, '
+                f'Rated [{done}/{len(candidates)}] top-1 {rating.top1_pct:.2f} %, '
                 f'{macs:.2f} MMACs ({source})  eta: {int(eta) // 60}:{int(eta) % 60:02d}'
             )
 

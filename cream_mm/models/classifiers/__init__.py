@@ -3,5 +3,6 @@
 from .compat import Compat
 from .cream import Cream
 from .meta_matching import MetaMatching
+from .simple_matching import NearestMatching, RandomMatching
 
-__all__ = ['Compat', 'Cream', 'MetaMatching']
+__all__ = ['Compat', 'Cream', 'MetaMatching', 'NearestMatching', 'RandomMatching']

@@ -16,6 +16,7 @@ from ...search import PrioritizedBoard
 from ...structures import Arch
 from ..losses import soft_cross_entropy
 from .compat import Compat
+from .meta_matching import MetaMatching
 
 
 class Match(NamedTuple):
@@ -48,8 +49,9 @@ class Cream(ImageClassifier):
         budget (dict, optional): Bounds on the cost of paths, e.g. ``dict(macs_m=(200, 600))``;
             see :class:`Budget`. Obeyed by sampler, board and rating. Defaults to none.
         board (dict, optional): Arguments of :class:`PrioritizedBoard`. None trains without one.
-        matching (dict, optional): The meta matching network that picks the teacher. None takes
-            the best entry at rate 0.5.
+        matching (dict, optional): What picks the teacher: :class:`MetaMatching`, or for
+            comparison :class:`RandomMatching` or :class:`NearestMatching`. None takes the best
+            entry at rate 0.5.
         compat (str | dict): ``'fixed'`` (default), ``'official'``, ``'paper'``, or a mode with
             single options changed; see :class:`Compat`.
         side_precision (str): What the forwards that leave no graph, matching and teaching,
@@ -104,8 +106,9 @@ class Cream(ImageClassifier):
             self.board = PrioritizedBoard(space, self.path_budget, **{**settings, **board})
             if matching is not None:
                 num_features = self.board.num_images * num_classes
-                settings = dict(num_features=num_features, rate=self.compat.rate)
-                self.matching = MODELS.build({**settings, **matching})
+                self.matching = MODELS.build({'num_features': num_features, **matching})
+                if isinstance(self.matching, MetaMatching):
+                    self.matching.rate = self.compat.rate
         fast = side_precision == 'auto' and cpu_kernels.multiplies_bf16()
         self.side_bf16 = fast or side_precision == 'bfloat16'
         self.trained_path: TrainedPath | None = None

@@ -116,9 +116,13 @@ class CreamSupernet(BaseModule):
     def path_modules(self) -> Iterator[nn.Module]:
         """Every module that the current path runs through."""
         yield from (self.conv_stem, self.bn1)
+        for block in self.path_blocks():
+            yield from block.modules()
+
+    def path_blocks(self) -> Iterator[nn.Module]:
+        """What the current path runs after the stem, in order."""
         for stage in self._path:
-            for block in stage:
-                yield from block.modules()
+            yield from stage
 
     def path_parameters(self) -> dict[str, nn.Parameter]:
         """Parameters that the current path touches, by their name in the supernet."""
@@ -133,14 +137,17 @@ class CreamSupernet(BaseModule):
     # ---- forward -----------------------------------------------------------------------------
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
-        x = prefer_channels_last(x)
-        x = norm_act(self.conv_stem(x), self.bn1, self.space.act)
+        x = self.stem(x)
         outs = []
         for i in range(len(self.blocks)):
             x = self.forward_block(i, x)
             if i in self.out_indices:
                 outs.append(x)
         return tuple(outs)
+
+    def stem(self, x: Tensor) -> Tensor:
+        """The convolution that every path begins with. (N, 3, H, W) -> (N, C, h, w)."""
+        return norm_act(self.conv_stem(prefer_channels_last(x)), self.bn1, self.space.act)
 
     def forward_block(self, i: int, x: Tensor) -> Tensor:
         """Run ``blocks.{i}`` of the current path. (N, C_in, H, W) -> (N, C_out, h, w)."""

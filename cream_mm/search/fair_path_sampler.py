@@ -1,0 +1,45 @@
+"""Strict fairness: every choice of every layer is trained equally often."""
+
+import numpy as np
+
+from ..registry import TASK_UTILS
+from ..structures import Arch
+from .path_sampler import PathSampler, named_rng
+
+
+@TASK_UTILS.register_module()
+class FairPathSampler(PathSampler):
+    """As many steps as there are choices train every choice of every layer exactly once.
+
+    For each such round the choices of each layer are shuffled, on their own. With
+    ``optim_wrapper.accumulative_counts`` equal to the number of choices, the optimizer steps once
+    a round, on the mean gradient of its paths: no order of training then favours any choice.
+
+    Args:
+        space (MBConvSpace): The search space.
+        budget (Budget): Has to be open: the rounds leave no room for one.
+        seed (int): Seed of the draws.
+
+    Raises:
+        ValueError: If there is a budget or an ``op_prob``.
+
+    Reference:
+        FairNAS, strict fairness. Differs: each path of a round is trained on a batch of its own,
+        so that an image costs what it costs in single-path training.
+    """
+
+    def __init__(self, space, budget, *, seed: int = 0, op_prob=None):
+        super().__init__(space, budget, seed=seed)
+        if budget.bounds or op_prob is not None:
+            raise ValueError(
+                'a fair sampler trains every choice equally often, so it obeys neither a budget '
+                f'nor op_prob; got {budget}, op_prob={op_prob}. Leave them out, or use PathSampler'
+            )
+
+    def sample(self, step: int) -> Arch:
+        """The path of one step, a pure function of (seed, step)."""
+        number = len(self.space.choices)
+        round_, turn = divmod(step, number)
+        rng = named_rng('fair', self.seed, round_)
+        order = np.tile(np.arange(number), (self.space.num_layers, 1))  # (layers, choices)
+        return self.space.decode(rng.permuted(order, axis=1)[:, turn])

@@ -1,0 +1,40 @@
+from collections import Counter
+
+import pytest
+
+from cream_mm.costs import Budget, CostModel
+from cream_mm.search import FairPathSampler
+from cream_mm.spaces import MBConvSpace
+
+
+def make(seed=0, **bounds):
+    space = MBConvSpace.build('nas_bench_macro')
+    return FairPathSampler(space, Budget(CostModel(space, 32), **bounds), seed=seed)
+
+
+def test_every_round_trains_every_choice_once():
+    sampler = make()
+    for round_ in range(50):
+        rows = [sampler.space.encode(sampler.sample(3 * round_ + turn)) for turn in range(3)]
+        assert all(sorted(column) == [0, 1, 2] for column in zip(*rows, strict=True))
+
+
+def test_layers_are_shuffled_on_their_own():
+    sampler = make()
+    pairs = Counter(tuple(sampler.space.encode(sampler.sample(i))[:2]) for i in range(9000))
+    assert len(pairs) == 9 and all(800 < n < 1200 for n in pairs.values())  # 1000 expected
+    firsts = [sampler.space.encode(sampler.sample(3 * i))[0] for i in range(3000)]
+    assert all(850 < n < 1150 for n in Counter(firsts).values())
+
+
+def test_is_a_function_of_seed_and_step():
+    draws = [make(seed=1).sample(i) for i in (7, 3, 7)]
+    assert draws[0] == draws[2] != draws[1]
+    assert [make(seed=2).sample(i) for i in range(30)] != [
+        make(seed=1).sample(i) for i in range(30)
+    ]
+
+
+def test_a_budget_is_refused():
+    with pytest.raises(ValueError, match='neither a budget nor op_prob'):
+        make(macs_m=(10, 100))
