@@ -1,4 +1,5 @@
-# Ablation of Cream's matching. The path of the board teaches whose answers on its images differ least, at a rate of 0.5.
+# Ablation of Cream's matching. The path of the board teaches whose answers on
+# its images differ least, at a rate of 0.5.
 _base_ = './spos.py'
 
 model = dict(

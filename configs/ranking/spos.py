@@ -1,6 +1,6 @@
-# Single-path training (SPOS): a uniformly drawn path per step, plain classification loss. The base of
-# the other training methods of this folder, which are compared on NAS-Bench-Macro: 6561 networks
-# whose CIFAR-10 accuracy, each trained alone, is known.
+# Single-path training (SPOS): a uniformly drawn path per step, plain classification loss. The base
+# of the other training methods of this folder, which are compared on NAS-Bench-Macro: 6561
+# networks whose CIFAR-10 accuracy, each trained alone, is known.
 #
 #   python tools/prepare_images.py data/cifar10 data/cifar10_16 --size 16 --pack
 #   python tools/train.py configs/ranking/spos.py --work-dir work_dirs/ranking/spos
