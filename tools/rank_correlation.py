@@ -69,6 +69,12 @@ def parse_args(argv=None):
         help="also correlate networks without a choice: 'identity', or an index",
     )
     parser.add_argument('--bn-policy', choices=['recalibrate', 'batch_stats'])
+    parser.add_argument(
+        '--score',
+        choices=['top1', 'loss'],
+        default='top1',
+        help='rank by accuracy, or by cross entropy, which is finer (default: top1)',
+    )
     parser.add_argument('--num-images', type=int, help="images to rate on; default: the config's")
     parser.add_argument('--resamples', type=int, default=1000, help='of the bootstrap')
     parser.add_argument('--out', metavar='DIR', help='default: beside the checkpoint or the table')
@@ -103,13 +109,16 @@ def main(argv=None) -> None:
             rows = sample(table.rows, args)
             evaluator = loop.build_evaluator(**given)
             ratings = rate(evaluator, rows)
-        scores = [rating.top1_pct for rating in ratings]
+        by_loss = args.score == 'loss'
+        scores = [-rating.loss if by_loss else rating.top1_pct for rating in ratings]
         about.update(
             checkpoint=args.checkpoint,
+            score=args.score,
             bn_policy=evaluator.description,
             num_images=ratings[0].num_images,
         )
-        label = f'top-1 in the supernet, % of {ratings[0].num_images} images'
+        what = '- cross entropy in the supernet, nats,' if by_loss else 'top-1 in the supernet, %'
+        label = f'{what} of {ratings[0].num_images} images'
     report = RankReport(
         scores, rows, table.rows, model.backbone.space, budgets=args.budgets, above=args.above,
         without=args.without, num_resamples=args.resamples, seed=args.seed,

@@ -121,6 +121,15 @@ def test_rank_correlation(call, home, table, tmp_path):
     assert ours['value'] == pytest.approx(theirs['value'])
     assert ours['interval'] == pytest.approx(theirs['interval'])
 
+    # By cross entropy, of the same ratings: nothing is rated again.
+    assert f'{len(macs)} were rated before' in call(*args, '--score', 'loss')
+    by_loss = json.loads((tmp_path / 'out/rank_correlation.json').read_text())
+    lines = (tmp_path / 'out/ratings.jsonl').read_text().splitlines()
+    losses = {str(line['arch']): line['loss'] for line in map(json.loads, lines)}
+    assert [p['score'] for p in by_loss['points']] == [
+        -losses[str(p['arch'])] for p in by_loss['points']
+    ]
+
 
 def test_rank_correlation_errors(call, home, table, tmp_path):
     args = ['rank_correlation.py', CONFIG, home / 'supernet.pth']
