@@ -139,7 +139,23 @@ class RankReport:
             fontsize=10,
         )
         axes.grid(alpha=0.25)
+        x_view, y_view = _view(self.scores), _view(self.truth)
+        axes.set(xlim=x_view, ylim=y_view)
+        seen = (self.scores >= x_view[0]) & (self.truth >= y_view[0])
+        if not seen.all():
+            note = f'{(~seen).sum()} of the worst lie outside'
+            axes.text(0.98, 0.02, note, ha='right', fontsize=8, transform=axes.transAxes)
         figure.savefig(path, dpi=130)
+
+
+def _view(values: np.ndarray) -> tuple[float, float]:
+    """Ends of an axis: a few bad networks must not press the good ones into a corner."""
+    top, bottom = values.max(), values.min()
+    common = np.quantile(values, 0.01)
+    if top - bottom > 2 * (top - common):
+        bottom = common
+    margin = 0.04 * (top - bottom) or 1.0
+    return bottom - margin, top + margin
 
 
 def _columns(rows: Sequence[TableRow]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

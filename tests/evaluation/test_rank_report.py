@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from cream_mm.costs import CostModel
-from cream_mm.evaluation import RankReport, TableRow
+from cream_mm.evaluation import RankReport, TableRow, rank_report
 from cream_mm.testing import tiny_space
 
 SPACE = tiny_space()
@@ -77,3 +77,12 @@ def test_errors():
         RankReport([1, 2], rows[:2], rows, SPACE, without=['identity'], num_resamples=2)
     with pytest.raises(ValueError, match='no network of the table costs at most 1e-09 M'):
         RankReport([1, 2], rows[:2], rows, SPACE, budgets=[1e-9], num_resamples=2)
+
+
+def test_view_leaves_out_a_few_bad_ones():
+    values = np.linspace(80, 90, 500)
+    low, high = rank_report._view(np.append(values, 10.0))
+    assert 79 < low < 80 and 90 < high < 91
+    low, high = rank_report._view(values)
+    assert low == pytest.approx(79.6) and high == pytest.approx(90.4)
+    assert rank_report._view(np.ones(3)) == (0.0, 2.0)
