@@ -22,9 +22,15 @@ from mmengine.registry import MODELS, init_default_scope
 
 from cream_mm.config import load_config
 from cream_mm.engine import open_search
-from cream_mm.evaluation import AccuracyTable, RankReport
+from cream_mm.evaluation import AccuracyTable, MainEffects, RankReport
 from cream_mm.search.path_sampler import named_rng
 from cream_mm.utils import clear_errors, write_json
+
+LABELS = dict(
+    main_effects='- cross entropy in the supernet, main effects, nats,',
+    loss='- cross entropy in the supernet, nats,',
+    top1='top-1 in the supernet, %,',
+)
 
 
 def parse_args(argv=None):
@@ -71,9 +77,11 @@ def parse_args(argv=None):
     parser.add_argument('--bn-policy', choices=['recalibrate', 'batch_stats'])
     parser.add_argument(
         '--score',
-        choices=['top1', 'loss'],
-        default='top1',
-        help='rank by accuracy, or by cross entropy, which is finer (default: top1)',
+        choices=LABELS,
+        default='main_effects',
+        help='what the plot, and "score" in the tables, stand for: accuracy; cross entropy, which '
+        'is finer; or the main effects of cross entropy, which are less noisy (default). The '
+        'others stand beside it under their names',
     )
     parser.add_argument('--num-images', type=int, help="images to rate on; default: the config's")
     parser.add_argument('--resamples', type=int, default=1000, help='of the bootstrap')
@@ -97,9 +105,10 @@ def main(argv=None) -> None:
                   for row in read(args.ratings, model).rows}  # fmt: skip
         rows = [row for row in table.rows if model.backbone.space.canonical(row.arch) in scored]
         rows = sample(rows, args)
-        scores = [scored[model.backbone.space.canonical(row.arch)] for row in rows]
+        given = [scored[model.backbone.space.canonical(row.arch)] for row in rows]
+        scorings = dict(given=given, main_effects=smoothed(rows, given))
+        main, label = 'given', 'score'
         about.update(ratings=args.ratings)
-        label = 'score'
     else:
         given = dict(num_images=args.num_images, bn_policy=args.bn_policy)
         given = {k: v for k, v in given.items() if v is not None}
@@ -109,29 +118,42 @@ def main(argv=None) -> None:
             rows = sample(table.rows, args)
             evaluator = loop.build_evaluator(**given)
             ratings = rate(evaluator, rows)
-        by_loss = args.score == 'loss'
-        scores = [-rating.loss if by_loss else rating.top1_pct for rating in ratings]
+        losses = [-rating.loss for rating in ratings]
+        scorings = dict(
+            main_effects=smoothed(rows, losses),
+            loss=losses,
+            top1=[rating.top1_pct for rating in ratings],
+        )
+        main = args.score
         about.update(
             checkpoint=args.checkpoint,
-            score=args.score,
             bn_policy=evaluator.description,
             num_images=ratings[0].num_images,
         )
-        what = '- cross entropy in the supernet, nats,' if by_loss else 'top-1 in the supernet, %'
-        label = f'{what} of {ratings[0].num_images} images'
+        label = f'{LABELS[main]} of {ratings[0].num_images} images'
+    about.update(score=main)
+    scores = scorings.pop(main)
     report = RankReport(
         scores, rows, table.rows, model.backbone.space, budgets=args.budgets, above=args.above,
-        without=args.without, num_resamples=args.resamples, seed=args.seed,
+        without=args.without, others=scorings, num_resamples=args.resamples, seed=args.seed,
     )  # fmt: skip
     points = [
-        dict(arch=row.arch.to_list(), score=score, accuracy=row.accuracy, macs_m=row.macs_m,
-             params_m=row.params_m)
-        for row, score in zip(rows, scores)
+        dict(arch=row.arch.to_list(), score=scores[i], accuracy=row.accuracy, macs_m=row.macs_m,
+             params_m=row.params_m, **{name: values[i] for name, values in scorings.items()})
+        for i, row in enumerate(rows)
     ]  # fmt: skip
     content = dict(report.to_dict(), **about, notes=table.notes, points=points)
     write_json(osp.join(out, 'rank_correlation.json'), content)
     report.plot(osp.join(out, 'scatter.png'), score_label=label)
     print(f'\n{report.text()}\n\nwritten: {osp.join(out, "rank_correlation.json")}, scatter.png')
+
+
+def smoothed(rows, scores) -> list[float]:
+    """See :class:`MainEffects`; unchanged where one score makes no fit."""
+    if len(rows) < 2:
+        return list(scores)
+    archs = [row.arch for row in rows]
+    return MainEffects(archs, scores).predict(archs).tolist()
 
 
 def build_model(args):

@@ -4,18 +4,20 @@
 #
 #   python tools/prepare_images.py data/cifar10 data/cifar10_16 --size 16 --pack
 #   python tools/train.py configs/ranking/spos.py --work-dir work_dirs/ranking/spos
-#   python tools/rank_correlation.py configs/ranking/spos.py work_dirs/ranking/spos/epoch_14.pth \
+#   python tools/rank_correlation.py configs/ranking/spos.py work_dirs/ranking/spos/epoch_5.pth \
 #       data/nas-bench-macro_cifar10.json --num 500 --above 90
 #
 # data/cifar10 holds train/<class>/*.jpg and test/<class>/*.jpg. 16 x 16 pixels are for 2 CPU cores.
+# All methods at once, with seeds, records and figures: benchmarks/ranking/run.py; about 10 minutes
+# a run on one core. Results: docs/results/ranking.md.
 _base_ = '../cream/search_imagenet.py'
 
 data_root = 'data/cifar10_16'
 num_classes = 10
 input_size = 16
 budget = dict(_delete_=True)  # none: every path is trained
-batch_size = 256
-max_epochs = 14  # of 49,000 images: 686,000 for training
+batch_size = 128
+max_epochs = 5  # of 49,000 images: 245,000 for training
 num_workers = 0
 
 model = dict(
@@ -62,16 +64,21 @@ test_dataloader = dict(
 )
 
 train_cfg = dict(max_epochs=max_epochs, sampler=dict(_delete_=True, type='cream_mm.PathSampler'))
-custom_hooks = []
+custom_hooks = [dict(type='cream_mm.PathLogHook')]
 test_cfg = dict(
     bn_dataset=dict(data_root=data_root, pipeline=test_pipeline),
     bn_policy='batch_stats',
-    num_images=2000,
+    num_random=10,
+    num_images=1000,
     next_steps=dict(_delete_=True),
 )
 
-optim_wrapper = dict(optimizer=dict(lr=0.1))
+# Clipped and warmed up: early on, one path's step can throw the others off.
+optim_wrapper = dict(optimizer=dict(lr=0.1), clip_grad=dict(max_norm=5.0))
 param_scheduler = [
-    dict(type='CosineAnnealingLR', end=max_epochs, eta_min=0, convert_to_iter_based=True)
+    dict(type='LinearLR', start_factor=0.01, end=0.5, convert_to_iter_based=True),
+    dict(
+        type='CosineAnnealingLR', begin=0.5, end=max_epochs, eta_min=0, convert_to_iter_based=True
+    ),
 ]
-auto_scale_lr = dict(enable=True, base_batch_size=256)
+auto_scale_lr = dict(enable=True, base_batch_size=128)

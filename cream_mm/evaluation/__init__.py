@@ -3,12 +3,14 @@
 from .accuracy_table import AccuracyTable, TableRow, parse_arch
 from .arch_evaluator import ArchEvaluator, Rating
 from .bn_policy import batch_stats, recalibrated
+from .main_effects import MainEffects
 from .rank_correlation import compare, correlation, regret, top_k_precision
 from .rank_report import RankReport
 
 __all__ = [
     'AccuracyTable',
     'ArchEvaluator',
+    'MainEffects',
     'RankReport',
     'Rating',
     'TableRow',

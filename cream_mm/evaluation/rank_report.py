@@ -24,6 +24,8 @@ class RankReport:
             and 75 % quantiles of the table.
         above (Sequence[float]): Adds subsets: true accuracy of at least each value.
         without (Sequence[str]): Adds subsets: networks without a choice, an index or 'identity'.
+        others (dict[str, Sequence[float]], optional): Other scores of ``rows`` by name, compared
+            in the same way.
         **bootstrap: See :func:`compare`.
 
     Raises:
@@ -40,6 +42,7 @@ class RankReport:
         budgets: Sequence[float] = (),
         above: Sequence[float] = (),
         without: Sequence[str] = (),
+        others: dict[str, Sequence[float]] | None = None,
         **bootstrap,
     ):
         if len(rows) < 2:
@@ -47,7 +50,9 @@ class RankReport:
         self.scores = np.asarray(scores, dtype=float)
         self.truth, self.macs_m, self.params_m = _columns(rows)
         table_truth, table_macs, _ = _columns(table)
-        scorings = dict(score=self.scores, macs=self.macs_m, params=self.params_m)
+        others = {name: np.asarray(values, dtype=float) for name, values in (others or {}).items()}
+        scorings = dict(score=self.scores, **others, macs=self.macs_m, params=self.params_m)
+        self.names = tuple(scorings)
 
         masks = dict(all=np.ones(len(rows), dtype=bool))
         for bound in above:
@@ -103,16 +108,17 @@ class RankReport:
             '|' + '---|' * 9,
         ]
         for name, subset in self.subsets.items():
-            for key in ('score', *BASELINES):
+            for key in self.names:
                 cells = [_cell(subset[key][c]) for c in COEFFICIENTS]
                 cells += [_cell(subset[key].get(f'kendall_minus_{b}')) for b in BASELINES]
                 tops = subset['top_k_precision'].items()
                 cells.append(', '.join(f'{v[key]:.2f} (k={k})' for k, v in tops))
                 lines.append(f'| {name} | {subset["num"]} | {key} | ' + ' | '.join(cells) + ' |')
-        lines += ['', '| budget M | scored | regret: score | MACs | params | random pick | best |',
-                  '|' + '---|' * 7]  # fmt: skip
+        names = ' | '.join(self.names)
+        lines += ['', f'| budget M | scored | regret: {names} | random pick | best |',
+                  '|' + '---|' * (4 + len(self.names))]  # fmt: skip
         for budget, entry in self.regret.items():
-            cells = [f'{entry[k]["regret"]:.2f}' if entry[k] else '' for k in ('score', *BASELINES)]
+            cells = [f'{entry[k]["regret"]:.2f}' if entry[k] else '' for k in self.names]
             cells.append('' if entry['random'] is None else f'{entry["random"]:.2f}')
             cells.append(f'{entry["score"]["best"]:.2f}' if entry['score'] else '')
             lines.append(f'| {budget} | {entry["num_scored"]} | ' + ' | '.join(cells) + ' |')

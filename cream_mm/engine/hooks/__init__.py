@@ -6,6 +6,7 @@ from .finite_loss_hook import FiniteLossHook
 from .label_range_hook import LabelRangeHook
 from .meta_matching_hook import MetaMatchingHook
 from .norm_stats_hook import NormStatsHook
+from .path_log_hook import PathLogHook
 from .seed_hook import SeedHook
 
 __all__ = [
@@ -17,5 +18,6 @@ __all__ = [
     'LabelRangeHook',
     'MetaMatchingHook',
     'NormStatsHook',
+    'PathLogHook',
     'SeedHook',
 ]

@@ -33,6 +33,7 @@ class TrainedPath(NamedTuple):
     top1: Tensor  # scalar, percent, on this rank's batch
     images: Tensor  # (N, 3, H, W), normalised
     soft_targets: Tensor  # (N, num_classes)
+    loss: Tensor  # scalar, classification loss in nats, without the share of distillation
 
 
 @MODELS.register_module()
@@ -142,7 +143,9 @@ class Cream(ImageClassifier):
         top1 = (logits.argmax(dim=1) == labels).float().mean() * 100
         dtype = torch.promote_types(targets.dtype, torch.float32)
         soft_targets = targets.detach().softmax(dim=1, dtype=dtype)
-        self.trained_path = TrainedPath(self.backbone.arch, top1, inputs, soft_targets)
+        self.trained_path = TrainedPath(
+            self.backbone.arch, top1, inputs, soft_targets, loss_cls.detach()
+        )
         return dict(losses, train_top1=top1)
 
     def pick_teacher(self) -> Match | None:

@@ -1,0 +1,245 @@
+"""Ranks NAS-Bench-Macro with supernets trained in different ways, and compares them.
+
+  python benchmarks/ranking/run.py                        # 12 runs on 2 CPU cores, see --jobs
+  python benchmarks/ranking/run.py --methods spos cream --seeds 0
+  python benchmarks/ranking/run.py --setting gpu          # 32 x 32 pixels, 50 epochs, one GPU
+  python benchmarks/ranking/run.py --report               # tables and figures of the records alone
+
+Each run trains configs/ranking/METHOD.py with `tools/train.py` and rates at least 500 of the 3969
+networks with `tools/rank_correlation.py`; both go on where they were killed. When a run ends, its
+record is written to docs/results/ranking.json, and a run that stands there is not made again, so
+the whole can be spread over several sittings. From the records come the tables in
+docs/results/ranking.md, between the marks, and docs/images/ranking.png.
+
+Needs data/cifar10 with train/<class>/*.jpg and test/<class>/*.jpg, and
+data/nas-bench-macro_cifar10.json; smaller copies of the images are made beside them.
+"""
+
+import argparse
+import concurrent.futures
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+from mmengine.config import Config
+from report import write_report  # beside this file
+
+from cream_mm.utils import clear_errors, write_json
+
+ROOT = Path(__file__).resolve().parents[2]
+FORMAT = 'cream_mm.ranking/1'
+SEEDS = dict(
+    spos=3, fairnas=3, cream=3, cream_fixed=1, cream_random=1, cream_nearest=1
+)  # of the whole  # fmt: skip
+# What differs between the settings; the rest is in configs/ranking.
+SETTINGS = dict(
+    cpu=dict(size=16, jobs=2, num=500, curve_num=250, options=[]),
+    gpu=dict(
+        size=32, jobs=1, num=500, curve_num=500,
+        options=['input_size=32', 'max_epochs=50', 'train_dataloader.dataset.pipeline.1.padding=4',
+                 'train_dataloader.num_workers=12', 'train_dataloader.persistent_workers=True',
+                 'default_hooks.checkpoint.interval=10'],
+    ),
+)  # fmt: skip
+
+
+def parse_args(argv=None):
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument('--setting', choices=SETTINGS, default='cpu')
+    parser.add_argument('--methods', nargs='+', choices=SEEDS, default=list(SEEDS))
+    parser.add_argument('--seeds', type=int, nargs='+', help='default: 0 1 2 of spos, fairnas and '
+                        'cream, 0 of the others')  # fmt: skip
+    parser.add_argument('--jobs', type=int, help='runs at a time, one thread each on a CPU')
+    parser.add_argument('--data', type=Path, default=ROOT / 'data', help='default: data/')
+    parser.add_argument('--work-dir', type=Path, default=ROOT / 'work_dirs/ranking')
+    parser.add_argument('--records', type=Path, default=ROOT / 'docs/results/ranking.json')
+    parser.add_argument('--report', action='store_true', help='run nothing')
+    parser.add_argument('--cfg-options', nargs='+', default=[], metavar='KEY=VALUE',
+                        help='for every run; give another --records with it')  # fmt: skip
+    return parser.parse_args(argv)
+
+
+def main(argv=None) -> None:
+    args = parse_args(argv)
+    records = Records(args.records)
+    if not args.report:
+        runs = list_runs(args)
+        missing = [run for run in runs if not records.has(run)]
+        print(f'{len(runs) - len(missing)} of {len(runs)} runs are in {args.records}')
+        if missing:
+            prepare(args)
+            run_all(missing, args, records)
+    write_report(records.all(), args.records)
+
+
+def list_runs(args) -> list[dict]:
+    """Seed by seed, so that every method has a record early."""
+    seeds = args.seeds if args.seeds is not None else range(max(SEEDS.values()))
+    return [
+        dict(setting=args.setting, method=method, seed=seed)
+        for seed in seeds
+        for method in args.methods
+        if args.seeds is not None or seed < SEEDS[method]
+    ]
+
+
+def prepare(args) -> None:
+    """The images at the size of the setting, once."""
+    if not (args.data / 'nas-bench-macro_cifar10.json').is_file():
+        raise FileNotFoundError(f'no {args.data / "nas-bench-macro_cifar10.json"}; see --help')
+    folder, source = image_folder(args), args.data / 'cifar10'
+    if (folder / 'test').is_dir():
+        return
+    if not (source / 'train').is_dir():
+        raise FileNotFoundError(f'no {source / "train"}; see --help')
+    tool = [sys.executable, str(ROOT / 'tools/prepare_images.py'), str(source), str(folder)]
+    size = [] if folder.name.endswith('_32') else ['--size', str(SETTINGS[args.setting]['size'])]
+    subprocess.run([*tool, *size, '--pack'], check=True, stdout=subprocess.DEVNULL)
+
+
+def image_folder(args) -> Path:
+    return args.data / f'cifar10_{SETTINGS[args.setting]["size"]}'
+
+
+def run_all(runs, args, records) -> None:
+    jobs = args.jobs or SETTINGS[args.setting]['jobs']
+    start, done = time.time(), 0
+    with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
+        futures = {pool.submit(run_one, run, args, jobs): run for run in runs}
+        for future in concurrent.futures.as_completed(futures):
+            record = future.result()
+            records.add(record)
+            done += 1
+            eta = (time.time() - start) / done * (len(runs) - done) / 60
+            tau = record['subsets']['all']['score']['kendall']['value']
+            print(f'[{done}/{len(runs)}] {record["method"]} seed {record["seed"]}: tau {tau:.3f}  '
+                  f'eta: {eta:.0f} min', flush=True)  # fmt: skip
+
+
+def run_one(run: dict, args, jobs: int) -> dict:
+    """Train, rate the last checkpoint, and for seed 0 the earlier ones too."""
+    setting = SETTINGS[run['setting']]
+    config = str(ROOT / f'configs/ranking/{run["method"]}.py')
+    folder = args.work_dir / f'{run["setting"]}-{run["method"]}-{run["seed"]}'
+    options = [f'data_root={image_folder(args)}', *setting['options'], *args.cfg_options]
+    env = dict(os.environ)
+    if jobs > 1:
+        env.update(OMP_NUM_THREADS='1', MKL_NUM_THREADS='1')
+
+    def call(tool, *rest):
+        command = [sys.executable, str(ROOT / 'tools' / tool), *map(str, rest), '--cfg-options']
+        folder.mkdir(parents=True, exist_ok=True)
+        with open(folder / 'output.txt', 'a') as out:
+            done = subprocess.run([*command, *options], env=env, stdout=out, stderr=out, cwd=ROOT)
+        if done.returncode:
+            raise RuntimeError(f'{tool} failed; see {folder / "output.txt"}')
+
+    options.append(f'randomness.seed={run["seed"]}')
+    cfg_file = folder / f'{run["method"]}.py'
+    epochs = None
+    if cfg_file.is_file():
+        epochs = Config.fromfile(cfg_file).max_epochs
+    if epochs is None or not (folder / f'epoch_{epochs}.pth').is_file():
+        call('train.py', config, '--work-dir', folder, '--resume')
+        epochs = Config.fromfile(cfg_file).max_epochs
+
+    checkpoints = sorted(folder.glob('epoch_*.pth'), key=lambda p: int(p.stem.split('_')[1]))
+    times, results = step_times(folder), {}
+    for path in checkpoints if run['seed'] == 0 else checkpoints[-1:]:
+        last = path == checkpoints[-1]
+        out = folder / f'rank_{path.stem}'
+        if not (out / 'rank_correlation.json').is_file():
+            call(
+                'rank_correlation.py', config, path, args.data / 'nas-bench-macro_cifar10.json',
+                '--num', setting['num' if last else 'curve_num'], '--above', 90, 92,
+                '--without', 'identity', '--budgets', 0.8 * LARGEST_M, '--out', out,
+                '--resamples', 1000 if last else 100,
+            )  # fmt: skip
+        results[path.stem] = json.loads((out / 'rank_correlation.json').read_text())
+    final = results[checkpoints[-1].stem]
+    images = times['images']
+    return dict(
+        run,
+        images_seen=images,
+        train_s=round(times['seconds'], 1),
+        rated=final['num'],
+        rated_images=final['num_images'],
+        bn_policy=final['bn_policy'],
+        threads=1 if jobs > 1 else None,
+        subsets=final['subsets'],
+        regret=final['regret'],
+        curve=[
+            dict(
+                images_seen=round(images * int(stem.split('_')[1]) / epochs),
+                rated=content['num'],
+                **{
+                    name: {
+                        subset: content['subsets'][subset][name]['kendall']['value']
+                        for subset in content['subsets']
+                    }
+                    for name in ('score', 'loss', 'top1', 'macs')
+                },
+            )
+            for stem, content in results.items()
+        ],
+    )
+
+
+LARGEST_M = 105.660928  # MMACs of the costliest network of the table, 92.95 % accurate
+
+
+def step_times(folder: Path) -> dict:
+    """Time of all training steps by the log, whatever was interrupted; and the images of them."""
+    rows = {}
+    for log in sorted(folder.glob('*/vis_data/scalars.json')):
+        for line in log.read_text().splitlines():
+            row = json.loads(line)
+            if 'loss_cls' in row and 'time' in row:
+                rows[row['step']] = row['time']
+    steps = sorted(rows)
+    widths = [b - a for a, b in zip([0, *steps], steps)]
+    cfg = Config.fromfile(next(folder.glob('*.py')))
+    seconds = sum(w * rows[s] for w, s in zip(widths, steps))
+    return dict(seconds=seconds, images=steps[-1] * cfg.train_dataloader.batch_size)
+
+
+class Records:
+    """The file of records; one a (setting, method, seed)."""
+
+    def __init__(self, path: Path):
+        self.path, self._lock = path, threading.Lock()
+        self._known = {}
+        if path.is_file():
+            content = json.loads(path.read_text())
+            if content.get('format') != FORMAT:
+                raise ValueError(f'{path} is not of format {FORMAT}')
+            self._known = {self._key(r): r for r in content['runs']}
+
+    @staticmethod
+    def _key(run):
+        return run['setting'], run['method'], run['seed']
+
+    def has(self, run) -> bool:
+        return self._key(run) in self._known
+
+    def all(self) -> list[dict]:
+        order = list(SEEDS)
+        return sorted(
+            self._known.values(), key=lambda r: (r['setting'], order.index(r['method']), r['seed'])
+        )
+
+    def add(self, record: dict) -> None:
+        with self._lock:
+            self._known[self._key(record)] = record
+            write_json(self.path, dict(format=FORMAT, runs=self.all()))
+
+
+if __name__ == '__main__':
+    with clear_errors():
+        main()

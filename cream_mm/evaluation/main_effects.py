@@ -1,0 +1,94 @@
+"""Scores of paths as a sum of one effect per layer and choice: the ranking without its noise."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from ..structures import Arch
+
+_PENALTIES = np.logspace(-4, 4, 33)
+
+
+class MainEffects:
+    """What each choice of each layer adds to the score, fitted to scored paths.
+
+    In a supernet that was trained shortly, most of what distinguishes one path's score from its
+    neighbours' is chance: which paths were trained last, and how deep a path has become unusual.
+    Networks trained alone are close to additive, so the fitted sum ranks them better than the
+    scores it was fitted to (docs/results/ranking.md). No true accuracy takes part.
+
+    Least squares with a ridge penalty; the penalty is the one with the least error in
+    leave-one-out, so that few paths give small effects, and scores that are additive are kept as
+    they are.
+
+    Args:
+        archs (Sequence[Arch]): (n,) paths, n >= 2. A layer that a shallower path lacks counts as
+            a choice of its own.
+        scores (Sequence[float]): (n,) their scores, finite; any unit, higher is better.
+
+    Attributes:
+        penalty (float): The chosen one; columns are 0 or 1.
+        loo_error (float): Root mean square error in leave-one-out, in the unit of the scores.
+
+    Raises:
+        ValueError: If there are fewer than two paths, or the lengths differ.
+
+    Reference:
+        Own choice. Leave-one-out in closed form: Golub, Heath and Wahba (1979).
+    """
+
+    def __init__(self, archs: Sequence[Arch], scores: Sequence[float]):
+        y = np.asarray(scores, dtype=float)
+        if len(archs) != len(y) or len(y) < 2:
+            raise ValueError(f'main effects need 2 or more scored paths; got {len(archs)} paths '
+                             f'and {len(y)} scores')  # fmt: skip
+        keys = sorted({key for arch in archs for key in _choices(arch)})
+        self._columns = {key: i for i, key in enumerate(keys)}
+        x = self._features(archs)  # (n, p)
+        self._mean_x, self._mean_y = x.mean(axis=0), y.mean()
+        u, s, vt = np.linalg.svd(x - self._mean_x, full_matrices=False)
+        rotated = u.T @ (y - self._mean_y)
+
+        best = None
+        for penalty in _PENALTIES:
+            shrink = s**2 / (s**2 + penalty)
+            residual = y - self._mean_y - u @ (shrink * rotated)
+            leverage = 1 / len(y) + (u**2) @ shrink
+            error = np.sqrt(np.mean((residual / np.maximum(1 - leverage, 1e-12)) ** 2))
+            if best is None or error < best[0]:
+                best = error, penalty
+        self.loo_error, self.penalty = map(float, best)
+        self._weights = vt.T @ (s / (s**2 + self.penalty) * rotated)
+
+    def predict(self, archs: Sequence[Arch]) -> np.ndarray:
+        """Sum of effects of each path, (n,), in the unit of the scores.
+
+        A choice that no fitted path has counts as zero.
+        """
+        return self._mean_y + (self._features(archs) - self._mean_x) @ self._weights
+
+    def effects(self) -> dict[tuple[int, int, int], float]:
+        """(stage, layer, choice) -> what it adds, less the mean of that layer's choices."""
+        layers: dict[tuple[int, int], list[float]] = {}
+        for (stage, layer, _), i in self._columns.items():
+            layers.setdefault((stage, layer), []).append(self._weights[i])
+        return {
+            key: float(self._weights[i] - np.mean(layers[key[:2]]))
+            for key, i in self._columns.items()
+        }
+
+    def _features(self, archs: Sequence[Arch]) -> np.ndarray:
+        x = np.zeros((len(archs), len(self._columns)))
+        for row, arch in zip(x, archs):
+            for key in _choices(arch):
+                if key in self._columns:
+                    row[self._columns[key]] = 1.0
+        return x
+
+
+def _choices(arch: Arch) -> list[tuple[int, int, int]]:
+    return [
+        (stage, layer, choice)
+        for stage, choices in enumerate(arch.stages, start=1)
+        for layer, choice in enumerate(choices)
+    ]
