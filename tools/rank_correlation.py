@@ -21,15 +21,24 @@ from mmengine.config import DictAction
 from mmengine.registry import MODELS, init_default_scope
 
 from cream_mm.config import load_config
+from cream_mm.converters import load_checkpoint_file
 from cream_mm.engine import open_search
-from cream_mm.evaluation import AccuracyTable, MainEffects, RankReport
+from cream_mm.evaluation import (
+    AccuracyTable,
+    MainEffects,
+    RankReport,
+    combined,
+    training_effects,
+)
 from cream_mm.search.path_sampler import named_rng
 from cream_mm.utils import clear_errors, write_json
 
 LABELS = dict(
-    main_effects='- cross entropy in the supernet, main effects, nats,',
-    loss='- cross entropy in the supernet, nats,',
-    top1='top-1 in the supernet, %,',
+    combined='main effects of ratings and of training losses, standard deviations',
+    main_effects='main effects of - cross entropy in the supernet, nats',
+    training='main effects of - training loss, nats',
+    loss='- cross entropy in the supernet, nats',
+    top1='top-1 in the supernet, %',
 )
 
 
@@ -78,10 +87,14 @@ def parse_args(argv=None):
     parser.add_argument(
         '--score',
         choices=LABELS,
-        default='main_effects',
-        help='what the plot, and "score" in the tables, stand for: accuracy; cross entropy, which '
-        'is finer; or the main effects of cross entropy, which are less noisy (default). The '
-        'others stand beside it under their names',
+        help='what the plot, and "score" in the tables, stand for; the others stand beside it under '
+        'their names. top1: accuracy. loss: cross entropy, which is finer. main_effects: of the '
+        'cross entropy, which are less noisy. training: main effects of the losses in '
+        "the training's path_log.jsonl. combined: of both, the default where there is that file; "
+        'else main_effects',
+    )
+    parser.add_argument(
+        '--path-log', metavar='FILE', help='default: path_log.jsonl beside the checkpoint'
     )
     parser.add_argument('--num-images', type=int, help="images to rate on; default: the config's")
     parser.add_argument('--resamples', type=int, default=1000, help='of the bootstrap')
@@ -124,13 +137,21 @@ def main(argv=None) -> None:
             loss=losses,
             top1=[rating.top1_pct for rating in ratings],
         )
-        main = args.score
+        path_log = find_path_log(args)
+        if path_log is not None:
+            end = load_checkpoint_file(args.checkpoint).get('meta', {}).get('iter')
+            training = training_effects(path_log, model.backbone.space, end=end)
+            scorings['training'] = training.predict([row.arch for row in rows]).tolist()
+            both = combined(scorings['main_effects'], scorings['training'])
+            scorings['combined'] = both.tolist()
+        main = args.score or ('combined' if path_log else 'main_effects')
         about.update(
             checkpoint=args.checkpoint,
+            path_log=path_log,
             bn_policy=evaluator.description,
             num_images=ratings[0].num_images,
         )
-        label = f'{LABELS[main]} of {ratings[0].num_images} images'
+        label = LABELS[main]
     about.update(score=main)
     scores = scorings.pop(main)
     report = RankReport(
@@ -154,6 +175,13 @@ def smoothed(rows, scores) -> list[float]:
         return list(scores)
     archs = [row.arch for row in rows]
     return MainEffects(archs, scores).predict(archs).tolist()
+
+
+def find_path_log(args) -> str | None:
+    """The file to read training losses from; None if there is none and none is asked for."""
+    path = args.path_log or osp.join(osp.dirname(args.checkpoint), 'path_log.jsonl')
+    needed = args.path_log or args.score in ('combined', 'training')
+    return path if needed or osp.isfile(path) else None
 
 
 def build_model(args):

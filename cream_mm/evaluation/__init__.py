@@ -4,6 +4,7 @@ from .accuracy_table import AccuracyTable, TableRow, parse_arch
 from .arch_evaluator import ArchEvaluator, Rating
 from .bn_policy import batch_stats, recalibrated
 from .main_effects import MainEffects
+from .path_log import combined, training_effects
 from .rank_correlation import compare, correlation, regret, top_k_precision
 from .rank_report import RankReport
 
@@ -15,10 +16,12 @@ __all__ = [
     'Rating',
     'TableRow',
     'batch_stats',
+    'combined',
     'compare',
     'correlation',
     'parse_arch',
     'recalibrated',
     'regret',
     'top_k_precision',
+    'training_effects',
 ]

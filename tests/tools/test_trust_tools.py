@@ -16,7 +16,9 @@ import torch
 from mmengine.registry import MODELS, DefaultScope
 
 from cream_mm.config import load_config
+from cream_mm.evaluation import MainEffects
 from cream_mm.models.backbones.cream_net import resolve_arch
+from cream_mm.structures import Arch
 from cream_mm.testing import write_image_folder
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -104,7 +106,7 @@ def table(tmp_path):
 def test_rank_correlation(call, home, table, tmp_path):
     args = ['rank_correlation.py', CONFIG, home / 'supernet.pth', table, '--num', 10]
     args += ['--out', tmp_path / 'out', '--resamples', 20, '--above', 90, '--without', 5, *FAST]
-    text = call(*args)
+    text = call(*args, '--score', 'top1')
     content = json.loads((tmp_path / 'out/rank_correlation.json').read_text())
     macs = [point['macs_m'] for point in content['points']]
     assert len(macs) == content['num'] and 10 <= len(macs) <= 12
@@ -116,7 +118,10 @@ def test_rank_correlation(call, home, table, tmp_path):
     ratings = ['--ratings', tmp_path / 'out/ratings.jsonl', '--out', tmp_path / 'again']
     call('rank_correlation.py', CONFIG, table, *ratings, '--resamples', 20)
     again = json.loads((tmp_path / 'again/rank_correlation.json').read_text())
-    assert again['points'] == content['points']
+    kept = ('arch', 'score', 'accuracy', 'macs_m')
+    assert [[p[k] for k in kept] for p in again['points']] == [
+        [p[k] for k in kept] for p in content['points']
+    ]
     ours, theirs = (c['subsets']['all']['score']['kendall'] for c in (again, content))
     assert ours['value'] == pytest.approx(theirs['value'])
     assert ours['interval'] == pytest.approx(theirs['interval'])
@@ -129,6 +134,30 @@ def test_rank_correlation(call, home, table, tmp_path):
     assert [p['score'] for p in by_loss['points']] == [
         -losses[str(p['arch'])] for p in by_loss['points']
     ]
+
+    # Left to itself: main effects of them; with a log of the training, of both.
+    call(*args)
+    smooth = json.loads((tmp_path / 'out/rank_correlation.json').read_text())
+    assert smooth['score'] == 'main_effects' and smooth['path_log'] is None
+    fit = MainEffects(
+        [Arch.from_list(p['arch'], 'cream') for p in smooth['points']],
+        [p['loss'] for p in smooth['points']],
+    )
+    predicted = fit.predict([Arch.from_list(p['arch'], 'cream') for p in smooth['points']])
+    assert [p['score'] for p in smooth['points']] == pytest.approx(predicted.tolist())
+
+    log = tmp_path / 'path_log.jsonl'
+    lines = [
+        json.dumps(dict(step=i, arch=smooth['points'][i % 10]['arch'], loss=2 - i / 99))
+        for i in range(40)
+    ]
+    log.write_text('\n'.join(lines) + '\n')
+    text = call(*args, '--path-log', log)
+    both = json.loads((tmp_path / 'out/rank_correlation.json').read_text())
+    assert both['score'] == 'combined' and both['path_log'] == str(log)
+    assert list(both['subsets']['all'])[:5] == ['num', 'score', 'main_effects', 'loss', 'top1']
+    assert f'| all | {len(macs)} | training |' in text
+    assert 'path_log.jsonl: it is written by' in call(*args, '--score', 'training')
 
 
 def test_rank_correlation_errors(call, home, table, tmp_path):

@@ -1,0 +1,73 @@
+"""What the training itself says about the paths: the losses it met on the way."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from ..spaces import MBConvSpace
+from ..structures import Arch
+from .main_effects import MainEffects
+
+
+def training_effects(
+    path, space: MBConvSpace, *, end: int | None = None, share: float = 0.5, window: int = 101
+) -> MainEffects:
+    """Main effects of minus the training loss, over the last part of a training.
+
+    Each step's loss is that of fresh images, taken before the step, so it rates the step's path
+    at no cost. One loss says little; the effect of a choice is averaged over all steps that used
+    it, and so over many states of the weights, where ratings show only the last state. The fall
+    of the loss over time is taken out as a running mean.
+
+    Args:
+        path (str | Path): ``path_log.jsonl`` of :class:`PathLogHook`.
+        space (MBConvSpace): The search space.
+        end (int, optional): Use steps before this one. Defaults to all.
+        share (float): Which last share of them to use. Defaults to 0.5.
+        window (int): Steps of the running mean, odd. Defaults to 101.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it cannot be read, or holds fewer than ten steps to use.
+
+    Reference:
+        Own choice; after training speed as an estimate of rank, Ru et al. (NeurIPS 2021).
+    """
+    archs, losses = read_path_log(path, space, end)
+    if len(losses) * share < 10:
+        raise ValueError(f'{path} holds {len(losses)} steps before step {end}: too few')
+    window = min(window, (len(losses) - 1) // 2 * 2 + 1)
+    padded = np.pad(losses, window // 2, mode='reflect')
+    trend = np.convolve(padded, np.full(window, 1 / window), mode='valid')
+    first = round(len(losses) * (1 - share))
+    return MainEffects(archs[first:], (trend - losses)[first:])
+
+
+def read_path_log(
+    path, space: MBConvSpace, end: int | None = None
+) -> tuple[list[Arch], np.ndarray]:
+    """Paths and losses (n,) of the steps before ``end``, in their order."""
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f'no {path}: it is written by dict(type="cream_mm.PathLogHook")')
+    archs, losses, known = [], [], {}
+    for number, line in enumerate(path.read_text(encoding='utf-8').splitlines(), start=1):
+        try:
+            record = json.loads(line)
+            step, loss, text = int(record['step']), float(record['loss']), str(record['arch'])
+            if text not in known:
+                known[text] = space.validate(Arch.from_list(record['arch'], space.name))
+        except (KeyError, TypeError, ValueError) as error:
+            raise ValueError(f'{path}, line {number}: {error}') from None
+        if end is None or step < end:
+            archs.append(known[text])
+            losses.append(loss)
+    return archs, np.array(losses)
+
+
+def combined(*scorings: Sequence[float]) -> np.ndarray:
+    """Sum of scores in units of their own standard deviation, (n,)."""
+    columns = [np.asarray(values, dtype=float) for values in scorings]
+    return sum(values / (values.std() or 1.0) for values in columns)

@@ -1,0 +1,61 @@
+"""The log of trained paths: complete, without doubles after a kill, and of the right loss."""
+
+import json
+
+import pytest
+import torch
+from test_search_run import build, data  # noqa: F401
+
+from cream_mm.engine.loops.supernet_train_loop import build_sampler
+
+HOOK = dict(type='cream_mm.PathLogHook')
+
+
+def read(folder):
+    return [json.loads(line) for line in (folder / 'path_log.jsonl').read_text().splitlines()]
+
+
+def build_with_log(data, work_dir, **kwargs):  # noqa: F811
+    runner = build(data, work_dir, **kwargs)
+    runner.register_custom_hooks([HOOK])
+    return runner
+
+
+@pytest.mark.parametrize('board', [True, False])
+def test_every_step_is_recorded(data, tmp_path, board):  # noqa: F811
+    runner = build_with_log(data, tmp_path / 'run', board=board)
+    model, losses, forward = runner.model, [], runner.model.head.loss_by_logits
+
+    def record(logits, samples):
+        loss = forward(logits, samples)
+        if len(samples) == 4 or model.training:
+            losses.append(loss.item())
+        return loss
+
+    model.head.loss_by_logits = record
+    runner.train()
+    rows = read(tmp_path / 'run')
+    assert [row['step'] for row in rows] == list(range(runner.max_iters))
+    sampler = build_sampler(runner, None, model.path_budget)
+    assert [row['arch'] for row in rows] == [sampler.sample(i).to_list() for i in range(len(rows))]
+    if not board:  # with one, meta steps compute losses too
+        assert [row['loss'] for row in rows] == pytest.approx(losses)
+    # Not the share that is left beside distillation.
+    assert all(row['loss'] == torch.tensor(row['loss']).item() for row in rows)
+    assert set(map(str, losses)) >= {str(row['loss']) for row in rows}
+
+
+def test_resumed_run_has_each_step_once(data, tmp_path):  # noqa: F811
+    whole = build_with_log(data, tmp_path / 'whole')
+    whole.train()
+    build_with_log(data, tmp_path / 'run', max_epochs=3).train()
+    path = tmp_path / 'run/path_log.jsonl'
+    first, after = (tmp_path / 'run' / f'epoch_{n}.pth' for n in (2, 3))
+    after.unlink()
+    with open(path, 'a') as file:  # a kill cut a line off
+        file.write('{"step": 21, "ar')
+    runner = build_with_log(data, tmp_path / 'run', load_from=str(first), resume=True)
+    runner.train()
+    steps = [row['step'] for row in read(tmp_path / 'run')]
+    assert steps == list(range(whole.max_iters))
+    assert read(tmp_path / 'run')[:14] == read(tmp_path / 'whole')[:14]

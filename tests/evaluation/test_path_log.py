@@ -1,0 +1,76 @@
+"""Effects from a log of training losses, against known effects."""
+
+import json
+
+import numpy as np
+import pytest
+from scipy.stats import kendalltau
+
+from cream_mm.evaluation import combined, training_effects
+from cream_mm.evaluation.path_log import read_path_log
+from cream_mm.testing import tiny_space
+
+
+@pytest.fixture
+def space():
+    return tiny_space()
+
+
+def write(path, space, number=600, noise=0.3, seed=0):
+    """A loss that falls over time, plus an effect per layer and choice, plus noise."""
+    rng = np.random.default_rng(seed)
+    effects = rng.normal(scale=0.2, size=(space.num_layers, len(space.choices)))
+    lines = []
+    for step in range(number):
+        flat = rng.integers(len(space.choices), size=space.num_layers)
+        quality = effects[np.arange(space.num_layers), flat].sum()
+        loss = 1 + 2 * np.exp(-step / 100) - quality + rng.normal(scale=noise)
+        arch = space.decode(flat.tolist()).to_list()
+        lines.append(json.dumps(dict(step=step, arch=arch, loss=loss)))
+    path.write_text('\n'.join(lines) + '\n')
+    return effects
+
+
+def all_paths(space):
+    layers = [range(len(space.choices))] * space.num_layers
+    flat = np.stack(np.meshgrid(*layers), axis=-1).reshape(-1, space.num_layers)
+    return [space.decode(row.tolist()) for row in flat], flat
+
+
+def test_effects_are_found_under_trend_and_noise(space, tmp_path):
+    effects = write(tmp_path / 'log.jsonl', space)
+    archs, flat = all_paths(space)
+    truth = effects[np.arange(space.num_layers), flat].sum(axis=1)
+    predicted = training_effects(tmp_path / 'log.jsonl', space).predict(archs)
+    assert kendalltau(predicted, truth)[0] > 0.8
+    assert np.polyfit(truth, predicted, 1)[0] == pytest.approx(1, abs=0.25)  # nats, not signs
+
+
+def test_end_leaves_later_steps_out(space, tmp_path):
+    path = tmp_path / 'log.jsonl'
+    write(path, space, number=80)
+    archs, losses = read_path_log(path, space, end=50)
+    assert len(archs) == len(losses) == 50
+    whole = training_effects(path, space, end=50)
+    path.write_text(''.join(path.read_text().splitlines(keepends=True)[:50]))
+    assert whole.effects() == training_effects(path, space).effects()
+
+
+def test_bad_logs(space, tmp_path):
+    path = tmp_path / 'log.jsonl'
+    with pytest.raises(FileNotFoundError, match='PathLogHook'):
+        training_effects(path, space)
+    write(path, space, number=15)
+    with pytest.raises(ValueError, match='15 steps before step None: too few'):
+        training_effects(path, space)
+    with open(path, 'a') as file:
+        file.write('{"step": 3}\n')
+    with pytest.raises(ValueError, match='line 16'):
+        training_effects(path, space)
+
+
+def test_combined_weighs_scores_alike():
+    a, b = np.array([0.0, 1.0, 2.0]), np.array([0.0, 500.0, -500.0])
+    found = combined(a, b)
+    assert found == pytest.approx(a / a.std() + b / b.std())
+    assert combined(a, [3.0] * 3) == pytest.approx(combined(a) + 3)  # a constant changes no order
