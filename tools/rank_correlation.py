@@ -23,13 +23,8 @@ from mmengine.registry import MODELS, init_default_scope
 from cream_mm.config import load_config
 from cream_mm.converters import load_checkpoint_file
 from cream_mm.engine import open_search
-from cream_mm.evaluation import (
-    AccuracyTable,
-    MainEffects,
-    RankReport,
-    combined,
-    training_effects,
-)
+from cream_mm.evaluation import AccuracyTable, RankReport, combined, training_effects
+from cream_mm.search import MainEffects
 from cream_mm.search.path_sampler import named_rng
 from cream_mm.utils import clear_errors, write_json
 
@@ -87,8 +82,8 @@ def parse_args(argv=None):
     parser.add_argument(
         '--score',
         choices=LABELS,
-        help='what the plot, and "score" in the tables, stand for; the others stand beside it under '
-        'their names. top1: accuracy. loss: cross entropy, which is finer. main_effects: of the '
+        help='what the plot, and "score" in the tables, stand for; the others stand beside it, by '
+        'name. top1: accuracy. loss: cross entropy, which is finer. main_effects: of the '
         'cross entropy, which are less noisy. training: main effects of the losses in '
         "the training's path_log.jsonl. combined: of both, the default where there is that file; "
         'else main_effects',

@@ -4,7 +4,8 @@
       --strategy evolution --num 500 --work-dir work_dirs/search_imagenet/evolution
 
 Strategies: board (Cream's own: the paths of its board), random, evolution (regularized), nsga2
-(all trade-offs of rating and MACs; needs pymoo). The budget is the config's. Into the work-dir go
+(all trade-offs of rating and MACs; needs pymoo), main_effects (what each choice adds, fitted to the
+ratings; picks by the fit, for supernets whose single ratings are noisy). The budget is the config's. Into the work-dir go
 search.json (all rated paths and the trade-offs among them) and best_arch.json, which
 tools/export_arch.py takes. The same command after a kill goes on where it was.
 """
@@ -21,7 +22,11 @@ from cream_mm.registry import TASK_UTILS
 from cream_mm.utils import clear_errors, write_json
 
 STRATEGIES = dict(
-    board='BoardPick', random='RandomSearch', evolution='RegularizedEvolution', nsga2='NSGA2'
+    board='BoardPick',
+    random='RandomSearch',
+    evolution='RegularizedEvolution',
+    nsga2='NSGA2',
+    main_effects='MainEffectsSearch',
 )
 SEARCH_FORMAT = 'cream_mm.search/1'
 

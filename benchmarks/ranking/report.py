@@ -9,7 +9,14 @@ BEGIN, END = (
     '<!-- begin of benchmarks/ranking/run.py -->',
     '<!-- end of benchmarks/ranking/run.py -->',
 )
-SCORES = dict(score='main effects', loss='cross entropy', top1='top-1')
+# The keys of rank_correlation.json; 'score' is the combined one.
+SCORES = dict(
+    score='both effects',
+    main_effects='rating effects',
+    training='training effects',
+    loss='cross entropy',
+    top1='top-1',
+)
 SUBSETS = {'all': 'all', 'accuracy >= 90': '>= 90 %', 'accuracy >= 92': '>= 92 %',
            'without identity': 'no identity'}  # fmt: skip
 COLORS = dict(spos='#666666', fairnas='#0072b2', cream='#d55e00', cream_fixed='#e69f00',
@@ -97,8 +104,8 @@ def _paired(groups) -> str:
 
 def _every_run(runs) -> str:
     lines = [
-        '| run | n | tau [95 %] | above 90 % [95 %] | picked within 80 % of the largest one\'s MACs | '
-        'images | training |',
+        '| run | n | tau [95 %] | above 90 % [95 %] | picked within 80 % of most MACs | images '
+        '| training |',
         '|' + '---|' * 7,
     ]  # fmt: skip
     for run in runs:
@@ -128,7 +135,7 @@ def plot(records: list[dict], path: Path) -> None:
         methods = list(dict.fromkeys(r['method'] for r in runs))
         for ax, subset in zip(row, ('all', 'accuracy >= 90')):
             for y, method in enumerate(methods):
-                for score, marker in zip(SCORES, 'o^x'):
+                for score, marker in zip(SCORES, 'o^v+x'):
                     values = [tau(r, score, subset) for r in runs if r['method'] == method]
                     style = dict(color=COLORS[method], marker=marker, linestyle='none', alpha=0.9)
                     ax.plot(values, [y] * len(values), **style)
@@ -137,7 +144,7 @@ def plot(records: list[dict], path: Path) -> None:
             ax.set_xlabel('Kendall tau-b; dotted: MACs alone')
             ax.set_title('all networks' if subset == 'all' else 'networks above 90 %', fontsize=10)
             ax.grid(alpha=0.25)
-        for score, marker in zip(SCORES, 'o^x'):
+        for score, marker in zip(SCORES, 'o^v+x'):
             row[0].plot([], [], color='k', marker=marker, linestyle='none', label=SCORES[score])
         row[0].legend(fontsize=8, title='ranked by', title_fontsize=8)
         for run in runs:
@@ -147,7 +154,7 @@ def plot(records: list[dict], path: Path) -> None:
                     y = [point[score]['all'] for point in run['curve']]
                     label = run['method'] if score == 'score' else None
                     row[2].plot(x, y, line, color=COLORS[run['method']], marker='.', label=label)
-        row[2].set_title('all networks, seed 0, ranked by main effects\n(dotted: cross entropy)',
+        row[2].set_title('all networks, seed 0, ranked by both effects\n(dotted: cross entropy)',
                          fontsize=10)  # fmt: skip
         row[2].set_xlabel('training images seen, thousands')
         row[2].set_ylabel('Kendall tau-b')

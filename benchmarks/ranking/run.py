@@ -26,7 +26,7 @@ import time
 from pathlib import Path
 
 from mmengine.config import Config
-from report import write_report  # beside this file
+from report import SCORES, write_report  # beside this file
 
 from cream_mm.utils import clear_errors, write_json
 
@@ -183,7 +183,7 @@ def run_one(run: dict, args, jobs: int) -> dict:
                         subset: content['subsets'][subset][name]['kendall']['value']
                         for subset in content['subsets']
                     }
-                    for name in ('score', 'loss', 'top1', 'macs')
+                    for name in (*SCORES, 'macs')
                 },
             )
             for stem, content in results.items()

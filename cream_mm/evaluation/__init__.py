@@ -3,7 +3,6 @@
 from .accuracy_table import AccuracyTable, TableRow, parse_arch
 from .arch_evaluator import ArchEvaluator, Rating
 from .bn_policy import batch_stats, recalibrated
-from .main_effects import MainEffects
 from .path_log import combined, training_effects
 from .rank_correlation import compare, correlation, regret, top_k_precision
 from .rank_report import RankReport
@@ -11,7 +10,6 @@ from .rank_report import RankReport
 __all__ = [
     'AccuracyTable',
     'ArchEvaluator',
-    'MainEffects',
     'RankReport',
     'Rating',
     'TableRow',

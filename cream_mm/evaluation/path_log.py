@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
+from ..search import MainEffects
 from ..spaces import MBConvSpace
 from ..structures import Arch
-from .main_effects import MainEffects
 
 
 def training_effects(

@@ -1,14 +1,24 @@
 """Which path next? Everything here sees architectures and scores, never the model."""
 
 from .fair_path_sampler import FairPathSampler
+from .main_effects import MainEffects
 from .path_sampler import PathSampler
 from .prioritized_board import PrioritizedBoard
-from .strategies import NSGA2, BoardPick, RandomSearch, RegularizedEvolution, Strategy
+from .strategies import (
+    NSGA2,
+    BoardPick,
+    MainEffectsSearch,
+    RandomSearch,
+    RegularizedEvolution,
+    Strategy,
+)
 
 __all__ = [
     'FairPathSampler',
     'NSGA2',
     'BoardPick',
+    'MainEffects',
+    'MainEffectsSearch',
     'PathSampler',
     'PrioritizedBoard',
     'RandomSearch',

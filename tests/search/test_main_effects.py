@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import kendalltau
 
-from cream_mm.evaluation import MainEffects
+from cream_mm.search import MainEffects
 from cream_mm.structures import Arch
 
 

@@ -1,0 +1,89 @@
+"""Rates random paths, learns what each choice adds, and goes where the sum is best."""
+
+from ...registry import TASK_UTILS
+from ...structures import Arch
+from ..main_effects import MainEffects
+from .strategy import Scored, Strategy, collect
+
+
+@TASK_UTILS.register_module()
+class MainEffectsSearch(Strategy):
+    """After some random paths, asks for those within the budget whose fitted effects add up best.
+
+    :meth:`best` and :meth:`front` compare fitted scores, not the paths' own: among hundreds of
+    ratings from a supernet, the highest is mostly the luckiest. See :class:`MainEffects`.
+
+    Args:
+        space, budget, **kwargs: See :class:`Strategy`.
+        num_random (int): Random paths to fit the first effects to. Defaults to 100.
+
+    Raises:
+        ValueError: If ``num_random`` < 2.
+
+    Reference:
+        Own choice (docs/results/ranking.md).
+    """
+
+    def __init__(self, space, budget, *, num_random: int = 100, **kwargs):
+        super().__init__(space, budget, **kwargs)
+        if num_random < 2:
+            raise ValueError(f'effects need at least 2 random paths; got num_random={num_random}')
+        self.settings['num_random'] = num_random
+        self._num_random = num_random
+
+    def best(self, budget=None) -> Scored:
+        """The scored path with the highest fitted score, the cheaper one on a tie."""
+        budget = budget or self.budget
+        inside = [item for item in self.scored if budget.is_feasible(item.arch)]
+        if len(inside) < 2:
+            return super().best(budget)
+        fitted = self._fitted([item.arch for item in inside])
+        # Sums of the same numbers in another order may differ in the last digit.
+        place = max(range(len(inside)), key=lambda i: (round(fitted[i], 9), -inside[i].cost_m))
+        return inside[place]
+
+    def front(self) -> list[Scored]:
+        """Paths that no other beats in fitted score without costing more, cheapest first."""
+        if len(self.scored) < 2:
+            return super().front()
+        pairs = zip(self.scored, self._fitted([item.arch for item in self.scored]))
+        front, highest = [], -float('inf')
+        for item, fitted in sorted(pairs, key=lambda pair: (pair[0].cost_m, -pair[1])):
+            if round(fitted, 9) > highest:
+                front.append(item)
+                highest = round(fitted, 9)
+        return front
+
+    def _propose(self, n: int) -> list[Arch]:
+        missing = self._num_random - len(self._seen)
+        if missing > 0 or len(self.scored) < 2:
+            return collect(self._random_path, min(n, max(missing, 1)))
+        archs = [self._mark(arch) for arch in self._promising(n)]
+        return archs + collect(self._random_path, n - len(archs))
+
+    def _promising(self, n: int, rounds: int = 5, children: int = 30) -> list[Arch]:
+        """New paths of the best fitted scores, found by mutating the best known ones."""
+        fit = self.effects()
+        pool = {self._key(i.arch): i.arch for i in self.scored if self.budget.is_feasible(i.arch)}
+
+        def ranked() -> list[Arch]:
+            archs = list(pool.values())
+            fitted = dict(zip(archs, fit.predict(archs)))
+            return sorted(archs, key=lambda arch: (-round(fitted[arch], 9), arch.stages))
+
+        for _ in range(rounds if pool else 0):
+            parents = ranked()[:10]
+            for _ in range(children):
+                arch = parents[self.rng.integers(len(parents))]
+                for _ in range(self.rng.geometric(0.5)):
+                    arch = self.space.mutate(arch, self.rng)
+                if self.budget.is_feasible(arch):
+                    pool.setdefault(self._key(arch), arch)
+        return [arch for arch in ranked() if self._is_new(arch)][:n]
+
+    def effects(self) -> MainEffects:
+        """The effects of choices on the scores so far."""
+        return MainEffects([i.arch for i in self.scored], [i.score for i in self.scored])
+
+    def _fitted(self, archs: list[Arch]) -> list[float]:
+        return self.effects().predict(archs).tolist()
