@@ -4,10 +4,11 @@
       --strategy evolution --num 500 --work-dir work_dirs/search_imagenet/evolution
 
 Strategies: board (Cream's own: the paths of its board), random, evolution (regularized), nsga2
-(all trade-offs of rating and MACs; needs pymoo), main_effects (what each choice adds, fitted to the
-ratings; picks by the fit, for supernets whose single ratings are noisy). The budget is the config's. Into the work-dir go
-search.json (all rated paths and the trade-offs among them) and best_arch.json, which
-tools/export_arch.py takes. The same command after a kill goes on where it was.
+(all trade-offs of rating and MACs; needs pymoo), main_effects (what each choice adds, fitted to
+the ratings; picks by the fit, for supernets whose single ratings are noisy). The budget is the
+config's. Into the work-dir go search.json (all rated paths and the trade-offs among them) and
+best_arch.json, which tools/export_arch.py takes. The same command after a kill goes on where it
+was.
 """
 
 import argparse
