@@ -53,7 +53,7 @@ def tables_of(records: list[dict]) -> list[str]:
         for run in runs:
             groups[run['method']].append(run)
         tables += [f'### Setting `{setting}`: Kendall tau-b, mean over seeds (least to most)',
-                   _means(groups), _paired(groups), _every_run(runs)]  # fmt: skip
+                   _means(groups), _paired(groups), _every_run(runs), _depths(groups)]  # fmt: skip
     return [table for table in tables if table]
 
 
@@ -120,6 +120,21 @@ def _every_run(runs) -> str:
             f'{pick["picked"]:.2f} % at {pick["picked_macs_m"]:.1f} M | {run["images_seen"]:,} | '
             f'{run["train_s"] / 60:.1f} min |'
         )
+    return '\n'.join(lines)
+
+
+def _depths(groups) -> str:
+    """Where single ratings fail: the loss of seed 0 by depth, beside the truth."""
+    runs = [run for group in groups.values() for run in group[:1]]
+    lines = [
+        '| layers that are no identity | n | trained alone, % | '
+        + ' | '.join(f'{run["method"]}, nats' for run in runs)
+        + ' |',
+        '|' + '---|' * (3 + len(runs)),
+    ]
+    for i, row in enumerate(runs[0]['by_depth']):
+        losses = ' | '.join(f'{run["by_depth"][i]["loss"]:.3f}' for run in runs)
+        lines.append(f'| {row["layers"]} | {row["num"]} | {row["accuracy"]:.2f} | {losses} |')
     return '\n'.join(lines)
 
 

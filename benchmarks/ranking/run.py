@@ -174,6 +174,7 @@ def run_one(run: dict, args, jobs: int) -> dict:
         threads=1 if jobs > 1 else None,
         subsets=final['subsets'],
         regret=final['regret'],
+        by_depth=by_depth(final['points']),
         curve=[
             dict(
                 images_seen=round(images * int(stem.split('_')[1]) / epochs),
@@ -189,6 +190,23 @@ def run_one(run: dict, args, jobs: int) -> dict:
             for stem, content in results.items()
         ],
     )
+
+
+def by_depth(points: list[dict]) -> list[dict]:
+    """Means over the networks with as many layers that are no identity (choice 0)."""
+    groups: dict[int, list[dict]] = {}
+    for point in points:
+        depth = sum(choice > 0 for stage in point['arch'][1:-1] for choice in stage)
+        groups.setdefault(depth, []).append(point)
+    return [
+        dict(
+            layers=depth,
+            num=len(group),
+            loss=-sum(p['loss'] for p in group) / len(group),
+            accuracy=sum(p['accuracy'] for p in group) / len(group),
+        )
+        for depth, group in sorted(groups.items())
+    ]
 
 
 LARGEST_M = 105.660928  # MMACs of the costliest network of the table, 92.95 % accurate

@@ -164,6 +164,7 @@ class ArchEvaluator:
                 if self.log is not None:
                     self.log.add(archs[i], rating._asdict())
                 progress(i, rating)
+        next(mine, None)  # what the sharing saved is known, and said, only after the last
         return ratings
 
     @torch.no_grad()
@@ -191,7 +192,8 @@ class ArchEvaluator:
         if shared.layers_asked:
             print_log(
                 f'Paths with the same first layers shared them: {shared.layers_run} layers were '
-                f'run in place of {shared.layers_asked}',
+                f'run in place of {shared.layers_asked} '
+                f'({1 - shared.layers_run / shared.layers_asked:.0%} saved)',
                 'current',
             )
 
