@@ -169,7 +169,7 @@ def plot(records: list[dict], path: Path) -> None:
                     y = [point[score]['all'] for point in run['curve']]
                     label = run['method'] if score == 'score' else None
                     row[2].plot(x, y, line, color=COLORS[run['method']], marker='.', label=label)
-        row[2].set_title('all networks, seed 0, ranked by both effects\n(dotted: cross entropy)',
+        row[2].set_title('all networks, one seed, ranked by both effects\n(dotted: cross entropy)',
                          fontsize=10)  # fmt: skip
         row[2].set_xlabel('training images seen, thousands')
         row[2].set_ylabel('Kendall tau-b')

@@ -35,6 +35,7 @@ FORMAT = 'cream_mm.ranking/1'
 SEEDS = dict(
     spos=3, fairnas=3, cream=3, cream_fixed=1, cream_random=1, cream_nearest=1
 )  # of the whole  # fmt: skip
+CURVE_SEED = 2  # whose every checkpoint is rated, for tau against images seen
 # What differs between the settings; the rest is in configs/ranking.
 SETTINGS = dict(
     cpu=dict(size=16, jobs=2, num=500, curve_num=250, options=[]),
@@ -123,7 +124,7 @@ def run_all(runs, args, records) -> None:
 
 
 def run_one(run: dict, args, jobs: int) -> dict:
-    """Train, rate the last checkpoint, and for seed 0 the earlier ones too."""
+    """Train, rate the last checkpoint, and for CURVE_SEED the earlier ones too."""
     setting = SETTINGS[run['setting']]
     config = str(ROOT / f'configs/ranking/{run["method"]}.py')
     folder = args.work_dir / f'{run["setting"]}-{run["method"]}-{run["seed"]}'
@@ -151,7 +152,7 @@ def run_one(run: dict, args, jobs: int) -> dict:
 
     checkpoints = sorted(folder.glob('epoch_*.pth'), key=lambda p: int(p.stem.split('_')[1]))
     times, results = step_times(folder), {}
-    for path in checkpoints if run['seed'] == 0 else checkpoints[-1:]:
+    for path in checkpoints if run['seed'] == CURVE_SEED else checkpoints[-1:]:
         last = path == checkpoints[-1]
         out = folder / f'rank_{path.stem}'
         if not (out / 'rank_correlation.json').is_file():

@@ -73,6 +73,8 @@ test_cfg = dict(
     next_steps=dict(_delete_=True),
 )
 
+default_hooks = dict(checkpoint=dict(max_keep_ckpts=-1))  # for a curve over the training
+
 # Clipped and warmed up: early on, one path's step can throw the others off.
 optim_wrapper = dict(optimizer=dict(lr=0.1), clip_grad=dict(max_norm=5.0))
 param_scheduler = [
