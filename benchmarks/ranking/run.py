@@ -38,7 +38,7 @@ SEEDS = dict(
 CURVE_SEED = 2  # whose every checkpoint is rated, for tau against images seen
 # What differs between the settings; the rest is in configs/ranking.
 SETTINGS = dict(
-    cpu=dict(size=16, jobs=2, num=500, curve_num=250, options=[]),
+    cpu=dict(size=16, jobs=2, num=500, curve_num=150, options=[]),
     gpu=dict(
         size=32, jobs=1, num=500, curve_num=500,
         options=['input_size=32', 'max_epochs=50', 'train_dataloader.dataset.pipeline.1.padding=4',
