@@ -52,8 +52,9 @@ def tables_of(records: list[dict]) -> list[str]:
         groups = defaultdict(list)
         for run in runs:
             groups[run['method']].append(run)
-        tables += [f'### Setting `{setting}`: Kendall tau-b, mean over seeds (least to most)',
-                   _means(groups), _paired(groups), _every_run(runs), _depths(groups)]  # fmt: skip
+        tables.append(f'### Setting `{setting}`: Kendall tau-b, mean over seeds (least to most)')
+        tables += [_means(groups), _paired(groups), _every_run(runs), _losses(runs)]
+        tables.append(_depths(groups))
     return [table for table in tables if table]
 
 
@@ -123,6 +124,20 @@ def _every_run(runs) -> str:
     return '\n'.join(lines)
 
 
+def _losses(runs) -> str:
+    """How fast each learned: classification loss, whatever else the method adds to it."""
+    epochs = len(runs[0]['train_loss'])
+    shown = sorted({0, 1, *range(epochs - 3, epochs)} & set(range(epochs)))
+    lines = [
+        '| training loss, nats | ' + ' | '.join(f'epoch {i + 1}' for i in shown) + ' |',
+        '|' + '---|' * (1 + len(shown)),
+    ]
+    for run in runs:
+        cells = ' | '.join(f'{run["train_loss"][i]:.3f}' for i in shown)
+        lines.append(f'| {run["method"]} {run["seed"]} | {cells} |')
+    return '\n'.join(lines)
+
+
 def _depths(groups) -> str:
     """Where single ratings fail: the loss of seed 0 by depth, beside the truth."""
     runs = [run for group in groups.values() for run in group[:1]]
@@ -143,7 +158,7 @@ def plot(records: list[dict], path: Path) -> None:
     from matplotlib.figure import Figure  # no pyplot: no display, no global state
 
     settings = list(dict.fromkeys(r['setting'] for r in records))
-    figure = Figure(figsize=(11, 4.4 * len(settings)), layout='constrained')
+    figure = Figure(figsize=(13, 4.4 * len(settings)), layout='constrained')
     axes = figure.subplots(len(settings), 3, squeeze=False)
     for row, setting in zip(axes, settings):
         runs = [r for r in records if r['setting'] == setting]
@@ -160,8 +175,8 @@ def plot(records: list[dict], path: Path) -> None:
             ax.set_title('all networks' if subset == 'all' else 'networks above 90 %', fontsize=10)
             ax.grid(alpha=0.25)
         for score, marker in zip(SCORES, 'o^v+x'):
-            row[0].plot([], [], color='k', marker=marker, linestyle='none', label=SCORES[score])
-        row[0].legend(fontsize=8, title='ranked by', title_fontsize=8)
+            row[1].plot([], [], color='k', marker=marker, linestyle='none', label=SCORES[score])
+        row[1].legend(fontsize=8, title='ranked by', bbox_to_anchor=(1.02, 1), loc='upper left')
         for run in runs:
             if len(run['curve']) > 1:
                 x = [point['images_seen'] / 1000 for point in run['curve']]
@@ -169,7 +184,7 @@ def plot(records: list[dict], path: Path) -> None:
                     y = [point[score]['all'] for point in run['curve']]
                     label = run['method'] if score == 'score' else None
                     row[2].plot(x, y, line, color=COLORS[run['method']], marker='.', label=label)
-        row[2].set_title('all networks, one seed, ranked by both effects\n(dotted: cross entropy)',
+        row[2].set_title('one seed, both effects\n(dotted: cross entropy)',
                          fontsize=10)  # fmt: skip
         row[2].set_xlabel('training images seen, thousands')
         row[2].set_ylabel('Kendall tau-b')

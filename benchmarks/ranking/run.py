@@ -169,6 +169,7 @@ def run_one(run: dict, args, jobs: int) -> dict:
         run,
         images_seen=images,
         train_s=round(times['seconds'], 1),
+        train_loss=epoch_losses(folder / 'path_log.jsonl', epochs),
         rated=final['num'],
         rated_images=final['num_images'],
         bn_policy=final['bn_policy'],
@@ -191,6 +192,14 @@ def run_one(run: dict, args, jobs: int) -> dict:
             for stem, content in results.items()
         ],
     )
+
+
+def epoch_losses(path: Path, epochs: int) -> list[float]:
+    """Mean classification loss of the steps of each epoch, in nats."""
+    losses = [json.loads(line)['loss'] for line in path.read_text().splitlines()]
+    length = len(losses) / epochs
+    parts = [losses[round(i * length) : round((i + 1) * length)] for i in range(epochs)]
+    return [round(sum(part) / len(part), 4) for part in parts]
 
 
 def by_depth(points: list[dict]) -> list[dict]:
@@ -221,11 +230,14 @@ def step_times(folder: Path) -> dict:
             row = json.loads(line)
             if 'loss_cls' in row and 'time' in row:
                 rows[row['step']] = row['time']
+    total = len((folder / 'path_log.jsonl').read_text().splitlines())
+    steps = sorted(rows)
+    rows[total] = rows[steps[-1]]  # the last steps are in no line of the log
     steps = sorted(rows)
     widths = [b - a for a, b in zip([0, *steps], steps)]
     cfg = Config.fromfile(next(folder.glob('*.py')))
     seconds = sum(w * rows[s] for w, s in zip(widths, steps))
-    return dict(seconds=seconds, images=steps[-1] * cfg.train_dataloader.batch_size)
+    return dict(seconds=seconds, images=total * cfg.train_dataloader.batch_size)
 
 
 class Records:

@@ -30,6 +30,7 @@ def record(run, method, seed, value):
     point = {name: dict.fromkeys(subsets, value) for name in names[:-1]}
     return dict(
         setting='cpu', method=method, seed=seed, images_seen=1280, train_s=90.0, rated=500,
+        train_loss=[2.0, value],
         subsets={subset: dict.fromkeys(names, entry) for subset in subsets},
         regret={'84.5': dict.fromkeys(names, pick)},
         by_depth=[dict(layers=8, num=9, loss=value, accuracy=92.5)],
@@ -82,6 +83,7 @@ def test_report_replaces_what_is_between_the_marks(run, tmp_path):
     assert text.count('| spos | 2 | both effects | 0.600 (0.500 to 0.700) |') == 1
     assert '| cream | both effects | +0.300 |' in text  # of the seed that both have
     assert '| cream 0 | 500 | 0.800 [0.700, 0.900] |' in text and '1.5 min' in text
+    assert '| spos 1 | 2.000 | 0.700 |' in text
     assert '| 8 | 9 | 92.50 | 0.500 | 0.800 |' in text
     assert path.with_suffix('.png').stat().st_size > 10_000
 
@@ -108,10 +110,20 @@ def test_means_by_depth(run):
     ]
 
 
+def test_mean_loss_of_each_epoch(run, tmp_path):
+    losses = [3.0, 2.0, 1.0, 0.5, 0.5, 0.5]
+    path = tmp_path / 'log.jsonl'
+    lines = [json.dumps(dict(step=i, loss=loss)) for i, loss in enumerate(losses)]
+    path.write_text('\n'.join(lines) + '\n')
+    assert run.epoch_losses(path, 2) == [2.0, 0.5]
+    assert run.epoch_losses(path, 3) == [2.5, 0.75, 0.5]
+
+
 def test_time_of_training_steps(run, tmp_path):
     (tmp_path / 'spos.py').write_text('train_dataloader = dict(batch_size=10)\nmax_epochs = 2\n')
     log = tmp_path / '20260101_000000/vis_data/scalars.json'
     log.parent.mkdir(parents=True)
     rows = [dict(step=s, time=t, loss_cls=1.0) for s, t in ((100, 0.5), (200, 0.25), (250, 1.0))]
     log.write_text('\n'.join(json.dumps(r) for r in [*rows, dict(step=2, top1=3.0)]) + '\n')
-    assert run.step_times(tmp_path) == dict(seconds=100 * 0.5 + 100 * 0.25 + 50, images=2500)
+    (tmp_path / 'path_log.jsonl').write_text('{}\n' * 260)
+    assert run.step_times(tmp_path) == dict(seconds=100 * 0.5 + 100 * 0.25 + 60, images=2600)

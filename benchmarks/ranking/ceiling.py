@@ -1,0 +1,49 @@
+"""How additive are the true accuracies of NAS-Bench-Macro? What effects can reach at best.
+
+  python benchmarks/ranking/ceiling.py data/nas-bench-macro_cifar10.json
+
+Fits main effects to the true accuracies themselves, ranks with the fit, and picks within 80 % of
+the costliest network's MACs. A supernet's effects cannot be expected to do better. Seconds.
+"""
+
+import sys
+
+import numpy as np
+
+from cream_mm.costs import CostModel
+from cream_mm.evaluation import AccuracyTable, correlation
+from cream_mm.search import MainEffects
+from cream_mm.spaces import MBConvSpace
+from cream_mm.utils import clear_errors
+
+
+def main(path: str) -> None:
+    table = AccuracyTable(path, CostModel(MBConvSpace.build('nas_bench_macro'), 32, 10, 0))
+    rows = sorted(table.rows, key=lambda row: row.macs_m)
+    truth, macs = (np.array([getattr(r, k) for r in rows]) for k in ('accuracy', 'macs_m'))
+    largest = rows[-1]
+    inside = macs <= 0.8 * largest.macs_m
+    good = int((truth[inside] >= largest.accuracy).sum())
+    print(f'{len(rows)} networks; the largest: {largest.macs_m:.2f} M, {largest.accuracy:.2f} %')
+    print(f'as accurate within 80 % of its MACs: {good}')
+    for least in (0, 90, 92):
+        part = truth >= least
+        archs = [row.arch for row, taken in zip(rows, part) if taken]
+        fit = MainEffects(archs, truth[part])
+        taus = [
+            correlation(scores, truth[part])['kendall']
+            for scores in (fit.predict(archs), macs[part])
+        ]
+        fitted = fit.predict([row.arch for row in rows])
+        pick = rows[int(np.argmax(np.where(inside, fitted, -np.inf)))]
+        print(
+            f'accuracy >= {least:2d}: n {part.sum():4d}  tau of fitted effects {taus[0]:.3f}, of '
+            f'MACs {taus[1]:.3f}; pick within 80 %: {pick.accuracy:.2f} % at {pick.macs_m:.2f} M'
+        )
+
+
+if __name__ == '__main__':
+    with clear_errors():
+        if len(sys.argv) != 2:
+            sys.exit(__doc__)
+        main(sys.argv[1])
