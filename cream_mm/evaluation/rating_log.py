@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -10,6 +9,7 @@ from mmengine.dist import broadcast_object_list, is_main_process
 from torch import Tensor, uint8
 
 from ..structures import Arch
+from ..utils import append_lines, whole_lines
 
 
 class RatingLog:
@@ -39,22 +39,12 @@ class RatingLog:
         """Record numbers about a path; they are on the disk when this returns."""
         self._known[str(arch.to_list())] = rating
         if is_main_process():
-            line = json.dumps(dict(key=self.key, arch=arch.to_list(), **rating)) + '\n'
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            with open(self.path, 'ab') as file:
-                file.write(line.encode())
-                file.flush()
-                os.fsync(file.fileno())
+            record = dict(key=self.key, arch=arch.to_list(), **rating)
+            append_lines(self.path, [json.dumps(record)])
 
     def _read(self) -> dict[str, dict]:
-        if not self.path.is_file():
-            return {}
-        content = self.path.read_bytes()
-        whole = content.rfind(b'\n') + 1
-        if whole < len(content):  # a kill cut the last line
-            os.truncate(self.path, whole)
         known = {}
-        for line in content[:whole].splitlines():
+        for line in whole_lines(self.path):
             try:
                 record = json.loads(line)
                 if record.pop('key') == self.key:

@@ -1,7 +1,6 @@
 """Records what every step trained, and its loss: a rating of the space that costs nothing."""
 
 import json
-import os
 from pathlib import Path
 
 import torch
@@ -9,7 +8,7 @@ from mmengine.dist import all_reduce, is_main_process
 from mmengine.hooks import Hook
 
 from ...registry import HOOKS
-from ...utils import unwrap
+from ...utils import append_lines, unwrap, whole_lines, write_whole
 
 FILE = 'path_log.jsonl'
 
@@ -29,10 +28,8 @@ class PathLogHook(Hook):
         self._pending: list[tuple[int, list, torch.Tensor]] = []
         path = Path(runner.work_dir) / FILE
         if is_main_process() and path.is_file():
-            kept = [line for line in _whole_lines(path) if json.loads(line)['step'] < runner.iter]
-            temporary = path.with_suffix('.tmp')
-            temporary.write_text(''.join(kept))
-            os.replace(temporary, path)
+            kept = [line for line in whole_lines(path) if json.loads(line)['step'] < runner.iter]
+            write_whole(path, ''.join(f'{line}\n' for line in kept).encode())
 
     def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None) -> None:
         path = unwrap(runner.model).trained_path
@@ -52,17 +49,8 @@ class PathLogHook(Hook):
         all_reduce(losses, op='mean')
         if is_main_process():
             rows = zip(self._pending, losses.tolist())
-            lines = [
-                json.dumps(dict(step=step, arch=arch, loss=loss)) for (step, arch, _), loss in rows
-            ]
-            with open(Path(runner.work_dir) / FILE, 'a', encoding='utf-8') as file:
-                file.write('\n'.join(lines) + '\n')
-                file.flush()
-                os.fsync(file.fileno())
+            append_lines(
+                Path(runner.work_dir) / FILE,
+                (json.dumps(dict(step=n, arch=arch, loss=loss)) for (n, arch, _), loss in rows),
+            )
         self._pending = []
-
-
-def _whole_lines(path: Path) -> list[str]:
-    """Without what a kill cut off."""
-    text = path.read_text(encoding='utf-8')
-    return text[: text.rfind('\n') + 1].splitlines(keepends=True)
