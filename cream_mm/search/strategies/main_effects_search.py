@@ -31,28 +31,10 @@ class MainEffectsSearch(Strategy):
         self.settings['num_random'] = num_random
         self._num_random = num_random
 
-    def best(self, budget=None) -> Scored:
-        """The scored path with the highest fitted score, the cheaper one on a tie."""
-        budget = budget or self.budget
-        inside = [item for item in self.scored if budget.is_feasible(item.arch)]
-        if len(inside) < 2:
-            return super().best(budget)
-        fitted = self._fitted([item.arch for item in inside])
-        # Sums of the same numbers in another order may differ in the last digit.
-        place = max(range(len(inside)), key=lambda i: (round(fitted[i], 9), -inside[i].cost_m))
-        return inside[place]
-
-    def front(self) -> list[Scored]:
-        """Paths that no other beats in fitted score without costing more, cheapest first."""
+    def _values(self, items: list[Scored]) -> list[float]:
         if len(self.scored) < 2:
-            return super().front()
-        pairs = zip(self.scored, self._fitted([item.arch for item in self.scored]))
-        front, highest = [], -float('inf')
-        for item, fitted in sorted(pairs, key=lambda pair: (pair[0].cost_m, -pair[1])):
-            if round(fitted, 9) > highest:
-                front.append(item)
-                highest = round(fitted, 9)
-        return front
+            return super()._values(items)
+        return self._fitted([item.arch for item in items])
 
     def _propose(self, n: int) -> list[Arch]:
         missing = self._num_random - len(self._seen)
@@ -68,8 +50,8 @@ class MainEffectsSearch(Strategy):
 
         def ranked() -> list[Arch]:
             archs = list(pool.values())
-            fitted = dict(zip(archs, fit.predict(archs)))
-            return sorted(archs, key=lambda arch: (-round(fitted[arch], 9), arch.stages))
+            fitted = dict(zip(archs, self._fitted(archs, fit)))
+            return sorted(archs, key=lambda arch: (-fitted[arch], arch.stages))
 
         for _ in range(rounds if pool else 0):
             parents = ranked()[:10]
@@ -85,5 +67,6 @@ class MainEffectsSearch(Strategy):
         """The effects of choices on the scores so far."""
         return MainEffects([i.arch for i in self.scored], [i.score for i in self.scored])
 
-    def _fitted(self, archs: list[Arch]) -> list[float]:
-        return self.effects().predict(archs).tolist()
+    def _fitted(self, archs: list[Arch], fit: MainEffects | None = None) -> list[float]:
+        # Sums of the same numbers in another order may differ in the last digit.
+        return (fit or self.effects()).predict(archs).round(9).tolist()

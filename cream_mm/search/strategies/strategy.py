@@ -120,15 +120,21 @@ class Strategy(ABC):
         inside = [item for item in self.scored if budget.is_feasible(item.arch)]
         if not inside:
             raise ValueError(f'no path with {budget} has a score yet')
-        return max(inside, key=lambda item: (item.score, -item.cost_m))
+        values = dict(zip(inside, self._values(inside)))
+        return max(inside, key=lambda item: (values[item], -item.cost_m))
 
     def front(self) -> list[Scored]:
         """Paths that no other beats in score without costing more, cheapest first."""
-        front = []
-        for item in sorted(self.scored, key=lambda item: (item.cost_m, -item.score)):
-            if not front or item.score > front[-1].score:
+        values = dict(zip(self.scored, self._values(self.scored)))
+        front: list[Scored] = []
+        for item in sorted(self.scored, key=lambda item: (item.cost_m, -values[item])):
+            if not front or values[item] > values[front[-1]]:
                 front.append(item)
         return front
+
+    def _values(self, items: list[Scored]) -> list[float]:
+        """By what :meth:`best` and :meth:`front` compare paths, higher is better."""
+        return [item.score for item in items]
 
     # ---- state -------------------------------------------------------------------------------
 
