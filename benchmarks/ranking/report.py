@@ -4,7 +4,6 @@ import statistics
 from collections import defaultdict
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
 BEGIN, END = (
     '<!-- begin of benchmarks/ranking/run.py -->',
     '<!-- end of benchmarks/ranking/run.py -->',
@@ -41,7 +40,7 @@ def write_report(records: list[dict], path: Path) -> None:
     plot(records, figure)
     tables = '\n\n'.join(tables_of(records))
     page.write_text(f'{before}{BEGIN}\n\n{tables}\n\n![Kendall tau]({figure.name})\n\n{END}{after}')
-    print('\n'.join(tables_of(records)))
+    print(tables)
     print(f'written: {page}, {figure}')
 
 
@@ -83,7 +82,7 @@ def _means(groups) -> str:
 
 
 def _paired(groups) -> str:
-    """Cream less SPOS, run by run of the same seed: same images, same paths."""
+    """Each method less single paths, run by run of the same seed: same images, same paths."""
     spos = {run['seed']: run for run in groups.get('spos', [])}
     lines = [
         '| less single-path training of the same seed | ranked by | ' + ' | '.join(SUBSETS.values())
@@ -139,7 +138,7 @@ def _losses(runs) -> str:
 
 
 def _depths(groups) -> str:
-    """Where single ratings fail: the loss of seed 0 by depth, beside the truth."""
+    """Where single ratings fail: the loss of one run of each method by depth, beside the truth."""
     runs = [run for group in groups.values() for run in group[:1]]
     lines = [
         '| layers that are no identity | n | trained alone, % | '

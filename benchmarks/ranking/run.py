@@ -9,7 +9,7 @@ Each run trains configs/ranking/METHOD.py with `tools/train.py` and rates at lea
 networks with `tools/rank_correlation.py`; both go on where they were killed. When a run ends, its
 record is written to docs/results/ranking.json, and a run that stands there is not made again, so
 the whole can be spread over several sittings. From the records come the tables in
-docs/results/ranking.md, between the marks, and docs/images/ranking.png.
+docs/results/ranking.md, between the marks, and docs/results/ranking.png.
 
 Needs data/cifar10 with train/<class>/*.jpg and test/<class>/*.jpg, and
 data/nas-bench-macro_cifar10.json; smaller copies of the images are made beside them.
@@ -35,6 +35,7 @@ FORMAT = 'cream_mm.ranking/1'
 SEEDS = dict(
     spos=3, fairnas=3, cream=3, cream_fixed=1, cream_random=1, cream_nearest=1
 )  # of the whole  # fmt: skip
+LARGEST_M = 105.660928  # MMACs of the costliest network of the table, 92.95 % accurate
 CURVE_SEED = 2  # whose every checkpoint is rated, for tau against images seen
 # What differs between the settings; the rest is in configs/ranking.
 SETTINGS = dict(
@@ -219,9 +220,6 @@ def by_depth(points: list[dict]) -> list[dict]:
     ]
 
 
-LARGEST_M = 105.660928  # MMACs of the costliest network of the table, 92.95 % accurate
-
-
 def step_times(folder: Path) -> dict:
     """Time of all training steps by the log, whatever was interrupted; and the images of them."""
     rows = {}
@@ -231,8 +229,7 @@ def step_times(folder: Path) -> dict:
             if 'loss_cls' in row and 'time' in row:
                 rows[row['step']] = row['time']
     total = len((folder / 'path_log.jsonl').read_text().splitlines())
-    steps = sorted(rows)
-    rows[total] = rows[steps[-1]]  # the last steps are in no line of the log
+    rows[total] = rows[max(rows)]  # the last steps are in no line of the log
     steps = sorted(rows)
     widths = [b - a for a, b in zip([0, *steps], steps)]
     cfg = Config.fromfile(next(folder.glob('*.py')))
