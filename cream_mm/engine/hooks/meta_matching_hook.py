@@ -105,8 +105,10 @@ class MetaMatchingHook(Hook):
         runner.message_hub.update_scalar('train/meta_val_loss', float(val_loss))
 
     def _virtual_step(self, runner, model, *args):
-        main = runner.optim_wrapper.param_groups[0]
-        grads, val_loss = meta_gradient(model, *args, step_size=main['lr'])
+        groups = runner.optim_wrapper.param_groups
+        main, rates = groups[0], {id(p): group['lr'] for group in groups for p in group['params']}
+        step_sizes = {name: rates.get(id(p), 0.0) for name, p in model.named_parameters()}
+        grads, val_loss = meta_gradient(model, *args, step_size=step_sizes)
         decay = main['lr'] / main.get('initial_lr', main['lr'])
         for group in self.optimizer.param_groups:
             group['lr'] = self.optimizer_cfg['lr'] * decay

@@ -7,6 +7,7 @@ import torch
 from mmengine.dist import all_reduce, is_main_process
 from mmengine.hooks import Hook
 
+from ...models.classifiers.cream import TrainedPath
 from ...registry import HOOKS
 from ...utils import append_lines, unwrap, whole_lines, write_whole
 
@@ -18,14 +19,15 @@ class PathLogHook(Hook):
     """Appends ``{"step": 7, "arch": [[0], ...], "loss": 1.8}`` for each step to ``path_log.jsonl``.
 
     The loss is the classification loss before the step, in nats, on the step's images and without
-    the share of distillation; the mean of all ranks. Lines are written at the end of each epoch,
-    before its checkpoint, so that a resumed run has each step once.
+    the share of distillation; the mean of all ranks. Where the path had a teacher, ``"teacher"``
+    and ``"teacher_loss"`` are its path and its loss on the same images. Lines are written at the
+    end of each epoch, before its checkpoint, so that a resumed run has each step once.
     """
 
     priority = 'NORMAL'  # before CheckpointHook
 
     def before_train(self, runner) -> None:
-        self._pending: list[tuple[int, list, torch.Tensor]] = []
+        self._pending: list[tuple[int, TrainedPath]] = []
         path = Path(runner.work_dir) / FILE
         if is_main_process() and path.is_file():
             kept = [line for line in whole_lines(path) if json.loads(line)['step'] < runner.iter]
@@ -34,7 +36,7 @@ class PathLogHook(Hook):
     def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None) -> None:
         path = unwrap(runner.model).trained_path
         if path is not None:  # else the step was left out: FiniteLossHook
-            self._pending.append((runner.iter, path.arch.to_list(), path.loss))
+            self._pending.append((runner.iter, path._replace(images=None, soft_targets=None)))
 
     def after_train_epoch(self, runner) -> None:
         self._write(runner)
@@ -45,12 +47,19 @@ class PathLogHook(Hook):
     def _write(self, runner) -> None:
         if not self._pending:
             return
-        losses = torch.stack([loss for *_, loss in self._pending]).float()
+        losses = torch.stack(  # (steps, 2); NaN without a teacher, on all ranks alike
+            [
+                torch.stack([p.loss, p.loss * torch.nan if p.teacher is None else p.teacher_loss])
+                for _, p in self._pending
+            ]
+        ).float()
         all_reduce(losses, op='mean')
         if is_main_process():
-            rows = zip(self._pending, losses.tolist())
-            append_lines(
-                Path(runner.work_dir) / FILE,
-                (json.dumps(dict(step=n, arch=arch, loss=loss)) for (n, arch, _), loss in rows),
-            )
+            lines = []
+            for (step, path), (loss, teacher_loss) in zip(self._pending, losses.tolist()):
+                row = dict(step=step, arch=path.arch.to_list(), loss=loss)
+                if path.teacher is not None:
+                    row.update(teacher=path.teacher.to_list(), teacher_loss=teacher_loss)
+                lines.append(json.dumps(row))
+            append_lines(Path(runner.work_dir) / FILE, lines)
         self._pending = []

@@ -34,6 +34,8 @@ class TrainedPath(NamedTuple):
     images: Tensor  # (N, 3, H, W), normalised
     soft_targets: Tensor  # (N, num_classes)
     loss: Tensor  # scalar, classification loss in nats, without the share of distillation
+    teacher: Arch | None = None
+    teacher_loss: Tensor | None = None  # on the same images and labels
 
 
 @MODELS.register_module()
@@ -127,13 +129,17 @@ class Cream(ImageClassifier):
         logits = self(inputs)  # (N, num_classes)
         loss_cls = self.head.loss_by_logits(logits, data_samples)
         targets = logits
+        teacher = teacher_loss = None
         if match is None:
             losses = dict(loss_cls=loss_cls)
         else:
-            teacher_logits = self.teach(inputs, match.teacher)
+            teacher = match.teacher
+            teacher_logits = self.teach(inputs, teacher)
             if self.compat.board_targets == 'teacher':
                 targets = teacher_logits
             loss_kd = soft_cross_entropy(teacher_logits, logits)
+            with torch.no_grad():
+                teacher_loss = self.head.loss_by_logits(teacher_logits, data_samples)
             losses = dict(
                 loss_cls=(1 - match.rate / 2) * loss_cls,
                 loss_kd=match.rate / 2 * loss_kd,
@@ -144,7 +150,13 @@ class Cream(ImageClassifier):
         dtype = torch.promote_types(targets.dtype, torch.float32)
         soft_targets = targets.detach().softmax(dim=1, dtype=dtype)
         self.trained_path = TrainedPath(
-            self.backbone.arch, top1, inputs, soft_targets, loss_cls.detach()
+            self.backbone.arch,
+            top1,
+            inputs,
+            soft_targets,
+            loss_cls.detach(),
+            teacher,
+            teacher_loss,
         )
         return dict(losses, train_top1=top1)
 

@@ -63,7 +63,11 @@ class MetaMatching(nn.Module):
 
 
 def meta_gradient(
-    model, train_inputs: Tensor, val_inputs: Tensor, val_samples: list, step_size: float
+    model,
+    train_inputs: Tensor,
+    val_inputs: Tensor,
+    val_samples: list,
+    step_size: float | dict[str, float],
 ) -> tuple[tuple[Tensor, ...], Tensor]:
     """Gradient of the held-out loss after one distillation step, for the matching network.
 
@@ -83,7 +87,8 @@ def meta_gradient(
         train_inputs (Tensor): (n, 3, H, W), normalised images the student learns from.
         val_inputs (Tensor): (m, 3, H, W), held-out images.
         val_samples (list): Their data samples, with labels.
-        step_size (float): xi, the learning rate of the path's weights.
+        step_size (float | dict[str, float]): xi, the learning rate of the path's weights, or of
+            each by the parameter's name.
 
     Returns:
         tuple: (gradients in the order of ``model.matching.parameters()``, held-out loss).
@@ -97,20 +102,23 @@ def meta_gradient(
     teacher_logits = model.teach(train_inputs, model.board.entries[index].arch)
 
     params = path_and_head(model)
+    sizes = step_size if isinstance(step_size, dict) else dict.fromkeys(params, step_size)
     with model.side_norm():
         kd = soft_cross_entropy(teacher_logits, model(train_inputs))
         kd_grads = mean_over_ranks(torch.autograd.grad(kd, list(params.values())))
         virtual = {
-            name: (param - step_size * rate * grad).detach().requires_grad_()
+            name: (param - sizes[name] * rate * grad).detach().requires_grad_()
             for (name, param), grad in zip(params.items(), kd_grads)
         }
         logits = functional_call(model, virtual, (val_inputs,))
         val_loss = model.head.loss_by_logits(logits, val_samples)
         val_grads = mean_over_ranks(torch.autograd.grad(val_loss, list(virtual.values())))
 
-    taking_part = [name == STEM or model.compat.meta_gradient == 'path' for name in params]
-    overlap = sum((v * g).sum() for v, g, on in zip(val_grads, kd_grads, taking_part) if on)
-    slope = -step_size * overlap  # d val_loss / d rate
+    slope = -sum(  # d val_loss / d rate
+        sizes[name] * (v * g).sum()
+        for name, v, g in zip(params, val_grads, kd_grads)
+        if name == STEM or model.compat.meta_gradient == 'path'
+    )
     grads = torch.autograd.grad(rate, list(model.matching.parameters()), slope.to(rate))
     return grads, val_loss.detach()
 
