@@ -120,8 +120,9 @@ train_cfg = dict(
 custom_hooks = [
     dict(type='cream_mm.BoardHook', warmup=0.175),  # opens in epoch 21 of 120
     dict(type='cream_mm.MetaMatchingHook', dataset=held_out_set, interval=200, num_images=4),
-    dict(type='cream_mm.PathLogHook'),  # each step's path and loss: path_log.jsonl
 ]
+# Each step's path and loss, for tools/rank_correlation.py: path_log.jsonl.
+default_hooks = dict(path_log=dict(type='cream_mm.PathLogHook'))
 val_cfg = dict(type='cream_mm.SupernetValLoop')
 val_evaluator = dict(type='Accuracy', topk=(1,))
 test_cfg = dict(

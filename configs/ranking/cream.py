@@ -8,7 +8,6 @@ model = dict(
 )
 custom_hooks = [
     dict(type='cream_mm.BoardHook', warmup=0.175),
-    dict(type='cream_mm.PathLogHook'),
     dict(
         type='cream_mm.MetaMatchingHook',
         dataset=dict(

@@ -2,4 +2,4 @@
 _base_ = './spos.py'
 
 model = dict(board=dict(_delete_=True, capacity=10, num_images=4), matching=None)
-custom_hooks = [dict(type='cream_mm.BoardHook', warmup=0.175), dict(type='cream_mm.PathLogHook')]
+custom_hooks = [dict(type='cream_mm.BoardHook', warmup=0.175)]

@@ -6,4 +6,4 @@ model = dict(
     board=dict(_delete_=True, capacity=10, num_images=4),
     matching=dict(_delete_=True, type='cream_mm.NearestMatching'),
 )
-custom_hooks = [dict(type='cream_mm.BoardHook', warmup=0.175), dict(type='cream_mm.PathLogHook')]
+custom_hooks = [dict(type='cream_mm.BoardHook', warmup=0.175)]

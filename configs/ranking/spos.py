@@ -66,7 +66,7 @@ test_dataloader = dict(
 )
 
 train_cfg = dict(max_epochs=max_epochs, sampler=dict(_delete_=True, type='cream_mm.PathSampler'))
-custom_hooks = [dict(type='cream_mm.PathLogHook')]
+custom_hooks = []
 test_cfg = dict(
     bn_dataset=dict(data_root=data_root, pipeline=test_pipeline),
     bn_policy='batch_stats',

@@ -22,9 +22,9 @@ def training_effects(
     of the loss over time is taken out as a running mean.
 
     Most of what is left is how hard the step's images happen to be. Where a teacher answered the
-    same images (Cream's distillation), its loss tells that, as a control variate: what is fitted
-    then is how far the path stood behind its teacher, as effects of the one less those of the
-    other.
+    same images (Cream's distillation), its loss tells that, and serves as a control variate. The
+    path is drawn without regard to either, so that its effects stay what they are, with less
+    noise; the teacher is not drawn but chosen, so that nothing is concluded about teachers.
 
     Args:
         path (str | Path): ``path_log.jsonl`` of :class:`PathLogHook`.
@@ -41,21 +41,18 @@ def training_effects(
         Own choice; after training speed as an estimate of rank, Ru et al. (NeurIPS 2021), and
         control variates of Monte Carlo methods.
     """
-    archs, losses, teachers, teacher_losses = read_path_log(path, space, end)
+    archs, losses, teacher_losses = read_path_log(path, space, end)
     if len(losses) * share < 10:
         raise ValueError(f'{path} holds {len(losses)} steps before step {end}: too few')
     window = min(window, (len(losses) - 1) // 2 * 2 + 1)
     first = round(len(losses) * (1 - share))
-    own, other = (
+    own, teachers = (
         (values - _running_mean(values, window))[first:] for values in (losses, teacher_losses)
     )
-    taught = np.isfinite(other)
-    if taught.sum() < 10:
-        return MainEffects(archs[first:], -own)
-    weight = np.zeros(len(own))
-    weight[taught] = np.polyfit(other[taught], own[taught], 1)[0]
-    scores = weight * np.where(taught, other, 0.0) - own
-    return MainEffects(archs[first:], scores, rivals=teachers[first:], rival_weight=weight)
+    taught = np.isfinite(teachers)
+    if taught.sum() >= 10:
+        own[taught] -= np.polyfit(teachers[taught], own[taught], 1)[0] * teachers[taught]
+    return MainEffects(archs[first:], -own)
 
 
 def _running_mean(values: np.ndarray, window: int) -> np.ndarray:
@@ -70,37 +67,29 @@ def _running_mean(values: np.ndarray, window: int) -> np.ndarray:
 
 def read_path_log(
     path, space: MBConvSpace, end: int | None = None
-) -> tuple[list[Arch], np.ndarray, list[Arch], np.ndarray]:
-    """Paths, losses (n,), teachers and their losses (n,) of the steps before ``end``, in order.
+) -> tuple[list[Arch], np.ndarray, np.ndarray]:
+    """Paths, losses (n,) and teachers' losses (n,) of the steps before ``end``, in their order.
 
-    A step without a teacher has itself for one, with a loss of NaN.
+    A step without a teacher has NaN for the latter.
     """
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f'no {path}: it is written by dict(type="cream_mm.PathLogHook")')
-    known: dict[str, Arch] = {}
-
-    def arch_of(record) -> Arch:
-        text = str(record)
-        if text not in known:
-            known[text] = space.validate(Arch.from_list(record, space.name))
-        return known[text]
-
-    rows = []
+    archs, losses, teacher_losses, known = [], [], [], {}
     for number, line in enumerate(path.read_text(encoding='utf-8').splitlines(), start=1):
         try:
             record = json.loads(line)
-            step, arch = int(record['step']), arch_of(record['arch'])
-            teacher = arch_of(record.get('teacher', record['arch']))
-            loss, teacher_loss = (float(record.get(k, 'nan')) for k in ('loss', 'teacher_loss'))
-            if np.isnan(loss):
-                raise KeyError('loss')
+            step, loss, text = int(record['step']), float(record['loss']), str(record['arch'])
+            teacher_loss = float(record.get('teacher_loss', 'nan'))
+            if text not in known:
+                known[text] = space.validate(Arch.from_list(record['arch'], space.name))
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise ValueError(f'{path}, line {number}: {error}') from None
         if end is None or step < end:
-            rows.append((arch, loss, teacher, teacher_loss))
-    archs, losses, teachers, teacher_losses = zip(*rows) if rows else ((),) * 4
-    return list(archs), np.array(losses), list(teachers), np.array(teacher_losses)
+            archs.append(known[text])
+            losses.append(loss)
+            teacher_losses.append(teacher_loss)
+    return archs, np.array(losses), np.array(teacher_losses)
 
 
 def combined(*scorings: Sequence[float]) -> np.ndarray:

@@ -25,10 +25,6 @@ class MainEffects:
         archs (Sequence[Arch]): (n,) paths, n >= 2. A layer that a shallower path lacks counts as
             a choice of its own.
         scores (Sequence[float]): (n,) their scores, finite; any unit, higher is better.
-        rivals (Sequence[Arch], optional): (n,) paths that each score was taken against: the
-            scores are then fitted as effects of ``archs`` less ``rival_weight`` times those of
-            ``rivals``.
-        rival_weight (float | Sequence[float]): One number, or (n,). Defaults to 1.
 
     Attributes:
         penalty (float): The chosen one; columns are 0 or 1.
@@ -41,14 +37,7 @@ class MainEffects:
         Own choice. Leave-one-out in closed form: Golub, Heath and Wahba (1979).
     """
 
-    def __init__(
-        self,
-        archs: Sequence[Arch],
-        scores: Sequence[float],
-        *,
-        rivals: Sequence[Arch] | None = None,
-        rival_weight: float | Sequence[float] = 1.0,
-    ):
+    def __init__(self, archs: Sequence[Arch], scores: Sequence[float]):
         y = np.asarray(scores, dtype=float)
         if len(archs) != len(y) or len(y) < 2:
             raise ValueError(f'main effects need 2 or more scored paths; got {len(archs)} paths '
@@ -56,8 +45,6 @@ class MainEffects:
         keys = sorted({key for arch in archs for key in _choices(arch)})
         self._columns = {key: i for i, key in enumerate(keys)}
         x = self._features(archs)  # (n, p)
-        if rivals is not None:
-            x -= np.reshape(rival_weight, (-1, 1)) * self._features(rivals)
         self._mean_x, self._mean_y = x.mean(axis=0), y.mean()
         u, s, vt = np.linalg.svd(x - self._mean_x, full_matrices=False)
         rotated = u.T @ (y - self._mean_y)

@@ -50,7 +50,7 @@ def test_every_method_has_its_seeds_and_a_config(run):
                           check_data=False)  # fmt: skip
         assert cfg.input_size == cfg.train_dataloader.dataset.pipeline[1].crop_size == 32
         assert cfg.train_dataloader.dataset.pipeline[1].padding == 4
-        assert any(hook.type == 'cream_mm.PathLogHook' for hook in cfg.custom_hooks)
+        assert cfg.default_hooks.path_log.type == 'cream_mm.PathLogHook'
 
 
 def test_records_are_kept_and_replaced(run, tmp_path):

@@ -40,6 +40,10 @@ def test_every_step_is_recorded(data, tmp_path, board):  # noqa: F811
     assert [row['arch'] for row in rows] == [sampler.sample(i).to_list() for i in range(len(rows))]
     if not board:  # with one, meta steps compute losses too
         assert [row['loss'] for row in rows] == pytest.approx(losses)
+    taught = [row for row in rows if 'teacher_loss' in row]
+    assert taught == (rows[-len(taught) :] if board else [])  # from when the board has a path on
+    assert bool(taught) == board
+    assert set(map(str, losses)) >= {str(row['teacher_loss']) for row in taught}
     # Not the share that is left beside distillation.
     assert all(row['loss'] == torch.tensor(row['loss']).item() for row in rows)
     assert set(map(str, losses)) >= {str(row['loss']) for row in rows}

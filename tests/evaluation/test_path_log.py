@@ -49,11 +49,42 @@ def test_effects_are_found_under_trend_and_noise(space, tmp_path):
 def test_end_leaves_later_steps_out(space, tmp_path):
     path = tmp_path / 'log.jsonl'
     write(path, space, number=80)
-    archs, losses = read_path_log(path, space, end=50)
+    archs, losses, teacher_losses = read_path_log(path, space, end=50)
     assert len(archs) == len(losses) == 50
+    assert np.isnan(teacher_losses).all()
     whole = training_effects(path, space, end=50)
     path.write_text(''.join(path.read_text().splitlines(keepends=True)[:50]))
     assert whole.effects() == training_effects(path, space).effects()
+
+
+@pytest.mark.parametrize('first', [0, 100, 390])
+def test_a_teacher_on_the_same_images_takes_their_difficulty_out(space, tmp_path, first):
+    """Steps from ``first`` on have a teacher; steps 200 to 399 are fitted."""
+    rng = np.random.default_rng(1)
+    effects = rng.normal(scale=0.1, size=(space.num_layers, len(space.choices)))
+    places = np.arange(space.num_layers)
+    rows = []
+    for step in range(400):
+        flat = rng.integers(len(space.choices), size=space.num_layers)
+        images = rng.normal(scale=2) + np.exp(-step / 50)
+        row = dict(step=step, arch=space.decode(flat.tolist()).to_list())
+        row['loss'] = 3 + images - effects[places, flat].sum() + rng.normal(scale=0.02)
+        if step >= first:
+            row['teacher_loss'] = 2.9 + images + rng.normal(scale=0.1)
+        rows.append(row)
+    files = tmp_path / 'with.jsonl', tmp_path / 'without.jsonl'
+    for file, keys in zip(files, (rows[0].keys() | rows[-1].keys(), {'step', 'arch', 'loss'})):
+        lines = [json.dumps({k: v for k, v in row.items() if k in keys}) for row in rows]
+        file.write_text('\n'.join(lines) + '\n')
+    archs, flat = all_paths(space)
+    truth = effects[places, flat].sum(axis=1)
+    with_teacher, without = (training_effects(f, space).predict(archs) for f in files)
+    if first == 390:  # ten of 200 steps: as good as none, and no harm
+        assert np.corrcoef(with_teacher, without)[0, 1] > 0.9
+    else:
+        assert kendalltau(without, truth)[0] < 0.7
+        assert kendalltau(with_teacher, truth)[0] > 0.85
+        assert np.polyfit(truth, with_teacher, 1)[0] == pytest.approx(1, abs=0.1)
 
 
 def test_bad_logs(space, tmp_path):
@@ -67,6 +98,10 @@ def test_bad_logs(space, tmp_path):
         file.write('{"step": 3}\n')
     with pytest.raises(ValueError, match='line 16'):
         training_effects(path, space)
+    for line in ('7', '{"step": 3, "arch": [[0]], "loss": 1}', '{"step": 3, "arch": 1, "loss": 1}'):
+        path.write_text(f'{line}\n')
+        with pytest.raises(ValueError, match='line 1: '):
+            training_effects(path, space)
 
 
 def test_combined_weighs_scores_alike():

@@ -1,6 +1,7 @@
 """Records what every step trained, and its loss: a rating of the space that costs nothing."""
 
 import json
+from math import nan
 from pathlib import Path
 
 import torch
@@ -19,9 +20,9 @@ class PathLogHook(Hook):
     """Appends ``{"step": 7, "arch": [[0], ...], "loss": 1.8}`` for each step to ``path_log.jsonl``.
 
     The loss is the classification loss before the step, in nats, on the step's images and without
-    the share of distillation; the mean of all ranks. Where the path had a teacher, ``"teacher"``
-    and ``"teacher_loss"`` are its path and its loss on the same images. Lines are written at the
-    end of each epoch, before its checkpoint, so that a resumed run has each step once.
+    the share of distillation; the mean of all ranks. Where the path had a teacher,
+    ``"teacher_loss"`` is the teacher's on the same images. Lines are written at the end of each
+    epoch, before its checkpoint, so that a resumed run has each step once.
     """
 
     priority = 'NORMAL'  # before CheckpointHook
@@ -49,7 +50,7 @@ class PathLogHook(Hook):
             return
         losses = torch.stack(  # (steps, 2); NaN without a teacher, on all ranks alike
             [
-                torch.stack([p.loss, p.loss * torch.nan if p.teacher is None else p.teacher_loss])
+                torch.stack([p.loss, p.loss * nan if p.teacher_loss is None else p.teacher_loss])
                 for _, p in self._pending
             ]
         ).float()
@@ -58,8 +59,8 @@ class PathLogHook(Hook):
             lines = []
             for (step, path), (loss, teacher_loss) in zip(self._pending, losses.tolist()):
                 row = dict(step=step, arch=path.arch.to_list(), loss=loss)
-                if path.teacher is not None:
-                    row.update(teacher=path.teacher.to_list(), teacher_loss=teacher_loss)
+                if path.teacher_loss is not None:
+                    row['teacher_loss'] = teacher_loss
                 lines.append(json.dumps(row))
             append_lines(Path(runner.work_dir) / FILE, lines)
         self._pending = []

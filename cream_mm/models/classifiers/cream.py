@@ -34,8 +34,7 @@ class TrainedPath(NamedTuple):
     images: Tensor  # (N, 3, H, W), normalised
     soft_targets: Tensor  # (N, num_classes)
     loss: Tensor  # scalar, classification loss in nats, without the share of distillation
-    teacher: Arch | None = None
-    teacher_loss: Tensor | None = None  # on the same images and labels
+    teacher_loss: Tensor | None = None  # the teacher's, on the same images and labels
 
 
 @MODELS.register_module()
@@ -128,13 +127,11 @@ class Cream(ImageClassifier):
         match = self.pick_teacher()
         logits = self(inputs)  # (N, num_classes)
         loss_cls = self.head.loss_by_logits(logits, data_samples)
-        targets = logits
-        teacher = teacher_loss = None
+        targets, teacher_loss = logits, None
         if match is None:
             losses = dict(loss_cls=loss_cls)
         else:
-            teacher = match.teacher
-            teacher_logits = self.teach(inputs, teacher)
+            teacher_logits = self.teach(inputs, match.teacher)
             if self.compat.board_targets == 'teacher':
                 targets = teacher_logits
             loss_kd = soft_cross_entropy(teacher_logits, logits)
@@ -155,7 +152,6 @@ class Cream(ImageClassifier):
             inputs,
             soft_targets,
             loss_cls.detach(),
-            teacher,
             teacher_loss,
         )
         return dict(losses, train_top1=top1)

@@ -215,6 +215,15 @@ def test_trained_path(num_teachers):
     assert float(path.top1) == pytest.approx(100 * hits / 6)
     assert float(losses['train_top1']) == float(path.top1)
     assert not path.soft_targets.requires_grad and not path.top1.requires_grad
+    labels = torch.tensor(LABELS)
+    torch.testing.assert_close(path.loss, F.cross_entropy(logits, labels))
+    assert not path.loss.requires_grad
+    if num_teachers:
+        teacher = fixed_copy(model, model.pick_teacher().teacher)(inputs)
+        torch.testing.assert_close(path.teacher_loss, F.cross_entropy(teacher, labels))
+        assert not path.teacher_loss.requires_grad
+    else:
+        assert path.teacher_loss is None
 
 
 def test_own_soft_targets_go_to_the_board():

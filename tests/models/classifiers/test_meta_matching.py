@@ -34,8 +34,9 @@ def fixed_copy(model, arch):
     return nn.Sequential(model.backbone.export(arch), copy.deepcopy(model.head)).double().train()
 
 
-def objective(model, train, val, step_size):
+def objective(model, train, val, step_size, head_step_size=None):
     """The held-out loss as a function of the matching network's (weight, bias)."""
+    sizes = [step_size, head_step_size or step_size]
     features = model.matching_features().double()
     index = model.matching(features)[0]
     teacher = fixed_copy(model, model.board.entries[index].arch)(train).detach()
@@ -47,8 +48,8 @@ def objective(model, train, val, step_size):
         rate = 1 / (1 + math.exp(-float(features[index] @ weight[0] + bias[0])))
         virtual = copy.deepcopy(student)
         with torch.no_grad():
-            for param, grad in zip(virtual.parameters(), grads, strict=True):
-                param -= step_size * rate * grad
+            for (name, param), grad in zip(virtual.named_parameters(), grads, strict=True):
+                param -= sizes[int(name[0])] * rate * grad
             return float(F.cross_entropy(virtual(val), torch.tensor(VAL_LABELS)))
 
     return value
@@ -56,10 +57,16 @@ def objective(model, train, val, step_size):
 
 @pytest.mark.parametrize('training', [True, False])
 @pytest.mark.parametrize('seed', [0, 1])
-def test_meta_gradient_equals_finite_differences(seed, training):
+@pytest.mark.parametrize('head_step_size', [None, 0.05])
+def test_meta_gradient_equals_finite_differences(seed, training, head_step_size):
     model, train, val = make(seed)
     step_size, eps = 0.7, 1e-5
-    value = objective(model, train, val, step_size)
+    value = objective(model, train, val, step_size, head_step_size)
+    if head_step_size:
+        step_size = {
+            name: head_step_size if name.startswith('head.') else step_size
+            for name, _ in model.named_parameters()
+        }
     theta = [p.detach().clone() for p in model.matching.parameters()]
     expected = []
     for which, param in enumerate(theta):
