@@ -21,9 +21,8 @@ from mmengine.config import DictAction
 from mmengine.registry import MODELS, init_default_scope
 
 from cream_mm.config import load_config
-from cream_mm.converters import load_checkpoint_file
 from cream_mm.engine import open_search
-from cream_mm.evaluation import AccuracyTable, RankReport, combined, training_effects
+from cream_mm.evaluation import AccuracyTable, RankReport, combined, training_effects_until
 from cream_mm.search import MainEffects
 from cream_mm.search.path_sampler import named_rng
 from cream_mm.utils import clear_errors, write_json
@@ -85,8 +84,8 @@ def parse_args(argv=None):
         help='what the plot, and "score" in the tables, stand for; the others stand beside it, by '
         'name. top1: accuracy. loss: cross entropy, which is finer. main_effects: of the '
         'cross entropy, which are less noisy. training: main effects of the losses in '
-        "the training's path_log.jsonl. combined: of both, the default where there is that file; "
-        'else main_effects',
+        "the training's path_log.jsonl, the default where there is that file; else main_effects. "
+        'combined: the sum of both',
     )
     parser.add_argument(
         '--path-log', metavar='FILE', help='default: path_log.jsonl beside the checkpoint'
@@ -134,12 +133,11 @@ def main(argv=None) -> None:
         )
         path_log = find_path_log(args)
         if path_log is not None:
-            end = load_checkpoint_file(args.checkpoint).get('meta', {}).get('iter')
-            training = training_effects(path_log, model.backbone.space, end=end)
+            training = training_effects_until(args.checkpoint, model.backbone.space, path_log)
             scorings['training'] = training.predict([row.arch for row in rows]).tolist()
             both = combined(scorings['main_effects'], scorings['training'])
             scorings['combined'] = both.tolist()
-        main = args.score or ('combined' if path_log else 'main_effects')
+        main = args.score or ('training' if path_log else 'main_effects')
         about.update(
             checkpoint=args.checkpoint,
             path_log=path_log,

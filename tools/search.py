@@ -5,10 +5,11 @@
 
 Strategies: board (Cream's own: the paths of its board), random, evolution (regularized), nsga2
 (all trade-offs of rating and MACs; needs pymoo), main_effects (what each choice adds, fitted to
-the ratings; picks by the fit, for supernets whose single ratings are noisy). The budget is the
-config's. Into the work-dir go search.json (all rated paths and the trade-offs among them) and
-best_arch.json, which tools/export_arch.py takes. The same command after a kill goes on where it
-was.
+the ratings; picks by the fit, for supernets whose single ratings are noisy), training_effects (the
+same, fitted to the path_log.jsonl that the training wrote: ranks best in docs/results/ranking.md,
+and as nothing has to be rated for it, --num 10 is enough). The budget is the config's. Into the
+work-dir go search.json (all rated paths and the trade-offs among them) and best_arch.json, which
+tools/export_arch.py takes. The same command after a kill goes on where it was.
 """
 
 import argparse
@@ -19,6 +20,7 @@ from mmengine.config import DictAction
 
 from cream_mm.engine import open_search
 from cream_mm.engine.loops.board_rating_loop import answer_content
+from cream_mm.evaluation import training_effects_until
 from cream_mm.registry import TASK_UTILS
 from cream_mm.utils import clear_errors, write_json
 
@@ -28,6 +30,7 @@ STRATEGIES = dict(
     evolution='RegularizedEvolution',
     nsga2='NSGA2',
     main_effects='MainEffectsSearch',
+    training_effects='MainEffectsSearch',
 )
 SEARCH_FORMAT = 'cream_mm.search/1'
 
@@ -42,6 +45,11 @@ def parse_args(argv=None):
     parser.add_argument('--num', type=int, default=500, help='paths to rate (default: %(default)s)')
     parser.add_argument('--seed', type=int, default=0, help='of the strategy')
     parser.add_argument('--population', type=int, help='of evolution and nsga2')
+    parser.add_argument(
+        '--path-log',
+        metavar='FILE',
+        help='for training_effects; default: path_log.jsonl beside the checkpoint',
+    )
     parser.add_argument('--num-images', type=int, help="images to rate on; default: the config's")
     parser.add_argument('--bn-policy', choices=['recalibrate', 'batch_stats'])
     parser.add_argument(
@@ -75,6 +83,9 @@ def build_strategy(args, loop):
     settings = {}
     if args.strategy == 'board':
         settings['archs'] = loop.paths_of_the_board()
+    elif args.strategy == 'training_effects':
+        space = loop.model.backbone.space
+        settings['known'] = training_effects_until(args.checkpoint, space, args.path_log)
     elif args.population is not None and args.strategy in ('evolution', 'nsga2'):
         settings['population'] = args.population
     space, budget = loop.model.backbone.space, loop.model.budget

@@ -8,11 +8,11 @@ BEGIN, END = (
     '<!-- begin of benchmarks/ranking/run.py -->',
     '<!-- end of benchmarks/ranking/run.py -->',
 )
-# The keys of rank_correlation.json; 'score' is the combined one.
+# The keys of rank_correlation.json; 'score' is the tool's default.
 SCORES = dict(
-    score='both effects',
+    score='training effects',
+    combined='both effects',
     main_effects='rating effects',
-    training='training effects',
     loss='cross entropy',
     top1='top-1',
 )
@@ -183,7 +183,7 @@ def plot(records: list[dict], path: Path) -> None:
                     y = [point[score]['all'] for point in run['curve']]
                     label = run['method'] if score == 'score' else None
                     row[2].plot(x, y, line, color=COLORS[run['method']], marker='.', label=label)
-        row[2].set_title('one seed, both effects\n(dotted: cross entropy)',
+        row[2].set_title('one seed, training effects\n(dotted: cross entropy)',
                          fontsize=10)  # fmt: skip
         row[2].set_xlabel('training images seen, thousands')
         row[2].set_ylabel('Kendall tau-b')

@@ -3,7 +3,7 @@
 from .accuracy_table import AccuracyTable, TableRow, parse_arch
 from .arch_evaluator import ArchEvaluator, Rating
 from .bn_policy import batch_stats, recalibrated
-from .path_log import combined, training_effects
+from .path_log import combined, training_effects, training_effects_until
 from .rank_correlation import compare, correlation, regret, top_k_precision
 from .rank_report import RankReport
 
@@ -22,4 +22,5 @@ __all__ = [
     'regret',
     'top_k_precision',
     'training_effects',
+    'training_effects_until',
 ]

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ..converters import load_checkpoint_file
 from ..search import MainEffects
 from ..spaces import MBConvSpace
 from ..structures import Arch
@@ -53,6 +54,22 @@ def training_effects(
     if taught.sum() >= 10:
         own[taught] -= np.polyfit(teachers[taught], own[taught], 1)[0] * teachers[taught]
     return MainEffects(archs[first:], -own)
+
+
+def training_effects_until(checkpoint, space: MBConvSpace, path_log=None) -> MainEffects:
+    """:func:`training_effects` of the training up to a checkpoint.
+
+    Args:
+        checkpoint (str | Path): File of a checkpoint, which says how many steps there were.
+        space (MBConvSpace): The search space.
+        path_log (str | Path, optional): Defaults to the ``path_log.jsonl`` beside it.
+
+    Raises:
+        FileNotFoundError, ValueError: See :func:`training_effects`.
+    """
+    path_log = path_log or Path(checkpoint).parent / 'path_log.jsonl'
+    end = load_checkpoint_file(checkpoint).get('meta', {}).get('iter')
+    return training_effects(path_log, space, end=end)
 
 
 def _running_mean(values: np.ndarray, window: int) -> np.ndarray:

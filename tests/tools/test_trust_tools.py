@@ -18,6 +18,7 @@ from mmengine.registry import MODELS, DefaultScope
 from cream_mm.config import load_config
 from cream_mm.models.backbones.cream_net import resolve_arch
 from cream_mm.search import MainEffects
+from cream_mm.spaces import MBConvSpace
 from cream_mm.structures import Arch
 from cream_mm.testing import write_image_folder
 
@@ -58,22 +59,44 @@ def call(monkeypatch, capsys, home):
     return run_here
 
 
-@pytest.mark.parametrize('strategy', ['evolution', 'main_effects', 'nsga2', 'random'])
+def write_path_log(path):
+    """A training in which choice 1 of every layer was the best."""
+    space = MBConvSpace.build(load_config(str(CONFIG), check_data=False).model.backbone.space)
+    rng, lines = np.random.default_rng(0), []
+    for step in range(200):
+        flat = rng.integers(len(space.choices), size=space.num_layers)
+        loss = 2 - 0.1 * (flat == 1).sum()
+        arch = space.decode(flat.tolist()).to_list()
+        lines.append(json.dumps(dict(step=step, arch=arch, loss=loss)))
+    path.write_text('\n'.join(lines) + '\n')
+
+
+FITTED = ['main_effects', 'training_effects']  # pick by the fit
+
+
+@pytest.mark.parametrize('strategy', ['evolution', 'nsga2', 'random', *FITTED])
 def test_search(call, home, tmp_path, strategy):
     if strategy == 'nsga2':
         pytest.importorskip('pymoo')
     args = ['search.py', CONFIG, home / 'supernet.pth', '--strategy', strategy, '--num', 6]
     args += ['--work-dir', tmp_path, *FAST]
+    if strategy == 'training_effects':
+        log = tmp_path / 'log.jsonl'
+        write_path_log(log)
+        args[-len(FAST) : -len(FAST)] = ['--path-log', log]
     text = call(*args)
     assert '[6/6]' in text
     content = json.loads((tmp_path / 'search.json').read_text())
     assert len({str(r['arch']) for r in content['rated']}) == 6
     assert all(2.3 <= r['macs_m'] <= 3.2 for r in content['rated'])
     best = max(content['rated'], key=lambda r: (r['top1_pct'], -r['macs_m']))
-    if strategy == 'main_effects':  # picks by its fit
+    if strategy in FITTED:
         best = content['best']
     assert content['best'] == best and best in content['rated']
-    assert strategy == 'main_effects' or best in content['front']
+    assert strategy in FITTED or best in content['front']
+    if strategy == 'training_effects':  # choice 1 of each layer was made to be the best
+        firsts = [sum(c == 1 for stage in r['arch'] for c in stage) for r in content['rated']]
+        assert sum(c == 1 for stage in best['arch'] for c in stage) == max(firsts)
     arch, _, about = resolve_arch(str(tmp_path / 'best_arch.json'))
     assert arch.to_list() == best['arch'] and about['rating']['num_images'] == 9
 
@@ -138,7 +161,7 @@ def test_rank_correlation(call, home, table, tmp_path):
         -losses[str(p['arch'])] for p in by_loss['points']
     ]
 
-    # Left to itself: main effects of them; with a log of the training, of both.
+    # Left to itself: main effects of them; with a log of the training, of that.
     call(*args)
     smooth = json.loads((tmp_path / 'out/rank_correlation.json').read_text())
     assert smooth['score'] == 'main_effects' and smooth['path_log'] is None
@@ -157,9 +180,9 @@ def test_rank_correlation(call, home, table, tmp_path):
     log.write_text('\n'.join(lines) + '\n')
     text = call(*args, '--path-log', log)
     both = json.loads((tmp_path / 'out/rank_correlation.json').read_text())
-    assert both['score'] == 'combined' and both['path_log'] == str(log)
+    assert both['score'] == 'training' and both['path_log'] == str(log)
     assert list(both['subsets']['all'])[:5] == ['num', 'score', 'main_effects', 'loss', 'top1']
-    assert f'| all | {len(macs)} | training |' in text
+    assert f'| all | {len(macs)} | combined |' in text
     assert 'path_log.jsonl: it is written by' in call(*args, '--score', 'training')
 
 
