@@ -13,7 +13,7 @@ from ..structures import Arch
 
 
 def training_effects(
-    path, space: MBConvSpace, *, end: int | None = None, share: float = 0.5, window: int = 101
+    path, space: MBConvSpace, *, end: int | None = None, share: float = 2 / 3, window: int = 101
 ) -> MainEffects:
     """Main effects of minus the training loss, over the last part of a training.
 
@@ -31,7 +31,7 @@ def training_effects(
         path (str | Path): ``path_log.jsonl`` of :class:`PathLogHook`.
         space (MBConvSpace): The search space.
         end (int, optional): Use steps before this one. Defaults to all.
-        share (float): Which last share of them to use. Defaults to 0.5.
+        share (float): Which last share of them to use. Defaults to 2/3.
         window (int): Steps of the running mean, odd. Defaults to 101.
 
     Raises:
