@@ -189,7 +189,7 @@ class ArchEvaluator:
             finally:
                 model.train(was_training)
             yield rating
-        if shared.layers_asked:
+        if len(archs) > 1 and shared.layers_asked:
             print_log(
                 f'Paths with the same first layers shared them: {shared.layers_run} layers were '
                 f'run in place of {shared.layers_asked} '
