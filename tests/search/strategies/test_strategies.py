@@ -8,7 +8,7 @@ import pytest
 
 from cream_mm.costs import Budget, CostModel
 from cream_mm.registry import TASK_UTILS
-from cream_mm.search import BoardPick, RandomSearch, RegularizedEvolution
+from cream_mm.search import BoardPick, MainEffects, RandomSearch, RegularizedEvolution
 from cream_mm.spaces import MBConvSpace
 from cream_mm.structures import Arch
 
@@ -172,6 +172,26 @@ def test_main_effects_find_the_optimum_behind_noise():
     assert np.mean(fitted) < 10 and np.mean(lucky) > 3 * np.mean(fitted), (fitted, lucky)
     front = strategy.front()
     assert [i.cost_m for i in front] == sorted(i.cost_m for i in front)
+
+
+def test_known_effects_need_no_ratings():
+    truth = {a: sum(SINGLE[i, c] for i, c in enumerate(SPACE.encode(a))) for a in ARCHS}
+    known = MainEffects(ARCHS[::7], [truth[a] for a in ARCHS[::7]])
+    strategy = make('MainEffectsSearch', known=known, key=None)
+    asked = strategy.ask(5)
+    order = sorted(FEASIBLE, key=truth.get, reverse=True)
+    assert [order.index(arch) for arch in asked] == pytest.approx([0, 1, 2, 3, 4], abs=3)
+    assert asked[0] == order[0]
+    strategy.tell(asked, [1.0, 2.0, 3.0, 4.0, 5.0])  # what the ratings say does not count
+    assert strategy.best().arch == asked[0]
+    assert not set(strategy.ask(5)) & set(asked)
+
+    again = make('MainEffectsSearch', known=known, key=None)
+    again.load_state_dict(strategy.state_dict())
+    assert again.ask(3) == strategy.ask(3)
+    other = MainEffects(ARCHS[::7], [-truth[a] for a in ARCHS[::7]])
+    with pytest.raises(ValueError, match='the state is of'):
+        make('MainEffectsSearch', known=other).load_state_dict(strategy.state_dict())
 
 
 def hypervolume(points):
