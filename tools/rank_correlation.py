@@ -137,6 +137,7 @@ def main(argv=None) -> None:
             scorings['training'] = training.predict([row.arch for row in rows]).tolist()
             both = combined(scorings['main_effects'], scorings['training'])
             scorings['combined'] = both.tolist()
+            about.update(training_loo_error=training.loo_error)
         main = args.score or ('training' if path_log else 'main_effects')
         about.update(
             checkpoint=args.checkpoint,

@@ -124,16 +124,22 @@ def _every_run(runs) -> str:
 
 
 def _losses(runs) -> str:
-    """How fast each learned: classification loss, whatever else the method adds to it."""
+    """How fast each learned: classification loss, whatever else the method adds to it.
+
+    And what the fit of training effects met: how far it says that paths differ, and how much one
+    step's loss is off.
+    """
     epochs = len(runs[0]['train_loss'])
     shown = sorted({0, 1, *range(epochs - 3, epochs)} & set(range(epochs)))
     lines = [
-        '| training loss, nats | ' + ' | '.join(f'epoch {i + 1}' for i in shown) + ' |',
-        '|' + '---|' * (1 + len(shown)),
-    ]
+        '| training loss, nats | ' + ' | '.join(f'epoch {i + 1}' for i in shown)
+        + ' | spread of paths | error of a step |',
+        '|' + '---|' * (3 + len(shown)),
+    ]  # fmt: skip
     for run in runs:
         cells = ' | '.join(f'{run["train_loss"][i]:.3f}' for i in shown)
-        lines.append(f'| {run["method"]} {run["seed"]} | {cells} |')
+        fit = f'{run["path_spread"]:.4f} | {run["step_error"]:.4f}'
+        lines.append(f'| {run["method"]} {run["seed"]} | {cells} | {fit} |')
     return '\n'.join(lines)
 
 

@@ -19,6 +19,7 @@ import argparse
 import concurrent.futures
 import json
 import os
+import statistics
 import subprocess
 import sys
 import threading
@@ -171,6 +172,9 @@ def run_one(run: dict, args, jobs: int) -> dict:
         images_seen=images,
         train_s=round(times['seconds'], 1),
         train_loss=epoch_losses(folder / 'path_log.jsonl', epochs),
+        # How far paths differ in training loss by the fit, and what one step's loss misses of it.
+        path_spread=statistics.pstdev(point['score'] for point in final['points']),
+        step_error=final['training_loo_error'],
         rated=final['num'],
         rated_images=final['num_images'],
         bn_policy=final['bn_policy'],

@@ -30,7 +30,7 @@ def record(run, method, seed, value):
     point = {name: dict.fromkeys(subsets, value) for name in names[:-1]}
     return dict(
         setting='cpu', method=method, seed=seed, images_seen=1280, train_s=90.0, rated=500,
-        train_loss=[2.0, value],
+        train_loss=[2.0, value], path_spread=0.05, step_error=0.1,
         subsets={subset: dict.fromkeys(names, entry) for subset in subsets},
         regret={'84.5': dict.fromkeys(names, pick)},
         by_depth=[dict(layers=8, num=9, loss=value, accuracy=92.5)],
