@@ -22,7 +22,13 @@ from mmengine.registry import MODELS, init_default_scope
 
 from cream_mm.config import load_config
 from cream_mm.engine import open_search
-from cream_mm.evaluation import AccuracyTable, RankReport, combined, training_effects_until
+from cream_mm.evaluation import (
+    PATH_LOG,
+    AccuracyTable,
+    RankReport,
+    combined,
+    training_effects_until,
+)
 from cream_mm.search import MainEffects
 from cream_mm.search.path_sampler import named_rng
 from cream_mm.utils import clear_errors, write_json
@@ -173,7 +179,7 @@ def smoothed(rows, scores) -> list[float]:
 
 def find_path_log(args) -> str | None:
     """The file to read training losses from; None if there is none and none is asked for."""
-    path = args.path_log or osp.join(osp.dirname(args.checkpoint), 'path_log.jsonl')
+    path = args.path_log or osp.join(osp.dirname(args.checkpoint), PATH_LOG)
     needed = args.path_log or args.score in ('combined', 'training')
     return path if needed or osp.isfile(path) else None
 

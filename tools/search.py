@@ -80,15 +80,14 @@ def main(argv=None) -> None:
 
 
 def build_strategy(args, loop):
+    space, budget = loop.model.backbone.space, loop.model.budget
     settings = {}
     if args.strategy == 'board':
         settings['archs'] = loop.paths_of_the_board()
     elif args.strategy == 'training_effects':
-        space = loop.model.backbone.space
         settings['known'] = training_effects_until(args.checkpoint, space, args.path_log)
     elif args.population is not None and args.strategy in ('evolution', 'nsga2'):
         settings['population'] = args.population
-    space, budget = loop.model.backbone.space, loop.model.budget
     kind = f'cream_mm.{STRATEGIES[args.strategy]}'
     return TASK_UTILS.build(dict(settings, type=kind, space=space, budget=budget, seed=args.seed))
 

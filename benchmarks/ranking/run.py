@@ -29,6 +29,7 @@ from pathlib import Path
 from mmengine.config import Config
 from report import SCORES, write_report  # beside this file
 
+from cream_mm.evaluation import PATH_LOG
 from cream_mm.utils import clear_errors, write_json
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -171,7 +172,7 @@ def run_one(run: dict, args, jobs: int) -> dict:
         run,
         images_seen=images,
         train_s=round(times['seconds'], 1),
-        train_loss=epoch_losses(folder / 'path_log.jsonl', epochs),
+        train_loss=epoch_losses(folder / PATH_LOG, epochs),
         # How far paths differ in training loss by the fit, and what one step's loss misses of it.
         path_spread=statistics.pstdev(point['score'] for point in final['points']),
         step_error=final['training_loo_error'],
@@ -232,7 +233,7 @@ def step_times(folder: Path) -> dict:
             row = json.loads(line)
             if 'loss_cls' in row and 'time' in row:
                 rows[row['step']] = row['time']
-    total = len((folder / 'path_log.jsonl').read_text().splitlines())
+    total = len((folder / PATH_LOG).read_text().splitlines())
     rows[total] = rows[max(rows)]  # the last steps are in no line of the log
     steps = sorted(rows)
     widths = [b - a for a, b in zip([0, *steps], steps)]

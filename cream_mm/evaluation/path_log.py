@@ -11,6 +11,8 @@ from ..search import MainEffects
 from ..spaces import MBConvSpace
 from ..structures import Arch
 
+PATH_LOG = 'path_log.jsonl'  # in the work directory, beside the checkpoints
+
 
 def training_effects(
     path, space: MBConvSpace, *, end: int | None = None, share: float = 2 / 3, window: int = 101
@@ -67,7 +69,7 @@ def training_effects_until(checkpoint, space: MBConvSpace, path_log=None) -> Mai
     Raises:
         FileNotFoundError, ValueError: See :func:`training_effects`.
     """
-    path_log = path_log or Path(checkpoint).parent / 'path_log.jsonl'
+    path_log = path_log or Path(checkpoint).parent / PATH_LOG
     end = load_checkpoint_file(checkpoint).get('meta', {}).get('iter')
     return training_effects(path_log, space, end=end)
 

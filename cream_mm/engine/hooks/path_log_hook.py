@@ -8,11 +8,10 @@ import torch
 from mmengine.dist import all_reduce, is_main_process
 from mmengine.hooks import Hook
 
+from ...evaluation import PATH_LOG
 from ...models.classifiers.cream import TrainedPath
 from ...registry import HOOKS
 from ...utils import append_lines, unwrap, whole_lines, write_whole
-
-FILE = 'path_log.jsonl'
 
 
 @HOOKS.register_module()
@@ -29,7 +28,7 @@ class PathLogHook(Hook):
 
     def before_train(self, runner) -> None:
         self._pending: list[tuple[int, TrainedPath]] = []
-        path = Path(runner.work_dir) / FILE
+        path = Path(runner.work_dir) / PATH_LOG
         if is_main_process() and path.is_file():
             kept = [line for line in whole_lines(path) if json.loads(line)['step'] < runner.iter]
             write_whole(path, ''.join(f'{line}\n' for line in kept).encode())
@@ -62,5 +61,5 @@ class PathLogHook(Hook):
                 if path.teacher_loss is not None:
                     row['teacher_loss'] = teacher_loss
                 lines.append(json.dumps(row))
-            append_lines(Path(runner.work_dir) / FILE, lines)
+            append_lines(Path(runner.work_dir) / PATH_LOG, lines)
         self._pending = []

@@ -135,8 +135,7 @@ class Cream(ImageClassifier):
             if self.compat.board_targets == 'teacher':
                 targets = teacher_logits
             loss_kd = soft_cross_entropy(teacher_logits, logits)
-            with torch.no_grad():
-                teacher_loss = self.head.loss_by_logits(teacher_logits, data_samples)
+            teacher_loss = self.head.loss_by_logits(teacher_logits, data_samples)
             losses = dict(
                 loss_cls=(1 - match.rate / 2) * loss_cls,
                 loss_kd=match.rate / 2 * loss_kd,
