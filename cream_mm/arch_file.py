@@ -14,6 +14,14 @@ from .version import __version__
 ARCH_FORMAT = 'cream_mm.arch/1'
 """Value of the "format" key in files that hold an exported architecture."""
 
+RULES = dict(
+    effects='the effects of its choices on the training loss',
+    board='its rating, among the paths of the board',
+    random='its rating, among random paths',
+    given='its scores in a strategy',
+)
+"""How an answer was chosen, ``choice.rule`` in its file, in words."""
+
 # Far beyond any network, and small enough for a few bytes of JSON not to fill a machine's memory.
 MAX_LAYERS, MAX_CHANNELS, MAX_CLASSES, MAX_SIDE = 1000, 100_000, 1_000_000, 100_000
 MAX_PARAMS = 1e9
@@ -122,6 +130,9 @@ def _check(content: dict) -> None:
         ok = isinstance(values, list) and all(_is_number(x, 1e6) for x in values)
         _need(ok, f'preprocess.{key}', values)
     _need(isinstance(preprocess.get('to_rgb', True), bool), 'preprocess.to_rgb', preprocess)
+    choice = content.get('choice') or {}
+    ok = isinstance(choice, Mapping) and isinstance(choice.get('notes') or [], list)
+    _need(ok, 'choice', choice)
     # A config is a program: only those of this repository are run for a file from elsewhere.
     steps = content.get('next_steps') or {}
     _need(isinstance(steps, Mapping), 'next_steps', steps)

@@ -173,6 +173,7 @@ def _kind(component: dict) -> str:
 
 def _fit_to_data(cfg: Config, chosen: bool) -> None:
     datasets = _datasets(cfg)
+    _check_split(datasets)
     classes = None
     for dataset in datasets:
         if _kind(dataset) == 'ImageFolder':
@@ -205,6 +206,26 @@ def _fit_to_data(cfg: Config, chosen: bool) -> None:
     print_log(f'The data has {len(classes)} classes: the heads get as many, not {old}.', 'current')
     cfg.num_classes = len(classes)
     _carry(cfg, 'num_classes', old, len(classes))
+
+
+def _check_split(datasets: list[dict]) -> None:
+    """Refuse to rate on images that are trained on."""
+
+    def place(dataset):
+        return str(Path(dataset['data_root'], dataset.get('folder', 'train')))
+
+    parts = [d for d in datasets if _kind(d) == 'ImageFolder']
+    for train in (d for d in parts if d.get('part') == 'train'):
+        for held in (d for d in parts if d.get('part') == 'holdout' and place(d) == place(train)):
+            left_out, rated = (d.get('holdout', 0.02) for d in (train, held))
+            seeds = [d.get('split_seed', 0) for d in (train, held)]
+            inside = left_out == rated or 'auto' not in (left_out, rated) and rated < left_out
+            if not inside or seeds[0] != seeds[1]:
+                raise ValueError(
+                    f'images of {place(train)} would be trained on and rated on: the training '
+                    f'part has holdout={left_out!r}, split_seed={seeds[0]}, a held-out part has '
+                    f'holdout={rated!r}, split_seed={seeds[1]}. Give every part the same'
+                )
 
 
 def _check_heads(cfg: Config, num_classes: int) -> None:

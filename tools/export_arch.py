@@ -8,6 +8,7 @@
 import argparse
 import os.path as osp
 
+from cream_mm.arch_file import read_arch_file
 from cream_mm.export import export_arch
 from cream_mm.utils import clear_errors
 
@@ -30,6 +31,8 @@ def main(argv=None) -> None:
     files = export_arch(args.arch, args.checkpoint, args.out, root=root)
     for what, path in files.items():
         print(f'{what:9s} {osp.relpath(path)}')
+    for note in (read_arch_file(files['arch']).get('choice') or {}).get('notes') or []:
+        print(f'note:     {note}')
     if 'weights' not in files:
         print('no weights: name the supernet with --checkpoint to cut them out')
     print(f'next:     python tools/train.py {osp.relpath(files["retrain"])}')

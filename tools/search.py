@@ -7,9 +7,10 @@ Strategies: board (Cream's own: the paths of its board), random, evolution (regu
 (all trade-offs of rating and MACs; needs pymoo), main_effects (what each choice adds, fitted to
 the ratings; picks by the fit, for supernets whose single ratings are noisy), training_effects (the
 same, fitted to the path_log.jsonl that the training wrote: ranks best in docs/results/ranking.md,
-and as nothing has to be rated for it, --num 10 is enough). The budget is the config's. Into the
-work-dir go search.json (all rated paths and the trade-offs among them) and best_arch.json, which
-tools/export_arch.py takes. The same command after a kill goes on where it was.
+and as nothing has to be rated for it, --num 11 is enough; ratings only veto). Scores are minus the
+cross entropy on held-out images. The budget is the config's. Into the work-dir go search.json (all
+rated paths and the trade-offs among them) and best_arch.json, which tools/export_arch.py takes. The
+same command after a kill goes on where it was.
 """
 
 import argparse
@@ -19,8 +20,8 @@ import time
 from mmengine.config import DictAction
 
 from cream_mm.engine import open_search
-from cream_mm.engine.loops.board_rating_loop import answer_content
-from cream_mm.evaluation import training_effects_until
+from cream_mm.engine.loops.board_rating_loop import answer_content, rating_content
+from cream_mm.evaluation import sampling_notes, training_effects_until
 from cream_mm.registry import TASK_UTILS
 from cream_mm.utils import clear_errors, write_json
 
@@ -76,7 +77,7 @@ def main(argv=None) -> None:
         strategy = build_strategy(args, loop)
         evaluator = loop.build_evaluator(**{k: v for k, v in given.items() if v is not None})
         ratings = search(strategy, evaluator, args.num)
-        write(args, work_dir, loop, strategy, ratings, evaluator.description)
+        write(args, work_dir, loop, strategy, ratings, evaluator)
 
 
 def build_strategy(args, loop):
@@ -92,38 +93,52 @@ def build_strategy(args, loop):
     return TASK_UTILS.build(dict(settings, type=kind, space=space, budget=budget, seed=args.seed))
 
 
-def search(strategy, evaluator, num: int) -> list:
-    """Rate ``num`` paths, fewer if there are no more; paths rated before come from the record."""
-    ratings, start, fresh = [], time.time(), 0
+def search(strategy, evaluator, num: int) -> dict:
+    """Rate ``num`` paths, fewer if there are no more; paths rated before come from the record.
+
+    Returns:
+        dict[Arch, Rating]: In the order in which they were asked for. Their score is minus the
+        cross entropy, which is finer than counting hits.
+    """
+    ratings, start, fresh = {}, time.time(), 0
     while len(ratings) < num:
         archs = strategy.ask(1)
         if not archs:
             print(f'no path is left to rate within {strategy.budget}')
             break
         fresh += evaluator.log.get(archs[0]) is None
-        ratings += evaluator.rate_all(archs, lambda *_: None)
-        strategy.tell(archs, [ratings[-1].top1_pct])
+        (rating,) = evaluator.rate_all(archs, lambda *_: None)
+        ratings[archs[0]] = rating
+        strategy.tell(archs, [-rating.loss])
         eta = (time.time() - start) / max(fresh, 1) * (num - len(ratings))
         newest, best = strategy.scored[-1], strategy.best()
         print(
-            f'[{len(ratings)}/{num}] {newest.score:.2f} % at {newest.cost_m:.2f} M, best '
-            f'{best.score:.2f} % at {best.cost_m:.2f} M  eta: {int(eta) // 60}:{int(eta) % 60:02d}',
+            f'[{len(ratings)}/{num}] cross entropy {-newest.score:.4f}, top-1 '
+            f'{rating.top1_pct:.2f} %, {newest.cost_m:.2f} MMACs; best {-best.score:.4f}, '
+            f'{best.cost_m:.2f} MMACs  eta: {int(eta) // 60}:{int(eta) % 60:02d}',
             flush=True,
         )
     return ratings
 
 
-def write(args, work_dir, loop, strategy, ratings, bn_policy: str) -> None:
+def write(args, work_dir, loop, strategy, ratings, evaluator) -> None:
     if not ratings:
         raise ValueError(f'nothing was rated: strategy {args.strategy!r} has no path to propose')
     model = loop.model
 
     def record(item):
-        costs = model.cost_model.cost(item.arch).in_millions()
+        costs, rating = model.cost_model.cost(item.arch).in_millions(), ratings[item.arch]
         macs, params = costs['macs_m'], costs['params_m']
-        return dict(arch=item.arch.to_list(), macs_m=macs, params_m=params, top1_pct=item.score)
+        return dict(arch=item.arch.to_list(), macs_m=macs, params_m=params,
+                    top1_pct=rating.top1_pct, loss=rating.loss)  # fmt: skip
 
-    best = strategy.best()
+    best, rule, notes = strategy.best(), 'given', []
+    if args.strategy == 'training_effects':  # asked for in the order of their effects
+        rule, (best, notes) = 'effects', loop.pick_by_effects(list(ratings), ratings)
+        best = next(item for item in strategy.scored if item.arch == best)
+    rating = ratings[best.arch]
+    others = [ratings[arch] for arch in ratings if arch != best.arch]
+    notes += sampling_notes([rating, *others], evaluator.largest_class_pct)
     content = dict(
         format=SEARCH_FORMAT,
         strategy=args.strategy,
@@ -131,22 +146,24 @@ def write(args, work_dir, loop, strategy, ratings, bn_policy: str) -> None:
         config=args.config,
         checkpoint=args.checkpoint,
         budget=model.budget.to_dict(),
-        num_images=ratings[0].num_images,
-        bn_policy=bn_policy,
+        num_images=rating.num_images,
+        bn_policy=evaluator.description,
         best=record(best),
         front=[record(item) for item in strategy.front()],
         rated=[record(item) for item in strategy.scored],
     )
     write_json(osp.join(work_dir, 'search.json'), content)
-    rating = dict(top1_pct=best.score, num_images=ratings[0].num_images, bn_policy=bn_policy)
     steps, runner = loop.next_steps, loop.runner
     answer = answer_content(
-        model, best.arch, runner.cfg, rating=rating, seed=runner.seed, next_steps=steps
-    )
+        model, best.arch, runner.cfg, rating=rating_content(rating, evaluator.description),
+        choice=dict(rule=rule, notes=notes), seed=runner.seed, next_steps=steps,
+    )  # fmt: skip
     path = osp.join(work_dir, 'best_arch.json')
     write_json(path, answer)
+    for note in notes:
+        print(f'note: {note}')
     print(
-        f'Best path: {best.arch}  top-1 {best.score:.2f} % on {ratings[0].num_images} held-out '
+        f'Best path: {best.arch}  top-1 {rating.top1_pct:.2f} % on {rating.num_images} held-out '
         f'images, {best.cost_m:.2f} MMACs. Go on with\n  python tools/export_arch.py {path} '
         f'--checkpoint {args.checkpoint} --out {osp.join(work_dir, "export")}'
     )

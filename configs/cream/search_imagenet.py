@@ -74,13 +74,23 @@ test_pipeline = [
     dict(type='CenterCrop', crop_size=input_size),
     dict(type='PackInputs'),
 ]
-# Each class keeps 2 % of its training images out of training: the matching network learns on them
-# and the paths are rated on them. Nothing is chosen by the validation set; it shows the progress.
+# Each class keeps a share of its training images out of training: the matching network learns on
+# them and the paths are rated on them. 'auto': 10 % or 500 images, whichever is less, but at least
+# 2 %. Nothing is chosen by the validation set; it shows the progress.
+holdout = 'auto'
 train_set = dict(
-    type='cream_mm.ImageFolder', data_root=data_root, part='train', pipeline=train_pipeline
+    type='cream_mm.ImageFolder',
+    data_root=data_root,
+    part='train',
+    holdout=holdout,
+    pipeline=train_pipeline,
 )
 held_out_set = dict(
-    type='cream_mm.ImageFolder', data_root=data_root, part='holdout', pipeline=test_pipeline
+    type='cream_mm.ImageFolder',
+    data_root=data_root,
+    part='holdout',
+    holdout=holdout,
+    pipeline=test_pipeline,
 )
 val_set = dict(
     type='cream_mm.ImageFolder', data_root=data_root, folder='val', pipeline=test_pipeline

@@ -14,6 +14,7 @@ custom_hooks = [
             type='cream_mm.ImageFolder',
             data_root=data_root,
             part='holdout',
+            holdout='auto',  # as the search: 2 % of 50,000
             pipeline=_base_.test_pipeline,
         ),
         interval=20,

@@ -1,5 +1,6 @@
 """Any ImageNet-style folder of images, with a held-out part of the training set."""
 
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,17 @@ def list_images(folder: Path, extensions: tuple[str, ...] = EXTENSIONS) -> list[
     return sorted(p for p in folder.rglob('*') if p.name.lower().endswith(extensions))
 
 
+def holdout_share(num_images: int) -> float:
+    """Share of a training set to rate paths on: 10 % or 500 images, whichever is less, but 2 %.
+
+    Ratings on fewer images than that do not tell paths apart; more would be missed in training.
+
+    >>> [holdout_share(n) for n in (1000, 10_000, 1_281_167)]
+    [0.1, 0.05, 0.02]
+    """
+    return max(0.02, min(0.1, 500 / max(num_images, 1)))
+
+
 @DATASETS.register_module()
 class ImageFolder(CustomDataset):
     """Images sorted into one folder per class: ``data_root/folder/<class>/*.jpg``.
@@ -51,8 +63,9 @@ class ImageFolder(CustomDataset):
         folder (str): Which of them. Defaults to 'train'.
         part (str): 'all', or one side of a split of the folder: 'train' or 'holdout'. A search
             rates paths on the held-out side, so that the validation set stays unseen.
-        holdout (float): Share of each class that is held out, at least one image. Defaults to
-            0.02.
+        holdout (float | str): Share of each class that is held out, at least one image.
+            ``'auto'``, what the shipped searches use: :func:`holdout_share` of the folder.
+            Defaults to 0.02, as in version 0.1.
         split_seed (int): Seed of that split. Defaults to 0.
         **kwargs: Further arguments of mmpretrain's ``CustomDataset``, ``pipeline`` above all.
 
@@ -67,14 +80,14 @@ class ImageFolder(CustomDataset):
         *,
         folder: str = 'train',
         part: str = 'all',
-        holdout: float = 0.02,
+        holdout: float | str = 0.02,
         split_seed: int = 0,
         **kwargs,
     ):
         if part not in ('all', 'train', 'holdout'):
             raise ValueError(f"part is 'all', 'train' or 'holdout'; got {part!r}")
-        if not 0 < holdout < 1:
-            raise ValueError(f'holdout is a share between 0 and 1; got {holdout}')
+        if holdout != 'auto' and not (isinstance(holdout, Real) and 0 < holdout < 1):
+            raise ValueError(f"holdout is a share between 0 and 1, or 'auto'; got {holdout!r}")
         self.part = part
         self.holdout = holdout
         self.split_seed = split_seed
@@ -93,12 +106,17 @@ class ImageFolder(CustomDataset):
 
     def load_data_list(self) -> list[dict]:
         """``[{'img_path': ..., 'gt_label': ...}, ...]``, class by class, sorted."""
-        data, counts = [], {}
-        for label, name in enumerate(self.CLASSES):
-            images = [dict(info, gt_label=label) for info in self._list_class(name)]
-            counts[name] = len(images)
-            data += self._take_part(images, label)
-        empty = [name for name, count in counts.items() if count == 0]
+        by_class = [
+            [dict(info, gt_label=label) for info in self._list_class(name)]
+            for label, name in enumerate(self.CLASSES)
+        ]
+        share = self.holdout
+        if share == 'auto':
+            share = holdout_share(sum(map(len, by_class)))
+        data = []
+        for label, images in enumerate(by_class):
+            data += self._take_part(images, label, share)
+        empty = [name for name, images in zip(self.CLASSES, by_class) if not images]
         if empty and self.data_prefix.get('img_path', '').rstrip('/').endswith('train'):
             raise ValueError(
                 f'no image in {", ".join(str(Path(self.img_prefix, n)) for n in empty[:5])}; '
@@ -125,10 +143,10 @@ class ImageFolder(CustomDataset):
             info['img'] = self.packed[info['row']]
         return self.pipeline(info)
 
-    def _take_part(self, images: list[dict], label: int) -> list[dict]:
+    def _take_part(self, images: list[dict], label: int, share: float) -> list[dict]:
         if self.part == 'all' or len(images) < 2:  # a lone image can only be trained on
             return [] if self.part == 'holdout' else images
-        count = min(max(1, round(len(images) * self.holdout)), len(images) - 1)
+        count = min(max(1, round(len(images) * share)), len(images) - 1)
         order = named_rng('holdout', self.split_seed, label).permutation(len(images))
         held = set(order[:count].tolist())
         return [im for i, im in enumerate(images) if (i in held) == (self.part == 'holdout')]

@@ -1,5 +1,6 @@
 """mmengine's Runner for runs that are killed, and for files that are not trusted."""
 
+import copy
 from pathlib import Path
 from urllib.parse import urlparse
 
@@ -25,6 +26,7 @@ from .distributed import (
     restart_store,
     use_cpu_sync_norm,
 )
+from .holdout import keep_holdout
 from .resume_check import check_resumable
 
 
@@ -39,6 +41,7 @@ class Runner(_Runner):
     * Nothing in a checkpoint is executed, neither by resuming, nor by ``load_from``, nor by
       ``init_cfg=dict(type='Pretrained')`` once a Runner was built. Only plain values and tensors
       are restored.
+    * A run that goes on keeps its held-out images: :func:`keep_holdout`.
     * ``load_from`` takes a checkpoint of the released Cream code too.
     * Distributed runs work on machines without a GPU, with the same commands and configs.
     * On a machine without a GPU, memory that a step frees is kept for the next one.
@@ -55,6 +58,15 @@ class Runner(_Runner):
         if not torch.cuda.is_available():
             keep_freed_memory()
         super().__init__(*args, **kwargs)
+
+    @classmethod
+    def from_cfg(cls, cfg):
+        cfg = copy.deepcopy(cfg)
+        checkpoint = cfg.get('load_from')
+        if cfg.get('resume') and checkpoint is None:
+            checkpoint = newest_whole(cfg.work_dir)
+        keep_holdout(cfg, checkpoint)
+        return super().from_cfg(cfg)
 
     def setup_env(self, env_cfg: dict) -> None:
         if self.distributed and self.launcher == 'pytorch':

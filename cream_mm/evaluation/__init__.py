@@ -6,6 +6,7 @@ from .bn_policy import batch_stats, recalibrated
 from .path_log import PATH_LOG, combined, training_effects, training_effects_until
 from .rank_correlation import compare, correlation, regret, top_k_precision
 from .rank_report import RankReport
+from .veto import best_rated, first_not_vetoed, paired_difference, sampling_notes
 
 __all__ = [
     'PATH_LOG',
@@ -15,12 +16,16 @@ __all__ = [
     'Rating',
     'TableRow',
     'batch_stats',
+    'best_rated',
     'combined',
     'compare',
     'correlation',
+    'first_not_vetoed',
+    'paired_difference',
     'parse_arch',
     'recalibrated',
     'regret',
+    'sampling_notes',
     'top_k_precision',
     'training_effects',
     'training_effects_until',

@@ -23,7 +23,8 @@ class Rating(NamedTuple):
 
     top1_pct: float  # higher is better
     num_images: int
-    loss: float  # mean cross entropy in nats, lower is better; finer than counting hits
+    loss: float  # mean cross entropy in nats, lower is better; paths are compared by it
+    losses: tuple[float, ...] = ()  # of each image, to 1e-4 nats; the same images for all paths
 
 
 class ArchEvaluator:
@@ -85,7 +86,7 @@ class ArchEvaluator:
 
         def parts():
             preprocessor = self.model.data_preprocessor
-            yield from ('rating/2', self.bn_policy, getattr(preprocessor, 'to_rgb', None))
+            yield from ('rating/3', self.bn_policy, getattr(preprocessor, 'to_rgb', None))
             for name, value in self.model.state_dict().items():
                 if not name.startswith(('board.', 'matching.')):
                     yield from (name, value)
@@ -107,6 +108,12 @@ class ArchEvaluator:
         if self.bn_policy == 'batch_stats':
             return 'batch_stats'
         return f'recalibrate({sum(len(b["inputs"]) for b in self._bn_batches)} images)'
+
+    @property
+    def largest_class_pct(self) -> float:
+        """Share of the rated images in the most frequent class: what a constant answer reaches."""
+        counts = torch.bincount(torch.cat([_labels(batch) for batch in self._batches]))
+        return 100.0 * int(counts.max()) / int(counts.sum())
 
     @torch.no_grad()
     def rate(self, arch: Arch) -> Rating:
@@ -146,7 +153,7 @@ class ArchEvaluator:
         """
         ratings: list[Rating | None] = [None] * len(archs)
         if self.log is not None:
-            ratings = [Rating(**known) if (known := self.log.get(a)) else None for a in archs]
+            ratings = [_known(self.log.get(arch)) for arch in archs]
         for i, rating in enumerate(ratings):
             if rating is not None:
                 progress(i, rating)
@@ -210,19 +217,26 @@ class ArchEvaluator:
         return plain and 3 * bytes_per_image * number <= self.max_bytes
 
 
+def _known(record: dict | None) -> Rating | None:
+    if record is None:
+        return None
+    return Rating(**{**record, 'losses': tuple(record.get('losses', ()))})
+
+
 def _labels(data: dict) -> Tensor:
     return torch.cat([sample.gt_label for sample in data['data_samples']])
 
 
 def _rating(outputs: Iterable[tuple[Tensor, Tensor]]) -> Rating:
     """From (logits (N, num_classes), labels (N,)) of each batch."""
-    correct = total = 0
-    loss = 0.0
+    correct, losses = 0, []
     for logits, labels in outputs:
         correct += int((logits.argmax(dim=1) == labels).sum())
-        loss += float(F.cross_entropy(logits.double(), labels, reduction='sum'))
-        total += len(labels)
-    return Rating(100.0 * correct / total, total, loss / total)
+        losses.append(F.cross_entropy(logits.double(), labels, reduction='none'))
+    losses = torch.cat(losses)
+    # Rounded here and not on the disk, so that a rating that was read again is the same.
+    rounded = tuple(round(loss, 4) for loss in losses.tolist())
+    return Rating(100.0 * correct / len(losses), len(losses), float(losses.mean()), rounded)
 
 
 def _read(dataset, num, rng, *, batch_size, num_workers) -> list[dict]:

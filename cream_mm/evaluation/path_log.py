@@ -46,7 +46,7 @@ def training_effects(
     """
     archs, losses, teacher_losses = read_path_log(path, space, end)
     if len(losses) * share < 10:
-        raise ValueError(f'{path} holds {len(losses)} steps before step {end}: too few')
+        raise ValueError(f'{Path(path).name} holds {len(losses)} steps before step {end}: too few')
     window = min(window, (len(losses) - 1) // 2 * 2 + 1)
     first = round(len(losses) * (1 - share))
     own, teachers = (

@@ -23,11 +23,15 @@ from markupsafe import Markup
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from ..arch_file import ARCH_FORMAT, read_json
+from ..arch_file import ARCH_FORMAT, RULES, read_json
 from .config_values import read_value
 
 BOARD_FORMAT = 'cream_mm.board/1'
 
+# Why a path was rated.
+_SOURCES = dict(
+    effects='of the best training effects', board='from the board', random='drawn at random'
+)
 NUM_SCENES = 6
 MIN_SCORE = 0.4
 MATCH_IOU = 0.5
@@ -145,6 +149,7 @@ class SearchReport:
         return env.get_template('search_report.html.j2').render(
             headline=self._headline(),
             story=self._story(),
+            warnings=self._warnings(),
             config_name=Path(str(self.best.get('config') or self.search_dir)).stem,
             results=self.results(),
             scatter=self._scatter_figure(),
@@ -288,6 +293,11 @@ class SearchReport:
             parts.append(f'{format_pct(self.retrain_curve[-1][1])} retrained')
         return _unbroken(': '.join([what, ', '.join(parts)]) if parts else what)
 
+    def _warnings(self):
+        """What the search itself says about its answer."""
+        notes = (self.best.get('choice') or {}).get('notes') or []
+        return [str(note)[:1000] for note in notes[:10]]
+
     def _story(self):
         """What was searched and found, in sentences; only what the files say."""
         best, costs = self.best, self.best.get('costs') or {}
@@ -312,11 +322,11 @@ class SearchReport:
 
         rated = self._rated()
         if rated and _is_number(rating):
-            by_source = {s: [p['top1_pct'] for p in rated if p.get('source') == s]
-                         for s in ('board', 'random')}  # fmt: skip
-            counts = [f'{len(v)} from the {s}' if s == 'board' else f'{len(v)} drawn at random'
-                      for s, v in by_source.items() if v]  # fmt: skip
-            text = f'Afterwards {len(rated)} paths were rated ({" and ".join(counts)}). '
+            by_source = {s: [p['top1_pct'] for p in rated if p.get('source', 'board') == s]
+                         for s in _SOURCES}  # fmt: skip
+            counts = [f'{len(v)} {_SOURCES[s]}' for s, v in by_source.items() if v]
+            groups = ' and '.join(part for part in (', '.join(counts[:-1]), *counts[-1:]) if part)
+            text = f'Afterwards {len(rated)} paths were rated ({groups}). '
             better = sum(p['top1_pct'] > rating for p in rated)
             level = sum(p['top1_pct'] == rating and p.get('arch') != best['arch'] for p in rated)
             place = 'the best rating of all' if not better else f'place {better + 1} by rating'
@@ -326,6 +336,9 @@ class SearchReport:
                 mean = float(np.mean(by_source['random']))
                 text += f'; random paths average {format_pct(mean)}'
             sentences.append(text + '.')
+            chosen_by = RULES.get((best.get('choice') or {}).get('rule'))
+            if chosen_by:
+                sentences.append(f'It was chosen by {chosen_by}.')
         elif _is_number(rating):
             sentences.append(
                 f'The chosen path reaches {format_pct(rating)} top-1 without retraining.'
@@ -483,6 +496,11 @@ class SearchReport:
                     {'facecolors': 'white', 'edgecolors': '#8b97a3', 's': 36},
                 ),
                 ('board', 'on the board', {'color': BLUE, 's': 44, 'edgecolors': 'white'}),
+                (
+                    'effects',
+                    'best training effects',
+                    {'color': GREEN, 's': 44, 'edgecolors': 'white'},
+                ),
             ):
                 part = [p for p in points if p.get('source', 'board') == source]
                 if part:

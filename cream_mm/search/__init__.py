@@ -2,6 +2,7 @@
 
 from .fair_path_sampler import FairPathSampler
 from .main_effects import MainEffects
+from .pareto_merge import best_paths, best_sums, pareto_merge
 from .path_sampler import PathSampler
 from .prioritized_board import PrioritizedBoard
 from .strategies import (
@@ -24,4 +25,7 @@ __all__ = [
     'RandomSearch',
     'RegularizedEvolution',
     'Strategy',
+    'best_paths',
+    'best_sums',
+    'pareto_merge',
 ]

@@ -27,8 +27,13 @@ class MainEffects:
         scores (Sequence[float]): (n,) their scores, finite; any unit, higher is better.
 
     Attributes:
+        num_paths (int): Paths that were fitted.
+        num_effects (int): Choices, of all layers, that they have.
         penalty (float): The chosen one; columns are 0 or 1.
         loo_error (float): Root mean square error in leave-one-out, in the unit of the scores.
+        gain (float): By how much the squared error in leave-one-out is smaller than that of the
+            scores' mean, in standard errors of this difference over the scores. Below two, the
+            effects tell nothing that chance would not.
 
     Raises:
         ValueError: If there are fewer than two paths, or the lengths differ.
@@ -44,6 +49,7 @@ class MainEffects:
                              f'and {len(y)} scores')  # fmt: skip
         keys = sorted({key for arch in archs for key in _choices(arch)})
         self._columns = {key: i for i, key in enumerate(keys)}
+        self.num_paths, self.num_effects = len(y), len(keys)
         x = self._features(archs)  # (n, p)
         self._mean_x, self._mean_y = x.mean(axis=0), y.mean()
         u, s, vt = np.linalg.svd(x - self._mean_x, full_matrices=False)
@@ -54,10 +60,14 @@ class MainEffects:
             shrink = s**2 / (s**2 + penalty)
             residual = y - self._mean_y - u @ (shrink * rotated)
             leverage = 1 / len(y) + (u**2) @ shrink
-            error = np.sqrt(np.mean((residual / np.maximum(1 - leverage, 1e-12)) ** 2))
+            left_out = residual / np.maximum(1 - leverage, 1e-12)
+            error = np.sqrt(np.mean(left_out**2))
             if best is None or error < best[0]:
-                best = error, penalty
-        self.loo_error, self.penalty = map(float, best)
+                best = error, penalty, left_out
+        self.loo_error, self.penalty = map(float, best[:2])
+        of_mean = (y - self._mean_y) * len(y) / (len(y) - 1)
+        less = of_mean**2 - best[2] ** 2
+        self.gain = float(less.mean() / (less.std() / np.sqrt(len(y)) or np.inf))
         self._weights = vt.T @ (s / (s**2 + self.penalty) * rotated)
 
     def predict(self, archs: Sequence[Arch]) -> np.ndarray:
@@ -76,6 +86,11 @@ class MainEffects:
             key: float(self._weights[i] - np.mean(layers[key[:2]]))
             for key, i in self._columns.items()
         }
+
+    def weight(self, key: tuple[int, int, int]) -> float:
+        """What (stage, layer, choice) adds to :meth:`predict`; -inf if no fitted path has it."""
+        i = self._columns.get(key)
+        return -np.inf if i is None else float(self._weights[i])
 
     def _features(self, archs: Sequence[Arch]) -> np.ndarray:
         x = np.zeros((len(archs), len(self._columns)))

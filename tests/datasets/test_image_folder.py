@@ -2,7 +2,7 @@ import pytest
 from PIL import Image
 
 from cream_mm.datasets import ImageFolder
-from cream_mm.datasets.image_folder import list_classes
+from cream_mm.datasets.image_folder import holdout_share, list_classes
 from cream_mm.registry import DATASETS
 from cream_mm.testing import write_image_folder
 
@@ -64,6 +64,31 @@ def test_holdout_is_disjoint_and_complete(root, holdout, per_class):
     for part in parts.values():
         for path, label in zip(paths_of(part), labels_of(part), strict=True):
             assert f'/{part.CLASSES[label]}/' in path
+
+
+@pytest.mark.parametrize(
+    ('images', 'held'),
+    [
+        (100, 10),
+        (3068, 307),
+        (5000, 500),
+        (6000, 500),
+        (25_000, 500),
+        (25_050, 501),
+        (10**6, 20_000),
+    ],
+)
+def test_share_that_is_held_out(images, held):
+    assert round(images * holdout_share(images)) == held
+
+
+def test_the_share_follows_the_size_of_the_whole_folder(tmp_path):
+    root = write_image_folder(tmp_path, classes=('ant', 'bee'), train=30, val=1, size=(2, 2))
+    auto, tenth = (paths_of(make(root, part='holdout', holdout=h)) for h in ('auto', 0.1))
+    assert auto == tenth and len(auto) == 6
+    assert len(make(root, part='train', holdout='auto')) == 54
+    # What was held out under a smaller share still is.
+    assert set(paths_of(make(root, part='holdout'))) < set(auto)
 
 
 def test_holdout_is_deterministic(root):
@@ -164,8 +189,9 @@ def test_subfolders_and_other_extensions(root):
     ('wrong', 'message'),
     [
         (dict(part='test'), "part is 'all', 'train' or 'holdout'; got 'test'"),
-        (dict(holdout=0), 'holdout is a share between 0 and 1; got 0'),
-        (dict(holdout=20), 'holdout is a share between 0 and 1; got 20'),
+        (dict(holdout=0), "holdout is a share between 0 and 1, or 'auto'; got 0"),
+        (dict(holdout=20), "holdout is a share between 0 and 1, or 'auto'; got 20"),
+        (dict(holdout='some'), "holdout is a share between 0 and 1, or 'auto'; got 'some'"),
     ],
 )
 def test_wrong_arguments(root, wrong, message):

@@ -1,8 +1,11 @@
 """Loops and hooks together, in a real Runner around the tiny supernet."""
 
+import itertools
 import json
 import logging
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
@@ -10,7 +13,9 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
 from cream_mm.costs import Budget
+from cream_mm.evaluation import ArchEvaluator, Rating, training_effects
 from cream_mm.models.backbones.cream_net import resolve_arch
+from cream_mm.models.classifiers.compat import Compat
 from cream_mm.testing import tiny_space, write_image_folder
 
 
@@ -21,7 +26,9 @@ def data(tmp_path_factory):
     )
 
 
-def build(data, work_dir, *, max_epochs=3, warmup=0.3, interval=2, board=True, **kwargs):
+def build(
+    data, work_dir, *, max_epochs=3, warmup=0.3, interval=2, board=True, budget=None, **kwargs
+):
     """A search of 9 images a class (3 held out), 7 steps an epoch."""
     pipeline = [dict(type='cream_mm.LoadImage'), dict(type='PackInputs')]
     folder = dict(type='cream_mm.ImageFolder', data_root=str(data), pipeline=pipeline, holdout=0.25)
@@ -30,6 +37,7 @@ def build(data, work_dir, *, max_epochs=3, warmup=0.3, interval=2, board=True, *
     model = dict(
         type='cream_mm.Cream',
         input_size=8,
+        budget=budget,
         backbone=dict(type='cream_mm.CreamSupernet', space=space.to_dict(), out_indices=(3,)),
         head=dict(type='cream_mm.CreamClsHead', num_classes=3, in_channels=32, hidden_channels=16),
         board=dict(capacity=3, num_images=2) if board else None,
@@ -88,13 +96,93 @@ def test_a_search_ends_with_its_answer(data, tmp_path):
     assert len(set(archs)) == len(archs)
     rated = {str(r['arch']): r for r in board['rated'][:3]}
     chosen = rated[str(best['arch'])]
-    assert all(
-        (chosen['top1_pct'], -chosen['macs_m']) >= (r['top1_pct'], -r['macs_m'])
-        for r in rated.values()
-    )
+    assert chosen['loss'] == min(r['loss'] for r in rated.values()) == best['rating']['loss']
+    assert best['choice']['rule'] == 'board'
+    assert (
+        'there is no path_log.jsonl, which dict(type=' in best['choice']['notes'][0]
+    )  # why not effects
+    assert 'losses' not in best['rating']
     assert best['seed'] == 3 and best['rating']['num_images'] == 9
     arch, space, _ = resolve_arch(str(tmp_path / 'run/best_arch.json'))
     assert space == tiny_space() and arch.to_list() == best['arch']
+
+
+def write_path_log(runner, weights, noise, number=400):
+    """As if the paths of so many steps had had losses that add up, and noise."""
+    space, rng = runner.model.backbone.space, np.random.default_rng(0)
+    rows = []
+    for step in range(number):
+        arch = space.sample(rng)
+        loss = 2 - sum(weights[i, c] for i, c in enumerate(space.encode(arch)))
+        loss += rng.normal(scale=noise)
+        rows.append(json.dumps(dict(step=step, arch=arch.to_list(), loss=loss)))
+    (Path(runner.work_dir) / 'path_log.jsonl').write_text('\n'.join(rows) + '\n')
+
+
+class Answers:
+    """Ratings as they are wished for, image by image; everything else is the real loop."""
+
+    def __init__(self, monkeypatch, worse=()):
+        self.worse = set(worse)
+        monkeypatch.setattr(ArchEvaluator, '_rate_in_order', self.rate)
+
+    def rate(self, archs):
+        hard = np.random.default_rng(1).gamma(2.0, size=9).round(4)
+        for arch in archs:
+            losses = (hard + 0.5 * (arch in self.worse)).tolist()
+            yield Rating(90.0, 9, float(np.mean(losses)), tuple(losses))
+
+
+def test_the_answer_has_the_best_training_effects(data, tmp_path, monkeypatch):
+    runner = build(data, tmp_path / 'run', budget=dict(macs_m=(0, 0.36)))
+    runner.train()
+    space, budget = runner.model.backbone.space, runner.model.budget
+    weights = np.random.default_rng(7).normal(size=(space.num_layers, len(space.choices)))
+    write_path_log(runner, weights, noise=0.3)
+    archs = [
+        space.decode(flat)
+        for flat in itertools.product(range(len(space.choices)), repeat=space.num_layers)
+    ]
+    archs = [arch for arch in archs if budget.is_feasible(arch)]
+
+    def answer():
+        runner.test_loop.run()
+        best = json.loads((tmp_path / 'run/best_arch.json').read_text())
+        (tmp_path / 'run/ratings.jsonl').unlink()
+        return best
+
+    best = answer()  # only the log of the steps that were made counts
+    assert best['choice']['rule'] == 'board'
+    assert 'the log has 14 steps to use for the effects of' in best['choice']['notes'][0]
+    monkeypatch.setattr(type(runner), 'iter', 400)
+    effects = training_effects(tmp_path / 'run/path_log.jsonl', space)
+    order = sorted(archs, key=lambda arch: -effects.predict([arch])[0])
+    ratings = Answers(monkeypatch)
+    best = answer()
+    assert best['arch'] == order[0].to_list()
+    assert best['choice']['rule'] == 'effects'
+    rated = json.loads((tmp_path / 'run/board.json').read_text())['rated']
+    finalists = [r['arch'] for r in rated[:11]]
+    assert finalists == [arch.to_list() for arch in order[:11]]
+
+    ratings.worse = set(order[:2])
+    best = answer()
+    assert best['arch'] == order[2].to_list()
+    assert 'Ratings vetoed the 2 best paths' in best['choice']['notes'][0]
+    ratings.worse = set(order[1:])  # the best-rated, but nobody is asked
+    assert answer()['arch'] == order[0].to_list()
+
+    # Losses that tell nothing: the old rule, and why.
+    write_path_log(runner, 0 * weights, noise=0.3)
+    best = answer()
+    assert best['choice']['rule'] == 'board'
+    assert best['choice']['notes'][0].startswith('The losses of the training do not tell')
+    # So in the modes that keep to the released code, whatever the log says.
+    write_path_log(runner, weights, noise=0.3)
+    runner.model.compat = Compat.build('paper')
+    best = answer()
+    assert best['choice']['rule'] == 'board'
+    assert best['arch'] in [e.arch.to_list() for e in runner.model.board.entries]
 
 
 def test_the_board_opens_after_the_warmup(data, tmp_path):

@@ -8,6 +8,7 @@ from mmengine.hooks import CheckpointHook as _CheckpointHook
 from ...registry import HOOKS
 from ...utils import write_whole
 from ..checkpoint_file import make_plain
+from ..holdout import META_KEY
 
 
 @HOOKS.register_module()
@@ -70,6 +71,9 @@ class CheckpointHook(_CheckpointHook):
         super().after_val_epoch(runner, metrics)
 
     def before_save_checkpoint(self, runner, checkpoint: dict) -> None:
+        share = getattr(runner.train_dataloader.dataset, 'holdout', None)
+        if share is not None:
+            checkpoint['meta'][META_KEY] = share
         make_plain(checkpoint)  # the last hook to see it: VERY_LOW
 
     def _save_checkpoint_with_step(self, runner, step: int, meta: dict) -> None:

@@ -1,4 +1,4 @@
-"""From the board to the answer: rates its paths on held-out images and writes the best one."""
+"""From the training to the answer: rates paths on held-out images and writes the chosen one."""
 
 import itertools
 import time
@@ -8,10 +8,23 @@ from mmengine.dist import is_main_process
 from mmengine.registry import DATASETS
 from mmengine.runner import BaseLoop
 
-from ...arch_file import arch_content
-from ...evaluation import ArchEvaluator
+from ...arch_file import RULES, arch_content
+from ...evaluation import (
+    PATH_LOG,
+    ArchEvaluator,
+    best_rated,
+    first_not_vetoed,
+    paired_difference,
+    sampling_notes,
+    training_effects,
+    training_effects_until,
+)
+from ...evaluation.veto import ERRORS
 from ...registry import LOOPS
+from ...search import MainEffects, best_paths
 from ...utils import unwrap, write_json
+from ..distributed import on_main_process
+from ..runner import local_file
 from .supernet_train_loop import build_sampler
 
 BOARD_FORMAT = 'cream_mm.board/1'
@@ -19,16 +32,26 @@ BOARD_FORMAT = 'cream_mm.board/1'
 
 @LOOPS.register_module()
 class BoardRatingLoop(BaseLoop):
-    """Rates the board's paths, and random ones beside them, with recalibrated BN.
+    """Picks the path to go on with, and rates it beside others, with recalibrated BN.
 
-    Runs at the end of a search; ``tools/test.py CONFIG CHECKPOINT`` runs it again. The answer is
-    the board's best-rated path, the cheaper one on a tie. The random paths cost little and show
-    whether the board is better than chance.
+    Runs at the end of a search; ``tools/test.py CONFIG CHECKPOINT`` runs it again.
+
+    With ``compat.answer='effects'`` the answer is the path within the budget whose
+    :func:`training_effects` are best, found exactly. It and the ``num_finalists - 1`` next best,
+    the finalists, are rated; one that is rated worse than the best-rated finalist by more than
+    two standard errors loses to the next. So ratings veto, and decide nothing alone: single
+    ratings rank networks hardly better than MACs do, effects far better
+    (docs/results/ranking.md). Where the training's log says too little, and with
+    ``compat.answer='board'``, the answer is the best-rated path of the board.
+
+    Ratings are compared by cross entropy. The board's paths and random ones are rated in any
+    case; the random ones cost little and show whether the others are better than chance.
 
     Writes into the work_dir:
 
     * ``board.json``: all rated paths, the board's in order.
-    * ``best_arch.json``: architecture, space, costs, rating, budget, config and seed.
+    * ``best_arch.json``: architecture, space, costs, rating, how it was chosen, budget, config
+      and seed.
     * ``ratings.jsonl``: each rating as it is made, so that a run that was killed goes on with the
       next path. Ratings of other weights or images are not used.
 
@@ -38,6 +61,7 @@ class BoardRatingLoop(BaseLoop):
         evaluator (list): Asked for by mmengine; unused.
         bn_dataset (dict): Training images under the test pipeline, for BN recalibration.
         num_random (int): Random paths within the budget to rate as well. Defaults to 20.
+        num_finalists (int): Paths of the best training effects to rate. Defaults to 11.
         num_images (int, optional): Rate on at most this many images. None takes all.
         num_bn_images (int): Images for recalibration. Defaults to 2048.
         bn_policy (str): 'recalibrate' or 'batch_stats'. Defaults to 'recalibrate'.
@@ -53,6 +77,7 @@ class BoardRatingLoop(BaseLoop):
         *,
         bn_dataset: dict,
         num_random: int = 20,
+        num_finalists: int = 11,
         num_images: int | None = None,
         num_bn_images: int = 2048,
         bn_policy: str = 'recalibrate',
@@ -62,6 +87,7 @@ class BoardRatingLoop(BaseLoop):
         self.model = unwrap(runner.model)
         self.bn_dataset = bn_dataset
         self.num_random = num_random
+        self.num_finalists = num_finalists
         self.next_steps = next_steps or {}
         self.evaluator_args = dict(
             num_images=num_images, num_bn_images=num_bn_images, bn_policy=bn_policy
@@ -70,47 +96,128 @@ class BoardRatingLoop(BaseLoop):
     def run(self) -> dict:
         """Rate, write, and return ``{'best/top1': ..., 'best/macs_m': ...}``."""
         runner, model = self.runner, self.model
+        finalists, why_not = self._finalists()
         on_board = self.paths_of_the_board()
-        candidates = on_board + self._random_paths(exclude=on_board)
+        chosen_from = finalists or on_board
+        known = list(dict.fromkeys(finalists + on_board))
+        candidates = known + self._random_paths(exclude=known)
         if not candidates:
             raise ValueError('nothing to rate: the board is empty and num_random is 0')
-        if not on_board:
+        if not chosen_from:
             outside = model.board is not None and len(model.board) > 0
             why = f'no path of the board has {model.budget}' if outside else 'the board is empty'
             mend = 'widen the budget' if outside else 'lower the warm-up of BoardHook'
             runner.logger.warning(
                 f'{why}, so the answer is the best of the random paths. Train longer, or {mend}'
             )
+        sources = [_source(arch, finalists, on_board) for arch in candidates]
         runner.logger.info(
-            f'Rating {len(on_board)} paths of the board and {len(candidates) - len(on_board)} '
-            f'random ones on held-out images ({model.budget})'
+            f'Rating {len(candidates)} paths on held-out images ({model.budget}): '
+            f'{len(finalists)} of the best training effects, {len(on_board)} of the board, '
+            f'{sources.count("random")} random ones'
         )
         evaluator = self.build_evaluator()
-        known = sum(evaluator.log.get(arch) is not None for arch in candidates)
-        if known:
-            runner.logger.info(f'{known} of them were rated before: taken from ratings.jsonl')
+        before = sum(evaluator.log.get(arch) is not None for arch in candidates)
+        if before:
+            runner.logger.info(f'{before} of them were rated before: taken from ratings.jsonl')
         start, count = time.time(), itertools.count(1)
 
         def progress(i, rating):
             done = next(count)
             eta = (time.time() - start) / done * (len(candidates) - done)
             macs = model.cost_model.cost(candidates[i]).macs / 1e6
-            source = f'board {i + 1}' if i < len(on_board) else 'random'
             runner.logger.info(
-                f'Rated [{done}/{len(candidates)}] top-1 {rating.top1_pct:.2f} %, '
-                f'{macs:.2f} MMACs ({source})  eta: {int(eta) // 60}:{int(eta) % 60:02d}'
+                f'Rated [{done}/{len(candidates)}] cross entropy {rating.loss:.4f}, top-1 '
+                f'{rating.top1_pct:.2f} %, {macs:.2f} MMACs ({sources[i]})  '
+                f'eta: {int(eta) // 60}:{int(eta) % 60:02d}'
             )
 
         ratings = evaluator.rate_all(candidates, progress)
+        rating_of = dict(zip(candidates, ratings))
+        if finalists:
+            rule, (best, notes) = 'effects', self.pick_by_effects(finalists, rating_of)
+        else:
+            rule, notes = ('board' if on_board else 'random'), [f'{why_not}.'] if why_not else []
+            best = self._best_rated(on_board or candidates, rating_of)
+        others = [rating_of[arch] for arch in candidates if arch != best]
+        notes += sampling_notes([rating_of[best], *others], evaluator.largest_class_pct)
         rated = [
-            self._record(arch, rating, 'board' if i < len(on_board) else 'random')
-            for i, (arch, rating) in enumerate(zip(candidates, ratings))
+            self._record(arch, rating_of[arch], source) for arch, source in zip(candidates, sources)
         ]
-        eligible = range(len(on_board) or len(candidates))
-        best = max(eligible, key=lambda i: (rated[i]['top1_pct'], -rated[i]['macs_m']))
         if is_main_process():
-            self._write(rated, candidates[best], ratings[best], evaluator.description)
-        return {'best/top1': rated[best]['top1_pct'], 'best/macs_m': rated[best]['macs_m']}
+            choice = dict(rule=rule, notes=notes)
+            self._write(rated, best, rating_of[best], evaluator.description, choice)
+        macs = model.cost_model.cost(best).macs / 1e6
+        return {'best/top1': rating_of[best].top1_pct, 'best/macs_m': macs}
+
+    def _finalists(self) -> tuple[list, str | None]:
+        """Paths of the best training effects, best first; or none, and why."""
+        if self.model.compat.answer == 'board':
+            return [], None
+        return on_main_process(self._find_finalists)
+
+    def _find_finalists(self) -> tuple[list, str | None]:
+        try:
+            effects = self._training_effects()
+        except FileNotFoundError:
+            return [], (
+                f'No training effects: there is no {PATH_LOG}, which dict(type='
+                '"cream_mm.PathLogHook") among the hooks writes'
+            )
+        except ValueError as error:
+            return [], f'No training effects: {error}'
+        if effects.num_paths < 2 * effects.num_effects:
+            return [], (
+                f'No training effects: the log has {effects.num_paths} steps to use for the '
+                f'effects of {effects.num_effects} choices, and at least twice as many are needed'
+            )
+        if effects.gain < ERRORS:
+            return [], 'The losses of the training do not tell choices apart (yet)'
+        space, found = self.model.backbone.space, {}
+        for _, arch in best_paths(effects, space, self.model.budget):
+            found.setdefault(space.canonical(arch), arch)
+            if len(found) == self.num_finalists:
+                break
+        return list(found.values()), None if found else 'No path within the budget was trained'
+
+    def _training_effects(self) -> MainEffects:
+        runner, space = self.runner, self.model.backbone.space
+        log = Path(runner.work_dir) / PATH_LOG
+        if runner.iter > 0:  # this very run
+            return training_effects(log, space, end=runner.iter)
+        if not runner._load_from:
+            raise FileNotFoundError('no training was here')
+        checkpoint = local_file(runner._load_from)
+        beside = checkpoint.parent / PATH_LOG
+        return training_effects_until(checkpoint, space, beside if beside.is_file() else log)
+
+    @staticmethod
+    def pick_by_effects(finalists: list, rating_of: dict) -> tuple:
+        """The first finalist that its rating does not veto.
+
+        Args:
+            finalists (list[Arch]): Best training effects first.
+            rating_of (dict[Arch, Rating]): Of each of them, on the same images.
+
+        Returns:
+            tuple[Arch, list[str]]: The path, and a note if others were vetoed.
+        """
+        ratings = [rating_of[arch] for arch in finalists]
+        place = first_not_vetoed(ratings)
+        if place == 0:
+            return finalists[0], []
+        difference = paired_difference(ratings[0], ratings[best_rated(ratings)])
+        vetoed = 'the best path by training effects' if place == 1 else f'the {place} best paths'
+        note = (
+            f'Ratings vetoed {vetoed}: number 1 is rated {difference.mean:.3f} nats worse than the '
+            f'best-rated of {len(finalists)} finalists (standard error {difference.error:.3f}). '
+            f'The answer is number {place + 1} by effects.'
+        )
+        return finalists[place], [note]
+
+    def _best_rated(self, archs: list, rating_of: dict):
+        cheapest = sorted(archs, key=lambda arch: self.model.cost_model.cost(arch).macs)
+        return cheapest[best_rated([rating_of[arch] for arch in cheapest])]
 
     def build_evaluator(self, **kwargs) -> ArchEvaluator:
         """What rates the paths, with its record in the work_dir.
@@ -157,24 +264,41 @@ class BoardRatingLoop(BaseLoop):
             macs_m=costs['macs_m'],
             params_m=costs['params_m'],
             top1_pct=rating.top1_pct,
+            loss=rating.loss,
         )
 
-    def _write(self, rated: list[dict], best, rating, bn_policy: str) -> None:
+    def _write(self, rated: list[dict], best, rating, bn_policy: str, choice: dict) -> None:
         runner, model = self.runner, self.model
         work_dir = Path(runner.work_dir)
         write_json(work_dir / 'board.json', board_content(model, rated))
-        rating = dict(rating._asdict(), bn_policy=bn_policy)
         answer = answer_content(
-            model, best, runner.cfg, rating=rating, seed=runner.seed, next_steps=self.next_steps
-        )
+            model, best, runner.cfg, rating=rating_content(rating, bn_policy), choice=choice,
+            seed=runner.seed, next_steps=self.next_steps,
+        )  # fmt: skip
         write_json(work_dir / 'best_arch.json', answer)
+        for note in choice['notes']:
+            runner.logger.warning(note)
         runner.logger.info(
-            f'Best path: {best}  top-1 {rating["top1_pct"]:.2f} % on {rating["num_images"]} '
-            f'held-out images, {model.cost_model.cost(best).macs / 1e6:.2f} MMACs. Written to '
+            f'Best path: {best}  chosen by {RULES[choice["rule"]]}; top-1 {rating.top1_pct:.2f} % '
+            f'on {rating.num_images} held-out images, '
+            f'{model.cost_model.cost(best).macs / 1e6:.2f} MMACs. Written to '
             f'{work_dir / "best_arch.json"}; cut its weights out with\n'
             f'  python tools/export_arch.py {work_dir / "best_arch.json"} --out '
             f'{work_dir / "export"}'
         )
+
+
+def _source(arch, finalists: list, on_board: list) -> str:
+    if arch in on_board:
+        return 'board'
+    return 'effects' if arch in finalists else 'random'
+
+
+def rating_content(rating, bn_policy: str) -> dict:
+    """A rating as the answer's file has it; the losses of single images stay in the log."""
+    content = dict(rating._asdict(), bn_policy=bn_policy)
+    del content['losses']
+    return content
 
 
 def _preprocess(model) -> dict:
@@ -187,7 +311,14 @@ def _preprocess(model) -> dict:
 
 
 def answer_content(
-    model, arch, cfg, *, rating: dict | None = None, seed: int, next_steps: dict
+    model,
+    arch,
+    cfg,
+    *,
+    rating: dict | None = None,
+    choice: dict | None = None,
+    seed: int,
+    next_steps: dict,
 ) -> dict:
     """What ``best_arch.json`` holds; ``tools/export_arch.py`` goes on from there.
 
@@ -196,6 +327,8 @@ def answer_content(
         arch (Arch): The path.
         cfg (Config): The search's config.
         rating (dict, optional): What is known of its quality.
+        choice (dict, optional): How it was chosen: ``rule``, a key of ``arch_file.RULES``, and
+            ``notes``, sentences for whoever goes on with it.
         seed (int): The search's seed.
         next_steps (dict): See :class:`BoardRatingLoop`.
     """
@@ -203,6 +336,7 @@ def answer_content(
         arch,
         model.cost_model,
         rating=rating,
+        choice=choice,
         budget=model.budget.to_dict(),
         compat=model.compat.to_dict(),
         config=cfg.get('filename') or cfg.filename,

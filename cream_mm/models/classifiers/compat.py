@@ -20,6 +20,7 @@ _VALUES = dict(
     meta_step=('real', 'virtual'),
     meta_count=('epoch', 'run'),
     unsampled=('decayed', 'still'),
+    answer=('board', 'effects'),
 )
 
 
@@ -61,6 +62,9 @@ class Compat:
         meta_count: The interval of meta steps counts within each epoch, or over the run.
         unsampled: ``'decayed'``: momentum and weight decay go on moving paths that were not
             sampled (zero gradients). ``'still'``: they stay (no gradients).
+        answer: The path that the search ends with. ``'board'``: the best-rated of the board.
+            ``'effects'``: the one within the budget whose training effects are best, unless its
+            rating vetoes it; the board's where the training's log says too little.
 
     Raises:
         ValueError: If a mode, option or value is unknown; the message lists the known ones.
@@ -83,6 +87,7 @@ class Compat:
     meta_step: str
     meta_count: str
     unsampled: str
+    answer: str
 
     @classmethod
     def build(cls, cfg: 'str | Mapping | Compat') -> 'Compat':

@@ -1,16 +1,20 @@
 """Rates random paths, learns what each choice adds, and goes where the sum is best."""
 
 import hashlib
+from itertools import islice
 
 from ...registry import TASK_UTILS
 from ...structures import Arch
 from ..main_effects import MainEffects
+from ..pareto_merge import best_paths
 from .strategy import Scored, Strategy, collect
 
 
 @TASK_UTILS.register_module()
 class MainEffectsSearch(Strategy):
     """After some random paths, asks for those within the budget whose fitted effects add up best.
+
+    They are found exactly, see :func:`best_paths`: no path within the budget has a higher sum.
 
     :meth:`best` and :meth:`front` compare fitted scores, not the paths' own: among hundreds of
     ratings from a supernet, the highest is mostly the luckiest. See :class:`MainEffects`.
@@ -56,32 +60,9 @@ class MainEffectsSearch(Strategy):
         missing = self._num_random - len(self._seen)
         if self._known is None and (missing > 0 or len(self.scored) < 2):
             return collect(self._random_path, min(n, max(missing, 1)))
-        archs = [self._mark(arch) for arch in self._promising(n)]
+        paths = (arch for _, arch in best_paths(self.effects(), self.space, self.budget))
+        archs = list(islice((self._mark(arch) for arch in paths if self._is_new(arch)), n))
         return archs + collect(self._random_path, n - len(archs))
-
-    def _promising(self, n: int, rounds: int = 5, children: int = 30) -> list[Arch]:
-        """New paths of the best fitted scores, found by mutating the best known ones."""
-        fit = self.effects()
-        start = [item.arch for item in self.scored if self.budget.is_feasible(item.arch)]
-        if self._known is not None:  # nothing needs to be rated to have a start
-            start += [self.sampler.sample(2**40 + i) for i in range(100)]
-            rounds *= 4
-        pool = {self._key(arch): arch for arch in start}
-
-        def ranked() -> list[Arch]:
-            archs = list(pool.values())
-            fitted = dict(zip(archs, self._fitted(archs, fit)))
-            return sorted(archs, key=lambda arch: (-fitted[arch], arch.stages))
-
-        for _ in range(rounds if pool else 0):
-            parents = ranked()[:10]
-            for _ in range(children):
-                arch = parents[self.rng.integers(len(parents))]
-                for _ in range(self.rng.geometric(0.5)):
-                    arch = self.space.mutate(arch, self.rng)
-                if self.budget.is_feasible(arch):
-                    pool.setdefault(self._key(arch), arch)
-        return [arch for arch in ranked() if self._is_new(arch)][:n]
 
     def effects(self) -> MainEffects:
         """The effects of choices on the scores so far, or the known ones."""

@@ -47,6 +47,7 @@ TABLE = [
     ('meta_step',        'real',           'virtual',            'virtual'),
     ('meta_count',       'epoch',          'epoch',              'run'),
     ('unsampled',        'decayed',        'decayed',            'still'),
+    ('answer',           'board',          'board',              'effects'),
 ]  # fmt: skip
 MODES = ('official', 'paper', 'fixed')
 

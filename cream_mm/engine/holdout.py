@@ -1,0 +1,51 @@
+"""A run that goes on keeps its held-out images, whatever the rule is by now."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from mmengine.config import Config, ConfigDict
+from mmengine.logging import print_log
+
+from ..converters import load_checkpoint_file
+
+META_KEY = 'holdout'
+"""Entry of a checkpoint's ``meta``: ``holdout`` of the training images."""
+
+_OF_VERSION_0_1 = 0.02
+
+
+def keep_holdout(cfg: Config, checkpoint: str | Path | None) -> None:
+    """Give ``holdout='auto'`` the value that the run of a checkpoint had, in place.
+
+    Another share would put images among the held-out ones that this run's weights were trained
+    on. Version 0.1 held out 2 % and did not note it.
+
+    Args:
+        cfg (Config): Of the run that goes on.
+        checkpoint (str | Path, optional): Where it goes on from; None changes nothing.
+    """
+    folders = [f for f in _image_folders(cfg._cfg_dict) if f.get('holdout') == 'auto']
+    if checkpoint is None or not folders or not Path(checkpoint).is_file():
+        return
+    meta = load_checkpoint_file(checkpoint).get('meta') or {}
+    share, text = meta.get(META_KEY), str(meta.get('cfg'))
+    if share is None and "part='holdout'" in text and "holdout='auto'" not in text:
+        share = _OF_VERSION_0_1
+    if not isinstance(share, float):
+        return
+    for folder in folders:
+        folder['holdout'] = share
+    print_log(
+        f'{checkpoint} was trained with holdout={share}: the same images stay held out', 'current'
+    )
+
+
+def _image_folders(node) -> Iterator[ConfigDict]:
+    """Every :class:`ImageFolder` below a config's node."""
+    if isinstance(node, dict):
+        if str(node.get('type', '')).split('.')[-1] == 'ImageFolder':
+            yield node
+        node = list(node.values())
+    if isinstance(node, (list, tuple)):
+        for value in node:
+            yield from _image_folders(value)

@@ -1,0 +1,112 @@
+"""What ratings can decide: differences beyond what the choice of images explains."""
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from .arch_evaluator import Rating
+
+ERRORS = 2.0
+"""Differences of as many standard errors count; chance alone has one in 20 pairs differ so."""
+
+
+class Difference(NamedTuple):
+    """Mean difference of two paths' cross entropies on the same images, in nats."""
+
+    mean: float  # > 0: the first one is worse
+    error: float  # standard error of the mean; inf of fewer than two images
+
+    @property
+    def is_beyond_chance(self) -> bool:
+        return abs(self.mean) > ERRORS * self.error
+
+
+def paired_difference(one: Rating, other: Rating) -> Difference:
+    """How much worse ``one`` is rated than ``other``, image by image.
+
+    The images' difficulty, most of what makes a rating uncertain, is in both and falls out.
+
+    Raises:
+        ValueError: If they were not rated on as many images.
+    """
+    a, b = np.asarray(one.losses), np.asarray(other.losses)
+    if a.shape != b.shape:
+        raise ValueError(f'rated on {len(a)} and on {len(b)} images: not comparable')
+    if len(a) < 2:
+        return Difference(one.loss - other.loss, math.inf)
+    difference = a - b
+    return Difference(float(difference.mean()), float(difference.std(ddof=1) / len(a) ** 0.5))
+
+
+def best_rated(ratings: Sequence[Rating]) -> int:
+    """Index of the least cross entropy; the first of equal ones. One that is NaN is never best."""
+    return min(
+        range(len(ratings)),
+        key=lambda i: ratings[i].loss if math.isfinite(ratings[i].loss) else math.inf,
+    )
+
+
+def first_not_vetoed(ratings: Sequence[Rating]) -> int:
+    """Go down a list of paths, best first by other evidence, to one that its rating lets pass.
+
+    A path is vetoed if it is rated worse than the best-rated of the list by more than two
+    standard errors of the paired difference. The best-rated itself always passes.
+
+    Args:
+        ratings (Sequence[Rating]): At least one, in the order of the other evidence.
+
+    Returns:
+        int: Index of the first that passes.
+    """
+    best = ratings[best_rated(ratings)]
+    for i, rating in enumerate(ratings):
+        difference = paired_difference(rating, best)
+        # NaN compares as not worse: a path without a finite rating does not pass.
+        if (
+            rating is best
+            or math.isfinite(rating.loss)
+            and not (difference.mean > 0 and difference.is_beyond_chance)
+        ):
+            return i
+    raise AssertionError('the best-rated path passes')
+
+
+def sampling_notes(ratings: Sequence[Rating], largest_class_pct: float) -> list[str]:
+    """What the ratings cannot tell, in sentences for the log, the export and the report.
+
+    Args:
+        ratings (Sequence[Rating]): Of different paths on the same images; the first is the
+            chosen path's.
+        largest_class_pct (float): Share of the images that belong to the most frequent class.
+
+    Returns:
+        list[str]: Empty if the ratings are clear of both kinds of chance.
+    """
+    notes = []
+    chosen, best = ratings[0], ratings[best_rated(ratings)]
+    number = chosen.num_images
+    error = (_variance(chosen.top1_pct) + _variance(largest_class_pct)) ** 0.5 / number**0.5
+    if chosen.top1_pct - largest_class_pct <= ERRORS * error:
+        notes.append(
+            f'The chosen path has {chosen.top1_pct:.1f} % top-1 on {number} held-out images, and '
+            f'always answering their largest class has {largest_class_pct:.1f} %: within sampling '
+            f'error (two standard errors are {ERRORS * error:.1f} points). The search has found '
+            'nothing yet. Train longer, or on more images'
+        )
+    level = sum(
+        rating is not best and not paired_difference(rating, best).is_beyond_chance
+        for rating in ratings
+    )
+    if level:
+        notes.append(
+            f'{level} of {len(ratings) - 1} other ratings lie within two standard errors of the '
+            f'best one ({number} held-out images): they do not tell these paths apart'
+        )
+    return notes
+
+
+def _variance(pct: float) -> float:
+    """Of one hit, in squared points."""
+    return pct * (100.0 - pct)
