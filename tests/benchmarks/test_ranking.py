@@ -127,3 +127,42 @@ def test_time_of_training_steps(run, tmp_path):
     log.write_text('\n'.join(json.dumps(r) for r in [*rows, dict(step=2, top1=3.0)]) + '\n')
     (tmp_path / 'path_log.jsonl').write_text('{}\n' * 260)
     assert run.step_times(tmp_path) == dict(seconds=100 * 0.5 + 100 * 0.25 + 60, images=2600)
+
+
+@pytest.fixture
+def regret(monkeypatch, run):
+    yield SimpleNamespace(**runpy.run_path(str(FOLDER / 'regret.py')))
+    sys.modules.pop('run', None)
+
+
+def test_regret_table(regret, tmp_path, capsys):
+    def one(share, seed, old, new):
+        values = dict.fromkeys(regret.RULES, 1.0) | dict(board_top1=old, effects_veto=new)
+        return dict(
+            share=share, seed=seed, macs_m=6.8, networks=99, best=91.5, regret=values, archs={}
+        )
+
+    records = [one(0.2, 0, 3.0, 0.5), one(0.2, 1, 2.0, 0.5), one(1.0, 0, 1.5, 1.0)]
+    page = tmp_path / 'ranking.md'
+    page.write_text('# Title\n')
+    regret.write_table(records, page)
+    regret.write_table(records, page)  # again: in place of the first
+    text = page.read_text()
+    assert text.count('| random, mean |') == 1
+    assert '| board, best top-1 (old) | 2.50 (3.00 2.00) | 1.50 | 2.00 |' in text
+    assert '| training effects, vetoed by ratings (new) | 0.50 | 1.00 | 0.75 |' in text
+    # Differences 2.5, 1.5, 0.5: mean 1.5, standard error 1 / sqrt(3), t of two degrees 4.303.
+    assert 'ratings (new): +1.50 [-0.98, +3.98] points over 3 runs' in text
+
+
+def test_budgets_of_the_regret(regret):
+    costs = SimpleNamespace(extremes=lambda: (dict(macs_m=2.0), dict(macs_m=12.0)))
+    assert [regret.highest(costs, s) for s in regret.SHARES] == [4.0, 6.0, 8.0, 10.0, 12.0]
+
+
+def test_the_page_has_the_table_of_the_regret_records(regret):
+    records = regret.read_records(ROOT / 'docs/results/regret.json')
+    if not records:
+        pytest.skip('no records yet')
+    text = (ROOT / 'docs/results/ranking.md').read_text()
+    assert '\n'.join(regret.table_of(records)) in text
