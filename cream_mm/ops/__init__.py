@@ -2,5 +2,6 @@
 
 from .allocator import keep_freed_memory
 from .functional import depthwise_conv, norm_act, squeeze_excite
+from .ordinary import is_ordinary
 
-__all__ = ['depthwise_conv', 'keep_freed_memory', 'norm_act', 'squeeze_excite']
+__all__ = ['depthwise_conv', 'is_ordinary', 'keep_freed_memory', 'norm_act', 'squeeze_excite']

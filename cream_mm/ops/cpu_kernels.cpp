@@ -14,7 +14,8 @@
 namespace {
 
 constexpr int LANES = 16;     // channels that one pass of the depthwise kernel holds in registers
-constexpr int BLOCK = 64;     // rows that are summed in float before they go into a double
+constexpr int BLOCK = 64;     // terms that are summed in float before they go into a double
+constexpr int STRIP = 256;    // the same, of a depthwise kernel, whose sums are many
 
 // exp to 2e-7 relative, without a call, so that loops over it are vectorised.
 inline float exp_fast(float x) {
@@ -117,28 +118,36 @@ void norm_act(const T* x, T* out, const float* gamma, const float* beta, float* 
                       float* invstd, float* running_mean, float* running_var, float momentum,
                       float eps, int64_t rows, int64_t C, int act, int threads) {
   std::vector<double> partial(2 * C * threads, 0.0), sums(2 * C);
-  std::vector<float> first(C);
-  for (int64_t c = 0; c < C; ++c) first[c] = load(x[c]);
-  const float* origin = first.data();
+  std::vector<float> origin(C);
+  for (int64_t c = 0; c < C; ++c) origin[c] = load(x[c]);
 #pragma omp parallel for num_threads(threads) schedule(static, 1)
   for (int t = 0; t < threads; ++t) {
-    // Deviations from the first row: squares of these do not cancel when the mean is large.
     std::vector<float> block(2 * C);
     double* total = &partial[2 * C * t];
     const int64_t end = first_row(rows, t + 1, threads);
     for (int64_t begin = first_row(rows, t, threads); begin < end; begin += BLOCK) {
       std::fill(block.begin(), block.end(), 0.0f);
       float *s = block.data(), *q = s + C;
-      for (int64_t r = begin; r < std::min(begin + BLOCK, end); ++r) {
+      const int64_t stop = std::min(begin + BLOCK, end);
+      // Deviations from the block's first row: squares of these do not cancel when the mean is
+      // large, nor when the very first row is far from all others.
+      const T* first = x + begin * C;
+      for (int64_t r = begin; r < stop; ++r) {
         const T* row = x + r * C;
 #pragma omp simd
         for (int64_t c = 0; c < C; ++c) {
-          const float d = load(row[c]) - origin[c];
+          const float d = load(row[c]) - load(first[c]);
           s[c] += d;
           q[c] += d * d;
         }
       }
-      for (int64_t i = 0; i < 2 * C; ++i) total[i] += block[i];
+      const double size = static_cast<double>(stop - begin);
+#pragma omp simd
+      for (int64_t c = 0; c < C; ++c) {  // as deviations from `origin`
+        const double move = static_cast<double>(load(first[c])) - origin[c];
+        total[c] += s[c] + size * move;
+        total[C + c] += q[c] + move * (2.0 * s[c] + size * move);
+      }
     }
   }
   reduce(partial, threads, 2 * C, sums.data());
@@ -174,14 +183,19 @@ template <class T>
 void pool_t(const T* x, float* out, int64_t N, int64_t pixels, int64_t C, int threads) {
 #pragma omp parallel for num_threads(threads) schedule(static)
   for (int64_t n = 0; n < N; ++n) {
-    float* sum = out + n * C;
-    std::fill(sum, sum + C, 0.0f);
-    for (int64_t p = 0; p < pixels; ++p) {
-      const T* row = x + (n * pixels + p) * C;
+    std::vector<double> total(C, 0.0);
+    std::vector<float> block(C);
+    float* sum = block.data();
+    for (int64_t begin = 0; begin < pixels; begin += BLOCK) {
+      std::fill(block.begin(), block.end(), 0.0f);
+      for (int64_t p = begin; p < std::min(begin + BLOCK, pixels); ++p) {
+        const T* row = x + (n * pixels + p) * C;
 #pragma omp simd
-      for (int64_t c = 0; c < C; ++c) sum[c] += load(row[c]);
+        for (int64_t c = 0; c < C; ++c) sum[c] += load(row[c]);
+      }
+      for (int64_t c = 0; c < C; ++c) total[c] += sum[c];
     }
-    for (int64_t c = 0; c < C; ++c) sum[c] /= pixels;
+    for (int64_t c = 0; c < C; ++c) out[n * C + c] = static_cast<float>(total[c] / pixels);
   }
 }
 
@@ -290,7 +304,7 @@ void norm_act_backward(const float* grad, const float* x, float* grad_in, const 
   }
 }
 
-// Weight gradient (C, K, K) of a depthwise convolution with padding K / 2.
+// Weight gradient (C, K, K) of a depthwise convolution with padding K / 2, summed in strips of a row.
 void depthwise_weight_grad(const float* x, const float* grad, float* out, int64_t N, int64_t H,
                            int64_t W, int64_t C, int64_t OH, int64_t OW, int64_t K, int64_t S,
                            int threads) {
@@ -299,39 +313,53 @@ void depthwise_weight_grad(const float* x, const float* grad, float* out, int64_
   for (int64_t block = 0; block < blocks; ++block) {
     const int64_t c0 = block * LANES, lanes = std::min<int64_t>(LANES, C - c0);
     std::vector<float> sums(K * K * LANES, 0.0f);
+    std::vector<double> totals(K * K * LANES, 0.0);
+    int64_t filled = 0;  // terms in each of `sums`, at most
+    const auto flush = [&] {
+      for (int64_t i = 0; i < K * K * LANES; ++i) totals[i] += sums[i];
+      std::fill(sums.begin(), sums.end(), 0.0f);
+      filled = 0;
+    };
     for (int64_t n = 0; n < N; ++n) {
       for (int64_t oy = 0; oy < OH; ++oy) {
         const float* g_row = grad + ((n * OH + oy) * OW) * C + c0;
-        for (int64_t ky = 0; ky < K; ++ky) {
-          const int64_t y = oy * S + ky - pad;
-          if (y < 0 || y >= H) continue;
-          const float* x_row = x + ((n * H + y) * W) * C + c0;
-          for (int64_t kx = 0; kx < K; ++kx) {
-            const int64_t shift = kx - pad;  // of a column of x against one of the output
-            const int64_t begin = shift < 0 ? (-shift + S - 1) / S : 0;
-            const int64_t end = shift >= W ? 0 : std::min(OW, (W - 1 - shift) / S + 1);
-            float* sum = &sums[(ky * K + kx) * LANES];
-            if (lanes == LANES) {
-              float acc[LANES];
-              for (int i = 0; i < LANES; ++i) acc[i] = sum[i];
-              for (int64_t ox = begin; ox < end; ++ox) {
-                const float *g = g_row + ox * C, *v = x_row + (ox * S + shift) * C;
+        for (int64_t left = 0; left < OW; left += STRIP) {
+          const int64_t right = std::min(left + STRIP, OW);
+          if (filled + right - left > STRIP) flush();
+          filled += right - left;
+          for (int64_t ky = 0; ky < K; ++ky) {
+            const int64_t y = oy * S + ky - pad;
+            if (y < 0 || y >= H) continue;
+            const float* x_row = x + ((n * H + y) * W) * C + c0;
+            for (int64_t kx = 0; kx < K; ++kx) {
+              const int64_t shift = kx - pad;  // of a column of x against one of the output
+              const int64_t begin = std::max(shift < 0 ? (-shift + S - 1) / S : 0, left);
+              const int64_t end = shift >= W ? 0 : std::min(right, (W - 1 - shift) / S + 1);
+              float* sum = &sums[(ky * K + kx) * LANES];
+              if (lanes == LANES) {
+                float acc[LANES];
+                for (int i = 0; i < LANES; ++i) acc[i] = sum[i];
+                for (int64_t ox = begin; ox < end; ++ox) {
+                  const float *g = g_row + ox * C, *v = x_row + (ox * S + shift) * C;
 #pragma omp simd
-                for (int i = 0; i < LANES; ++i) acc[i] += g[i] * v[i];
-              }
-              for (int i = 0; i < LANES; ++i) sum[i] = acc[i];
-            } else {
-              for (int64_t ox = begin; ox < end; ++ox) {
-                const float *g = g_row + ox * C, *v = x_row + (ox * S + shift) * C;
-                for (int i = 0; i < lanes; ++i) sum[i] += g[i] * v[i];
+                  for (int i = 0; i < LANES; ++i) acc[i] += g[i] * v[i];
+                }
+                for (int i = 0; i < LANES; ++i) sum[i] = acc[i];
+              } else {
+                for (int64_t ox = begin; ox < end; ++ox) {
+                  const float *g = g_row + ox * C, *v = x_row + (ox * S + shift) * C;
+                  for (int i = 0; i < lanes; ++i) sum[i] += g[i] * v[i];
+                }
               }
             }
           }
         }
       }
     }
+    flush();
     for (int64_t i = 0; i < lanes; ++i)
-      for (int64_t k = 0; k < K * K; ++k) out[(c0 + i) * K * K + k] = sums[k * LANES + i];
+      for (int64_t k = 0; k < K * K; ++k)
+        out[(c0 + i) * K * K + k] = static_cast<float>(totals[k * LANES + i]);
   }
 }
 
@@ -340,13 +368,19 @@ void gate_grad(const float* x, const float* grad, float* out, int64_t N, int64_t
                int threads) {
 #pragma omp parallel for num_threads(threads) schedule(static)
   for (int64_t n = 0; n < N; ++n) {
-    float* sum = out + n * C;
-    std::fill(sum, sum + C, 0.0f);
-    for (int64_t p = 0; p < pixels; ++p) {
-      const float *row = x + (n * pixels + p) * C, *g = grad + (n * pixels + p) * C;
+    std::vector<double> total(C, 0.0);
+    std::vector<float> block(C);
+    float* sum = block.data();
+    for (int64_t begin = 0; begin < pixels; begin += BLOCK) {
+      std::fill(block.begin(), block.end(), 0.0f);
+      for (int64_t p = begin; p < std::min(begin + BLOCK, pixels); ++p) {
+        const float *row = x + (n * pixels + p) * C, *g = grad + (n * pixels + p) * C;
 #pragma omp simd
-      for (int64_t c = 0; c < C; ++c) sum[c] += row[c] * g[c];
+        for (int64_t c = 0; c < C; ++c) sum[c] += row[c] * g[c];
+      }
+      for (int64_t c = 0; c < C; ++c) total[c] += sum[c];
     }
+    for (int64_t c = 0; c < C; ++c) out[n * C + c] = static_cast<float>(total[c]);
   }
 }
 

@@ -1,4 +1,4 @@
-"""Builds the CPU kernels on first use, and calls them.
+"""Calls the CPU kernels, which are built on first use.
 
 PyTorch's weight gradient of a depthwise 5x5 or 7x7 convolution takes 3 to 17 times as long as it
 needs to on a CPU, and batch norm, activations and their gradients go over memory twice as often as
@@ -7,13 +7,9 @@ they must. Together that is most of a training step. docs/results/supernet_step.
 
 import ctypes
 import functools
-import hashlib
 import os
-import shutil
 import subprocess
 import sys
-import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,66 +18,49 @@ import torch
 from mmengine.logging import print_log
 from torch import Tensor
 
+from .compiled import load_compiled
+from .ordinary import is_ordinary
+
 SOURCE = Path(__file__).with_name('cpu_kernels.cpp')
-FLAGS = ['-O3', '-march=native', '-ffast-math', '-fno-finite-math-only', '-mrecip=vec-div',
-         '-fopenmp', '-std=c++17', '-shared', '-fPIC']  # fmt: skip
+# What -ffast-math turns on and the kernels live well with. Not itself: given to the linker of
+# gcc < 13, it makes loading the library switch the whole process to flush-to-zero.
+FLAGS = ['-O3', '-march=native', '-fno-math-errno', '-fno-trapping-math', '-fno-signed-zeros',
+         '-fassociative-math', '-freciprocal-math', '-ffp-contract=fast', '-fopenmp', '-std=c++17',
+         '-shared', '-fPIC']  # fmt: skip
+_POINTER, _SIZE = ctypes.c_void_p, ctypes.c_int64
+_NUMBER, _SWITCH = ctypes.c_float, ctypes.c_int
+ARGUMENTS = dict(
+    norm_act_forward=[_POINTER] * 8 + [_NUMBER] * 2 + [_SIZE] * 2 + [_SWITCH] * 3,
+    norm_act_backward=[_POINTER] * 9 + [_SIZE] * 2 + [_SWITCH] * 2,
+    depthwise_weight_grad=[_POINTER] * 3 + [_SIZE] * 8 + [_SWITCH],
+    pool=[_POINTER] * 2 + [_SIZE] * 3 + [_SWITCH] * 2,
+    scale=[_POINTER] * 3 + [_SIZE] * 3 + [_SWITCH] * 2,
+    gate_grad=[_POINTER] * 3 + [_SIZE] * 3 + [_SWITCH],
+    gated_grad=[_POINTER] * 4 + [_SIZE] * 3 + [_SWITCH],
+)
 
 
 @functools.cache
 def load() -> ctypes.CDLL | None:
     """The compiled kernels; None where they cannot be used.
 
-    They are compiled once per machine, in about two seconds, into ``$CREAM_MM_CACHE`` (default
-    ``~/.cache/cream_mm``). Without a C++ compiler, on anything but Linux, or with
-    ``CREAM_MM_CPU_KERNELS=0``, everything works on PyTorch's own operators, slower.
+    They are compiled once per machine, in about two seconds, see :func:`load_compiled`. Without a
+    C++ compiler, on anything but Linux, or with ``CREAM_MM_CPU_KERNELS=0``, everything works on
+    PyTorch's own operators, slower; one line says why.
     """
     if os.environ.get('CREAM_MM_CPU_KERNELS', '1') == '0' or sys.platform != 'linux':
         return None
-    compiler = os.environ.get('CXX') or shutil.which('g++') or shutil.which('clang++')
-    if not compiler:
-        print_log('No C++ compiler (g++): training on the CPU will be slower.', 'current')
-        return None
     try:
-        library = ctypes.CDLL(str(_build(compiler)))
+        library = load_compiled(SOURCE, FLAGS, ARGUMENTS)
     except (OSError, subprocess.SubprocessError) as error:
-        print_log(f'The CPU kernels were not built ({error}): training on the CPU will be slower.',
-                  'current')  # fmt: skip
+        reason = ' '.join(str(error).split())
+        print_log(
+            f'No CPU kernels ({reason}): training on the CPU will be slower.', logger='current'
+        )
         return None
-    pointer, size, number = ctypes.c_void_p, ctypes.c_int64, ctypes.c_float
-    switch = ctypes.c_int
-    library.norm_act_forward.argtypes = [pointer] * 8 + [number] * 2 + [size] * 2 + [switch] * 3
-    library.norm_act_backward.argtypes = [pointer] * 9 + [size] * 2 + [switch] * 2
-    library.depthwise_weight_grad.argtypes = [pointer] * 3 + [size] * 8 + [switch]
-    library.pool.argtypes = [pointer] * 2 + [size] * 3 + [switch] * 2
-    library.scale.argtypes = [pointer] * 3 + [size] * 3 + [switch] * 2
-    library.gate_grad.argtypes = [pointer] * 3 + [size] * 3 + [switch]
-    library.gated_grad.argtypes = [pointer] * 4 + [size] * 3 + [switch]
+    for name, arguments in ARGUMENTS.items():
+        getattr(library, name).argtypes = arguments
     return library
-
-
-def _build(compiler: str) -> Path:
-    folder = Path(os.environ.get('CREAM_MM_CACHE') or Path.home() / '.cache' / 'cream_mm')
-    # -march=native: code for this machine's processor, which a shared home directory may outlive.
-    described = [SOURCE.read_text(), compiler, *FLAGS, _processor()]
-    target = folder / f'cpu_{hashlib.sha256(repr(described).encode()).hexdigest()[:16]}.so'
-    if target.is_file():
-        return target
-    folder.mkdir(parents=True, exist_ok=True)
-    start = time.time()
-    with tempfile.TemporaryDirectory(dir=folder) as temporary:
-        built = Path(temporary, 'built.so')
-        command = [compiler, *FLAGS, str(SOURCE), '-o', str(built)]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=300)
-        if done.returncode:
-            raise OSError(f'{compiler}: {done.stderr.strip().splitlines()[-1:]}')
-        os.replace(built, target)  # several processes may build at once
-    print_log(f'Built the CPU kernels in {time.time() - start:.1f} s: {target}', 'current')
-    return target
-
-
-def _processor() -> str:
-    lines = Path('/proc/cpuinfo').read_text().splitlines()
-    return '\n'.join(sorted({x for x in lines if x.startswith(('model name', 'flags'))}))
 
 
 _allowed = True
@@ -98,26 +77,27 @@ def disabled() -> Iterator[None]:
         _allowed = before
 
 
-def fits(x: Tensor, weight: Tensor) -> bool:
-    """Whether the kernels can take ``x``: (N, C, H, W) on a CPU, stored channels-last.
+def fits(x: Tensor, *vectors: Tensor) -> bool:
+    """Whether the kernels can take ``x`` now: (N, C, H, W) on a CPU, stored channels-last.
 
-    ``x`` and the operator's ``weight`` are float32. Where no gradient is recorded, ``x`` may be
-    bfloat16, as under autocast.
+    ``x`` and the operator's other tensors, ``vectors``, are ordinary ones (see
+    :func:`is_ordinary`) in float32. Where no gradient is recorded, ``x`` may be bfloat16, as under
+    autocast.
     """
-    dtypes = (torch.float32,) if torch.is_grad_enabled() else (torch.float32, torch.bfloat16)
     return (
         _allowed
-        and x.device.type == 'cpu'
+        and is_ordinary(x, *vectors)
         and x.dim() == 4
-        and x.dtype in dtypes
-        and weight.dtype == torch.float32
+        and (x.dtype == torch.float32 or x.dtype == torch.bfloat16 and not torch.is_grad_enabled())
         and x.is_contiguous(memory_format=torch.channels_last)
-        and not (torch.is_grad_enabled() and _autocast())
+        and all(v.dtype == torch.float32 and v.is_contiguous() for v in vectors)
+        and not (torch.is_grad_enabled() and in_autocast())
         and load() is not None
     )
 
 
-def _autocast() -> bool:
+def in_autocast() -> bool:
+    """Whether autocast changes types on a CPU now."""
     try:
         return torch.is_autocast_enabled('cpu')
     except TypeError:  # torch 2.1
@@ -157,13 +137,14 @@ def norm_act_forward(x, gamma, beta, running, momentum, eps, act, out) -> tuple[
         invstd.data_ptr(), run_mean, run_var, momentum, eps, x.numel() // channels, channels,
         ACTIVATIONS[act], torch.get_num_threads(), x.dtype == torch.bfloat16,
     )  # fmt: skip
+    _tell_autograd(*(running or ()), *((x,) if out is x else ()))
     return mean, invstd
 
 
 def norm_act_backward(grad, x, gamma, beta, mean, invstd, act) -> tuple[Tensor, Tensor, Tensor]:
     """Gradients with respect to ``x``, ``gamma`` and ``beta``."""
     channels = x.shape[1]
-    grad_in, grad_gamma, grad_beta = torch.empty_like(x), *torch.empty(2, channels)
+    grad_in, grad_gamma, grad_beta = torch.empty_like(x), *x.new_empty(2, channels)
     load().norm_act_backward(
         grad.data_ptr(), x.data_ptr(), grad_in.data_ptr(), gamma.data_ptr(), beta.data_ptr(),
         mean.data_ptr(), invstd.data_ptr(), grad_gamma.data_ptr(), grad_beta.data_ptr(),
@@ -185,7 +166,7 @@ def depthwise_weight_grad(x, grad, weight, stride) -> Tensor:
 
 def pool(x) -> Tensor:
     """Mean over all pixels: (N, C, H, W) -> (N, C)."""
-    out = torch.empty(x.shape[:2])
+    out = x.new_empty(x.shape[:2], dtype=torch.float32)
     load().pool(x.data_ptr(), out.data_ptr(), *_images(x), x.dtype == torch.bfloat16)
     return out
 
@@ -194,6 +175,8 @@ def scale(x, gate, out) -> None:
     """``out = x * gate`` with a gate (N, C); ``out`` may be ``x``."""
     half = x.dtype == torch.bfloat16
     load().scale(x.data_ptr(), gate.data_ptr(), out.data_ptr(), *_images(x), half)
+    if out is x:
+        _tell_autograd(x)
 
 
 def gate_grad(x, grad) -> Tensor:
@@ -214,3 +197,10 @@ def gated_grad(grad, gate, pooled) -> Tensor:
 def _images(x) -> tuple[int, int, int, int]:
     n, channels, height, width = x.shape
     return n, height * width, channels, torch.get_num_threads()
+
+
+def _tell_autograd(*overwritten: Tensor) -> None:
+    """So that a backward pass that needs the old values raises, as after PyTorch's operators."""
+    for tensor in overwritten:
+        if not tensor.is_inference():
+            torch.autograd.graph.increment_version(tensor)

@@ -19,6 +19,11 @@ from ..layers import build_choice, build_first, build_last, build_norm, prefer_c
 from ..layers.init import init_cream_weights
 from .published import published_nets
 
+NO_SCRIPT = (
+    'torch.jit.script cannot read this network; use torch.jit.trace(model, example) under '
+    'torch.no_grad(), torch.export.export or torch.onnx.export'
+)
+
 
 def resolve_arch(
     arch: str | Sequence | Arch, space: dict | str | None = None
@@ -158,6 +163,10 @@ class CreamNet(BaseModule):
             if i in self.out_indices:
                 outs.append(x)
         return tuple(outs)
+
+    def __prepare_scriptable__(self):
+        """torch.jit.script asks for a module that it can read; there is none."""
+        raise RuntimeError(NO_SCRIPT)
 
     def _frozen(self):
         if self.frozen_stages >= 0:

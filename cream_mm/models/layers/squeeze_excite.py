@@ -1,10 +1,9 @@
 """Squeeze-and-excitation, Cream's and EfficientNet's."""
 
 import torch.nn as nn
-import torch.nn.functional as F
 from torch import Tensor
 
-from ...ops import cpu_kernels, squeeze_excite
+from ...ops import squeeze_excite
 from ...spaces import squeeze_channels
 
 
@@ -34,10 +33,6 @@ class SqueezeExcite(nn.Module):
         self.conv_expand = nn.Conv2d(reduced, channels, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        if self.hard and cpu_kernels.fits(x, self.conv_reduce.weight):
-            return squeeze_excite(x, self.conv_reduce, self.conv_expand)
-        scale = self.conv_expand(self.act(self.conv_reduce(self.pool(x))))  # (N, C, 1, 1)
-        if not self.hard:
-            return x * scale.sigmoid()
-        # Not nn.Hardsigmoid: it has no second derivative, which compat.meta_step='real' needs.
-        return x * (F.relu6(scale + 3) / 6)
+        if self.hard:
+            return squeeze_excite(x, self)
+        return x * self.conv_expand(self.act(self.conv_reduce(self.pool(x)))).sigmoid()

@@ -12,7 +12,7 @@ from ...ops import norm_act
 from ...registry import MODELS
 from ...spaces import MBConvSpace
 from ...structures import Arch
-from ..backbones.cream_net import CreamNet, check_out_indices
+from ..backbones.cream_net import NO_SCRIPT, CreamNet, check_out_indices
 from ..layers import build_choice, build_first, build_last, build_norm, prefer_channels_last
 from ..layers.init import init_cream_weights
 
@@ -154,6 +154,10 @@ class CreamSupernet(BaseModule):
         for block in self._path[i]:
             x = block(x)
         return x
+
+    def __prepare_scriptable__(self):
+        """torch.jit.script asks for a module that it can read; there is none."""
+        raise RuntimeError(NO_SCRIPT)
 
     # ---- export ------------------------------------------------------------------------------
 

@@ -1,0 +1,137 @@
+"""Compiles a C++ file on first use, and keeps what came out for the next process."""
+
+import ctypes
+import hashlib
+import os
+import platform
+import shlex
+import shutil
+import stat
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from mmengine.logging import print_log
+
+
+def load_compiled(source: Path, flags: Sequence[str], symbols: Iterable[str]) -> ctypes.CDLL:
+    """The compiled ``source`` as a library, built unless the cache holds it.
+
+    The cache is ``$CREAM_MM_CACHE``, by default ``~/.cache/cream_mm``. A library runs with the
+    rights of whoever loads it. So the folder and the library must be the user's own, with nobody
+    else allowed to write; a name carries the hash of the content, and what does not agree with it
+    (cut short, damaged) is built anew. It is written whole, so that several processes may build at
+    once.
+
+    Args:
+        source (Path): One C++ file.
+        flags (Sequence[str]): For the compiler: ``$CXX``, else g++ or clang++.
+        symbols (Iterable[str]): Functions that the library must have.
+
+    Raises:
+        OSError: If there is no compiler, it fails, or there is no such folder.
+        subprocess.TimeoutExpired: If the compiler takes longer than five minutes.
+    """
+    compiler = shlex.split(os.environ.get('CXX', ''))
+    if not compiler:
+        found = shutil.which('g++') or shutil.which('clang++')
+        if not found:
+            raise OSError('no C++ compiler; install g++, or name one in CXX')
+        compiler = [found]
+    folder = _private_folder()
+    # -march=native: code for this machine's processor, which a shared home directory may outlive.
+    described = [source.read_text(), compiler, *flags, _processor(), platform.libc_ver()]
+    stem = f'cpu_{hashlib.sha256(repr(described).encode()).hexdigest()[:16]}'
+    for path in sorted(folder.glob(f'{stem}-*.so')):
+        if _is_own_and_whole(path):
+            try:
+                return _open(path, symbols)
+            except OSError:
+                break  # it is built anew
+    return _build([*compiler, *flags, str(source)], folder, stem, symbols)
+
+
+def _private_folder() -> Path:
+    """The cache, made with mode 0700 if it is missing.
+
+    Raises:
+        OSError: If it cannot be made, or others can put files into it.
+    """
+    given, hint = os.environ.get('CREAM_MM_CACHE'), 'set CREAM_MM_CACHE to a folder of your own'
+    try:
+        folder = Path(given).expanduser() if given else Path.home() / '.cache' / 'cream_mm'
+    except RuntimeError:  # no HOME, and a user without an entry in /etc/passwd
+        raise OSError(f'there is no home folder; {hint}') from None
+    folder = folder.resolve()
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        about = folder.stat()
+        if about.st_uid == os.geteuid() and not given:
+            folder.chmod(0o700)
+            about = folder.stat()
+    except OSError as error:
+        raise OSError(f'{folder}: {error.strerror}; {hint}') from error
+    if about.st_uid != os.geteuid():
+        raise OSError(f'{folder} belongs to another user; {hint}')
+    if about.st_mode & 0o022:
+        raise OSError(f'others may write to {folder}; chmod 700 {folder}, or {hint}')
+    return folder
+
+
+def _is_own_and_whole(path: Path) -> bool:
+    """Whether the user wrote the file, and it holds what its name says."""
+    try:
+        about = path.lstat()
+        return (
+            stat.S_ISREG(about.st_mode)
+            and about.st_uid == os.geteuid()
+            and not about.st_mode & 0o022
+            and path.stem.endswith(f'-{_digest(path)}')
+        )
+    except OSError:
+        return False
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:32]
+
+
+def _open(path: Path, symbols: Iterable[str]) -> ctypes.CDLL:
+    library = ctypes.CDLL(str(path))
+    for symbol in symbols:
+        if not hasattr(library, symbol):
+            raise OSError(f'{path} has no function {symbol}')
+    return library
+
+
+def _build(command: list[str], folder: Path, stem: str, symbols: Iterable[str]) -> ctypes.CDLL:
+    """Compile, and keep what can be loaded."""
+    start = time.time()
+    with tempfile.TemporaryDirectory(prefix='build-', dir=folder) as temporary:
+        built = Path(temporary, 'built.so')
+        done = subprocess.run(
+            [*command, '-o', str(built)],
+            capture_output=True,
+            timeout=300,
+            env={**os.environ, 'LC_ALL': 'C'},  # messages in English
+        )
+        if done.returncode or not built.is_file():
+            lines = done.stderr.decode(errors='replace').strip().splitlines()
+            line = next((x for x in lines if 'error' in x), lines[-1] if lines else '')
+            raise OSError(f'{command[0]} failed with status {done.returncode}: {line}')
+        built.chmod(0o700)
+        with open(built, 'rb') as file:
+            os.fsync(file.fileno())  # a rename may reach the disk before the content does
+        digest = _digest(built)
+        library = _open(built, symbols)
+        target = folder / f'{stem}-{digest}.so'
+        os.replace(built, target)
+    print_log(f'Built the CPU kernels in {time.time() - start:.1f} s: {target}', logger='current')
+    return library
+
+
+def _processor() -> str:
+    lines = Path('/proc/cpuinfo').read_text().splitlines()
+    return '\n'.join(sorted({x for x in lines if x.startswith(('model name', 'flags'))}))
