@@ -81,7 +81,9 @@ def carry(content: dict, changes: Changes, given: Collection[str] = ()) -> None:
         given (Collection[str]): Names that were set explicitly. ``switch_epoch`` among them does
             not move with ``max_epochs``.
     """
-    for name, (old, new) in changes.items():
+    # Lists and dictionaries first: they may hold what the other values are carried to.
+    ordered = sorted(changes.items(), key=lambda c: not isinstance(c[1][1], (dict, list, tuple)))
+    for name, (old, new) in ordered:
         if name not in RUNNER_KEYS:
             _carry_one(content, name, old, new, given)
 
@@ -145,7 +147,7 @@ class _Reader:
             ]
             result = self._read(filename, *args, **kwargs)
             content = result[0]
-            if any(_plain(content.get(n)) != _plain(plain.get(n)) for n in changes):
+            if any(content.get(name) != plain[name] for name in _scalars(changes)):
                 # A value is made from an inherited place that it is carried to. Then the first
                 # reading counts, and what it took over unchanged.
                 content = _merge(plain, inherited, carried)
@@ -183,6 +185,20 @@ def _changes(before: Mapping, after: Mapping) -> Changes:
         for name in before
         if name in after and _plain(before[name]) != _plain(after[name])
     }
+
+
+def _scalars(changes: Changes) -> list[str]:
+    """Names whose value is one: the same, however often it is computed from the same.
+
+    A list or dictionary, and a path below data_root, may hold what another name is carried to.
+    """
+    root = changes.get('data_root', (None,))[0]
+    values = {name: new for name, (_, new) in changes.items() if name not in RUNNER_KEYS}
+    return [
+        n
+        for n, v in values.items()
+        if not isinstance(v, (dict, list, tuple)) and not _below(v, root)
+    ]
 
 
 def _follow(before: Mapping, after: dict, given: Collection[str]) -> None:

@@ -174,6 +174,22 @@ def test_a_value_made_from_a_place_that_it_is_carried_to(child):
     assert set(places) == {'max_epochs', 'batch_size'}
 
 
+def test_values_beside_containers_of_the_files_own(child):
+    """What a file sets within a list or dictionary stays, and the rest of it is carried."""
+    cfg, places = child(
+        "data_root = 'b'\npipeline = _base_.pipeline + [dict(type='Pack', root='data/a/kept')]\n"
+        'val_dataloader = dict(dataset=dict(pipeline=pipeline), batch_size=1)\n'
+        'hooks = [dict(pipeline=pipeline)]\nbatch_size = 2\nbudget = dict(params_m=(0, 1))'
+    )
+    steps = [dict(type='Load', root='b/x'), dict(type='Pack', root='data/a/kept')]
+    assert cfg.pipeline == cfg.hooks[0].pipeline == cfg.val_dataloader.dataset.pipeline == steps
+    assert cfg.test_dataloader == cfg.val_dataloader and cfg.val_dataloader.batch_size == 1
+    assert cfg.val_dataloader.dataset.data_root == cfg.train_dataloader.dataset.data_root == 'b'
+    assert cfg.train_dataloader.batch_size == 2
+    assert cfg.model.budget == cfg.budget == dict(macs_m=(0, 600), params_m=(0, 1))
+    assert set(places) == {'data_root', 'batch_size', 'budget'}
+
+
 def test_two_levels(child):
     child("data_root = 'b'\nval_dataloader = dict(batch_size=7)", name='middle.py')
     cfg, places = child("data_root = 'c'\nbatch_size = 3", base='middle.py')
