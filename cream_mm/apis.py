@@ -5,7 +5,8 @@ from types import SimpleNamespace
 
 from mmengine.config import Config
 
-from .converters import find_misfit, load_weights
+from .converters import load_weights
+from .converters.load_weights import load_backbone, load_classifier, local_file
 from .models import CreamNet
 from .models.backbones.cream_net import resolve_arch
 from .models.backbones.published import published_nets
@@ -35,9 +36,11 @@ def create_model(
             a nested list such as ``[[0],[0],[3,3],[3,1,3],[3,3,3,3],[3,3,3],[0]]``; with
             ``space='nas_bench_macro'`` digits, ``'01201201'``.
         num_classes (int, optional): Outputs of the classifier. Defaults to what an exported JSON
-            says, else 1000.
+            or the checkpoint says, else 1000. If it is given and the checkpoint has another
+            number, the last layer is new and has to be trained; a line says so.
         checkpoint (str, optional): Weights to load, as ``tools/train.py`` or
-            ``tools/export_arch.py`` writes them.
+            ``tools/export_arch.py`` writes them; every tensor has to be there. Prefixes such as
+            ``module.`` are found. With ``features_only``, a backbone alone will do.
         features_only (bool): Return the backbone alone, which yields the maps of strides 4, 8,
             16 and 32 (of ``space.feature_indices``). Defaults to False.
         **backbone_kwargs: Further arguments of :class:`CreamNet`.
@@ -60,14 +63,12 @@ def create_model(
         model = CreamNet(arch_value, **backbone_kwargs)
         init_cream_weights(model)
         if checkpoint:
-            weights = load_weights(checkpoint)
-            if any(k.startswith('backbone.') for k in weights):
-                inside = {k: v for k, v in weights.items() if k.startswith('backbone.')}
-                weights = {k.removeprefix('backbone.'): v for k, v in inside.items()}
-            _load(model, weights, checkpoint)
+            load_backbone(model, checkpoint)
         return model.eval()
 
-    num_classes = num_classes or about.get('num_classes', 1000)
+    weights = load_weights(local_file(checkpoint)) if checkpoint else {}
+    chosen = num_classes is not None
+    num_classes = num_classes or about.get('num_classes') or _num_classes(weights) or 1000
     size = min(about.get('input_size', (224, 224)))
     preprocess = about.get('preprocess') or IMAGENET_PREPROCESS
     model = MODELS.build(
@@ -85,20 +86,16 @@ def create_model(
     )
     init_cream_weights(model)
     if checkpoint:
-        _load(model, load_weights(checkpoint), checkpoint)
+        load_classifier(model, weights, checkpoint, new_head=chosen)
     # What mmpretrain's inferencers look for: the task, and how to prepare an image.
     model._metainfo = SimpleNamespace(results=[SimpleNamespace(task='Image Classification')])
     model._config = Config(dict(test_dataloader=dict(dataset=dict(pipeline=_pipeline(size)))))
     return model.eval()
 
 
-def _load(model, weights: dict, checkpoint) -> None:
-    """Load all weights, or say what does not fit."""
-    own = model.state_dict()
-    misfit = find_misfit(own, weights)
-    if misfit:
-        raise ValueError(f'{checkpoint} does not fit this architecture: {misfit}')
-    model.load_state_dict({k: weights.get(k, value) for k, value in own.items()})
+def _num_classes(weights: dict) -> int | None:
+    biases = [v for name, v in weights.items() if name.endswith('head.classifier.bias')]
+    return len(biases[0]) if len(biases) == 1 and biases[0].ndim == 1 else None
 
 
 def _pipeline(size: int) -> list:

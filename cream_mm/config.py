@@ -1,32 +1,28 @@
-"""Reads a config, carries command-line values to every place that uses them, checks the data.
+"""Reads a config for a run, and looks at the data that it names."""
 
-mmengine fills variables in when it reads a config, so that ``--cfg-options data_root=X`` would
-change the variable and nothing that was made from it. Here it reaches every such place.
-"""
-
-import copy
 import json
-import math
 import os
 from pathlib import Path
-from typing import Any
 
 from mmengine.config import Config, ConfigDict
 from mmengine.logging import print_log
 
-from .config_check import check_keys, check_options
+from .config_carry import Places, annotation_file, carry, entries, override, read_config
+from .config_check import check_keys, check_options, own_names
 from .datasets.image_folder import list_classes
 
 
 def load_config(path: str, options: dict | None = None, *, check_data: bool = True) -> Config:
     """Read a config file for a run.
 
+    A top-level value such as ``data_root``, ``num_classes``, ``batch_size``, ``max_epochs``,
+    ``input_size`` or ``budget`` that is set by ``options``, or by a file over what it inherits,
+    is carried to every nested entry of that name that held the old value; ``max_epochs`` also
+    stretches the schedules. A line per name says how many places it reached.
+
     Args:
         path (str): The config file.
-        options (dict, optional): Overrides, dotted keys allowed, as from ``--cfg-options``. A
-            top-level value such as ``data_root``, ``num_classes``, ``batch_size``,
-            ``max_epochs``, ``input_size`` or ``budget.macs_m`` is carried to every nested entry
-            of that name that held the old value; ``max_epochs`` also stretches the schedules.
+        options (dict, optional): Overrides, dotted keys allowed, as from ``--cfg-options``.
         check_data (bool): Look at the data: its folders must be there, and the number of classes
             and their names are taken from it. Defaults to True.
 
@@ -40,116 +36,40 @@ def load_config(path: str, options: dict | None = None, *, check_data: bool = Tr
     if not str(path).endswith('.py'):
         # YAML looks like data, but mmengine builds any object that a tag in it names.
         raise ValueError(f'a config is a .py file; got {path}. Write its content as Python')
-    cfg = Config.fromfile(path)
+    cfg, places = read_config(path)
     options = dict(options or {})
     check_options(cfg, options)
-    tied = [k for k in ('dataloader', 'evaluator') if cfg.get(f'val_{k}') == cfg.get(f'test_{k}')]
-    override(cfg, options)
+    places.update(override(cfg, options))
     check_keys(cfg)
-    for kind in tied:
-        if cfg.get(f'val_{kind}') is not None and not any(k.startswith('test_') for k in options):
-            cfg[f'test_{kind}'] = cfg[f'val_{kind}']
+    if own := own_names(cfg):
+        cfg.own_names = own  # for the copy that a run writes, whose text does not tell any more
+    _say_places(places)
     for side in ('train', 'val', 'test'):
         loader = cfg.get(f'{side}_dataloader')
         if loader and loader.get('num_workers') == 0:
             loader.persistent_workers = False  # torch refuses it without workers
-    _follow_annotations(cfg, options)
+    _follow_annotations(cfg)
     if check_data:
         _fit_to_data(cfg, chosen='num_classes' in options)
     return cfg
 
 
-def override(cfg: Config, options: dict) -> None:
-    """Merge ``options`` (dotted keys) into ``cfg`` and carry top-level values on."""
-    roots = {key.split('.')[0] for key in options}
-    before = {root: copy.deepcopy(cfg[root]) for root in roots if root in cfg}
-    cfg.merge_from_dict(options)
-    for root, old in before.items():
-        _carry(cfg, root, old, cfg[root])
-    if 'max_epochs' in before and 'switch_epoch' not in roots:
-        _move_switches(cfg, cfg.max_epochs / before['max_epochs'])
+def _say_places(places: Places) -> None:
+    for name, paths in sorted(places.items()):
+        roots = ', '.join(dict.fromkeys(path.split('.')[0] for path in paths))
+        count = f'{len(paths)} place{"" if len(paths) == 1 else "s"}'
+        _say(
+            f'{name}: {count} ({roots})'
+            if paths
+            else f'{name}: 0 places: nothing held its old value'
+        )
 
 
-# ---- carrying a value --------------------------------------------------------------------------
-
-
-def _carry(cfg: Config, name: str, old: Any, new: Any) -> None:
-    if _plain(old) == _plain(new):
-        return
-    for holder, key in list(_entries(cfg._cfg_dict)):
-        value = holder[key]
-        if holder is not cfg._cfg_dict and key == name and _plain(value) == _plain(old):
-            holder[key] = new
-        elif name == 'data_root' and isinstance(value, str) and _below(value, old):
-            holder[key] = os.path.join(new, value[len(old) :].lstrip('/'))
-    if name == 'max_epochs':
-        _stretch(cfg.get('param_scheduler'), new / old)
-    if name == 'input_size':
-        _resize(cfg, old, new)
-
-
-def _entries(node):
-    """Every (container, key) below a nested config."""
-    if isinstance(node, dict):
-        items = node.items()
-    elif isinstance(node, (list, tuple)):
-        items = enumerate(node)
-    else:
-        return
-    for key, value in list(items):
-        if isinstance(node, dict):
-            yield node, key
-        yield from _entries(value)
-
-
-def _plain(value):
-    """Lists and tuples compare equal."""
-    if isinstance(value, dict):
-        return {k: _plain(v) for k, v in value.items()}
-    return [_plain(v) for v in value] if isinstance(value, (list, tuple)) else value
-
-
-def _below(path: str, folder: str) -> bool:
-    return bool(folder) and path.startswith(folder.rstrip('/') + '/')
-
-
-def _stretch(schedulers, factor: float) -> None:
-    """Fit schedules counted in epochs to another number of epochs."""
-    for scheduler in schedulers or []:
-        if not scheduler.get('by_epoch', True):
-            continue
-        for key in ('begin', 'end', 'T_max', 'total_iters'):
-            if scheduler.get(key):
-                scheduler[key] = max(1, round(scheduler[key] * factor))
-        for key in ('warmup_epochs', 'decay_epochs'):  # of cream_mm's: may be fractions
-            if key in scheduler:
-                scheduler[key] = scheduler[key] * factor
-        if scheduler.get('end', math.inf) <= scheduler.get('begin', 0):
-            scheduler['begin'] = scheduler['end'] - 1
-        if 'milestones' in scheduler:
-            scheduler['milestones'] = [max(1, round(m * factor)) for m in scheduler['milestones']]
-        # A ramp of a single epoch has no second epoch to arrive in: let it move every iteration.
-        scheduler['convert_to_iter_based'] = True
-
-
-def _move_switches(cfg: Config, factor: float) -> None:
-    """Epochs at which a run changes its pipeline or its validation interval."""
-    for holder, key in list(_entries(cfg._cfg_dict)):
-        if key == 'switch_epoch':
-            holder[key] = max(1, round(holder[key] * factor))
-        elif key == 'dynamic_intervals':
-            holder[key] = [(max(1, round(at * factor)), every) for at, every in holder[key]]
-
-
-def _resize(cfg: Config, old: int, new: int) -> None:
-    """Carry ``input_size`` to crops, and to the resize before a centre crop."""
-    if not isinstance(new, int):
-        raise ValueError(f'input_size is one number, the side of the square crop; got {new!r}')
-    for holder, key in list(_entries(cfg._cfg_dict)):
-        if key in ('scale', 'crop_size') and holder[key] == old:
-            holder[key] = new
-        elif key == 'scale' and holder[key] == round(old / 0.875):
-            holder[key] = round(new / 0.875)
+def _say(message: str) -> None:
+    """Log a line on the first rank; the ranks do not know each other yet."""
+    ranks = (os.environ.get(name) for name in ('RANK', 'SLURM_PROCID', 'OMPI_COMM_WORLD_RANK'))
+    if next((rank for rank in ranks if rank), '0') == '0':
+        print_log(message, 'current')
 
 
 # ---- looking at the data -----------------------------------------------------------------------
@@ -159,7 +79,7 @@ def _datasets(cfg: Config) -> list[ConfigDict]:
     """Every dataset config that a run will build, wrappers opened."""
     used = ('train_dataloader', 'val_dataloader', 'test_dataloader', 'custom_hooks', 'test_cfg')
     found = []
-    for holder, key in _entries({name: cfg.get(name) for name in used}):
+    for holder, key in entries({name: cfg.get(name) for name in used}):
         value = holder[key]
         if isinstance(value, dict) and 'data_root' in value and 'type' in value:
             found.append(value)
@@ -203,9 +123,9 @@ def _fit_to_data(cfg: Config, chosen: bool) -> None:
             f'num_classes={old}, but the data has {len(classes)} classes; leave num_classes out '
             'and it is taken from the data'
         )
-    print_log(f'The data has {len(classes)} classes: the heads get as many, not {old}.', 'current')
+    _say(f'The data has {len(classes)} classes: the heads get as many, not {old}.')
+    carry(cfg._cfg_dict, dict(num_classes=(old, len(classes))))
     cfg.num_classes = len(classes)
-    _carry(cfg, 'num_classes', old, len(classes))
 
 
 def _check_split(datasets: list[dict]) -> None:
@@ -230,7 +150,7 @@ def _check_split(datasets: list[dict]) -> None:
 
 def _check_heads(cfg: Config, num_classes: int) -> None:
     """Refuse a model none of whose heads has outputs for all classes."""
-    holders = _entries({'model': cfg.get('model')})
+    holders = entries({'model': cfg.get('model')})
     outputs = [holder[key] for holder, key in holders if key == 'num_classes']
     outputs = [number for number in outputs if isinstance(number, int)]
     if outputs and max(outputs) < num_classes:
@@ -301,12 +221,11 @@ def _wrong_annotation(content: dict) -> str | None:
     return None
 
 
-def _follow_annotations(cfg: Config, options: dict) -> None:
-    """Give a CocoMetric the annotation file of the dataset it measures."""
+def _follow_annotations(cfg: Config) -> None:
+    """Give a CocoMetric that names no annotation file that of the dataset it measures."""
     for side in ('val', 'test'):
-        evaluator, loader = cfg.get(f'{side}_evaluator'), cfg.get(f'{side}_dataloader')
-        if not isinstance(evaluator, dict) or _kind(evaluator) != 'CocoMetric' or not loader:
-            continue
-        chosen = f'{side}_evaluator.ann_file' in options
-        if _kind(loader['dataset']) == 'CocoDataset' and not chosen:
-            evaluator['ann_file'] = str(_coco_paths(loader['dataset'])[0])
+        evaluator = cfg.get(f'{side}_evaluator')
+        path = annotation_file(cfg.get(f'{side}_dataloader'))
+        is_metric = isinstance(evaluator, dict) and _kind(evaluator) == 'CocoMetric'
+        if path and is_metric and not evaluator.get('ann_file'):
+            evaluator['ann_file'] = path

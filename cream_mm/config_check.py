@@ -20,8 +20,8 @@ from .spaces import MBConvSpace
 _ALSO_READ = (
     'activation_checkpointing', 'batch_size', 'budget', 'compile', 'custom_imports', 'data_root',
     'default_scope', 'efficient_conv_bn_eval', 'find_unused_parameters', 'input_size',
-    'max_epochs', 'model_wrapper_cfg', 'num_classes', 'num_workers', 'runner_type', 'strategy',
-    'sync_bn', 'tta_model', 'tta_pipeline',
+    'max_epochs', 'model_wrapper_cfg', 'num_classes', 'num_workers', 'own_names', 'runner_type',
+    'strategy', 'sync_bn', 'tta_model', 'tta_pipeline',
 )  # fmt: skip
 _KNOWN = sorted({*inspect.signature(Runner).parameters, *_ALSO_READ} - {'cfg'})
 _OURS = [
@@ -58,17 +58,18 @@ def check_keys(cfg: Config) -> None:
 
     A key at the top level may be a variable of the user's. It is refused if it is not read by
     anything, nearly equals a key that is, is not used in the config's text, and its value
-    stands nowhere else: then it can only be a slip.
+    stands nowhere else: then it can only be a slip. ``own_names`` lists names that are none; it
+    is in the copy of its config that a run writes, where what used them has been filled in.
 
     Raises:
         ValueError: With the closest known key.
     """
+    own = cfg.get('own_names', [])
+    if not isinstance(own, (list, tuple)) or not all(isinstance(name, str) for name in own):
+        raise ValueError(f'own_names is a list of names of the top level; got {own!r}')
     for key in cfg:
-        # 0.8 is one slip in a short word; in a long one it is another word with the same end.
-        close = difflib.get_close_matches(key, _KNOWN, 1, 0.8 if len(key) <= 8 else 0.85)
-        longer = close and re.search(rf'(^|_){close[0]}(_|$)', key)  # val_dataloader_2: on purpose
-        if close and key not in _KNOWN and not longer and not _is_used(cfg, key):
-            raise ValueError(_unknown(key, close, 'the top level of the config'))
+        if key not in own and _resembles(key) and not _is_used(cfg, key):
+            raise ValueError(_unknown(key, _KNOWN, 'the top level of the config'))
     if isinstance(cfg.get('budget'), Mapping):
         _check_names(cfg['budget'], BUDGET_KEYS, 'budget')
     for key, value in cfg._cfg_dict.items():
@@ -76,6 +77,26 @@ def check_keys(cfg: Config) -> None:
 
 
 # ---- the top level -----------------------------------------------------------------------------
+
+
+def own_names(cfg: Config) -> list[str]:
+    """Names at the top level that look like slips; of a config that was checked, they are none."""
+    return sorted({*cfg.get('own_names', []), *filter(_resembles, cfg)})
+
+
+def _resembles(key: str) -> bool:
+    """Whether a name that nothing reads is a slip away from one that is read."""
+    if key in _KNOWN:
+        return False
+    # 0.8 is one slip in a short word; in a long one it is another word with the same end.
+    close = difflib.get_close_matches(key, _KNOWN, 1, 0.8 if len(key) <= 8 else 0.85)
+    if not close or re.search(rf'(^|_){close[0]}(_|$)', key):  # val_dataloader_2: on purpose
+        return False
+    words, others = key.split('_'), close[0].split('_')
+    if len(words) != len(others):
+        return True
+    # test_pipeline is no misspelt tta_pipeline: a slip leaves each word close to itself.
+    return all(difflib.SequenceMatcher(None, *pair).ratio() >= 0.7 for pair in zip(words, others))
 
 
 def _is_used(cfg: Config, name: str) -> bool:

@@ -12,7 +12,6 @@ from mmengine.config import DictAction
 
 from cream_mm.config import load_config
 from cream_mm.engine import Runner
-from cream_mm.engine.hooks import CheckpointFitHook
 from cream_mm.utils import clear_errors
 
 
@@ -53,7 +52,6 @@ def main(argv=None) -> dict:
             raise ValueError('--show-dir draws detections; this config has no visualization hook')
         cfg.default_hooks.visualization.update(draw=True, test_out_dir=args.show_dir)
     runner = Runner.from_cfg(cfg)
-    runner.register_hook(CheckpointFitHook())
     if args.out:
         from mmengine.evaluator import DumpResults
 

@@ -16,6 +16,7 @@ from ..structures import Arch
 from ..utils import write_json, write_whole
 from ..version import __version__
 from . import official
+from .load_weights import pick_weights
 from .official import (
     COUNTER,
     HEAD_CHANNELS,
@@ -26,7 +27,7 @@ from .official import (
     read_ours,
     without_module,
 )
-from .safe_load import load_checkpoint_file, pick_weights
+from .safe_load import load_checkpoint_file
 
 
 class Conversion(NamedTuple):

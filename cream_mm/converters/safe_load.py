@@ -10,9 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
-
-from .official import from_official, is_official
 
 
 class _Placeholder:
@@ -228,58 +225,3 @@ def load_checkpoint_file(path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise ValueError(f'{path} is not a checkpoint: it holds no dictionary')
     return content
-
-
-def load_weights(path) -> dict[str, Tensor]:
-    """The tensors of a checkpoint's ``state_dict``, or of the file if that is all it holds.
-
-    A checkpoint of the released Cream code is read too: its averaged weights where it has any,
-    under cream_mm's names.
-
-    Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If it holds no weights, or is an official one with tensors missing.
-    """
-    content = load_checkpoint_file(path)
-    try:
-        _, weights = pick_weights(content, 'state_dict_ema', 'state_dict')
-        return from_official(weights)[0] if is_official(weights) else weights
-    except ValueError as error:
-        raise ValueError(f'{path}: {error}') from None
-
-
-def pick_weights(content: dict, *entries: str) -> tuple[str, dict[str, Tensor]]:
-    """Name and tensors of the first entry that holds weights, or of the file itself.
-
-    Raises:
-        ValueError: If there are none.
-    """
-    bare = not any(entry in content for entry in entries)
-    for entry in [None] if bare else entries:
-        weights = content if bare else content.get(entry)
-        if isinstance(weights, dict):
-            weights = {k: v for k, v in weights.items() if isinstance(v, Tensor)}
-            if weights:
-                return entry or 'the file itself, a bare state dict', weights
-    raise ValueError(f'it holds no weights, neither as {" nor as ".join(entries)} nor by itself')
-
-
-def find_misfit(own: dict[str, Tensor], weights: dict[str, Tensor]) -> str | None:
-    """What keeps ``weights`` from being those of a model with the state dict ``own``.
-
-    Only a search's board and matching network may be beyond it; counters of batches and what a
-    data preprocessor holds may be absent.
-    """
-    optional = ('num_batches_tracked', 'data_preprocessor.', 'board.', 'matching.')
-    wrong = [
-        name for name, value in own.items()
-        if (name in weights and weights[name].shape != value.shape)
-        or (name not in weights and not any(part in name for part in optional))
-    ]  # fmt: skip
-    surplus = [k for k in weights if k not in own and not any(part in k for part in optional)]
-    if not wrong and not surplus:
-        return None
-    return (
-        f'{len(wrong)} of its {len(own)} tensors are missing or of another shape, '
-        f'{len(surplus)} of the file are not in it, first {(wrong + surplus)[0]}'
-    )

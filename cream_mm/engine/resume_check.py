@@ -87,6 +87,12 @@ def _check_weights(saved: Any, own: dict[str, Tensor], where: str) -> None:
         if isinstance(target, Tensor):
             ok = isinstance(value, Tensor) and value.shape == target.shape
             _need(ok, f'{where}.{key}', value, f'shape {list(target.shape)}')
+    names = {str(key).removeprefix('module.') for key in saved}
+    missing = [k for k in own if k not in names and not k.endswith('num_batches_tracked')]
+    if missing:
+        raise ValueError(
+            f'"{where}" lacks {len(missing)} of {len(own)} tensors of the model, first {missing[0]}'
+        )
 
 
 def _check_wrapper(saved: Any, wrapper) -> None:

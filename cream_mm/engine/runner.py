@@ -1,19 +1,17 @@
 """mmengine's Runner for runs that are killed, and for files that are not trusted."""
 
 import copy
+import re
 from pathlib import Path
-from urllib.parse import urlparse
 
 import torch
-from mmengine.dist import barrier, is_main_process
 from mmengine.fileio import LocalBackend, get_file_backend
-from mmengine.model import is_model_wrapper
+from mmengine.model import BaseTTAModel, is_model_wrapper
 from mmengine.runner import Runner as _Runner
 from mmengine.runner.checkpoint import CheckpointLoader, _load_checkpoint_to_model
 
-from ..converters import load_checkpoint_file
-from ..converters.official import from_official, is_official
-from ..converters.safe_load import pick_weights
+from ..converters import find_misfit, load_checkpoint_file
+from ..converters.load_weights import check_model, local_file, weights_of, without_wrappers
 from ..ops import keep_freed_memory
 from ..registry import RUNNERS
 from ..utils import unwrap
@@ -42,13 +40,16 @@ class Runner(_Runner):
       ``init_cfg=dict(type='Pretrained')`` once a Runner was built. Only plain values and tensors
       are restored.
     * A run that goes on keeps its held-out images: :func:`keep_holdout`.
-    * ``load_from`` takes a checkpoint of the released Cream code too.
+    * ``load_from`` takes a checkpoint of the released Cream code too. One of another model is
+      refused: in training, if nothing fits or a Cream backbone would not be loaded whole; in
+      testing, if anything does not fit.
     * Distributed runs work on machines without a GPU, with the same commands and configs.
     * On a machine without a GPU, memory that a step frees is kept for the next one.
 
     In a config: ``runner_type='cream_mm.Runner'``. Arguments are the same.
     """
 
+    whole_weights = False  # load_from has to hold every tensor, as for val() and test()
     _known_whole: Path | None = None  # compared with its checksum a moment ago
 
     def __init__(self, *args, **kwargs):
@@ -95,6 +96,14 @@ class Runner(_Runner):
         hooks = {k: v for k, v in hooks.items() if k not in ours or v}
         super().register_default_hooks(hooks)
 
+    def val(self) -> dict:
+        self.whole_weights = True  # numbers of a half-loaded model would look like an answer
+        return super().val()
+
+    def test(self) -> dict:
+        self.whole_weights = True
+        return super().test()
+
     def load_or_resume(self) -> None:
         """Load or resume; without a path, from the newest checkpoint that is whole.
 
@@ -126,7 +135,8 @@ class Runner(_Runner):
 
         Raises:
             FileNotFoundError: If there is no such file.
-            ValueError: If it is damaged, or no checkpoint, or none that can be resumed.
+            ValueError: If it is damaged, no checkpoint, of another model, or none that can be
+                resumed.
         """
         path = local_file(filename)
         load = load_checkpoint_file if path == self._known_whole else load_whole
@@ -143,18 +153,26 @@ class Runner(_Runner):
                 ) from None
             self._compare_seed(checkpoint['meta'].get('seed'))
         else:
-            try:
-                _, weights = pick_weights(checkpoint, 'state_dict_ema', 'state_dict')
-                if is_official(weights):
-                    weights = from_official(weights)[0]
-            except ValueError as error:
-                raise ValueError(f'{filename}: {error}') from None
-            checkpoint['state_dict'] = weights
+            weights = weights_of(checkpoint, filename)
+            for pattern, replacement in revise_keys:
+                weights = {re.sub(pattern, replacement, k): v for k, v in weights.items()}
+            checkpoint['state_dict'] = self._fit(weights, filename)
         self.call_hook('after_load_checkpoint', checkpoint=checkpoint)
         _load_checkpoint_to_model(unwrap(self.model), checkpoint, strict, revise_keys=revise_keys)
         self._has_loaded = True
         self.logger.info(f'Load checkpoint from {filename}')
         return checkpoint
+
+    def _fit(self, weights: dict, filename) -> dict:
+        """Weights under the model's names; what an mmengine Runner only warns of is refused."""
+        model = unwrap(self.model)
+        model = model.module if isinstance(model, BaseTTAModel) else model
+        weights = without_wrappers(own := model.state_dict(), weights)
+        if not self.whole_weights:
+            self.logger.info(check_model(model, weights, filename))
+        elif misfit := find_misfit(own, weights):
+            raise ValueError(f'{filename} is not a checkpoint of this config: {misfit}')
+        return weights
 
     def _compare_seed(self, seed) -> None:
         if seed is not None and seed != self.seed:
@@ -189,22 +207,3 @@ class Runner(_Runner):
 def load_from_cream_mm(filename: str, map_location=None) -> dict:
     """mmengine's loader for ``init_cfg=dict(type='Pretrained')``: nothing is executed."""
     return load_checkpoint_file(local_file(filename))
-
-
-def local_file(filename) -> Path:
-    """Path of a checkpoint, fetched first if it is an http(s) address.
-
-    Raises:
-        ValueError: If it is some other address.
-    """
-    address = urlparse(str(filename))
-    if len(address.scheme) < 2:  # one letter is a drive
-        return Path(filename).expanduser()
-    if address.scheme not in ('http', 'https'):
-        raise ValueError(f'{filename} is neither a file nor an http address; fetch it yourself')
-    path = Path(torch.hub.get_dir(), 'checkpoints', Path(address.path).name)
-    if is_main_process() and not path.is_file():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        torch.hub.download_url_to_file(str(filename), str(path))
-    barrier()
-    return path

@@ -5,8 +5,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ..config import load_config
-from ..converters import find_misfit, load_weights
-from ..utils import unwrap
 from .loops import BoardRatingLoop
 from .runner import Runner
 
@@ -35,9 +33,7 @@ def open_search(
     cfg.work_dir = str(work_dir)
     cfg.load_from = str(checkpoint)
     runner = Runner.from_cfg(cfg)
-    misfit = find_misfit(unwrap(runner.model).state_dict(), load_weights(checkpoint))
-    if misfit:
-        raise ValueError(f'{checkpoint} is not a checkpoint of {config}: {misfit}')
+    runner.whole_weights = True
     loop = runner.test_loop
     # What Runner.test does around a loop.
     runner.call_hook('before_run')

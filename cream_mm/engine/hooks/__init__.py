@@ -1,5 +1,4 @@
 from .board_hook import BoardHook
-from .checkpoint_fit_hook import CheckpointFitHook
 from .checkpoint_hook import CheckpointHook
 from .data_time_hook import DataTimeHook
 from .finite_loss_hook import FiniteLossHook
@@ -11,7 +10,6 @@ from .seed_hook import SeedHook
 
 __all__ = [
     'BoardHook',
-    'CheckpointFitHook',
     'CheckpointHook',
     'DataTimeHook',
     'FiniteLossHook',

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from ...arch_file import read_arch_file
+from ...converters.load_weights import init_backbone
 from ...ops import norm_act
 from ...registry import MODELS
 from ...spaces import MBConvSpace
@@ -93,7 +94,9 @@ class CreamNet(BaseModule):
         norm_eval (bool): Keep BN layers in eval mode while training. Defaults to False.
         with_cp (bool): Recompute blocks in the backward pass to save memory. Defaults to False.
         norm_cfg (dict): Norm layers. Defaults to ``dict(type='BN')``.
-        init_cfg (dict, optional): As everywhere in OpenMMLab.
+        init_cfg (dict, optional): As everywhere in OpenMMLab, but with ``type='Pretrained'`` every
+            tensor has to be in ``checkpoint``; with ``partial=True`` what fits is taken. Of
+            ``prefix``, ``module.``, ``_orig_mod.``, ``model.`` and ``backbone.`` are found.
 
     Attributes:
         out_channels (tuple[int]): Channels of the returned maps.
@@ -146,9 +149,13 @@ class CreamNet(BaseModule):
         self._freeze()
 
     def init_weights(self) -> None:
-        """Cream's initialisation, then ``init_cfg`` (e.g. ``Pretrained``) over it."""
-        init_cream_weights(self)
-        super().init_weights()
+        """Cream's initialisation, then ``init_cfg`` (e.g. ``Pretrained``) over it.
+
+        Raises:
+            FileNotFoundError: If ``init_cfg`` names a checkpoint that is not there.
+            ValueError: If not every tensor of the network is in it.
+        """
+        init_backbone(self, init_cream_weights, super().init_weights)
         self._freeze()
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:

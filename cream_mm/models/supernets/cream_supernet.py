@@ -8,6 +8,7 @@ from mmengine.model import BaseModule
 from torch import Tensor
 
 from ...converters import cut_path
+from ...converters.load_weights import init_backbone
 from ...ops import norm_act
 from ...registry import MODELS
 from ...spaces import MBConvSpace
@@ -30,7 +31,9 @@ class CreamSupernet(BaseModule):
         out_indices (Sequence[int], optional): Which of ``blocks.0`` ... ``blocks.6`` to return.
             Defaults to the last.
         norm_cfg (dict, optional): Norm layers. Defaults to ``dict(type='BN')``.
-        init_cfg (dict, optional): As everywhere in OpenMMLab.
+        init_cfg (dict, optional): As everywhere in OpenMMLab, but with ``type='Pretrained'`` every
+            tensor has to be in ``checkpoint``; with ``partial=True`` what fits is taken. Of
+            ``prefix``, ``module.``, ``_orig_mod.``, ``model.`` and ``backbone.`` are found.
 
     Attributes:
         arch (Arch): The path that ``forward`` runs. Set it with :meth:`set_arch`.
@@ -78,9 +81,8 @@ class CreamSupernet(BaseModule):
         self.set_arch(self.space.decode([0] * self.space.num_layers))
 
     def init_weights(self) -> None:
-        """Cream's initialisation, then ``init_cfg`` over it."""
-        init_cream_weights(self)
-        super().init_weights()
+        """As :meth:`CreamNet.init_weights`."""
+        init_backbone(self, init_cream_weights, super().init_weights)
 
     # ---- the path ----------------------------------------------------------------------------
 
