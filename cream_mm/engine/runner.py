@@ -1,5 +1,7 @@
 """mmengine's Runner for runs that are killed, and for files that are not trusted."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlparse
 
@@ -26,6 +28,8 @@ from .distributed import (
     use_cpu_sync_norm,
 )
 from .resume_check import check_resumable
+from .resume_differences import check_classes, tell_differences
+from .work_dir_lock import hold_work_dir, release_work_dir
 
 
 @RUNNERS.register_module()
@@ -39,6 +43,10 @@ class Runner(_Runner):
     * Nothing in a checkpoint is executed, neither by resuming, nor by ``load_from``, nor by
       ``init_cfg=dict(type='Pretrained')`` once a Runner was built. Only plain values and tensors
       are restored.
+    * A resumed run says what its config does otherwise than that of the checkpoint, and is refused
+      where weights, paths, classes or random numbers would mean something else.
+    * A second process in the same ``work_dir`` is refused, until the first one's ``train``,
+      ``val`` or ``test`` ends.
     * ``load_from`` takes a checkpoint of the released Cream code too.
     * Distributed runs work on machines without a GPU, with the same commands and configs.
     * On a machine without a GPU, memory that a step frees is kept for the next one.
@@ -60,9 +68,31 @@ class Runner(_Runner):
         if self.distributed and self.launcher == 'pytorch':
             env_cfg = restart_store(env_cfg)
         if not self.distributed or torch.cuda.is_available():
-            return super().setup_env(env_cfg)
-        with no_gpu():
-            super().setup_env(cpu_backend(env_cfg))
+            super().setup_env(env_cfg)
+        else:
+            with no_gpu():
+                super().setup_env(cpu_backend(env_cfg))
+        on_main_process(hold_work_dir, self.work_dir)  # nothing was written yet
+
+    def train(self):
+        with self._alone():
+            return super().train()
+
+    def val(self) -> dict:
+        with self._alone():
+            return super().val()
+
+    def test(self) -> dict:
+        with self._alone():
+            return super().test()
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        on_main_process(hold_work_dir, self.work_dir)
+        try:
+            yield
+        finally:
+            release_work_dir(self.work_dir)
 
     def wrap_model(self, model_wrapper_cfg: dict | None, model):
         if not self.distributed or torch.cuda.is_available() or is_model_wrapper(model):
@@ -124,12 +154,12 @@ class Runner(_Runner):
                 check_resumable(
                     checkpoint, unwrap(self.model), self.optim_wrapper, self.param_schedulers
                 )
+                self._compare(checkpoint['meta'])
             except ValueError as error:
                 raise ValueError(
                     f'{filename} cannot be resumed by this config: {error}; give it as load_from '
                     'to start from its weights'
                 ) from None
-            self._compare_seed(checkpoint['meta'].get('seed'))
         else:
             try:
                 _, weights = pick_weights(checkpoint, 'state_dict_ema', 'state_dict')
@@ -144,12 +174,31 @@ class Runner(_Runner):
         self.logger.info(f'Load checkpoint from {filename}')
         return checkpoint
 
-    def _compare_seed(self, seed) -> None:
+    def _compare(self, meta: dict) -> None:
+        """Say what this run does otherwise than that of the checkpoint.
+
+        Raises:
+            ValueError: If it can only be neither that run nor another one.
+        """
+        seed, given = meta.get('seed'), self._randomness_cfg.get('seed')
+        if None not in (seed, given) and seed != given:
+            raise ValueError(
+                f'randomness.seed was {seed}, is {given}: images and paths would be drawn from both'
+            )
         if seed is not None and seed != self.seed:
             self.logger.warning(
-                f'The checkpoint is of a run with seed {seed}, this one has {self.seed}: it will '
-                f'not end as that one would have. Give it randomness.seed={seed}'
+                f'resume: randomness.seed was {seed}, is not given and became {self.seed}: this '
+                f'run will not end as that one would have. Give it randomness.seed={seed}'
             )
+        ranks = meta.get('world_size', self.world_size)  # older checkpoints do not tell
+        if ranks != self.world_size:
+            self.logger.warning(
+                f'resume: the number of processes was {ranks}, is {self.world_size}: results '
+                'change from here on'
+            )
+        dataset = self.train_dataloader.dataset
+        check_classes(meta.get('dataset_meta'), getattr(dataset, 'metainfo', None))
+        tell_differences(meta.get('cfg'), self.cfg.pretty_text, self.logger)
 
     def save_checkpoint(
         self, out_dir, filename, file_client_args=None, *args, backend_args=None, **kwargs

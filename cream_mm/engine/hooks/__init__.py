@@ -2,6 +2,7 @@ from .board_hook import BoardHook
 from .checkpoint_fit_hook import CheckpointFitHook
 from .checkpoint_hook import CheckpointHook
 from .data_time_hook import DataTimeHook
+from .ema_hook import EMAHook
 from .finite_loss_hook import FiniteLossHook
 from .label_range_hook import LabelRangeHook
 from .meta_matching_hook import MetaMatchingHook
@@ -14,6 +15,7 @@ __all__ = [
     'CheckpointFitHook',
     'CheckpointHook',
     'DataTimeHook',
+    'EMAHook',
     'FiniteLossHook',
     'LabelRangeHook',
     'MetaMatchingHook',
