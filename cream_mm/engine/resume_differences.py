@@ -145,7 +145,9 @@ def check_classes(before: Any, now: Any) -> None:
         if len(old) != len(new):
             raise ValueError(f'it knows {len(old)} classes, and the data has {len(new)}')
         i = next(i for i, pair in enumerate(zip(old, new)) if pair[0] != pair[1])
-        raise ValueError(f'its class {i} is {_short(old[i])}, and that of the data {_short(new[i])}')
+        raise ValueError(
+            f'its class {i} is {_short(old[i])}, and that of the data {_short(new[i])}'
+        )
 
 
 def _compare(old: Any, new: Any, where: str):
