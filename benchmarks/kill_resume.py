@@ -8,7 +8,8 @@ A search of three epochs on generated images is run once to its end. Then it is 
 file or of adding lines to one, between writing and renaming it, and while paths are rated; after
 each kill it is resumed with `tools/train.py CONFIG --resume`. What the runs leave behind must be
 equal bit by bit: weights, board, optimizers, schedules, log history, logged numbers,
-path_log.jsonl, ratings, best_arch.json. No path may be rated twice. A run that ends before its next kill is begun again, until N kills were made.
+path_log.jsonl, ratings, best_arch.json. No path may be rated twice. A run that ends before its next
+kill is begun again, until N kills were made.
 
 About 5 s a kill on one CPU core. Each process is forked from this one, which has imported
 everything but has computed nothing yet.
@@ -243,7 +244,7 @@ def plan_kill(moment: str, number: int) -> None:
     on_disk = {}  # by file descriptor: bytes that were there before it was opened
 
     def opening(path, *args, **kwargs):
-        file = open(path, *args, **kwargs)
+        file = open(path, *args, **kwargs)  # noqa: SIM115
         on_disk[file.fileno()] = os.fstat(file.fileno()).st_size
         return file
 

@@ -247,8 +247,9 @@ def check_nesting(content: Any) -> None:
         content (Any): Dictionaries, lists, tuples and sets of anything.
 
     Raises:
-        ValueError: If it nests more than 100 deep or without an end, or has, each item counted as
-            often as it is reached, more than a million and more than four times what the file holds.
+        ValueError: If it nests more than 100 deep or without an end; or if it has, each item
+            counted as often as it is reached, more than a million and more than four times as many
+            as the file holds.
     """
     sizes: dict[int, int] = {}  # by id: items, each as often as it is reached
     depths: dict[int, int] = {}

@@ -3,8 +3,6 @@
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from mmengine.utils import is_seq_of
-
 from ..config_values import read_values
 
 # Places and names, not what is computed.
@@ -135,19 +133,20 @@ def check_classes(before: Any, now: Any) -> None:
     Raises:
         ValueError: If both are known and differ: labels would mean something else.
     """
-    old, new = (
-        list(meta['classes'])
-        if isinstance(meta, Mapping) and is_seq_of(meta.get('classes'), str)
-        else None
-        for meta in (before, now)
-    )
-    if old and new and old != new:
-        if len(old) != len(new):
-            raise ValueError(f'it knows {len(old)} classes, and the data has {len(new)}')
-        i = next(i for i, pair in enumerate(zip(old, new)) if pair[0] != pair[1])
-        raise ValueError(
-            f'its class {i} is {_short(old[i])}, and that of the data {_short(new[i])}'
-        )
+    old, new = _classes(before), _classes(now)
+    if not old or not new:
+        return
+    if len(old) != len(new):
+        raise ValueError(f'it knows {len(old)} classes, and the data has {len(new)}')
+    for i, (one, other) in enumerate(zip(old, new)):
+        if one != other:
+            raise ValueError(f'its class {i} is {_short(one)}, that of the data {_short(other)}')
+
+
+def _classes(meta: Any) -> list[str]:
+    classes = meta.get('classes') if isinstance(meta, Mapping) else None
+    is_list = isinstance(classes, (list, tuple)) and all(isinstance(c, str) for c in classes)
+    return list(classes) if is_list else []
 
 
 def _compare(old: Any, new: Any, where: str):

@@ -157,7 +157,7 @@ def test_classes():
     for same in (dict(classes=('ant', 'bee')), dict(classes=None), {}, None):
         check_classes(before, same)
     check_classes(dict(classes='x'), before)
-    with pytest.raises(ValueError, match="its class 0 is 'ant', and that of the data 'bee'"):
+    with pytest.raises(ValueError, match="its class 0 is 'ant', that of the data 'bee'"):
         check_classes(before, dict(classes=['bee', 'ant']))
     with pytest.raises(ValueError, match='it knows 2 classes, and the data has 1'):
         check_classes(before, dict(classes=['ant']))
