@@ -50,9 +50,10 @@ class _Absent:
 
 ABSENT = _Absent()
 _EFFECTS = dict(
+    refused='',
     results='results change from here on',
-    none='results stay the same',
     kept="not in effect: the checkpoint's optimizer and schedule go on",
+    none='results stay the same',
 )
 
 
@@ -85,7 +86,8 @@ def config_differences(before: str, now: str) -> list[Difference]:
             name = min(known.name, name, key=lambda text: text.count('.'))
             one = Difference(name, was, value, known.num_places + 1)
         found[key] = one
-    return list(found.values())
+    order = list(_EFFECTS)
+    return sorted(found.values(), key=lambda one: order.index(one.effect))
 
 
 def tell_differences(before: Any, now: str, logger) -> None:

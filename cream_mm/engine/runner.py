@@ -151,10 +151,10 @@ class Runner(_Runner):
         checkpoint = restore(load(path))
         if self._resume:
             try:
+                self._compare(checkpoint['meta'])
                 check_resumable(
                     checkpoint, unwrap(self.model), self.optim_wrapper, self.param_schedulers
                 )
-                self._compare(checkpoint['meta'])
             except ValueError as error:
                 raise ValueError(
                     f'{filename} cannot be resumed by this config: {error}; give it as load_from '
@@ -181,6 +181,7 @@ class Runner(_Runner):
             ValueError: If it can only be neither that run nor another one.
         """
         seed, given = meta.get('seed'), self._randomness_cfg.get('seed')
+        seed = seed if type(seed) is int else None
         if None not in (seed, given) and seed != given:
             raise ValueError(
                 f'randomness.seed was {seed}, is {given}: images and paths would be drawn from both'
@@ -191,7 +192,7 @@ class Runner(_Runner):
                 f'run will not end as that one would have. Give it randomness.seed={seed}'
             )
         ranks = meta.get('world_size', self.world_size)  # older checkpoints do not tell
-        if ranks != self.world_size:
+        if type(ranks) is int and ranks != self.world_size:
             self.logger.warning(
                 f'resume: the number of processes was {ranks}, is {self.world_size}: results '
                 'change from here on'
