@@ -5,10 +5,11 @@
 
 A search of three epochs on generated images is run once to its end. Then it is run again and killed
 (SIGKILL) N times on the way, each time at another moment: at any time, in the middle of writing a
-file, between writing and renaming it, and while paths are rated; after each kill it is resumed with
-`tools/train.py CONFIG --resume`. What the runs leave behind must be equal bit by bit: weights,
-board, optimizers, schedules, log history, logged numbers, ratings, best_arch.json. No path may be
-rated twice. A run that ends before its next kill is begun again, until N kills were made.
+file or of adding lines to one, between writing and renaming it, and while paths are rated; after
+each kill it is resumed with `tools/train.py CONFIG --resume`. What the runs leave behind must be
+equal bit by bit: weights, board, optimizers, schedules, log history, logged numbers,
+path_log.jsonl, ratings, best_arch.json. No path may be rated twice. A run that ends before its next
+kill is begun again, until N kills were made.
 
 About 5 s a kill on one CPU core. Each process is forked from this one, which has imported
 everything but has computed nothing yet.
@@ -21,6 +22,7 @@ import random
 import runpy
 import shutil
 import signal
+import stat
 import sys
 import tempfile
 import time
@@ -239,6 +241,13 @@ def plan_kill(moment: str, number: int) -> None:
         RatingLog.add = adding
         return
 
+    on_disk = {}  # by file descriptor: bytes that were there before it was opened
+
+    def opening(path, *args, **kwargs):
+        file = open(path, *args, **kwargs)  # noqa: SIM115
+        on_disk[file.fileno()] = os.fstat(file.fileno()).st_size
+        return file
+
     class Os:
         """The module os, as cream_mm.utils sees it."""
 
@@ -246,8 +255,11 @@ def plan_kill(moment: str, number: int) -> None:
             return getattr(os, name)
 
         def fsync(self, number):
-            if moment == 'half a file' and strikes():
-                os.ftruncate(number, os.fstat(number).st_size // 2)
+            status = os.fstat(number)
+            if moment == 'half a file' and stat.S_ISREG(status.st_mode) and strikes():
+                # Of lines that are added, those from before are safe from any kill.
+                before = on_disk[number]
+                os.ftruncate(number, before + (status.st_size - before) // 2)
                 kill_now()
             os.fsync(number)
 
@@ -258,7 +270,7 @@ def plan_kill(moment: str, number: int) -> None:
             if moment == 'after the rename' and strikes():
                 kill_now()
 
-    utils.os = Os()
+    utils.os, utils.open = Os(), opening
 
 
 if __name__ == '__main__':

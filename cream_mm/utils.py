@@ -99,7 +99,8 @@ def clear_errors() -> Iterator[None]:
         sys.exit(
             f'error: out of memory: {reason}. Take a smaller batch_size or input_size, '
             '--cfg-options batch_size=N input_size=N (the learning rate follows batch_size where '
-            'the config has auto_scale_lr); on a GPU also --amp; then continue with --resume'
+            'the config has auto_scale_lr; a resumed run keeps its own); on a GPU also --amp; then '
+            'continue with --resume'
         )
 
 

@@ -28,6 +28,7 @@ from mmengine.registry import MODELS, init_default_scope
 from cream_mm.arch_file import read_json
 from cream_mm.config import load_config
 from cream_mm.engine.loops.board_rating_loop import answer_content
+from cream_mm.engine.work_dir_lock import hold_work_dir
 from cream_mm.export import export_arch
 from cream_mm.search import RandomSearch
 from cream_mm.utils import clear_errors, write_json
@@ -60,6 +61,7 @@ def main(argv=None) -> None:
         raise ValueError(f'{args.config} is not the config of a search: it has no BoardRatingLoop')
     init_default_scope(cfg.get('default_scope', 'mmpretrain'))
     model = MODELS.build(cfg.model)
+    hold_work_dir(work_dir)
     archs = RandomSearch(model.backbone.space, model.budget, seed=args.seed).ask(args.num)
     write_queue(args, work_dir, archs)
     table = work_dir / 'accuracy.csv'

@@ -19,3 +19,8 @@ train_pipeline[3] = dict(type='AutoAugment', policies='imagenet')  # was RandAug
 train_dataloader = dict(dataset=dict(pipeline=train_pipeline))
 # lr is for 16 x 128 images per step and is scaled to what you run.
 auto_scale_lr = dict(base_batch_size=2048)
+# As released, without a warm-up: not for runs of less than about 50,000 steps.
+custom_hooks = [
+    dict(type='cream_mm.EMAHook', ema_type='ExponentialMovingAverage', momentum=1e-4,
+         update_buffers=True, priority='ABOVE_NORMAL'),
+]  # fmt: skip

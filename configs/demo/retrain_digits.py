@@ -57,7 +57,4 @@ param_scheduler = [
     dict(type='CosineAnnealingLR', eta_min=1e-5, begin=1, end=max_epochs,
          convert_to_iter_based=True),
 ]  # fmt: skip
-custom_hooks = [  # 756 steps: a shorter memory than the published 0.9999
-    dict(type='EMAHook', momentum=0.01, update_buffers=True, priority='ABOVE_NORMAL'),
-]
 default_hooks = dict(logger=dict(interval=50), checkpoint=dict(interval=4))

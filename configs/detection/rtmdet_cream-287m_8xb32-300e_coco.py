@@ -150,7 +150,7 @@ default_hooks = dict(checkpoint=dict(interval=10, max_keep_ckpts=3))
 custom_hooks = [
     # Validation and the saved weights are those of the average; as in mmdet, before priority 50.
     dict(
-        type='EMAHook',
+        type='cream_mm.EMAHook',  # validates the raw weights too: raw_coco/bbox_mAP
         ema_type='ExpMomentumEMA',
         momentum=0.0002,
         update_buffers=True,

@@ -71,6 +71,9 @@ _KNOWN = {
 
 
 _MAX_NESTING = 10_000  # tuples inside a tuple, each counted as often as it is reached
+_MAX_DEPTH = 100  # of containers; a checkpoint has about ten
+_MAX_ITEMS = 1_000_000  # of containers, each counted as often as it is reached
+_CONTAINERS = (dict, list, tuple, set, frozenset)
 
 
 class _Unpickler(pickle._Unpickler):
@@ -224,4 +227,51 @@ def load_checkpoint_file(path) -> dict[str, Any]:
         ) from None
     if not isinstance(content, dict):
         raise ValueError(f'{path} is not a checkpoint: it holds no dictionary')
+    try:
+        check_nesting(content)
+    except ValueError as error:
+        raise ValueError(f'{path} is not a readable checkpoint: {error}') from None
     return content
+
+
+def check_nesting(content: Any) -> None:
+    """See that a nested content of a file can be walked.
+
+    A list may hold another one twice, and that one a third: 2 kB of a file are then 2**100 items
+    to whoever walks them. It may also hold itself. Here each container is looked at once.
+
+    Args:
+        content (Any): Dictionaries, lists, tuples and sets of anything.
+
+    Raises:
+        ValueError: If it nests more than 100 deep or without an end; or if it has, each item
+            counted as often as it is reached, more than a million and more than four times as many
+            as the file holds.
+    """
+    sizes: dict[int, int] = {}  # by id: items, each as often as it is reached
+    depths: dict[int, int] = {}
+    held = 0  # items of all containers, each container once
+    unfinished: set[int] = set()
+    stack = [content]
+    while stack:
+        node = stack[-1]
+        if id(node) in sizes:
+            stack.pop()
+            continue
+        values = node.values() if isinstance(node, dict) else node
+        inner = [value for value in values if isinstance(value, _CONTAINERS)]
+        if id(node) not in unfinished:
+            unfinished.add(id(node))
+            stack += [value for value in inner if id(value) not in sizes]
+            if any(id(value) in unfinished for value in inner):
+                raise ValueError('it holds a list that holds itself')
+            continue
+        stack.pop()
+        unfinished.discard(id(node))
+        held += len(node)
+        sizes[id(node)] = len(node) + sum(sizes[id(value)] for value in inner)
+        depths[id(node)] = 1 + max((depths[id(value)] for value in inner), default=0)
+        if depths[id(node)] > _MAX_DEPTH:
+            raise ValueError(f'its lists nest more than {_MAX_DEPTH} deep')
+    if sizes[id(content)] > max(_MAX_ITEMS, 4 * held):
+        raise ValueError('its lists hold each other so often that nobody can walk them')

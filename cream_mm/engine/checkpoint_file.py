@@ -97,7 +97,8 @@ def newest_whole(work_dir) -> Path | None:
         ValueError: If there are some, and all are damaged.
     """
     bad = []
-    for path in _newest_first(Path(work_dir)):
+    candidates, earlier = _candidates(Path(work_dir))
+    for path in candidates:
         try:
             check_whole(path)
         except (OSError, ValueError) as error:
@@ -112,33 +113,65 @@ def newest_whole(work_dir) -> Path | None:
             )
         return path
     if bad:
+        other = f'; {earlier[0]} is of an earlier run, to be resumed by name' if earlier else ''
         raise ValueError(
             f'cannot resume, no checkpoint in {work_dir} is whole: {"; ".join(bad)}. Remove '
             f'{"it" if len(bad) == 1 else "them"} and last_checkpoint to start from the beginning'
+            f'{other}'
         )
     return None
 
 
-def _newest_first(work_dir: Path) -> list[Path]:
-    """The file that ``last_checkpoint`` names, then those with lower numbers.
+def _candidates(work_dir: Path) -> tuple[list[Path], list[Path]]:
+    """What may be resumed, best first, and checkpoints that are of an earlier run.
 
-    Higher numbers are of an earlier run in the same folder.
+    First the file that ``last_checkpoint`` names, then those with lower numbers. Higher numbers
+    are of an earlier run, unless what ``last_checkpoint`` names is of another folder and gone: then
+    it says nothing about these, and they come last.
     """
+    last = _named_as_last(work_dir)
+    if last is None:
+        return _numbered(work_dir), []
+    if last.parent.absolute() == work_dir.absolute():
+        is_lost, paths = False, _numbered(work_dir)
+    else:  # checkpoints have a folder of their own, or had one
+        is_lost = not _exists(last.is_file)
+        paths = [*_numbered(work_dir), *_numbered(last.parent)]
+    paths = [path for path in paths if path != last]
+    kind, bound = _number(last)
+    same_kind = [path for path in paths if kind in (None, _number(path)[0])]
+    older = [path for path in same_kind if bound is None or _number(path)[1] < bound]
+    if is_lost:
+        return [last, *older, *(path for path in paths if path not in older)], []
+    return [last, *older], [path for path in same_kind if path not in older]
+
+
+def _named_as_last(work_dir: Path) -> Path | None:
+    """The file that ``last_checkpoint`` names, in this folder if it is here."""
     note = work_dir / 'last_checkpoint'
-    text = note.read_bytes().decode(errors='replace').strip() if note.is_file() else ''
-    last = Path(text) if text and text.isprintable() else None
-    if last is not None and (here := work_dir / last.name).is_file():
-        last = here  # the folder may have been copied or moved
-    folder = last.parent if last is not None else work_dir
-    kind, bound = _number(last) if last is not None else (None, None)
-    older = [
-        path
-        for path in folder.glob('*.pth')
-        if path != last and _number(path)[0] in (kind or 'epoch', kind or 'iter')
-        if bound is None or _number(path)[1] < bound
-    ]
-    older.sort(key=lambda path: _number(path)[1], reverse=True)
-    return ([last] if last is not None else []) + older
+    if not note.is_file():
+        return None
+    with open(note, 'rb') as file:
+        text = file.read(10_000).decode(errors='replace').strip()
+    if not text or not text.isprintable():
+        return None
+    here = work_dir / Path(text).name
+    return here if _exists(here.is_file) else Path(text)  # the folder may have been moved
+
+
+def _numbered(folder: Path) -> list[Path]:
+    """Checkpoints with a number in their name, the highest first."""
+    paths = folder.glob('*.pth') if _exists(folder.is_dir) else []
+    found = [path for path in paths if _number(path)[0] is not None]
+    return sorted(found, key=lambda path: _number(path)[1], reverse=True)
+
+
+def _exists(question) -> bool:
+    """What a path answers; False for one that the system cannot even look up."""
+    try:
+        return question()
+    except (OSError, ValueError):  # a name that is too long; a folder that may not be read
+        return False
 
 
 def _number(path: Path) -> tuple[str | None, int | None]:

@@ -2,6 +2,8 @@
 
 import copy
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -26,6 +28,8 @@ from .distributed import (
 )
 from .holdout import keep_holdout
 from .resume_check import check_resumable
+from .resume_differences import check_classes, tell_differences
+from .work_dir_lock import hold_work_dir, release_work_dir
 
 
 @RUNNERS.register_module()
@@ -43,6 +47,10 @@ class Runner(_Runner):
     * ``load_from`` takes a checkpoint of the released Cream code too. One of another model is
       refused: in training, if nothing fits or a Cream backbone would not be loaded whole; in
       testing, if anything does not fit.
+    * A resumed run says what its config does otherwise than that of the checkpoint, and is refused
+      where weights, paths, classes or random numbers would mean something else.
+    * A second process in the same ``work_dir`` is refused, until the first one's ``train``,
+      ``val`` or ``test`` ends.
     * Distributed runs work on machines without a GPU, with the same commands and configs.
     * On a machine without a GPU, memory that a step frees is kept for the next one.
 
@@ -73,9 +81,33 @@ class Runner(_Runner):
         if self.distributed and self.launcher == 'pytorch':
             env_cfg = restart_store(env_cfg)
         if not self.distributed or torch.cuda.is_available():
-            return super().setup_env(env_cfg)
-        with no_gpu():
-            super().setup_env(cpu_backend(env_cfg))
+            super().setup_env(env_cfg)
+        else:
+            with no_gpu():
+                super().setup_env(cpu_backend(env_cfg))
+        on_main_process(hold_work_dir, self.work_dir)  # nothing was written yet
+
+    def train(self):
+        with self._alone():
+            return super().train()
+
+    def val(self) -> dict:
+        self.whole_weights = True  # numbers of a half-loaded model would look like an answer
+        with self._alone():
+            return super().val()
+
+    def test(self) -> dict:
+        self.whole_weights = True
+        with self._alone():
+            return super().test()
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        on_main_process(hold_work_dir, self.work_dir)
+        try:
+            yield
+        finally:
+            release_work_dir(self.work_dir)
 
     def wrap_model(self, model_wrapper_cfg: dict | None, model):
         if not self.distributed or torch.cuda.is_available() or is_model_wrapper(model):
@@ -95,14 +127,6 @@ class Runner(_Runner):
         ours = ('seeds', 'data_time')  # None leaves one out; mmengine knows that of its own only
         hooks = {k: v for k, v in hooks.items() if k not in ours or v}
         super().register_default_hooks(hooks)
-
-    def val(self) -> dict:
-        self.whole_weights = True  # numbers of a half-loaded model would look like an answer
-        return super().val()
-
-    def test(self) -> dict:
-        self.whole_weights = True
-        return super().test()
 
     def load_or_resume(self) -> None:
         """Load or resume; without a path, from the newest checkpoint that is whole.
@@ -143,6 +167,7 @@ class Runner(_Runner):
         checkpoint = restore(load(path))
         if self._resume:
             try:
+                self._compare(checkpoint['meta'])
                 check_resumable(
                     checkpoint, unwrap(self.model), self.optim_wrapper, self.param_schedulers
                 )
@@ -151,7 +176,6 @@ class Runner(_Runner):
                     f'{filename} cannot be resumed by this config: {error}; give it as load_from '
                     'to start from its weights'
                 ) from None
-            self._compare_seed(checkpoint['meta'].get('seed'))
         else:
             weights = weights_of(checkpoint, filename)
             for pattern, replacement in revise_keys:
@@ -174,12 +198,32 @@ class Runner(_Runner):
             raise ValueError(f'{filename} is not a checkpoint of this config: {misfit}')
         return weights
 
-    def _compare_seed(self, seed) -> None:
+    def _compare(self, meta: dict) -> None:
+        """Say what this run does otherwise than that of the checkpoint.
+
+        Raises:
+            ValueError: If it can only be neither that run nor another one.
+        """
+        seed, given = meta.get('seed'), self._randomness_cfg.get('seed')
+        seed = seed if type(seed) is int else None
+        if None not in (seed, given) and seed != given:
+            raise ValueError(
+                f'randomness.seed was {seed}, is {given}: images and paths would be drawn from both'
+            )
         if seed is not None and seed != self.seed:
             self.logger.warning(
-                f'The checkpoint is of a run with seed {seed}, this one has {self.seed}: it will '
-                f'not end as that one would have. Give it randomness.seed={seed}'
+                f'resume: randomness.seed was {seed}, is not given and became {self.seed}: this '
+                f'run will not end as that one would have. Give it randomness.seed={seed}'
             )
+        ranks = meta.get('world_size', self.world_size)  # older checkpoints do not tell
+        if type(ranks) is int and ranks != self.world_size:
+            self.logger.warning(
+                f'resume: the number of processes was {ranks}, is {self.world_size}: results '
+                'change from here on'
+            )
+        dataset = self.train_dataloader.dataset
+        check_classes(meta.get('dataset_meta'), getattr(dataset, 'metainfo', None))
+        tell_differences(meta.get('cfg'), self.cfg.pretty_text, self.logger)
 
     def save_checkpoint(
         self, out_dir, filename, file_client_args=None, *args, backend_args=None, **kwargs

@@ -24,7 +24,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from ..arch_file import ARCH_FORMAT, RULES, read_json
-from .config_values import read_value
+from ..config_values import read_value
 
 BOARD_FORMAT = 'cream_mm.board/1'
 

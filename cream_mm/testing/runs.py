@@ -51,7 +51,7 @@ def logged_scalars(work_dir) -> dict[tuple, set]:
 
 
 def run_differences(ours, theirs, checkpoint: str) -> list[str]:
-    """Where two finished runs differ: a checkpoint, the logged numbers, the answer, the ratings.
+    """Where two finished runs differ: a checkpoint, the logs, the answer, the ratings.
 
     Args:
         ours, theirs (str | Path): Their work_dirs.
@@ -63,7 +63,7 @@ def run_differences(ours, theirs, checkpoint: str) -> list[str]:
         content['meta'] = {k: content['meta'][k] for k in ('epoch', 'iter', 'seed')}
     found = differences(*contents, checkpoint)
     found += differences(logged_scalars(ours), logged_scalars(theirs), 'log')
-    for name in ('board.json', 'best_arch.json', 'ratings.jsonl'):
+    for name in ('path_log.jsonl', 'board.json', 'best_arch.json', 'ratings.jsonl'):
         texts = [p.read_text() if p.is_file() else None for p in (ours / name, theirs / name)]
         if texts[0] != texts[1]:
             found.append(f'{name}: differs')

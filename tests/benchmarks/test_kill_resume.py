@@ -1,9 +1,59 @@
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+import torch
+
+from cream_mm.testing import run_differences
+
 ROOT = Path(__file__).resolve().parents[2]
+
+
+KILLED = """
+import runpy, sys
+from pathlib import Path
+from cream_mm.utils import append_lines, write_whole
+
+folder = Path(sys.argv[2])
+plan_kill = runpy.run_path(sys.argv[1])['plan_kill']
+append_lines(folder / 'log', ['on the disk'] * 3)
+write_whole(folder / 'file', b'old')
+plan_kill('half a file', 2)
+append_lines(folder / 'log', ['on the disk, too'])
+if sys.argv[3] == 'append':
+    append_lines(folder / 'log', ['abcd', 'efgh'])
+else:
+    write_whole(folder / 'file', b'new content')
+print('not reached')
+"""
+
+
+@pytest.mark.parametrize('what', ['append', 'write'])
+def test_a_kill_cuts_what_was_being_written_only(tmp_path, what):
+    """Lines from before are on the disk: no kill takes them away."""
+    command = [sys.executable, '-c', KILLED, ROOT / 'benchmarks/kill_resume.py', tmp_path, what]
+    done = subprocess.run(command, capture_output=True, start_new_session=True, timeout=280)
+    assert done.returncode == -signal.SIGKILL and b'not reached' not in done.stdout
+    whole = 'on the disk\n' * 3 + 'on the disk, too\n'
+    assert (tmp_path / 'log').read_text() == whole + ('abcd\n' if what == 'append' else '')
+    assert (tmp_path / 'file').read_text() == 'old'
+    if what == 'write':
+        assert (tmp_path / 'file.tmp').read_bytes() == b'new c'
+
+
+def test_a_log_of_paths_that_lacks_a_line_differs(tmp_path):
+    for name in ('a', 'b'):
+        (tmp_path / name).mkdir()
+        meta = dict(epoch=1, iter=2, seed=3)
+        torch.save(dict(state_dict={'w': torch.ones(1)}, meta=meta), tmp_path / name / 'x.pth')
+        (tmp_path / name / 'path_log.jsonl').write_text('{"step": 0}\n{"step": 1}\n')
+    assert run_differences(tmp_path / 'a', tmp_path / 'b', 'x.pth') == []
+    (tmp_path / 'a/path_log.jsonl').write_text('{"step": 1}\n')
+    found = ['path_log.jsonl: differs']
+    assert run_differences(tmp_path / 'a', tmp_path / 'b', 'x.pth') == found
 
 
 def test_three_kills(tmp_path):

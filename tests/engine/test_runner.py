@@ -14,14 +14,17 @@ from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner as MMEngineRunner
+from test_work_dir_lock import ask, process
 
 from cream_mm.converters import load_checkpoint_file, load_weights
 from cream_mm.engine import Runner, checkpoint_file
 from cream_mm.engine import runner as runner_module
 from cream_mm.engine.checkpoint_file import newest_whole
 from cream_mm.engine.hooks import CheckpointFitHook
+from cream_mm.engine.work_dir_lock import LOCK_FILE, hold_work_dir
 from cream_mm.testing import logged_scalars, run_differences, tiny_space, write_image_folder
 
+_pretty_text = Config.pretty_text
 _names = count()  # a Runner of an earlier name would find that one's log history in this process
 
 
@@ -159,7 +162,7 @@ def retraining(data, work_dir, num_workers=0, mixup=False, **kwargs):
             dict(type='cream_mm.WarmupCosineLR', warmup_epochs=1, warmup_lr=1e-6, T_max=3)
         ],
         custom_hooks=[
-            dict(type='EMAHook', momentum=0.1, update_buffers=True, priority='ABOVE_NORMAL')
+            dict(type='cream_mm.EMAHook', update_buffers=True, priority='ABOVE_NORMAL')
         ],
         **kwargs,
     )  # fmt: skip
@@ -233,6 +236,98 @@ def test_another_seed_gives_another_run(data, tmp_path):
     run(lambda **kw: retraining(data, tmp_path / 'a', **kw))
     run(lambda **kw: retraining(data, tmp_path / 'b', **{**kw, 'randomness': dict(seed=4)}))
     assert run_differences(tmp_path / 'a', tmp_path / 'b', 'epoch_3.pth')
+
+
+# ---- a config that is another one --------------------------------------------------------------
+
+
+class Rates(Hook):
+    """Learning rate and size of the batch in each step."""
+
+    priority = 'LOWEST'
+
+    def __init__(self):
+        self.seen = {}
+
+    def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
+        rate = runner.optim_wrapper.param_groups[0]['lr']
+        self.seen[runner.iter] = rate, len(data_batch['inputs'])
+
+
+def test_what_a_resumed_run_does_otherwise_is_said(data, tmp_path, monkeypatch):
+    monkeypatch.setattr(Config, 'pretty_text', _pretty_text)
+
+    def start(work_dir, **changes):
+        cfg = retraining(data, tmp_path / work_dir, resume=bool(changes))
+        cfg.merge_from_dict(changes)
+        runner, told, rates = Runner.from_cfg(cfg), [], Rates()
+        runner.register_hook(rates)
+        warning = runner.logger.warning
+        monkeypatch.setattr(
+            runner.logger, 'warning', lambda text, *args: [told.append(text), warning(text, *args)]
+        )
+        runner.train()
+        return rates.seen, [text for text in told if text.startswith('resume: ')]
+
+    whole, told = start('whole')
+    assert told == [] and whole[17] != whole[26]
+    folder = tmp_path / 'changed'
+    shutil.copytree(tmp_path / 'whole', folder)
+    (folder / 'epoch_3.pth').unlink()
+    rate = 'optim_wrapper.optimizer.lr'
+    seen, told = start('changed', **{'train_dataloader.batch_size': 6, rate: 1.0})
+    assert told == [
+        'resume: train_dataloader.batch_size was 4, is 6: results change from here on',
+        f"resume: {rate} was 0.01, is 1.0: not in effect: the checkpoint's optimizer and schedule "
+        'go on',
+        "resume: learning rates and their schedule are the checkpoint's, counted in its steps; to "
+        'train on from its weights with others, give it as load_from instead of --resume',
+    ]
+    assert seen[18] == (whole[18][0], 6) and whole[18][1] == 4  # as was said
+
+
+def test_a_resumed_run_that_would_be_neither_is_refused(data, tmp_path, monkeypatch):
+    monkeypatch.setattr(Config, 'pretty_text', _pretty_text)
+    cfg = search(data, tmp_path / 'run')
+    cfg.train_cfg.max_epochs = 1
+    Runner.from_cfg(cfg).train()
+    saved = (tmp_path / 'run/epoch_1.pth').read_bytes()
+
+    def refusal(mode='fixed', **changes):
+        cfg = search(data, tmp_path / 'run', mode, resume=True)
+        cfg.merge_from_dict(changes)
+        runner = Runner.from_cfg(cfg)
+        with pytest.raises(ValueError) as error:
+            runner.train()
+        assert runner.iter == 0 and 'give it as load_from' in str(error.value)
+        return str(error.value)
+
+    assert "model.compat.mode was 'fixed', is 'official'" in refusal('official')
+    assert 'randomness.seed was 3, is 4' in refusal(**{'randomness.seed': 4})
+    strides = refusal(**{'model.backbone.space.strides': [1, 2]})  # fits all weights
+    assert 'model.backbone.space.strides was ' in strides
+    for part in ('train', 'val'):
+        shutil.copytree(data / part, tmp_path / 'renamed' / part)
+        (tmp_path / 'renamed' / part / 'a').rename(tmp_path / 'renamed' / part / 'z')
+    root = str(tmp_path / 'renamed')
+    renamed = refusal(**{f'{side}_dataloader.dataset.data_root': root for side in ('train', 'val')})
+    assert "its class 0 is 'a', that of the data 'b'" in renamed
+    assert (tmp_path / 'run/epoch_1.pth').read_bytes() == saved
+
+
+def test_a_second_process_writes_nothing(data, tmp_path):
+    folder = tmp_path / 'run'
+    cfg = retraining(data, folder)
+    with process(hold_work_dir, folder) as other:
+        assert other.said == 'ok'
+        with pytest.raises(ValueError, match=f'in use by process {other.pid} on '):
+            Runner.from_cfg(cfg)
+        assert [path.name for path in folder.iterdir()] == [LOCK_FILE]
+    cfg.train_cfg.max_epochs = 1
+    runner = Runner.from_cfg(cfg)
+    assert 'in use' in ask(hold_work_dir, folder)
+    runner.train()
+    assert ask(hold_work_dir, folder) == 'ok'  # it has ended
 
 
 # ---- files that are damaged, and a disk that is full -------------------------------------------
@@ -311,6 +406,39 @@ def test_which_checkpoint_is_the_newest(tmp_path):
     assert newest_whole(tmp_path).name == 'epoch_9.pth'
     (tmp_path / 'last_checkpoint').write_bytes(b'\xff\0nonsense')
     assert newest_whole(tmp_path).name == 'epoch_9.pth'
+
+
+def test_a_last_checkpoint_that_is_gone_hides_none(tmp_path):
+    folder, note = tmp_path / 'run', tmp_path / 'run/last_checkpoint'
+    folder.mkdir()
+
+    def save(path):
+        path.parent.mkdir(exist_ok=True)
+        torch.save(dict(state_dict={}), path)
+
+    for number in (2, 3, 10):
+        save(folder / f'epoch_{number}.pth')
+    for gone, found in (
+        ('/gone/epoch_4.pth', 'epoch_3.pth'),
+        ('/gone/epoch_1.pth', 'epoch_10.pth'),  # none before it: what is here may be of its run
+        ('/gone/deeper/best.pth', 'epoch_10.pth'),
+        ('/gone/iter_500.pth', 'epoch_10.pth'),
+        ('gone/epoch_11.pth', 'epoch_10.pth'),
+        (f'{tmp_path}/epoch_3.pth', 'epoch_3.pth'),  # moved
+        (f'{tmp_path}/epoch_4.pth', 'epoch_3.pth'),  # the folder is there, the file is not
+        ('x' * 5000, 'epoch_10.pth'),
+        ('/', 'epoch_10.pth'),
+    ):
+        note.write_text(gone)
+        assert newest_whole(folder) == folder / found, gone
+    save(tmp_path / 'apart/epoch_5.pth')  # checkpoints with a folder of their own
+    note.write_text(f'{tmp_path}/apart/epoch_6.pth')
+    assert newest_whole(folder).name in ('epoch_5.pth', 'epoch_3.pth')
+    note.write_text(f'{tmp_path}/apart/epoch_5.pth')
+    assert newest_whole(folder) == tmp_path / 'apart/epoch_5.pth'
+    note.write_text(f'{folder}/epoch_1.pth')  # here, and gone: 10 is of an earlier run
+    with pytest.raises(ValueError, match=r'no checkpoint .*epoch_1.pth.*epoch_10.pth is of an ear'):
+        newest_whole(folder)
 
 
 def test_a_full_disk_leaves_the_checkpoint_before(data, finished, tmp_path, monkeypatch):

@@ -20,6 +20,7 @@ class CheckpointHook(_CheckpointHook):
     * A checkpoint holds plain values and tensors only.
     * A checkpoint is saved before the validation of its epoch. When a run is resumed, that
       validation is made up for, so that no log and no best checkpoint is missing.
+    * It tells the number of processes, ``meta['world_size']``.
     * Paths of other checkpoints that a file names are not followed out of the folder.
 
     ``cream_mm.Runner`` puts it in the place of mmengine's. Arguments are the same.
@@ -74,6 +75,7 @@ class CheckpointHook(_CheckpointHook):
         share = getattr(runner.train_dataloader.dataset, 'holdout', None)
         if share is not None:
             checkpoint['meta'][META_KEY] = share
+        checkpoint['meta']['world_size'] = runner.world_size
         make_plain(checkpoint)  # the last hook to see it: VERY_LOW
 
     def _save_checkpoint_with_step(self, runner, step: int, meta: dict) -> None:

@@ -101,7 +101,8 @@ class FiniteLossHook(Hook):
         if self.action == 'stop':
             raise FloatingPointError(
                 f'{about}. The weights were not stepped with it; the last checkpoint is from '
-                f'before. {_MEND}, then start again or --resume; or leave such steps out with '
+                f'before. {_MEND}, then start again (--resume keeps the learning rate of the '
+                'checkpoint; load_from takes its weights alone); or leave such steps out with '
                 '--cfg-options default_hooks.finite_loss.action=skip'
             )
         self.num_skipped += 1

@@ -3,7 +3,7 @@
 import pytest
 from mmengine.config import Config
 
-from cream_mm.reports.config_values import read_value
+from cream_mm.config_values import read_value
 
 
 def test_what_mmengine_leaves_in_a_work_directory(tmp_path):
@@ -61,6 +61,6 @@ def test_anything_else_is_refused(tmp_path, value):
 
 def test_a_file_too_large(tmp_path, monkeypatch):
     (tmp_path / 'a.py').write_text('x = 1\n')
-    monkeypatch.setattr('cream_mm.reports.config_values.MAX_BYTES', 5)
+    monkeypatch.setattr('cream_mm.config_values.MAX_BYTES', 5)
     with pytest.raises(ValueError, match='too large'):
         read_value(tmp_path / 'a.py', 'x')
