@@ -75,7 +75,7 @@ def test_damaged_pixels(folder):
             PackedImages(folder)
     for wrong in (pixels(2), pixels().astype(np.float32), pixels()[..., 0]):
         np.save(path, wrong)
-        with pytest.raises(ValueError, match='names 3 images'):
+        with pytest.raises(ValueError, match=r'names 3 images|not \(N, H, W, 3\) of uint8'):
             PackedImages(folder)
     np.save(path, np.array([print, None], dtype=object), allow_pickle=True)
     with pytest.raises(ValueError, match='damaged'):  # nothing is unpickled
