@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from io import BytesIO
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
 
@@ -24,6 +24,8 @@ def open_image(content: bytes) -> Iterator[Image.Image]:
     try:
         with Image.open(BytesIO(content)) as image:
             yield image
+    except UnidentifiedImageError:  # Pillow names the address of the bytes
+        raise ValueError('no image of a format that Pillow knows') from None
     except (MemoryError, *UNREADABLE):
         raise
     except Exception as error:  # Pillow's decoders raise all sorts where a file is damaged

@@ -190,7 +190,8 @@ def _resize(
     left = [f'{split / name} ({why})' for name, why in damaged if not (target / name).is_file()]
     if copied:
         print(
-            f'{len(copied)} images are damaged and were copied as they are: {", ".join(copied[:5])}'
+            f'{len(copied)} images cannot be read whole and were copied as they are: '
+            f'{", ".join(copied[:5])}'
         )
     if left:
         print(
