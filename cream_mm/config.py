@@ -10,6 +10,7 @@ from mmengine.logging import print_log
 from .config_carry import Places, annotation_file, carry, entries, override, read_config
 from .config_check import check_keys, check_options, own_names
 from .datasets.image_folder import list_classes
+from .datasets.regular_file import check_regular
 
 
 def load_config(path: str, options: dict | None = None, *, check_data: bool = True) -> Config:
@@ -168,6 +169,8 @@ def _coco_paths(dataset: dict) -> tuple[Path, Path]:
 
 def _check_coco(dataset: dict) -> None:
     annotations, images = _coco_paths(dataset)
+    if annotations.exists():
+        check_regular(annotations)
     if annotations.is_file() and images.is_dir():
         return
     what = f'annotation file {annotations}' if images.is_dir() else f'image folder {images}'

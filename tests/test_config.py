@@ -1,4 +1,5 @@
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -365,6 +366,15 @@ def test_detector_outputs_that_do_not_fit(tmp_path):
 
 
 # --- labels ---
+
+
+def test_annotations_that_are_a_pipe(tmp_path):
+    root = write_coco(tmp_path / 'coco')
+    path = Path(root, 'annotations', 'instances_val2017.json')
+    path.unlink()
+    os.mkfifo(path)
+    with pytest.raises(ValueError, match='instances_val2017.json is a pipe, not a regular file'):
+        load_config(RETINANET, dict(data_root=root))
 
 
 def test_an_annotation_of_an_unknown_category(tmp_path):

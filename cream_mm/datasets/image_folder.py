@@ -1,9 +1,14 @@
 """Any ImageNet-style folder of images, with a held-out part of the training set."""
 
+import functools
+import logging
+import os
+import stat
 from numbers import Real
 from pathlib import Path
 from typing import Any
 
+from mmengine.logging import print_log
 from mmpretrain.datasets import CustomDataset
 
 from ..registry import DATASETS
@@ -34,9 +39,77 @@ def list_classes(data_root, folder: str = 'train') -> list[str]:
     return classes
 
 
-def list_images(folder: Path, extensions: tuple[str, ...] = EXTENSIONS) -> list[Path]:
-    """The images below a folder, at any depth, sorted."""
-    return sorted(p for p in folder.rglob('*') if p.name.lower().endswith(extensions))
+def list_images(folder: str | os.PathLike, extensions: tuple[str, ...] = EXTENSIONS) -> list[str]:
+    """Names of the images below a folder, at any depth, sorted.
+
+    Links to images and folders are followed. Each folder is listed once, by its own name rather
+    than by a link to it, so that links in a circle end, and no image is both trained on and held
+    out by another name. Such links, and pipes, devices and sockets that are named as images, are
+    passed over with a line. Broken links stay: they are reported when they are read.
+
+    Raises:
+        OSError: If a folder cannot be read.
+    """
+    root = os.fspath(folder)
+    if not os.path.isdir(root):
+        return []
+    # A link to a folder above leads to other classes.
+    above = (*Path(root).absolute().parents, *Path(root).resolve().parents)
+    listed = {_identity(path): path for path in (*above, root)}
+    names, folders, links = [], [''], []
+    while folders or links:
+        below = folders.pop() if folders else links.pop()
+        path = os.path.join(root, below)
+        if below:
+            first = listed.setdefault(_identity(path), path)
+            if first != path:
+                _report(
+                    f'passed over {path}: it leads to {first}, which holds it or is listed already'
+                )
+                continue
+        for entry in _entries(path):
+            name = os.path.join(below, entry.name)
+            if _is(entry.is_dir):
+                (links if entry.is_symlink() else folders).append(name)
+            elif entry.name.lower().endswith(extensions):
+                if _is(entry.is_file) or not _is_special(entry.path):
+                    names.append(name)
+                else:
+                    _report(f'passed over {entry.path}: it is not a regular file')
+        links.sort(reverse=True)
+    return sorted(names, key=lambda name: name.split(os.sep))
+
+
+def _identity(path: str | os.PathLike) -> tuple[int, int]:
+    status = os.stat(path)
+    return status.st_dev, status.st_ino
+
+
+def _entries(path: str) -> list[os.DirEntry]:
+    try:
+        with os.scandir(path) as entries:
+            return list(entries)
+    except OSError as error:
+        raise OSError(error.errno, f'cannot list {path}: {error.strerror}') from error
+
+
+def _is(question) -> bool:
+    try:
+        return question()
+    except OSError:  # links in a circle
+        return False
+
+
+def _is_special(path: str) -> bool:
+    try:
+        return not stat.S_ISREG(os.stat(path).st_mode)
+    except OSError:
+        return False
+
+
+@functools.cache  # once in a process
+def _report(text: str) -> None:
+    print_log(text, 'current', level=logging.WARNING)
 
 
 def holdout_share(num_images: int) -> float:
@@ -132,7 +205,8 @@ class ImageFolder(CustomDataset):
     def _list_class(self, name: str) -> list[dict]:
         folder = Path(self.img_prefix, name)
         if self.packed is None:
-            return [dict(img_path=str(p)) for p in list_images(folder, self.extensions)]
+            names = list_images(folder, self.extensions)
+            return [dict(img_path=os.path.join(folder, file)) for file in names]
         rows = enumerate(self.packed.files.get(name, []), self.packed.first_row(name))
         return [dict(img_path=str(folder / file), row=row) for row, file in rows]
 

@@ -7,6 +7,7 @@ At 32 pixels, opening and decoding a file takes longer than everything that is d
 
 import itertools
 import json
+import math
 import os
 from collections.abc import Iterable
 from pathlib import Path
@@ -14,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from ..utils import write_json
+from .regular_file import check_regular, read_regular
 
 FORMAT = 'cream_mm.packed_images/1'
 PIXELS, NAMES = 'images.npy', 'images.json'
@@ -41,16 +43,14 @@ class PackedImages:
         self.files = _read_names(self.folder)
         path, count = self.folder / PIXELS, sum(map(len, self.files.values()))
         try:
-            # As a plain array of the same memory, which is quicker to take a slice of.
-            self._pixels = np.asarray(np.load(path, mmap_mode='r', allow_pickle=False))
+            self._pixels = _map_pixels(path)
         except FileNotFoundError:
             raise FileNotFoundError(f'{path} is missing; {_AGAIN}') from None
-        except (EOFError, OSError, SyntaxError, ValueError) as error:
+        except Exception as error:  # of a damaged header, numpy's reader raises all sorts
             raise ValueError(f'{path} is damaged ({error}); {_AGAIN}') from error
-        shape, kind = self._pixels.shape, self._pixels.dtype
-        if kind != np.uint8 or len(shape) != 4 or shape[0] != count or shape[3] != 3:
+        if len(self) != count:
             raise ValueError(
-                f'{path} holds {shape} of {kind}, but {NAMES} names {count} images; {_AGAIN}'
+                f'{path} holds {len(self)} images, but {NAMES} names {count} images; {_AGAIN}'
             )
 
     def __len__(self) -> int:
@@ -75,7 +75,9 @@ def is_packed(folder: str | os.PathLike) -> bool:
         ValueError: If it holds folders as well: those would be passed over without a word.
     """
     folder = Path(folder)
-    if not any((folder / name).is_file() for name in (PIXELS, NAMES)):
+    paths = [folder / name for name in (PIXELS, NAMES)]
+    # A pipe or a broken link, too: it is told when it is read.
+    if not any(os.path.lexists(path) and not path.is_dir() for path in paths):
         return False
     beside = sorted(p.name for p in folder.iterdir() if p.is_dir())
     if beside:
@@ -120,13 +122,36 @@ def write_packed(folder: Path, files: dict[str, list[str]], images: Iterable[np.
 _AGAIN = 'write the folder again with tools/prepare_images.py'
 
 
+def _map_pixels(path: Path) -> np.ndarray:
+    """(N, H, W, 3) uint8, mapped: what the header says is what the file holds.
+
+    numpy would believe a header that claims to be of 4 GB, and read as much.
+    """
+    size = check_regular(path).st_size
+    with open(path, 'rb') as file:
+        version = np.lib.format.read_magic(file)
+        if version != (1, 0):  # what write_packed writes; its header has 64 kB at most
+            raise ValueError(f'NPY version {version}, not (1, 0)')
+        shape, is_fortran, kind = np.lib.format.read_array_header_1_0(file)
+        is_image = len(shape) == 4 and min(shape) > 0 and shape[3] == 3
+        if kind != np.uint8 or is_fortran or not is_image:
+            raise ValueError(f'it holds {shape} of {kind}, not (N, H, W, 3) of uint8')
+        if shape[1] * shape[2] > 2**26:
+            raise ValueError(f'images of {shape[2]} x {shape[1]} pixels')
+        missing = file.tell() + math.prod(shape) - size
+        if missing:
+            raise ValueError(f'{abs(missing)} bytes too {"few" if missing > 0 else "many"}')
+        mapped = np.memmap(file, np.uint8, 'r', file.tell(), shape)
+    return np.asarray(mapped)  # a plain array of the same memory is quicker to take a slice of
+
+
 def _read_names(folder: Path) -> dict[str, list[str]]:
     path = folder / NAMES
     try:
-        content = json.loads(path.read_text(encoding='utf-8'))
+        content = json.loads(read_regular(path))
     except FileNotFoundError:
         raise FileNotFoundError(f'{path} is missing; {_AGAIN}') from None
-    except (RecursionError, ValueError) as error:
+    except (OSError, RecursionError, ValueError) as error:
         raise ValueError(f'{path} is damaged ({error}); {_AGAIN}') from error
     files = content.get('files') if isinstance(content, dict) else None
     is_sound = isinstance(files, dict) and all(

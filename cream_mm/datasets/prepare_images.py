@@ -16,7 +16,9 @@ from PIL import Image, ImageOps
 from ..utils import write_json
 from .image_folder import list_classes, list_images
 from .packed_images import is_packed, write_packed
-from .transforms.load_image import decode_image
+from .pillow_image import UNREADABLE, open_image, upright_rgb
+from .regular_file import read_regular
+from .transforms.load_image import decode_image, decode_partly
 
 MARKER = 'prepare.json'  # what the folder was made of, and how
 
@@ -69,12 +71,12 @@ def prepare_images(
         counts = {}
         for split in splits:
             print(f'{split.name}:', flush=True)
-            files = {name: _names(split / name) for name in list_classes(src, split.name)}
+            files = {name: list_images(split / name) for name in list_classes(src, split.name)}
+            counts[split.name] = sum(map(len, files.values()))
             if pack:
                 _pack(split, part / split.name, files, size)
             else:
-                _resize(split, part / split.name, files, size, num_workers)
-            counts[split.name] = sum(map(len, files.values()))
+                counts[split.name] -= _resize(split, part / split.name, files, size, num_workers)
         part.rename(dst)
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
@@ -105,10 +107,6 @@ def _begin(dst: Path, arguments: dict) -> Path:
     return part
 
 
-def _names(folder: Path) -> list[str]:
-    return [path.relative_to(folder).as_posix() for path in list_images(folder)]
-
-
 # ---- one file for all --------------------------------------------------------------------------
 
 
@@ -126,8 +124,9 @@ def _same_sized(paths: list[Path], size: int | None, target: Path) -> Iterator[n
         if number % step == 0 or number == len(paths):
             bar.update(number - bar.completed)
         try:
-            image = decode_image(path.read_bytes()) if size is None else _square(path, size)
-        except (SyntaxError, ValueError, OSError, Image.DecompressionBombError) as error:
+            content = read_regular(path)
+            image = decode_image(content) if size is None else _square(content, size)
+        except UNREADABLE as error:
             damaged.append(f'{path} ({error})')
             continue
         if first is None:
@@ -149,11 +148,10 @@ def _same_sized(paths: list[Path], size: int | None, target: Path) -> Iterator[n
         )
 
 
-def _square(path: Path, size: int) -> np.ndarray:
-    with Image.open(path) as image:
-        image = ImageOps.exif_transpose(image).convert('RGB')
-        image = ImageOps.fit(image, (size, size), Image.Resampling.BICUBIC)
-        return cv2.cvtColor(np.asarray(image), cv2.COLOR_RGB2BGR)
+def _square(content: bytes, size: int) -> np.ndarray:
+    with open_image(content) as image:
+        image = ImageOps.fit(upright_rgb(image), (size, size), Image.Resampling.BICUBIC)
+    return cv2.cvtColor(np.asarray(image), cv2.COLOR_RGB2BGR)
 
 
 def _check_space(target: Path, num_bytes: int) -> None:
@@ -175,7 +173,8 @@ def _pixels(image: np.ndarray) -> str:
 
 def _resize(
     split: Path, target: Path, files: dict[str, list[str]], size: int, num_workers: int
-) -> None:
+) -> int:
+    """Returns how many were left out, because nothing of them can be read."""
     for name in files:  # an empty class stays a class
         (target / name).mkdir(parents=True, exist_ok=True)
     todo = [f'{name}/{file}' for name, names in files.items() for file in names]
@@ -185,26 +184,45 @@ def _resize(
         failed = track_parallel_progress(work, todo, num_workers, chunksize=16)
     else:
         failed = track_progress(work, todo)
-    damaged = [f'{split / name} ({reason})' for name, reason in zip(todo, failed) if reason]
     print()
-    if damaged:
+    damaged = [(name, reason) for name, reason in zip(todo, failed) if reason]
+    copied = [f'{split / name} ({why})' for name, why in damaged if (target / name).is_file()]
+    left = [f'{split / name} ({why})' for name, why in damaged if not (target / name).is_file()]
+    if copied:
         print(
-            f'{len(damaged)} images cannot be read and were copied as they are: '
-            f'{", ".join(damaged[:5])}'
+            f'{len(copied)} images cannot be read whole and were copied as they are: '
+            f'{", ".join(copied[:5])}'
         )
+    if left:
+        print(
+            f'{len(left)} files are no images, or cannot be read, and were left out: '
+            f'{", ".join(left[:5])}. Where a class has fewer files, a search holds out others'
+        )
+    return len(left)
 
 
 def _resize_file(split: Path, target: Path, size: int, name: str) -> str | None:
-    """Resize or copy one file; the reason if it could not be read."""
+    """Resize or copy one file; the reason if it could not be read.
+
+    What is copied is an image, if only the beginning of one: a link may lead to any file.
+    """
+    try:
+        content = read_regular(split / name)
+    except UNREADABLE as error:
+        return str(error)
     path, reason = target / name, None
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(path.name + '.tmp')  # none of the accepted extensions
     try:
-        smaller = _smaller(split / name, size)
-    except (SyntaxError, ValueError, OSError, Image.DecompressionBombError) as error:
+        smaller = _smaller(content, size)
+    except UNREADABLE as error:
         smaller, reason = None, str(error)
+        try:
+            decode_partly(content)
+        except UNREADABLE:
+            return reason
     if smaller is None:
-        shutil.copyfile(split / name, temporary)
+        temporary.write_bytes(content)
     else:
         image, kind = smaller
         image.save(temporary, kind, **(dict(quality=95) if kind in ('JPEG', 'WEBP') else {}))
@@ -212,14 +230,20 @@ def _resize_file(split: Path, target: Path, size: int, name: str) -> str | None:
     return reason
 
 
-def _smaller(path: Path, size: int) -> tuple[Image.Image, str] | None:
+# Of other formats, what Pillow writes has fewer colours, or is none at all. What a file holds is
+# seen from its content, not from its name.
+_WRITTEN = ('BMP', 'JPEG', 'PNG', 'PPM', 'TIFF', 'WEBP')
+
+
+def _smaller(content: bytes, size: int) -> tuple[Image.Image, str] | None:
     """The image with its shorter side at ``size``, and its format; None if it is no larger."""
-    with Image.open(path) as image:
-        if min(image.size) <= size:
-            image.load()  # a damaged one is to be reported
-            return None
+    with open_image(content) as image:
         kind = 'JPEG' if image.format == 'MPO' else image.format  # MPO: a JPEG with a second one
-        upright = ImageOps.exif_transpose(image).convert('RGB')
+        upright = upright_rgb(image)  # a damaged one is to be reported
+    if min(upright.size) <= size:
+        return None
     scale = size / min(upright.size)
     target = tuple(max(size, round(side * scale)) for side in upright.size)
-    return upright.resize(target, Image.Resampling.BICUBIC, reducing_gap=3.0), kind
+    smaller = upright.resize(target, Image.Resampling.BICUBIC, reducing_gap=3.0)
+    smaller.info.clear()  # of the file that it was, as which colour is transparent
+    return smaller, kind if kind in _WRITTEN else 'PNG'

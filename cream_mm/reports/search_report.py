@@ -25,6 +25,8 @@ from matplotlib.ticker import MaxNLocator
 
 from ..arch_file import ARCH_FORMAT, RULES, read_json
 from ..config_values import read_value
+from ..datasets.pillow_image import open_image, upright_rgb
+from ..datasets.regular_file import read_regular
 
 BOARD_FORMAT = 'cream_mm.board/1'
 
@@ -975,11 +977,9 @@ def _iou(a, b):
 
 def _embed_image(path, max_side=640):
     """(data URI, width, height); the size is the original one, which the boxes refer to."""
-    from PIL import Image
-
-    with Image.open(path) as image:
-        width, height = image.size
-        image = image.convert('RGB')
+    with open_image(read_regular(path)) as image:
+        image = upright_rgb(image)  # as the detector saw it
+    width, height = image.size
     image.thumbnail((max_side, max_side))
     # Small drawings stay exact; photographs would be megabytes as PNG.
     kind = 'png' if max(width, height) <= 320 else 'jpeg'

@@ -1,8 +1,11 @@
+import os
+
 import pytest
 from PIL import Image
 
 from cream_mm.datasets import ImageFolder
-from cream_mm.datasets.image_folder import holdout_share, list_classes
+from cream_mm.datasets import image_folder as module
+from cream_mm.datasets.image_folder import holdout_share, list_classes, list_images
 from cream_mm.registry import DATASETS
 from cream_mm.testing import write_image_folder
 
@@ -183,6 +186,115 @@ def test_subfolders_and_other_extensions(root):
     names = [path.rsplit('/', 1)[1] for path in paths_of(make(root, folder='val'))]
     assert names[:6] == ['000.jpg', '001.jpg', '002.jpg', 'a.PNG', 'b.jpeg', 'c.webp']
     assert len(names) == 12
+
+
+# ---- links and special files -------------------------------------------------------------------
+
+
+@pytest.fixture
+def lines(monkeypatch):
+    """What is reported, once for each text."""
+    found = []
+    monkeypatch.setattr(module, '_report', found.append)
+    return found
+
+
+def touch(path):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(b'')
+    return path
+
+
+def test_links_to_images_and_folders_are_followed(tmp_path, lines):
+    touch(tmp_path / 'else/where/deep/2.jpg')
+    touch(tmp_path / 'else/photo')
+    folder = tmp_path / 'set/train/ant'
+    touch(folder / '1.jpg')
+    (folder / 'more').symlink_to(tmp_path / 'else/where')
+    (folder / '0.jpg').symlink_to('../../../else/photo')
+    assert list_images(folder) == ['0.jpg', '1.jpg', 'more/deep/2.jpg']
+    (tmp_path / 'set/train/bee').symlink_to('ant')  # a class folder, too
+    assert list_classes(tmp_path / 'set') == ['ant', 'bee']
+    assert list_images(tmp_path / 'set/train/bee') == list_images(folder)
+    assert lines == []
+
+
+def test_a_class_whose_images_lie_in_a_linked_folder(root, tmp_path):
+    (root / 'train/bee').rename(tmp_path / 'elsewhere')
+    (root / 'train/bee').mkdir()
+    (root / 'train/bee/images').symlink_to(tmp_path / 'elsewhere')
+    dataset = make(root, pipeline=[dict(type='cream_mm.LoadImage')])
+    assert labels_of(dataset) == [0] * 10 + [1] * 10 + [2] * 10
+    assert paths_of(dataset)[10] == str(root / 'train/bee/images/000.jpg')
+    assert dataset[10]['img'].shape == (20, 24, 3)
+
+
+def test_the_order_is_that_of_paths(tmp_path):
+    names = ['a b.PNG', 'a/z.jpg', 'a.jpg', 'Z.webp', 'a/b/c.jpg', 'a-1/x.jpg']
+    for name in names:
+        touch(tmp_path / name)
+    found = list_images(tmp_path)
+    assert found == [str(p.relative_to(tmp_path)) for p in sorted(tmp_path / n for n in names)]
+
+
+@pytest.mark.parametrize('target', ['.', '..', '../..', '/', 'sub'])
+def test_links_in_a_circle_end_with_a_line(tmp_path, lines, target):
+    folder = tmp_path / 'train/ant'
+    for name in ('train/ant/1.jpg', 'train/ant/sub/2.jpg', 'train/bee/3.jpg'):
+        touch(tmp_path / name)
+    (folder / 'again').symlink_to(target)
+    (folder / 'sub/back').symlink_to('..')
+    assert list_images(folder) == ['1.jpg', 'sub/2.jpg']  # none of a bee
+    assert len(lines) == 2 and all('passed over' in line for line in lines)
+    assert str(folder / 'again') in lines[0] and str(folder / 'sub/back') in lines[1]
+
+
+def test_a_folder_that_many_links_lead_to_is_listed_once(tmp_path, lines):
+    """30 folders of two links each to the next one: 2**30 names without that."""
+    for i in range(30):
+        (tmp_path / 'else' / str(i)).mkdir(parents=True)
+        for name in 'ab':
+            (tmp_path / 'else' / str(i) / name).symlink_to(f'../{i + 1}')
+    touch(tmp_path / 'else/30/1.jpg')
+    (tmp_path / 'ant').mkdir()
+    (tmp_path / 'ant/way').symlink_to('../else/0')
+    assert list_images(tmp_path / 'ant') == ['way/' + 30 * 'a/' + '1.jpg']
+    assert len(lines) == 30
+
+
+def test_special_files_are_passed_over(tmp_path, lines):
+    touch(tmp_path / '1.jpg')
+    os.mkfifo(tmp_path / 'pipe.jpg')
+    (tmp_path / 'zero.png').symlink_to('/dev/zero')
+    (tmp_path / 'folder.jpg').mkdir()
+    touch(tmp_path / 'folder.jpg/2.jpg')
+    (tmp_path / 'broken.jpg').symlink_to('nowhere')
+    (tmp_path / 'self.jpg').symlink_to('self.jpg')
+    os.mkfifo(tmp_path / 'notes.txt')
+    # What is missing counts as an image that cannot be read: it is reported then, and it counts.
+    assert list_images(tmp_path) == ['1.jpg', 'broken.jpg', 'folder.jpg/2.jpg', 'self.jpg']
+    assert sorted(lines) == [
+        f'passed over {tmp_path}/{name}: it is not a regular file'
+        for name in ('pipe.jpg', 'zero.png')
+    ]
+
+
+def test_a_folder_that_cannot_be_listed_is_named(tmp_path, monkeypatch):
+    touch(tmp_path / 'ant/sub/1.jpg')
+    whole = os.scandir
+
+    def refuse(path):
+        if str(path).endswith('sub'):
+            raise PermissionError(13, 'Permission denied', path)
+        return whole(path)
+
+    monkeypatch.setattr(os, 'scandir', refuse)  # root may read everything
+    with pytest.raises(OSError, match='cannot list .*ant/sub: Permission denied'):
+        list_images(tmp_path / 'ant')
+
+
+def test_no_such_folder_has_no_images(tmp_path):
+    assert list_images(tmp_path / 'gone') == []
 
 
 @pytest.mark.parametrize(

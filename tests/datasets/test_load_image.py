@@ -1,4 +1,5 @@
 import logging
+import os
 from io import BytesIO
 
 import numpy as np
@@ -220,6 +221,34 @@ def test_unreadable_file(tmp_path, warnings, content):
 def test_missing_file_is_reported(tmp_path, warnings):
     assert LoadImage()(dict(img_path=str(tmp_path / 'gone.jpg'))) is None
     assert len(warnings) == 1 and 'gone.jpg' in warnings[0]
+
+
+@pytest.mark.parametrize('on_error', ['skip', 'partial'])
+def test_special_files_neither_hang_nor_fill_the_memory(tmp_path, warnings, on_error):
+    os.mkfifo(tmp_path / 'pipe.jpg')
+    (tmp_path / 'zero.jpg').symlink_to('/dev/zero')
+    (tmp_path / 'folder.jpg').mkdir()
+    (tmp_path / 'huge.jpg').touch()
+    os.truncate(tmp_path / 'huge.jpg', 2**40)
+    (tmp_path / 'text.jpg').symlink_to(__file__)
+    load = LoadImage(on_error)
+    for name in ('pipe', 'zero', 'folder', 'huge', 'text'):
+        results = load(dict(img_path=str(tmp_path / f'{name}.jpg'), height=3, width=4))
+        assert results is None if on_error == 'skip' else results['img'].shape == (3, 4, 3)
+    assert len(warnings) == 5
+    for kind, line in zip(('a pipe', 'a device', 'a folder', 'MB, more than'), warnings):
+        assert kind in line
+
+
+@pytest.mark.parametrize('size', [(10**6, 10**6), (-1, 5), ('7', 7), (None, 4), (2.5, 4)])
+def test_a_size_that_an_annotation_file_tells_is_not_believed(tmp_path, warnings, size):
+    results = dict(img_path=str(tmp_path / 'gone.jpg'), height=size[0], width=size[1])
+    assert LoadImage('partial')(results)['img'].shape == (256, 256, 3)
+
+
+def test_other_places_are_read_by_mmengine(tmp_path, pixels, monkeypatch):
+    monkeypatch.setattr(module.fileio, 'get', {'s3://set/a.jpg': jpeg_of(pixels)}.get)
+    assert LoadImage()(dict(img_path='s3://set/a.jpg'))['img_shape'] == (64, 48)
 
 
 def test_each_file_is_reported_once(tmp_path, warnings):

@@ -1,6 +1,8 @@
 import copy
 import json
+import os
 import pickle
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -75,11 +77,55 @@ def test_damaged_pixels(folder):
             PackedImages(folder)
     for wrong in (pixels(2), pixels().astype(np.float32), pixels()[..., 0]):
         np.save(path, wrong)
-        with pytest.raises(ValueError, match='names 3 images'):
+        with pytest.raises(ValueError, match=r'names 3 images|not \(N, H, W, 3\) of uint8'):
             PackedImages(folder)
     np.save(path, np.array([print, None], dtype=object), allow_pickle=True)
     with pytest.raises(ValueError, match='damaged'):  # nothing is unpickled
         PackedImages(folder)
+
+
+def test_no_more_is_read_than_is_declared(folder):
+    path = folder / 'images.npy'
+    whole = path.read_bytes()
+
+    def refused(content, size, message):
+        path.write_bytes(content)
+        os.truncate(path, size)  # the rest is a hole
+        tracemalloc.start()
+        with pytest.raises(ValueError, match=message):
+            PackedImages(folder)
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert peak < 2e6
+
+    ten_gb = 10 * 10**9
+    refused(b'', ten_gb, 'damaged')
+    refused(whole, ten_gb, f'{ten_gb - len(whole)} bytes too many')
+    refused(whole[:-7], len(whole) - 7, '7 bytes too few')
+    # A header that says to be of 4 GB.
+    refused(b'\x93NUMPY\x02\x00' + b'\xff' * 4, ten_gb, r'NPY version \(2, 0\)')
+    refused(b'\x93NUMPY\x01\x00' + b'\xff' * 2 + b'(' * 65535, ten_gb, 'damaged')
+    # One image as large as the file: it would be read as a whole.
+    side, header = 57_000, np.lib.format
+    with open(path, 'wb') as file:
+        fields = dict(descr='|u1', fortran_order=False, shape=(3, side, side, 3))
+        header.write_array_header_1_0(file, fields)
+        end = file.tell()
+    refused(path.read_bytes(), end + 9 * side**2, 'images of 57000 x 57000 pixels')
+
+
+@pytest.mark.parametrize('name', ['images.npy', 'images.json'])
+@pytest.mark.parametrize('kind', ['pipe', 'device'])
+def test_special_files_are_refused(folder, name, kind):
+    path = folder / name
+    path.unlink()
+    if kind == 'pipe':
+        os.mkfifo(path)
+    else:
+        path.symlink_to('/dev/zero')
+    assert is_packed(folder)
+    with pytest.raises(ValueError, match=f'{name} is a {kind}, not a regular file'):
+        list_classes(folder.parent)
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
 from cream_mm.config import load_config
 from cream_mm.datasets import ImageFolder
@@ -160,7 +160,92 @@ def test_a_damaged_image_is_copied_and_named(src, tmp_path, capsys):
     prepare_images(src, tmp_path / 'dst', size=30)
     assert (tmp_path / 'dst/train/cat/004.jpg').read_bytes() == path.read_bytes()
     text = capsys.readouterr().out
-    assert '1 images cannot be read and were copied as they are' in text and '004.jpg' in text
+    assert '1 images cannot be read whole and were copied as they are' in text and '004.jpg' in text
+
+
+@pytest.mark.parametrize('num_workers', [1, 2])
+def test_what_is_no_image_is_not_copied(src, tmp_path, capsys, num_workers):
+    """A link may lead to any file of the user, or to what has no end."""
+    secret = tmp_path / 'id_rsa'
+    secret.write_text('-----BEGIN OPENSSH PRIVATE KEY-----')
+    ant = src / 'train/ant'
+    (ant / 'key.jpg').symlink_to(secret)
+    (ant / 'zero.jpg').symlink_to('/dev/zero')
+    (ant / 'gone.jpg').symlink_to('nowhere')
+    os.mkfifo(ant / 'pipe.jpg')
+    (ant / 'empty.jpg').write_bytes(b'')
+    (ant / 'huge.jpg').touch()
+    os.truncate(ant / 'huge.jpg', 2**40)
+    (ant / 'loop').symlink_to('..')
+    (ant / '000.jpg').rename(tmp_path / 'photo')  # a link to an image is an image
+    (ant / '000.jpg').symlink_to(tmp_path / 'photo')
+    counts = prepare_images(src, tmp_path / 'dst', size=16, num_workers=num_workers)
+    assert counts == {'train': 30, 'val': 6}
+    made = {p.name for p in (tmp_path / 'dst/train/ant').iterdir()}
+    assert made == {f'{i:03d}.jpg' for i in range(9)} | {'a b.PNG', 'deep', 'Z.webp'}
+    assert not any(p.is_symlink() for p in (tmp_path / 'dst').rglob('*'))
+    assert len(open_set(tmp_path / 'dst')) == 30
+    text = capsys.readouterr().out
+    assert '4 files are no images, or cannot be read, and were left out' in text
+    assert all(name in text for name in ('key.jpg', 'gone.jpg', 'empty.jpg', 'huge.jpg'))
+    with pytest.raises(ValueError, match='4 images cannot be read: .*key.jpg'):
+        prepare_images(src, tmp_path / 'packed', size=16, pack=True)
+
+
+def test_linked_folders_are_prepared(src, tmp_path):
+    (src / 'train/bee').rename(tmp_path / 'bees')
+    (src / 'train/bee').mkdir()
+    (src / 'train/bee/images').symlink_to(tmp_path / 'bees')
+    for number, arguments in enumerate((dict(size=16), dict(pack=True))):
+        dst = tmp_path / str(number)
+        assert prepare_images(src, dst, **arguments)['train'] == 30
+        assert names_and_labels(open_set(dst), dst) == names_and_labels(open_set(src), src)
+
+
+def kinds():
+    """Name -> an image of 48 x 40 pixels that is not plain 8-bit RGB, and how it is saved."""
+    y, x = np.mgrid[:40, :48]
+    rgb = np.stack([x * 5, y * 6, 128 + 0 * x], -1).astype(np.uint8)
+    grey = (x * 1300 + y * 40).astype(np.uint16)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    image = Image.fromarray(rgb)
+    return {
+        'grey16.png': (Image.fromarray(grey), dict(format='PNG')),
+        'grey16.tiff': (Image.fromarray(grey), dict(format='TIFF')),
+        'palette.png': (image.quantize(64), dict(format='PNG', transparency=3)),
+        'alpha.png': (Image.fromarray(np.dstack([rgb, rgb[..., 0]])), dict(format='PNG')),
+        'turned.png': (image, dict(format='PNG', exif=exif)),
+        'turned.tiff': (image, dict(format='TIFF', tiffinfo={274: 6})),
+        'cmyk.tiff': (image.convert('CMYK'), dict(format='TIFF')),
+        'really_gif.jpg': (image.quantize(200), dict(format='GIF')),
+        'really_jp2.jpg': (image, dict(format='JPEG2000')),
+        'really_png.jpg': (image, dict(format='PNG')),
+        'grey.pgm': (image.convert('L'), dict(format='PPM')),
+    }
+
+
+def test_all_kinds_are_prepared_as_they_are_loaded(tmp_path):
+    """Resized, packed and copied: the pixels that LoadImage gives, to the bit."""
+    src = tmp_path / 'src'
+    (src / 'train/ant').mkdir(parents=True)
+    for name, (image, options) in kinds().items():
+        image.save(src / 'train/ant' / name, **options)
+    prepare_images(src, tmp_path / 'small', size=20)
+    prepare_images(src, tmp_path / 'packed', size=20, pack=True)
+    prepare_images(src, tmp_path / 'copied', size=40)
+    sets = {name: open_set(tmp_path / name) for name in ('src', 'small', 'packed', 'copied')}
+    assert len({len(dataset) for dataset in sets.values()}) == 1
+    for i in range(len(sets['src'])):
+        name = Path(sets['src'].get_data_info(i)['img_path']).name
+        loaded = Image.fromarray(sets['src'][i]['img'])
+        width, height = (20, 24) if 'turned' in name else (24, 20)
+        assert loaded.size == (2 * width, 2 * height), name
+        small = loaded.resize((width, height), Image.Resampling.BICUBIC, reducing_gap=3.0)
+        assert np.array_equal(sets['small'][i]['img'], np.asarray(small)), name
+        assert np.array_equal(sets['copied'][i]['img'], np.asarray(loaded)), name
+        square = ImageOps.fit(loaded, (20, 20), Image.Resampling.BICUBIC)
+        assert np.array_equal(sets['packed'][i]['img'], np.asarray(square)), name
 
 
 def test_it_goes_on_where_it_was_stopped(src, tmp_path, monkeypatch):

@@ -1,16 +1,20 @@
 """The report of a search: right numbers, nothing from outside, forgiving about what is absent."""
 
+import base64
 import importlib.util
+import io
 import json
 import re
 from html.parser import HTMLParser
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
 from cream_mm.reports.search_report import (
     SearchReport,
+    _embed_image,
     draw_arch,
     draw_scenes,
     format_count,
@@ -359,6 +363,25 @@ def test_scenes_judge_each_box_once(detector_dir):
     first, second = scenes[0]['boxes']
     assert first['text'] == 'three 0.90' and first['color'] != second['color']
     assert [s['missed'] for s in scenes] == [0] * 6
+
+
+def test_a_scene_is_shown_as_the_detector_saw_it(detector_dir):
+    coco = json.loads((detector_dir / 'val.json').read_text())
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    values = (np.arange(40 * 60).reshape(40, 60) * 20).astype(np.uint16)
+    path = detector_dir / 'val' / coco['images'][0]['file_name']
+    Image.fromarray(values).save(path, 'PNG', exif=exif)
+    uri, width, height = _embed_image(path)
+    assert (width, height) == (40, 60)
+    with Image.open(io.BytesIO(base64.b64decode(uri.partition(',')[2]))) as image:
+        assert np.array_equal(np.asarray(image)[..., 0], np.rot90(values >> 8, -1))
+
+
+def test_a_scene_is_a_regular_file(tmp_path):
+    (tmp_path / '0.png').symlink_to('/dev/zero')
+    with pytest.raises(ValueError, match='0.png is a device, not a regular file'):
+        _embed_image(tmp_path / '0.png')
 
 
 @pytest.mark.parametrize(

@@ -1,16 +1,17 @@
 """Reads an image, and says so when it cannot."""
 
 import re
-from io import BytesIO
 
 import cv2
 import mmengine.fileio as fileio
 import numpy as np
 from mmcv.transforms import BaseTransform
 from mmengine.logging import print_log
-from PIL import Image, ImageFile, ImageOps
+from PIL import Image, ImageFile
 
 from ...registry import TRANSFORMS
+from ..pillow_image import UNREADABLE, open_image, upright_rgb
+from ..regular_file import read_regular
 
 
 @TRANSFORMS.register_module()
@@ -22,8 +23,9 @@ class LoadImage(BaseTransform):
     decoded is used, grey where nothing could.
 
     A JPEG that is whole is decoded by OpenCV, in half of Pillow's time, all others by Pillow. Both
-    decode with libjpeg-turbo, to the same pixels. An ``img`` that is there already, of a packed
-    set, is taken as it is.
+    decode with libjpeg-turbo, to the same pixels. How other kinds become 8-bit colour, says
+    :func:`upright_rgb`. What is no regular file, a pipe or a device for example, is unreadable. An
+    ``img`` that is there already, of a packed set, is taken as it is.
 
     Too many damaged files stop the run: a folder is wrong then, or a disk. Each worker process of a
     data loader counts for itself; one that lives for an epoch counts anew in the next.
@@ -57,13 +59,13 @@ class LoadImage(BaseTransform):
         path = results['img_path']
         self.num_read += 1
         try:
-            img = decode_image(fileio.get(path))
-        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+            img = decode_image(_read(path))
+        except UNREADABLE as error:
             self.num_failed += 1
             self._report(path, error)
             if self.on_error == 'skip':
                 return None
-            img = self._decode_what_is_there(path, results)
+            img = _what_is_there(path, results)
         results['img'] = img
         results['img_shape'] = results['ori_shape'] = img.shape[:2]
         return results
@@ -81,20 +83,25 @@ class LoadImage(BaseTransform):
                 "dict(type='cream_mm.LoadImage', max_share=1.0)"
             )
 
-    @staticmethod
-    def _decode_what_is_there(path: str, results: dict) -> np.ndarray:
-        before = ImageFile.LOAD_TRUNCATED_IMAGES
-        ImageFile.LOAD_TRUNCATED_IMAGES = True
-        try:
-            return _decode_by_pillow(fileio.get(path))
-        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
-            size = results.get('height', 256), results.get('width', 256)
-            return np.full((*size, 3), 128, np.uint8)
-        finally:
-            ImageFile.LOAD_TRUNCATED_IMAGES = before
-
     def __repr__(self) -> str:
         return f'{type(self).__name__}(on_error={self.on_error!r})'
+
+
+def _read(path: str) -> bytes:
+    # Not in the local file system: mmengine has a backend for it.
+    return fileio.get(path) if '://' in str(path) else read_regular(path)
+
+
+def _what_is_there(path: str, results: dict) -> np.ndarray:
+    try:
+        return decode_partly(_read(path))
+    except UNREADABLE:
+        size = results.get('height'), results.get('width')
+        # Of an annotation file, which may be wrong.
+        is_size = all(isinstance(n, int) and n > 0 for n in size)
+        if not is_size or size[0] * size[1] > (Image.MAX_IMAGE_PIXELS or 2**26):
+            size = 256, 256
+        return np.full((*size, 3), 128, np.uint8)
 
 
 def decode_image(content: bytes) -> np.ndarray:
@@ -117,10 +124,24 @@ def decode_image(content: bytes) -> np.ndarray:
     return _decode_by_pillow(content)
 
 
+def decode_partly(content: bytes) -> np.ndarray:
+    """As :func:`decode_image`, but of a truncated file what is there.
+
+    Raises:
+        OSError, SyntaxError, ValueError: If nothing can be decoded.
+        PIL.Image.DecompressionBombError: If it claims more pixels than Pillow allows.
+    """
+    before = ImageFile.LOAD_TRUNCATED_IMAGES
+    ImageFile.LOAD_TRUNCATED_IMAGES = True
+    try:
+        return _decode_by_pillow(content)
+    finally:
+        ImageFile.LOAD_TRUNCATED_IMAGES = before
+
+
 def _decode_by_pillow(content: bytes) -> np.ndarray:
-    with Image.open(BytesIO(content)) as image:
-        image = ImageOps.exif_transpose(image).convert('RGB')
-        return cv2.cvtColor(np.asarray(image), cv2.COLOR_RGB2BGR)
+    with open_image(content) as image:
+        return cv2.cvtColor(np.asarray(upright_rgb(image)), cv2.COLOR_RGB2BGR)
 
 
 # In the compressed data 0xff is followed by one of these: a stuffed zero, a restart, the end, or,
