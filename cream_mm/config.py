@@ -5,7 +5,6 @@ change the variable and nothing that was made from it. Here it reaches every suc
 """
 
 import copy
-import json
 import math
 import os
 from pathlib import Path
@@ -16,6 +15,9 @@ from mmengine.logging import print_log
 
 from .config_check import check_keys, check_options
 from .datasets.image_folder import list_classes
+from .files import read_json
+
+MAX_COCO_BYTES = 8 * 2**30
 
 
 def load_config(path: str, options: dict | None = None, *, check_data: bool = True) -> Config:
@@ -250,7 +252,8 @@ def _coco_classes(datasets: list[dict]) -> list[str]:
         path, _ = _coco_paths(dataset)
         if str(path) not in names:
             try:
-                content = json.loads(path.read_text())
+                # Larger than anything else that is read, and read by mmdet a second time.
+                content = read_json(path, max_bytes=MAX_COCO_BYTES, max_values=None)
                 names[str(path)] = [category['name'] for category in content['categories']]
                 wrong = _wrong_annotation(content)
             except (ValueError, KeyError, TypeError, RecursionError) as error:

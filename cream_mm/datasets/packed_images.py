@@ -6,17 +6,18 @@ At 32 pixels, opening and decoding a file takes longer than everything that is d
 """
 
 import itertools
-import json
 import os
 from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 
+from ..files import read_json
 from ..utils import write_json
 
 FORMAT = 'cream_mm.packed_images/1'
 PIXELS, NAMES = 'images.npy', 'images.json'
+MAX_NAMES_BYTES, MAX_IMAGES = 2**30, 20_000_000
 
 
 class PackedImages:
@@ -123,10 +124,10 @@ _AGAIN = 'write the folder again with tools/prepare_images.py'
 def _read_names(folder: Path) -> dict[str, list[str]]:
     path = folder / NAMES
     try:
-        content = json.loads(path.read_text(encoding='utf-8'))
+        content = read_json(path, max_bytes=MAX_NAMES_BYTES, max_values=MAX_IMAGES)
     except FileNotFoundError:
         raise FileNotFoundError(f'{path} is missing; {_AGAIN}') from None
-    except (RecursionError, ValueError) as error:
+    except ValueError as error:
         raise ValueError(f'{path} is damaged ({error}); {_AGAIN}') from error
     files = content.get('files') if isinstance(content, dict) else None
     is_sound = isinstance(files, dict) and all(

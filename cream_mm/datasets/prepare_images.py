@@ -1,7 +1,6 @@
 """Makes a copy of an image folder that is faster to train on."""
 
 import errno
-import json
 import os
 import shutil
 from collections.abc import Iterator
@@ -13,6 +12,7 @@ import numpy as np
 from mmengine.utils import ProgressBar, track_parallel_progress, track_progress
 from PIL import Image, ImageOps
 
+from ..files import read_json
 from ..utils import write_json
 from .image_folder import list_classes, list_images
 from .packed_images import is_packed, write_packed
@@ -90,7 +90,7 @@ def _begin(dst: Path, arguments: dict) -> Path:
     part = dst.with_name(dst.name + '.part')
     if part.exists():
         try:
-            before = json.loads((part / MARKER).read_text(encoding='utf-8'))
+            before = read_json(part / MARKER)
         except (OSError, ValueError):
             before = None
         is_pack = isinstance(before, dict) and before.get('pack') and arguments['pack']

@@ -9,7 +9,7 @@ from cream_mm.structures import Arch
 from cream_mm.testing import tiny_cream, tiny_samples
 
 A, B = Arch(((0, 1), (1, 0))), Arch(((1, 1), (0, 0)))
-RATING = dict(top1_pct=12.5, num_images=8)
+RATING = dict(top1_pct=12.5, num_images=8, loss=1.5)
 
 
 def test_what_was_added_is_there_again(tmp_path):
