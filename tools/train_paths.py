@@ -107,8 +107,8 @@ def write_queue(args, work_dir: Path, archs: list) -> None:
                              'is taken from the folders beside it')  # fmt: skip
         if old != settings or nested[: len(before)] != before[: len(nested)]:
             raise ValueError(
-                f'{path} holds other trainings: {shorten(old, 400)}, now {settings}. Name another '
-                '--work-dir'
+                f'{path} holds other trainings: {shorten(str(old), 400)}, now {settings}. Name '
+                'another --work-dir'
             )
         nested = max(nested, before, key=len)
     write_json(path, dict(settings, archs=nested))

@@ -110,7 +110,7 @@ def parse_arch(value, space: MBConvSpace) -> Arch:
         except (ValueError, SyntaxError, RecursionError, MemoryError):
             raise ValueError(f'not an architecture: {value[:80]!r}') from None
     if not isinstance(value, (list, tuple)):
-        raise ValueError(f'not an architecture: {shorten(value)}')
+        raise ValueError(f'not an architecture: {shorten(repr(value))}')
     if all(type(choice) is int for choice in value):
         if len(value) != space.num_layers:
             raise ValueError(f'{len(value)} choices; {space.name!r} has {space.num_layers} layers')
@@ -129,7 +129,7 @@ def _number(record: dict, key: str) -> float:
     except (OverflowError, TypeError, ValueError):
         number = float('nan')
     if not abs(number) <= MAX_NUMBER:
-        raise ValueError(f'{key} is not a finite number: {shorten(value)}')
+        raise ValueError(f'{key} is not a finite number: {shorten(repr(value))}')
     return number
 
 
@@ -146,6 +146,6 @@ def _read_csv(path: Path) -> Iterator[tuple[str, dict]]:
     if 'arch' not in header:
         raise ValueError(
             f'{path}, line 1: the header is arch,accuracy[,macs_m,params_m]; got '
-            f'{shorten(",".join(header))!r}'
+            f'{shorten(repr(",".join(header)))}'
         )
     return rows

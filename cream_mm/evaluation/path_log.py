@@ -173,13 +173,13 @@ def _numbers(record: dict) -> tuple[int, float, float]:
     if 'teacher_loss' in record:
         losses.append(record['teacher_loss'])
     if type(step) is not int or not 0 <= step < 2**63:
-        raise ValueError(f'"step" is {shorten(step)}')
+        raise ValueError(f'"step" is {shorten(repr(step))}')
     if not isinstance(arch, list):
-        raise ValueError(f'"arch" is {shorten(arch)}')
+        raise ValueError(f'"arch" is {shorten(repr(arch))}')
     for loss in losses:
         # One beyond all cross entropies would be all that a fit sees.
         if type(loss) not in (int, float) or 1e9 < abs(loss) < math.inf:
-            raise ValueError(f'a loss is {shorten(loss)}')
+            raise ValueError(f'a loss is {shorten(repr(loss))}')
     return step, float(losses[0]), float(losses[1]) if losses[1:] else math.nan
 
 

@@ -79,7 +79,7 @@ def check_rating(record: dict) -> None:
     ):
         value = record.get(key)
         if type(value) not in kinds or not low <= value <= high:
-            raise ValueError(f'"{key}" is {shorten(value)}')
+            raise ValueError(f'"{key}" is {shorten(repr(value))}')
 
 
 def digest(parts: Iterable) -> str:

@@ -53,9 +53,8 @@ class Dropped:
         return f'{lines} left out: {self.first}' + (' and others' if self.count > 1 else '')
 
 
-def shorten(value: Any, length: int = 80) -> str:
+def shorten(text: str, length: int = 80) -> str:
     """Text for a message or a page: one line, not longer than ``length``, in any encoding."""
-    text = value if isinstance(value, str) else repr(value)
     if len(text) > length:
         text = text[: length - 3] + '...'
     text = text.encode('utf-8', errors='replace').decode()  # halves of surrogate pairs

@@ -124,7 +124,7 @@ Kind = Callable[[Any, str], Any]
 
 
 def _wrong(where: str, value: Any) -> ValueError:
-    return ValueError(f'{where} is {shorten(value)}, which no run writes')
+    return ValueError(f'{where} is {shorten(repr(value))}, which no run writes')
 
 
 def _number(low: float = -1e30, high: float = 1e30) -> Kind:
@@ -213,6 +213,12 @@ _count, _cost, _percent = _number(0, 1e15), _number(0, 1e15), _number(0, 100)
 _size = _any_of(_integer(1, 10**6), _list_of(_integer(0, 10**6), most=2))
 
 
+def _pair(value, where):
+    if not isinstance(value, list) or len(value) != 2:
+        raise _wrong(where, value)
+    return [_integer(0, 10**6)(item, where) for item in value]
+
+
 def _bound(value, where):
     return None if value is None else _cost(value, where)
 
@@ -230,7 +236,7 @@ _ANSWER = dict(
     space=_fields(
         dict(
             name=_word, type=_word, num_archs=_number(0),
-            choices=_list_of(_any_of(_word, _list_of(_integer(0, 10**6), most=2)), most=1000),
+            choices=_list_of(_any_of(_word, _pair), most=1000),
         )
     ),
     num_classes=_integer(0, 10**9),
@@ -285,8 +291,8 @@ def _read(path: Path, expected_format: str) -> dict:
     found = content.get('format') if isinstance(content, dict) else None
     if found != expected_format:
         raise ValueError(
-            f'{path} has format {shorten(found)}, this report reads {expected_format!r}. Run the '
-            'search again with this version of cream_mm.'
+            f'{path} has format {shorten(repr(found))}, this report reads {expected_format!r}. Run '
+            'the search again with this version of cream_mm.'
         )
     return content
 

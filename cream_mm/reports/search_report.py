@@ -55,7 +55,7 @@ def _as_written():
     except (AttributeError, LookupError, OverflowError, TypeError, jinja2.UndefinedError) as error:
         raise ValueError(
             'best_arch.json, board.json or scalars.json does not hold what a run writes: '
-            f'{shorten(error, 200)}'
+            f'{shorten(repr(error), 200)}'
         ) from error
 
 
