@@ -746,21 +746,21 @@ def draw_scenes(annotations, predictions, img_dir, folders=None, notes=None):
         if not os.path.isfile(path):
             continue
         inside = any(path.startswith(os.path.join(root, '')) for root in roots)
-        (images if inside else outside).append(image)
+        (images if inside else outside).append((image, path))
     if outside:
         notes.append(
             f'Validation scenes: {len(outside)} images that lie outside the set, the first '
-            f'{shorten(outside[0]["file_name"])}.'
+            f'{shorten(outside[0][0]["file_name"])}.'
         )
     picks = np.linspace(0, len(images) - 1, min(NUM_SCENES, len(images))).round().astype(int)
     scenes = []
-    for image in (images[i] for i in picks):
+    for image, path in (images[i] for i in picks):
         truths = [a for a in annotations.get('annotations', []) if a['image_id'] == image['id']]
         found = [p for p in predictions if p['image_id'] == image['id'] and p['score'] >= MIN_SCORE]
         found = sorted(found, key=lambda p: -p['score'])[:MAX_FOUND]
         truths = truths[:MAX_TRUTHS]
         try:
-            uri, width, height = _embed_image(img_dir / image['file_name'])
+            uri, width, height = _embed_image(path)  # the one that was looked at
         except (OSError, ValueError) as error:
             notes.append(f'Validation scenes: {error.args[-1]}.')
             continue
