@@ -1,12 +1,12 @@
 """The file of an exported architecture: its content, and reading it without trusting it."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import replace
 from numbers import Real
 from pathlib import Path, PurePosixPath
 
 from .costs import CostModel
+from .files import read_json, shorten
 from .spaces import IDENTITY, MBConvSpace
 from .structures import Arch
 from .version import __version__
@@ -24,7 +24,7 @@ RULES = dict(
 
 # Far beyond any network, and small enough for a few bytes of JSON not to fill a machine's memory.
 MAX_LAYERS, MAX_CHANNELS, MAX_CLASSES, MAX_SIDE = 1000, 100_000, 1_000_000, 100_000
-MAX_PARAMS = 1e9
+MAX_PARAMS, MAX_NAME = 1e9, 200
 
 
 def arch_content(arch: Arch, costs: CostModel, **more) -> dict:
@@ -49,21 +49,6 @@ def arch_content(arch: Arch, costs: CostModel, **more) -> dict:
     )
 
 
-def read_json(path: str | Path):
-    """The content of a JSON file.
-
-    Raises:
-        ValueError: If it is not JSON, or nested too deeply.
-    """
-    try:
-        return json.loads(Path(path).read_text(encoding='utf-8'))
-    except RecursionError:
-        raise ValueError(f'{path} is not valid JSON: it nests too deeply') from None
-    except ValueError as error:
-        reason = str(error).split('\n')[0]
-        raise ValueError(f'{path} is not valid JSON ({reason}). Write it again.') from None
-
-
 def read_arch_file(path: str | Path) -> dict:
     """Read an exported architecture (``best_arch.json``, ``arch.json``).
 
@@ -77,9 +62,10 @@ def read_arch_file(path: str | Path) -> dict:
             f'no architecture file {path}; a search writes it as best_arch.json into its work_dir'
         )
     try:
-        content = read_json(path)
-    except ValueError:
-        content = None
+        # A search that went wrong may have rated its answer with a loss of NaN.
+        content = read_json(path, finite=False)
+    except ValueError as error:
+        raise ValueError(f'{path} is not an exported architecture: {error}') from None
     ok = isinstance(content, dict) and content.get('format') == ARCH_FORMAT
     ok = ok and isinstance(content.get('arch'), list) and isinstance(content.get('space'), dict)
     if not ok:
@@ -90,7 +76,9 @@ def read_arch_file(path: str | Path) -> dict:
     try:
         _check(content)
     except (AttributeError, TypeError, OverflowError, ValueError) as error:
-        raise ValueError(f'{path} is damaged, or not from an export: {error}') from None
+        raise ValueError(
+            f'{path} is damaged, or not from an export: {shorten(str(error), 300)}'
+        ) from None
     return content
 
 
@@ -104,7 +92,9 @@ def _check(content: dict) -> None:
         allowed = {'choices': [IDENTITY], 'first_channels': [None]}.get(key, [])
         numbers = all(x in allowed or _is_number(x, MAX_CHANNELS) for x in flat)
         numbers = numbers or key in ('name', 'act', 'se')
-        _need(len(flat) <= MAX_LAYERS and numbers, f'space.{key}', value)
+        _need(len(flat) <= MAX_LAYERS and numbers, f'space.{shorten(key)}', value)
+    name = content['space'].get('name', '')
+    _need(isinstance(name, str) and len(name) <= MAX_NAME, 'space.name', name)
     space = MBConvSpace.build(content['space'])
     _need(max(space.stage_channels) <= MAX_CHANNELS, 'space', 'too many channels')
     for key, low, high in (('num_classes', 1, MAX_CLASSES), ('head_channels', 0, MAX_CHANNELS)):
@@ -121,6 +111,11 @@ def _check(content: dict) -> None:
     size, classes = content.get('input_size', [224, 224]), content.get('num_classes', 1000)
     costs = CostModel(space, size, classes, content.get('head_channels'))
     _need(costs.cost(arch).params <= MAX_PARAMS, 'arch', f'a network of over {MAX_PARAMS} weights')
+    rating = content.get('rating') or {}
+    _need(isinstance(rating, Mapping), 'rating', rating)
+    top1, count = rating.get('top1_pct', 0), rating.get('num_images', 1)
+    _need(_is_number(top1, 100) and top1 >= 0, 'rating.top1_pct', top1)
+    _need(type(count) is int and count > 0, 'rating.num_images', count)
     # A "type" here would be built: any class there is, with arguments from the file.
     preprocess = content.get('preprocess') or {}
     ok = isinstance(preprocess, Mapping) and set(preprocess) <= {'mean', 'std', 'to_rgb'}
@@ -149,4 +144,4 @@ def _is_number(value, high: float) -> bool:
 
 def _need(ok: bool, key: str, value) -> None:
     if not ok:
-        raise ValueError(f'"{key}" is {str(value)[:80]}')
+        raise ValueError(f'"{key}" is {shorten(str(value))}')

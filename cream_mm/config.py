@@ -1,6 +1,5 @@
 """Reads a config for a run, and looks at the data that it names."""
 
-import json
 import os
 from pathlib import Path
 
@@ -10,7 +9,9 @@ from mmengine.logging import print_log
 from .config_carry import Places, annotation_file, carry, entries, override, read_config
 from .config_check import check_keys, check_options, own_names
 from .datasets.image_folder import list_classes
-from .datasets.regular_file import check_regular
+from .files import check_regular, read_json
+
+MAX_COCO_BYTES = 8 * 2**30
 
 
 def load_config(path: str, options: dict | None = None, *, check_data: bool = True) -> Config:
@@ -194,7 +195,8 @@ def _coco_classes(datasets: list[dict]) -> list[str]:
         path, _ = _coco_paths(dataset)
         if str(path) not in names:
             try:
-                content = json.loads(path.read_text())
+                # Larger than anything else that is read, and read by mmdet a second time.
+                content = read_json(path, max_bytes=MAX_COCO_BYTES, max_values=None)
                 names[str(path)] = [category['name'] for category in content['categories']]
                 wrong = _wrong_annotation(content)
             except (ValueError, KeyError, TypeError, RecursionError) as error:

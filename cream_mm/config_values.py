@@ -4,7 +4,9 @@ import ast
 from pathlib import Path
 from typing import Any
 
-MAX_BYTES = 2_000_000  # parsed, a hundred times as much
+from .files import read_text
+
+MAX_BYTES = 2_000_000  # parsed, it takes a hundred times as much
 
 
 def read_value(path: str | Path, name: str) -> Any:
@@ -15,13 +17,12 @@ def read_value(path: str | Path, name: str) -> Any:
     nothing of it is executed.
 
     Raises:
+        OSError: If it cannot be read.
         ValueError: If the file assigns no such value, or something other than literals.
     """
-    path = Path(path)
-    if path.stat().st_size > MAX_BYTES:
-        raise ValueError(f'{path} is too large for a config')
+    path, text = Path(path), read_text(path, MAX_BYTES)
     try:
-        body = ast.parse(path.read_text(encoding='utf-8')).body
+        body = ast.parse(text).body
         for statement in reversed(body):  # the last one counts
             targets = statement.targets if isinstance(statement, ast.Assign) else []
             if any(isinstance(target, ast.Name) and target.id == name for target in targets):

@@ -51,26 +51,19 @@ def write_whole(path, content: bytes) -> None:
 
 
 def append_lines(path, lines: Iterable[str]) -> None:
-    """Add lines to a file, made with the first ones; they are on the disk when this returns."""
+    """Add lines to a file, made with the first ones; they are on the disk when this returns.
+
+    Raises:
+        ValueError: If there is something else than a regular file: a pipe would wait for ever.
+    """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
+    if path.exists() and not path.is_file():
+        raise ValueError(f'{path} is not a regular file')
     with open(path, 'ab') as file:
         file.write(''.join(f'{line}\n' for line in lines).encode())
         file.flush()
         os.fsync(file.fileno())
-
-
-def whole_lines(path) -> list[str]:
-    """Lines of a file of :func:`append_lines`; one that a kill cut is taken off the file."""
-    path = Path(path)
-    if not path.is_file():
-        return []
-    content = path.read_bytes()
-    whole = content.rfind(b'\n') + 1
-    if whole < len(content):
-        os.truncate(path, whole)
-    # Not str.splitlines: JSON may hold other separators of lines. Bytes may be damaged.
-    return content[:whole].decode(errors='replace').split('\n')[:-1]
 
 
 @contextmanager

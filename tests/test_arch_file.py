@@ -5,9 +5,10 @@ import json
 import pytest
 
 from cream_mm import create_model
-from cream_mm.arch_file import ARCH_FORMAT, arch_content, read_arch_file, read_json
+from cream_mm.arch_file import ARCH_FORMAT, arch_content, read_arch_file
 from cream_mm.costs import CostModel
 from cream_mm.export import export_arch
+from cream_mm.files import read_json
 from cream_mm.reports.search_report import SearchReport
 from cream_mm.spaces import MBConvSpace
 from cream_mm.structures import Arch

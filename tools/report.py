@@ -36,8 +36,8 @@ def main(argv=None):
     try:
         report = SearchReport(args.search_dir, retrain_dir=args.retrain, detector_dir=args.detector)
         out = report.save(args.out)
-    except (FileNotFoundError, ValueError) as error:
-        sys.exit(f'error: {error}')
+    except (OSError, ValueError) as error:
+        sys.exit(f'error: {error.args[-1] if error.args else error}')
     for note in report.notes:
         print(f'not in the report: {note}', file=sys.stderr)
     print(f'{report.summary()}\n\nreport: {out}')

@@ -16,7 +16,7 @@ import argparse
 import csv
 import ctypes
 import io
-import json
+import math
 import os
 import subprocess
 import sys
@@ -25,13 +25,21 @@ from pathlib import Path
 from mmengine.config import Config, DictAction
 from mmengine.registry import MODELS, init_default_scope
 
-from cream_mm.arch_file import read_json
 from cream_mm.config import load_config
 from cream_mm.engine.loops.board_rating_loop import answer_content
 from cream_mm.engine.work_dir_lock import hold_work_dir
 from cream_mm.export import export_arch
+from cream_mm.files import (
+    Dropped,
+    mend_lines,
+    read_csv,
+    read_json,
+    read_json_lines,
+    set_aside,
+    shorten,
+)
 from cream_mm.search import RandomSearch
-from cream_mm.utils import clear_errors, write_json
+from cream_mm.utils import append_lines, clear_errors, write_json, write_whole
 
 ROOT = Path(__file__).resolve().parents[1]
 QUEUE_FORMAT = 'cream_mm.queue/1'
@@ -93,39 +101,66 @@ def write_queue(args, work_dir: Path, archs: list) -> None:
         train_options=args.train_options,
     )
     nested = [arch.to_list() for arch in archs]
-    if path.is_file():
+    if os.path.lexists(path):
         old = read_json(path)
-        before = old.pop('archs')
+        before = old.pop('archs', None) if isinstance(old, dict) else None
+        if not isinstance(before, list) or not all(isinstance(arch, list) for arch in before):
+            raise ValueError(f'{path} is damaged: it lists no "archs". Remove it: what is trained '
+                             'is taken from the folders beside it')  # fmt: skip
         if old != settings or nested[: len(before)] != before[: len(nested)]:
             raise ValueError(
-                f'{work_dir} holds other trainings: {old}, now {settings}. Name another --work-dir'
+                f'{path} holds other trainings: {shorten(str(old), 400)}, now {settings}. Name '
+                'another --work-dir'
             )
         nested = max(nested, before, key=len)
     write_json(path, dict(settings, archs=nested))
 
 
 def read_finished(table: Path) -> set[str]:
-    """Networks with a whole line; what a kill cut off is removed."""
-    if not table.is_file():
+    """Networks with a whole line; what a kill cut off is removed.
+
+    A line that is damaged is taken off, too: its network is read from its folder again.
+    """
+    if not os.path.lexists(table):
         return set()
-    content = table.read_bytes()
-    whole = content.rfind(b'\n') + 1
-    if whole < len(content):
-        os.truncate(table, whole)
-    return {row['arch'] for row in csv.DictReader(io.StringIO(content[:whole].decode()))}
+    mend_lines(table)
+    if table.stat().st_size == 0:
+        return set()
+    header, rows = read_csv(table)
+    if tuple(header) != HEADER:
+        raise ValueError(f'{table}, line 1: the header is not {",".join(HEADER)}. Remove the file: '
+                         'what is trained is taken from the folders beside it')  # fmt: skip
+    kept, dropped = [], Dropped()
+    for where, row in rows:
+        if _is_whole(row):
+            kept.append(row)
+        else:
+            dropped.add(f'{where}: no {",".join(HEADER)} of a network')
+    if dropped:
+        print(f'note: {dropped}. The file as it was is {set_aside(table)}', flush=True)
+        lines = [_csv_line(HEADER), *(_csv_line([row[key] for key in HEADER]) for row in kept)]
+        write_whole(table, ''.join(f'{line}\n' for line in lines).encode())
+    return {row['arch'] for row in kept}
+
+
+def _is_whole(row: dict) -> bool:
+    try:
+        accuracy, *costs = (float(row[key]) for key in HEADER[1:4])
+    except (KeyError, ValueError):
+        return False
+    return 0 <= accuracy <= 100 and all(0 < cost < math.inf for cost in costs) and len(row) == 6
+
+
+def _csv_line(fields) -> str:
+    text = io.StringIO()
+    csv.writer(text, lineterminator='').writerow(fields)
+    return text.getvalue()
 
 
 def append(table: Path, row: tuple) -> None:
     """Add a line; it is on the disk when this returns."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator='\n')
-    if not table.is_file() or table.stat().st_size == 0:
-        writer.writerow(HEADER)
-    writer.writerow(row)
-    with open(table, 'ab') as file:
-        file.write(text.getvalue().encode())
-        file.flush()
-        os.fsync(file.fileno())
+    is_new = not table.is_file() or table.stat().st_size == 0
+    append_lines(table, [*([_csv_line(HEADER)] if is_new else []), _csv_line(row)])
 
 
 def train(folder: Path, answer: dict, options: list[str]) -> tuple[float, int]:
@@ -145,19 +180,14 @@ def train(folder: Path, answer: dict, options: list[str]) -> tuple[float, int]:
         last = (run / 'last_checkpoint').read_text().strip()
         test = folder / 'test'
         tool('test.py', config, last, '--work-dir', test, *given, log=folder / 'train.log')
-        results = [json.loads(p.read_text()) for p in sorted(test.glob('*/*.json'))]
-        accuracy = results[-1]['accuracy/top1']
+        accuracy = read_json(sorted(test.glob('*/*.json'))[-1])['accuracy/top1']
     return accuracy, epochs
 
 
 def last_accuracy(run: Path, epochs: int) -> float | None:
     """What the validation of the last epoch logged."""
     for path in run.glob('*/vis_data/scalars.json'):
-        for line in path.read_text().splitlines():
-            try:
-                record = json.loads(line)
-            except ValueError:
-                continue  # cut by a kill
+        for _, record in read_json_lines(path, Dropped(), finite=False):
             if 'accuracy/top1' in record and record.get('step') == epochs:
                 return record['accuracy/top1']
     return None

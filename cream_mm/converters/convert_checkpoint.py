@@ -1,6 +1,5 @@
 """Checkpoint files of the released code, microsoft/Cream, to cream_mm's and back."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import replace
 from io import BytesIO
@@ -12,6 +11,7 @@ from torch import Tensor
 
 from ..arch_file import arch_content
 from ..costs import CostModel
+from ..files import read_json
 from ..structures import Arch
 from ..utils import write_json, write_whole
 from ..version import __version__
@@ -183,7 +183,7 @@ def _file_to_official(content: dict, src: Path, dst: Path):
 
 def _written_here(path: Path) -> bool:
     try:
-        return 'source' in json.loads(path.read_text())
+        return 'source' in read_json(path)
     except (OSError, ValueError, TypeError):
         return False
 

@@ -20,6 +20,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from ..files import read_json
+
 DIGIT_CLASSES = tuple('0123456789')  # COCO category ids are 1..10 in this order
 DIGIT_SIDE = 28  # px, height and width of a source digit
 MARKER = 'complete.json'  # written last; holds the arguments the folder was written with
@@ -396,7 +398,7 @@ def _write_once(root: Path, arguments: dict, fill: Callable[[Path], None]) -> bo
 
 def _read_marker(root: Path) -> dict:
     try:
-        marker = json.loads((root / MARKER).read_text(encoding='utf-8'))
+        marker = read_json(root / MARKER)
     except (OSError, ValueError):
         return {}
     return marker if isinstance(marker, dict) else {}

@@ -6,7 +6,6 @@ At 32 pixels, opening and decoding a file takes longer than everything that is d
 """
 
 import itertools
-import json
 import math
 import os
 from collections.abc import Iterable
@@ -14,11 +13,12 @@ from pathlib import Path
 
 import numpy as np
 
+from ..files import check_regular, read_json
 from ..utils import write_json
-from .regular_file import check_regular, read_regular
 
 FORMAT = 'cream_mm.packed_images/1'
 PIXELS, NAMES = 'images.npy', 'images.json'
+MAX_NAMES_BYTES, MAX_IMAGES = 2**30, 20_000_000
 
 
 class PackedImages:
@@ -148,10 +148,10 @@ def _map_pixels(path: Path) -> np.ndarray:
 def _read_names(folder: Path) -> dict[str, list[str]]:
     path = folder / NAMES
     try:
-        content = json.loads(read_regular(path))
+        content = read_json(path, max_bytes=MAX_NAMES_BYTES, max_values=MAX_IMAGES)
     except FileNotFoundError:
         raise FileNotFoundError(f'{path} is missing; {_AGAIN}') from None
-    except (OSError, RecursionError, ValueError) as error:
+    except ValueError as error:
         raise ValueError(f'{path} is damaged ({error}); {_AGAIN}') from error
     files = content.get('files') if isinstance(content, dict) else None
     is_sound = isinstance(files, dict) and all(

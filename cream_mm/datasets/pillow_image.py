@@ -10,6 +10,8 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
 
+# Of an image's file: as Pillow's largest image without a warning has, at 16 bits a channel.
+MAX_IMAGE_BYTES = 2**29
 _BITS, _PHOTOMETRIC, _PLANAR = 258, 262, 284  # tags of TIFF
 
 

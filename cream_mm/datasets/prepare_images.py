@@ -1,7 +1,6 @@
 """Makes a copy of an image folder that is faster to train on."""
 
 import errno
-import json
 import os
 import shutil
 from collections.abc import Iterator
@@ -13,11 +12,11 @@ import numpy as np
 from mmengine.utils import ProgressBar, track_parallel_progress, track_progress
 from PIL import Image, ImageOps
 
+from ..files import read_bytes, read_json
 from ..utils import write_json
 from .image_folder import list_classes, list_images
 from .packed_images import is_packed, write_packed
-from .pillow_image import UNREADABLE, open_image, upright_rgb
-from .regular_file import read_regular
+from .pillow_image import MAX_IMAGE_BYTES, UNREADABLE, open_image, upright_rgb
 from .transforms.load_image import decode_image, decode_partly
 
 MARKER = 'prepare.json'  # what the folder was made of, and how
@@ -92,7 +91,7 @@ def _begin(dst: Path, arguments: dict) -> Path:
     part = dst.with_name(dst.name + '.part')
     if part.exists():
         try:
-            before = json.loads((part / MARKER).read_text(encoding='utf-8'))
+            before = read_json(part / MARKER)
         except (OSError, ValueError):
             before = None
         is_pack = isinstance(before, dict) and before.get('pack') and arguments['pack']
@@ -124,7 +123,7 @@ def _same_sized(paths: list[Path], size: int | None, target: Path) -> Iterator[n
         if number % step == 0 or number == len(paths):
             bar.update(number - bar.completed)
         try:
-            content = read_regular(path)
+            content = read_bytes(path, MAX_IMAGE_BYTES)
             image = decode_image(content) if size is None else _square(content, size)
         except UNREADABLE as error:
             damaged.append(f'{path} ({error})')
@@ -207,7 +206,7 @@ def _resize_file(split: Path, target: Path, size: int, name: str) -> str | None:
     What is copied is an image, if only the beginning of one: a link may lead to any file.
     """
     try:
-        content = read_regular(split / name)
+        content = read_bytes(split / name, MAX_IMAGE_BYTES)
     except UNREADABLE as error:
         return str(error)
     path, reason = target / name, None

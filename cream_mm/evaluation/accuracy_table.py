@@ -1,16 +1,18 @@
 """Reads what networks reach when each is trained alone."""
 
 import ast
-import csv
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from ..arch_file import read_json
 from ..costs import CostModel
+from ..files import read_csv, read_json, read_json_lines, shorten
 from ..spaces import MBConvSpace
 from ..structures import Arch
+
+MAX_TEXT = 10_000  # of an architecture
+MAX_NUMBER = 1e100  # squares of it, and their sums, are numbers still
+MAX_TABLE_BYTES, MAX_TABLE_VALUES = 256 * 2**20, 20_000_000
 
 _ACCURACIES = ('accuracy', 'mean_acc', 'top1_pct', 'score')
 
@@ -44,7 +46,7 @@ class AccuracyTable:
         path = Path(path)
         if not path.is_file():
             raise FileNotFoundError(f'no table {path}')
-        readers = {'.json': _read_json, '.csv': _read_csv, '.jsonl': _read_jsonl}
+        readers = {'.json': _read_json, '.csv': _read_csv, '.jsonl': read_json_lines}
         if path.suffix not in readers:
             raise ValueError(f'a table is one of {", ".join(readers)}; got {path}')
         self.notes: list[str] = []
@@ -62,12 +64,14 @@ class AccuracyTable:
                     known = [_number(record, key)] if record.get(key) is not None else []
                     if not known and record.get(raw) is not None:
                         known = [_number(record, raw) / 1e6]
+                    if known and known[0] <= 0:
+                        raise ValueError(f'{key} is {known[0]:g}, which no network costs')
                     costs += known or [counted[key]]
                     if abs(costs[-1] - counted[key]) > 1e-4 * counted[key] + 1e-6:
                         differs.append((place, key, costs[-1], counted[key]))
             except (KeyError, TypeError, ValueError) as error:
-                text = f'no {error}' if isinstance(error, KeyError) else error
-                raise ValueError(f'{path}, {place}: {text}') from None
+                text = f'no {error}' if isinstance(error, KeyError) else shorten(str(error), 300)
+                raise ValueError(f'{place}: {text}') from None
             merged.setdefault(space.canonical(arch), []).append(TableRow(arch, accuracy, *costs))
         if not merged:
             raise ValueError(f'{path} holds no network')
@@ -80,6 +84,7 @@ class AccuracyTable:
             )
         if differs:
             place, key, theirs, ours = differs[0]
+            place = place.removeprefix(f'{path}, ')
             self.notes.append(
                 f'{len(differs)} costs in the table are not what the cost model counts, for '
                 f'example {place}: {key} {theirs:.4f}, counted {ours:.4f}. The table is followed'
@@ -96,6 +101,8 @@ def parse_arch(value, space: MBConvSpace) -> Arch:
         ValueError: If it is none of these, or not a network of the space.
     """
     if isinstance(value, str):
+        if len(value) > MAX_TEXT:
+            raise ValueError(f'not an architecture: a text of {len(value)} characters')
         if value.replace(' ', '').isdigit():
             return space.parse(value)
         try:
@@ -103,7 +110,7 @@ def parse_arch(value, space: MBConvSpace) -> Arch:
         except (ValueError, SyntaxError, RecursionError, MemoryError):
             raise ValueError(f'not an architecture: {value[:80]!r}') from None
     if not isinstance(value, (list, tuple)):
-        raise ValueError(f'not an architecture: {str(value)[:80]!r}')
+        raise ValueError(f'not an architecture: {shorten(repr(value))}')
     if all(type(choice) is int for choice in value):
         if len(value) != space.num_layers:
             raise ValueError(f'{len(value)} choices; {space.name!r} has {space.num_layers} layers')
@@ -116,47 +123,29 @@ def _merge(rows: list[TableRow]) -> TableRow:
 
 
 def _number(record: dict, key: str) -> float:
+    value = record[key]
     try:
-        number = float(record[key])
-    except (TypeError, ValueError):
+        number = float('nan') if isinstance(value, bool) else float(value)
+    except (OverflowError, TypeError, ValueError):
         number = float('nan')
-    if not abs(number) < float('inf'):
-        raise ValueError(f'{key} is not a finite number: {record[key]!r}')
+    if not abs(number) <= MAX_NUMBER:
+        raise ValueError(f'{key} is not a finite number: {shorten(repr(value))}')
     return number
 
 
 def _read_json(path: Path) -> Iterator[tuple[str, dict]]:
-    content = read_json(path)
+    content = read_json(path, max_bytes=MAX_TABLE_BYTES, max_values=MAX_TABLE_VALUES)
     if not isinstance(content, dict) or not all(isinstance(v, dict) for v in content.values()):
         raise ValueError(f'{path} is not a table: it needs {{arch: {{"mean_acc": ...}}, ...}}')
     for key, record in content.items():
-        yield f'entry {key}', dict(record, arch=key)
+        yield f'{path}, entry {shorten(key)}', dict(record, arch=key)
 
 
 def _read_csv(path: Path) -> Iterator[tuple[str, dict]]:
-    with open(path, newline='', encoding='utf-8') as file:
-        reader = csv.DictReader(file)
-        if 'arch' not in (reader.fieldnames or []):
-            raise ValueError(
-                f'{path}, line 1: the header is arch,accuracy[,macs_m,params_m]; got '
-                f'{",".join(reader.fieldnames or [])!r}'
-            )
-        for record in reader:
-            place = f'line {reader.line_num}'
-            if None in record:
-                raise ValueError(
-                    f'{path}, {place}: more fields than the header has; a list that holds commas '
-                    'stands in double quotes'
-                )
-            yield place, {k: v for k, v in record.items() if v not in (None, '')}
-
-
-def _read_jsonl(path: Path) -> Iterator[tuple[str, dict]]:
-    for number, line in enumerate(path.read_text(encoding='utf-8').splitlines(), start=1):
-        try:
-            record = json.loads(line)
-        except ValueError:
-            record = None
-        if not isinstance(record, dict):
-            raise ValueError(f'{path}, line {number}: not a JSON object')
-        yield f'line {number}', record
+    header, rows = read_csv(path)
+    if 'arch' not in header:
+        raise ValueError(
+            f'{path}, line 1: the header is arch,accuracy[,macs_m,params_m]; got '
+            f'{shorten(repr(",".join(header)))}'
+        )
+    return rows

@@ -1,15 +1,20 @@
 """What the training itself says about the paths: the losses it met on the way."""
 
 import json
+import math
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from mmengine.logging import print_log
 
 from ..converters import load_checkpoint_file
+from ..files import Dropped, read_json_lines, set_aside, shorten
 from ..search import MainEffects
 from ..spaces import MBConvSpace
 from ..structures import Arch
+from ..utils import write_whole
 
 PATH_LOG = 'path_log.jsonl'  # in the work directory, beside the checkpoints
 
@@ -38,15 +43,22 @@ def training_effects(
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If it cannot be read, or holds fewer than ten steps to use.
+        ValueError: If it cannot be read, or holds fewer than ten steps to use. Damaged lines are
+            left out, with a warning.
 
     Reference:
         Own choice; after training speed as an estimate of rank, Ru et al. (NeurIPS 2021), and
         control variates of Monte Carlo methods.
     """
-    archs, losses, teacher_losses = read_path_log(path, space, end)
+    dropped = Dropped()
+    archs, losses, teacher_losses = read_path_log(path, space, end, dropped)
     if len(losses) * share < 10:
-        raise ValueError(f'{Path(path).name} holds {len(losses)} steps before step {end}: too few')
+        why = f'; {dropped}' if dropped else ''
+        raise ValueError(
+            f'{Path(path).name} holds {len(losses)} steps before step {end}: too few{why}'
+        )
+    if dropped:
+        print_log(f'{path}: {dropped}', 'current', level=30)
     window = min(window, (len(losses) - 1) // 2 * 2 + 1)
     first = round(len(losses) * (1 - share))
     own, teachers = (
@@ -85,30 +97,92 @@ def _running_mean(values: np.ndarray, window: int) -> np.ndarray:
 
 
 def read_path_log(
-    path, space: MBConvSpace, end: int | None = None
+    path, space: MBConvSpace, end: int | None = None, dropped: Dropped | None = None
 ) -> tuple[list[Arch], np.ndarray, np.ndarray]:
-    """Paths, losses (n,) and teachers' losses (n,) of the steps before ``end``, in their order.
+    """Paths, losses (n,) and teachers' losses (n,) of the steps before ``end``, in order of steps.
 
-    A step without a teacher has NaN for the latter.
+    A step without a teacher has NaN for the latter. Of a step that stands twice the later line
+    counts; a step whose loss is not finite is not there.
+
+    Args:
+        path (str | Path): ``path_log.jsonl``.
+        space (MBConvSpace): The search space.
+        end (int, optional): Defaults to all steps.
+        dropped (Dropped, optional): Takes note of damaged lines, and of such that are of another
+            space. None has the first one raise.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it cannot be read; a damaged line, see ``dropped``.
     """
     path = Path(path)
-    if not path.is_file():
+    if not path.exists():
         raise FileNotFoundError(f'no {path}: it is written by dict(type="cream_mm.PathLogHook")')
-    archs, losses, teacher_losses, known = [], [], [], {}
-    for number, line in enumerate(path.read_text(encoding='utf-8').splitlines(), start=1):
+    rows, known = {}, {}
+    for where, record in read_json_lines(path, dropped, finite=False):
         try:
-            record = json.loads(line)
-            step, loss, text = int(record['step']), float(record['loss']), str(record['arch'])
-            teacher_loss = float(record.get('teacher_loss', 'nan'))
+            step, loss, teacher_loss = _numbers(record)
+            text = str(record['arch'])
             if text not in known:
                 known[text] = space.validate(Arch.from_list(record['arch'], space.name))
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
-            raise ValueError(f'{path}, line {number}: {error}') from None
-        if end is None or step < end:
-            archs.append(known[text])
-            losses.append(loss)
-            teacher_losses.append(teacher_loss)
-    return archs, np.array(losses), np.array(teacher_losses)
+        except ValueError as error:
+            if dropped is None:
+                raise ValueError(f'{where}: {error}') from None
+            dropped.add(f'{where}: {error}')
+            continue
+        if (end is None or step < end) and math.isfinite(loss):
+            rows[step] = (known[text], loss, teacher_loss)
+    rows = [rows[step] for step in sorted(rows)]
+    archs, losses, teacher_losses = zip(*rows) if rows else ((), (), ())
+    return list(archs), np.array(losses, dtype=float), np.array(teacher_losses, dtype=float)
+
+
+def cut_path_log(path, end: int) -> str | None:
+    """Leave the steps before ``end``, each once: a run that resumes there writes the others again.
+
+    Damaged lines are taken off, too; the file as it was is then kept beside the new one.
+
+    Args:
+        path (str | Path): ``path_log.jsonl``; need not be there.
+        end (int): First step to take off.
+
+    Returns:
+        str | None: What was wrong with it, if anything was.
+
+    Raises:
+        OSError, ValueError: If it cannot be read or written as a whole.
+    """
+    path = Path(path)
+    if not os.path.lexists(path):
+        return None
+    kept, dropped = {}, Dropped()
+    for where, record in read_json_lines(path, dropped, finite=False):
+        try:
+            step, *_ = _numbers(record)
+        except ValueError as error:
+            dropped.add(f'{where}: {error}')
+            continue
+        if step < end:
+            kept[step] = json.dumps(record)
+    message = f'{dropped}. The file as it was is {set_aside(path)}' if dropped else None
+    write_whole(path, ''.join(f'{kept[step]}\n' for step in sorted(kept)).encode())
+    return message
+
+
+def _numbers(record: dict) -> tuple[int, float, float]:
+    """Step, loss and teacher's loss of a line; the latter is NaN where there is none."""
+    step, arch, losses = record.get('step'), record.get('arch'), [record.get('loss')]
+    if 'teacher_loss' in record:
+        losses.append(record['teacher_loss'])
+    if type(step) is not int or not 0 <= step < 2**63:
+        raise ValueError(f'"step" is {shorten(repr(step))}')
+    if not isinstance(arch, list):
+        raise ValueError(f'"arch" is {shorten(repr(arch))}')
+    for loss in losses:
+        # One beyond all cross entropies would be all that a fit sees.
+        if type(loss) not in (int, float) or 1e9 < abs(loss) < math.inf:
+            raise ValueError(f'a loss is {shorten(repr(loss))}')
+    return step, float(losses[0]), float(losses[1]) if losses[1:] else math.nan
 
 
 def combined(*scorings: Sequence[float]) -> np.ndarray:

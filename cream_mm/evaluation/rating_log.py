@@ -2,18 +2,24 @@
 
 import hashlib
 import json
+import os
 from collections.abc import Iterable
 from pathlib import Path
 
 from mmengine.dist import broadcast_object_list, is_main_process
+from mmengine.logging import print_log
 from torch import Tensor, uint8
 
+from ..files import Dropped, mend_lines, read_json_lines, shorten
 from ..structures import Arch
-from ..utils import append_lines, whole_lines
+from ..utils import append_lines
 
 
 class RatingLog:
     """A file with one rating a line, each appended when it is made.
+
+    Lines that are damaged, or hold what no rating is, are left out with a warning: their paths
+    are rated again.
 
     Args:
         path (str | Path): The file; made with the first rating.
@@ -43,15 +49,37 @@ class RatingLog:
             append_lines(self.path, [json.dumps(record)])
 
     def _read(self) -> dict[str, dict]:
-        known = {}
-        for line in whole_lines(self.path):
-            try:
-                record = json.loads(line)
-                if record.pop('key') == self.key:
-                    known[str(record.pop('arch'))] = record
-            except (AttributeError, KeyError, TypeError, ValueError):
-                continue  # not a line of ours: that path is rated again
+        known, dropped = {}, Dropped()
+        if not os.path.lexists(self.path):
+            return known
+        mend_lines(self.path)
+        for where, record in read_json_lines(self.path, dropped):
+            if record.pop('key', None) == self.key:
+                try:
+                    arch = record.pop('arch', None)
+                    check_rating(record)
+                    known[str(arch)] = record
+                except ValueError as error:
+                    dropped.add(f'{where}: {error}')
+        if dropped:
+            print_log(f'{dropped}. These paths are rated again', 'current', level=30)
         return known
+
+
+def check_rating(record: dict) -> None:
+    """Check the numbers of a rating that was read from a file.
+
+    Raises:
+        ValueError: With the first that no rating can have.
+    """
+    for key, kinds, low, high in (
+        ('top1_pct', (int, float), 0, 100),
+        ('num_images', (int,), 1, 2**63),
+        ('loss', (int, float), 0, 1e9),
+    ):
+        value = record.get(key)
+        if type(value) not in kinds or not low <= value <= high:
+            raise ValueError(f'"{key}" is {shorten(repr(value))}')
 
 
 def digest(parts: Iterable) -> str:

@@ -7,7 +7,6 @@ nothing here depends on the clock.
 
 import base64
 import io
-import json
 import math
 import os
 import re
@@ -23,12 +22,11 @@ from markupsafe import Markup
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from ..arch_file import ARCH_FORMAT, RULES, read_json
+from ..arch_file import RULES
 from ..config_values import read_value
-from ..datasets.pillow_image import open_image, upright_rgb
-from ..datasets.regular_file import read_regular
-
-BOARD_FORMAT = 'cream_mm.board/1'
+from ..datasets.pillow_image import UNREADABLE, open_image, upright_rgb
+from ..files import read_bytes, shorten
+from .run_files import is_number, read_answer, read_board, read_detections, read_scalars
 
 # Why a path was rated.
 _SOURCES = dict(
@@ -37,6 +35,11 @@ _SOURCES = dict(
 NUM_SCENES = 6
 MIN_SCORE = 0.4
 MATCH_IOU = 0.5
+
+# What a page can show; of more, a part is drawn and a note says so.
+MAX_POINTS, MAX_ROWS, MAX_CELLS = 5000, 200, 20_000
+MAX_FOUND, MAX_TRUTHS = 300, 2000  # boxes of an image
+MAX_IMAGES, MAX_IMAGE_BYTES, MAX_PIXELS = 5000, 64 * 2**20, 50_000_000
 
 # One palette for figures and page. Kernels go from light to dark, so they survive grey print.
 INK, MUTED, GRID = '#1f2933', '#66727f', '#e6eaee'
@@ -57,7 +60,8 @@ def _as_written():
         yield
     except (AttributeError, LookupError, OverflowError, TypeError, jinja2.UndefinedError) as error:
         raise ValueError(
-            f'best_arch.json, board.json or scalars.json does not hold what a run writes: {error!r}'
+            'best_arch.json, board.json or scalars.json does not hold what a run writes: '
+            f'{shorten(repr(error), 200)}'
         ) from error
 
 
@@ -98,25 +102,19 @@ class SearchReport:
                 f'SEARCH_CONFIG --work-dir {self.search_dir}" first, or pass the directory of a '
                 'finished search.'
             )
-        self.best = _read_json(path, ARCH_FORMAT)
-        if not isinstance(self.best.get('arch'), list):
-            raise ValueError(f'{path} has no "arch" list. Run the search again to write it.')
+        self.best = read_answer(path, self.notes)
         self.layers = self.best.get('layers') or []
-        if not self.layers:
+        if not self.layers and not self.notes:
             self.notes.append('Drawing and cost table: best_arch.json lists no layers.')
 
         self.board = {}
         path = self.search_dir / 'board.json'
-        if path.is_file():
-            self.board = _read_json(path, BOARD_FORMAT)
-            for key in ('entries', 'rated'):
-                rows = self.board.get(key) or []
-                if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-                    raise ValueError(f'{path} is damaged: "{key}" is no list of paths')
+        if os.path.lexists(path):
+            self.board = read_board(path)
         else:
             self.notes.append(f'Board and scatter plot: {path} not found.')
 
-        self.train_lines, self.val_lines = read_scalars(self.search_dir)
+        self.train_lines, self.val_lines = read_scalars(self.search_dir, self.notes)
         if not self.train_lines:
             self.notes.append(f'Search curves: no vis_data/scalars.json under {self.search_dir}.')
         self.retrain_curve = self._metric_curve(self.retrain_dir, 'accuracy/top1', '--retrain')
@@ -133,7 +131,7 @@ class SearchReport:
         out.parent.mkdir(parents=True, exist_ok=True)
         # A half-written page must not replace a good one.
         partial = out.with_name(f'.{out.name}.{os.getpid()}.tmp')
-        partial.write_text(self.to_html(out), encoding='utf-8')
+        partial.write_text(self.to_html(out), encoding='utf-8', errors='replace')
         partial.replace(out)
         return out
 
@@ -193,11 +191,11 @@ class SearchReport:
             ('board_flops_m', 'Board FLOPs', 'as the released search code counts'),
             ('published_flops_m', 'Published FLOPs', 'to compare with published tables'),
         ):
-            if _is_number(costs.get(key)):
+            if is_number(costs.get(key)):
                 if key == 'macs_m':
                     note += _budget_verdict(costs[key], self._macs_budget())
                 rows.append((label, f'{format_millions(costs[key])} M', note))
-        if _is_number(rating.get('top1_pct')):
+        if is_number(rating.get('top1_pct')):
             note = 'top-1 with the weights of the supernet'
             if rating.get('num_images'):
                 low, high = _wilson_interval(rating['top1_pct'], rating['num_images'])
@@ -213,7 +211,7 @@ class SearchReport:
             note = 'box mAP, IoU 0.50 to 0.95'
             final = self.detector_lines[self.map_curve[-1][0]]
             for key, name in (('coco/bbox_mAP_50', 'mAP50'), ('coco/bbox_mAP_75', 'mAP75')):
-                if _is_number(final.get(key)):
+                if is_number(final.get(key)):
                     note += f'; {name} {format_pct(100 * final[key])}'
             best = 100 * max(v for _, v in self.map_curve)
             note += f'; best epoch {format_pct(best)}'
@@ -236,7 +234,7 @@ class SearchReport:
         if work_dir is None:
             self.notes.append(f'{what}: pass {option} DIR to add it.')
             return []
-        _, lines = read_scalars(work_dir)
+        _, lines = read_scalars(work_dir, self.notes)
         if option == '--detector':
             self.detector_lines = lines
         curve = _curve(lines, key)
@@ -258,17 +256,28 @@ class SearchReport:
             dataset = read_value(configs[0], 'test_dataloader')['dataset']
             root = Path(dataset['data_root'])
             ann_file, img_dir = root / dataset['ann_file'], root / dataset['data_prefix']['img']
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, OSError, TypeError, ValueError) as error:
             self.notes.append(f'Validation scenes: no COCO-style set in {configs[0]} ({error}).')
             return []
         if not ann_file.is_file() or not img_dir.is_dir():
             missing = img_dir if ann_file.is_file() else ann_file
             self.notes.append(f'Validation scenes: {missing}, named in {configs[0]}, not found.')
             return []
-        scenes = draw_scenes(_read_json(ann_file), _read_json(boxes), img_dir)
+        try:
+            annotations, predictions = read_detections(ann_file, boxes)
+        except (OSError, ValueError) as error:
+            self.notes.append(f'Validation scenes: {error.args[-1]}.')
+            return []
+        # A set without a root would be all that lies below the current folder.
+        folders = (img_dir, root) if str(root) != '.' else (img_dir,)
+        scenes = draw_scenes(annotations, predictions, img_dir, folders, self.notes)
         if not scenes:
             self.notes.append(f'Validation scenes: no image of {ann_file} found in {img_dir}.')
         return scenes
+
+    def _note(self, text):
+        if text not in self.notes:  # a page can be made twice
+            self.notes.append(text)
 
     def _macs_budget(self):
         """(low, high) of the MACs budget in millions; None for an open or absent end."""
@@ -280,16 +289,16 @@ class SearchReport:
         points = self.board.get('rated') or [
             dict(entry, source='board') for entry in self.board.get('entries', [])
         ]
-        return [p for p in points if _is_number(p.get('macs_m')) and _is_number(p.get('top1_pct'))]
+        return [p for p in points if is_number(p.get('macs_m')) and is_number(p.get('top1_pct'))]
 
     # -- words --------------------------------------------------------------------------------
 
     def _headline(self):
         costs, rating = self.best.get('costs') or {}, self.best.get('rating') or {}
         what, parts = 'A network', []
-        if _is_number(costs.get('macs_m')):
+        if is_number(costs.get('macs_m')):
             what += f' of {format_millions(costs["macs_m"])} M multiply-adds'
-        if _is_number(rating.get('top1_pct')):
+        if is_number(rating.get('top1_pct')):
             parts.append(f'{format_pct(rating["top1_pct"])} top-1 in the search')
         if self.retrain_curve:
             parts.append(f'{format_pct(self.retrain_curve[-1][1])} retrained')
@@ -310,7 +319,7 @@ class SearchReport:
 
         text = 'One supernet holding every candidate network'
         text += f' of the space “{name}”' if isinstance(name, str) else ''
-        if _is_number(space.get('num_archs')):
+        if is_number(space.get('num_archs')):
             text += f' ({format_count(space["num_archs"])} of them)'
         text += ' was trained'
         if best.get('input_size'):
@@ -323,7 +332,7 @@ class SearchReport:
         sentences.append(text)
 
         rated = self._rated()
-        if rated and _is_number(rating):
+        if rated and is_number(rating):
             by_source = {s: [p['top1_pct'] for p in rated if p.get('source', 'board') == s]
                          for s in _SOURCES}  # fmt: skip
             counts = [f'{len(v)} {_SOURCES[s]}' for s, v in by_source.items() if v]
@@ -341,13 +350,13 @@ class SearchReport:
             chosen_by = RULES.get((best.get('choice') or {}).get('rule'))
             if chosen_by:
                 sentences.append(f'It was chosen by {chosen_by}.')
-        elif _is_number(rating):
+        elif is_number(rating):
             sentences.append(
                 f'The chosen path reaches {format_pct(rating)} top-1 without retraining.'
             )
-        if _is_number(costs.get('macs_m')):
+        if is_number(costs.get('macs_m')):
             text = f'One image costs it {format_millions(costs["macs_m"])} M multiply-adds'
-            if _is_number(costs.get('params_m')):
+            if is_number(costs.get('params_m')):
                 text += f' and it has {format_millions(costs["params_m"])} M parameters'
             verdict = _budget_verdict(costs['macs_m'], self._macs_budget())
             sentences.append(f'{text}: {verdict}.')
@@ -428,7 +437,7 @@ class SearchReport:
             )
             previous = group
         stated = (self.best.get('costs') or {}).get('macs_m')
-        differs = _is_number(stated) and abs(total / 1e6 - stated) > 0.005 * stated
+        differs = is_number(stated) and abs(total / 1e6 - stated) > 0.005 * stated
         return {
             'rows': rows,
             'macs_m': total / 1e6,
@@ -440,7 +449,15 @@ class SearchReport:
         """Board entries, best first, each with a strip of coloured cells for its layers."""
         choices = self._choice_meaning()
         rows = []
-        for entry in sorted(self.board.get('entries', []), key=lambda e: e.get('rank') or 0):
+        entries = sorted(self.board.get('entries', []), key=lambda e: e.get('rank') or 0)
+        cells = 0
+        for entry in entries:
+            cells += sum(map(len, entry.get('arch') or []))
+            if len(rows) == MAX_ROWS or cells > MAX_CELLS:
+                self._note(
+                    f'Board: the {len(entries) - len(rows)} paths after the first {len(rows)}.'
+                )
+                break
             strip, x = [], 0
             for stage in (entry.get('arch') or [])[1:-1]:
                 for choice in stage:
@@ -472,7 +489,7 @@ class SearchReport:
             return {i: c if isinstance(c, list) else nothing for i, c in enumerate(stated)}
         seen = {}
         for layer in self.layers:
-            match = re.fullmatch(r'blocks\.(\d+)\.(\d+)', str(layer.get('name')))
+            match = re.fullmatch(r'blocks\.(\d{1,4})\.(\d{1,4})', str(layer.get('name')))
             stage, index = map(int, match.groups()) if match else (len(self.best['arch']), 0)
             # The first and last stage are fixed; their 0 names no choice.
             inside = 0 < stage < len(self.best['arch']) - 1
@@ -488,6 +505,9 @@ class SearchReport:
         points = self._rated()
         if not points:
             return None
+        if len(points) > MAX_POINTS:
+            self._note(f'Scatter plot: drawn are {MAX_POINTS} of {len(points)} rated paths.')
+            points = [points[i * len(points) // MAX_POINTS] for i in range(MAX_POINTS)]
         with _plot_style():
             fig = Figure(figsize=(9.2, 4.3), layout='constrained')
             ax = fig.add_subplot()
@@ -511,7 +531,7 @@ class SearchReport:
 
             x = (self.best.get('costs') or {}).get('macs_m')
             y = (self.best.get('rating') or {}).get('top1_pct')
-            if _is_number(x) and _is_number(y):
+            if is_number(x) and is_number(y):
                 ax.scatter(x, y, marker='*', s=330, color=ORANGE, edgecolors='white', zorder=5,
                            label='chosen')  # fmt: skip
             ax.margins(x=0.08, y=0.12)
@@ -532,7 +552,7 @@ class SearchReport:
                     if edge is not None:
                         ax.axvline(edge, color=GREEN, lw=0.9, ls=(0, (4, 3)), alpha=0.7, zorder=1)
             ax.set_xlim(left, right)
-            if _is_number(x) and _is_number(y):
+            if is_number(x) and is_number(y):
                 to_left = x > (left + right) / 2
                 ax.annotate(f'chosen: {format_millions(x)} M, {format_pct(y)}', (x, y),
                             (-13 if to_left else 13, 9), textcoords='offset points',
@@ -549,7 +569,7 @@ class SearchReport:
             key
             for key in sorted({k for line in lines.values() for k in line})
             if re.fullmatch(r'loss(_\w+)?', key) and _curve(lines, key)
-        ]
+        ][:12]
         accuracies = [k for k in ('train_top1', 'board_best', 'board_worst') if _curve(lines, k)]
         accuracies += _curve(self.val_lines, 'accuracy/top1')
         panels = [name for name, keys in (('loss', losses), ('top-1 (%)', accuracies)) if keys]
@@ -626,32 +646,6 @@ class SearchReport:
                 if len(curves) > 1:
                     ax.legend()
             return _to_svg(fig, 'later', 'Validation curves of retraining and detector')
-
-
-def read_scalars(work_dir):
-    """Read the scalars of all runs in a work directory as one history.
-
-    mmengine starts a new ``<timestamp>`` folder at each (re)start. Where runs overlap, the later
-    one wins: it is the one the final weights come from.
-
-    Args:
-        work_dir (str | Path): Holds ``<timestamp>/vis_data/scalars.json``, one object per line.
-
-    Returns:
-        tuple[dict, dict]: Training and validation lines, each ``{step: line}`` in order of steps.
-        Validation lines are those with a metric (a key with a slash).
-    """
-    train, val = {}, {}
-    for path in sorted(Path(work_dir).glob('*/vis_data/scalars.json')):
-        for text in path.read_text(encoding='utf-8').splitlines():
-            try:
-                line = json.loads(text)
-            except (RecursionError, ValueError):
-                continue  # a killed run may leave its last line unfinished
-            if isinstance(line, dict) and _is_number(line.get('step')):
-                lines = val if any('/' in key for key in line) else train
-                lines.setdefault(int(line['step']), {}).update(line)
-    return dict(sorted(train.items())), dict(sorted(val.items()))
 
 
 def draw_arch(layers, input_size=None, *, width=960):
@@ -740,7 +734,7 @@ def draw_arch(layers, input_size=None, *, width=960):
     }
 
 
-def draw_scenes(annotations, predictions, img_dir):
+def draw_scenes(annotations, predictions, img_dir, folders=None, notes=None):
     """Choose validation images evenly over the set, with boxes ready to draw.
 
     A prediction counts as right if a ground-truth box of its class overlaps it with an IoU of at
@@ -750,23 +744,46 @@ def draw_scenes(annotations, predictions, img_dir):
         annotations (dict): COCO annotation file.
         predictions (list[dict]): COCO results.
         img_dir (Path): Folder of the images.
+        folders (Sequence[Path], optional): Of the set; a file that lies in none of them, when
+            links are followed, is not shown, whatever the annotations name. Defaults to
+            ``img_dir``.
+        notes (list[str], optional): What was left out is added.
 
     Returns:
         list[dict]: Image as a data URI, its size, and boxes (x, y, w, h in pixels of the image).
     """
-    names = {c['id']: str(c['name']) for c in annotations.get('categories', [])}
-    images = [
-        image
-        for image in sorted(annotations.get('images', []), key=lambda image: image['id'])
-        if (img_dir / image['file_name']).is_file()
-    ]
+    notes = [] if notes is None else notes
+    roots = [os.path.realpath(folder) for folder in folders or (img_dir,)]
+    names = {c['id']: shorten(c['name'], 60) for c in annotations.get('categories', [])}
+    listed = sorted(
+        annotations.get('images', []), key=lambda image: (str(type(image['id'])), image['id'])
+    )
+    if len(listed) > MAX_IMAGES:
+        listed = [listed[i * len(listed) // MAX_IMAGES] for i in range(MAX_IMAGES)]
+    images, outside = [], []
+    for image in listed:
+        path = os.path.realpath(img_dir / image['file_name'])
+        if not os.path.isfile(path):
+            continue
+        inside = any(path.startswith(os.path.join(root, '')) for root in roots)
+        (images if inside else outside).append((image, path))
+    if outside:
+        notes.append(
+            f'Validation scenes: {len(outside)} images that lie outside the set, the first '
+            f'{shorten(outside[0][0]["file_name"])}.'
+        )
     picks = np.linspace(0, len(images) - 1, min(NUM_SCENES, len(images))).round().astype(int)
     scenes = []
-    for image in (images[i] for i in picks):
+    for image, path in (images[i] for i in picks):
         truths = [a for a in annotations.get('annotations', []) if a['image_id'] == image['id']]
         found = [p for p in predictions if p['image_id'] == image['id'] and p['score'] >= MIN_SCORE]
-        found.sort(key=lambda p: -p['score'])
-        uri, width, height = _embed_image(img_dir / image['file_name'])
+        found = sorted(found, key=lambda p: -p['score'])[:MAX_FOUND]
+        truths = truths[:MAX_TRUTHS]
+        try:
+            uri, width, height = _embed_image(path)  # the one that was looked at
+        except (OSError, ValueError) as error:
+            notes.append(f'Validation scenes: {error.args[-1]}.')
+            continue
         # Text and strokes are a fixed share of the scene, whatever its resolution.
         unit = max(width, height) / 100
         free, boxes = list(truths), []
@@ -794,7 +811,7 @@ def draw_scenes(annotations, predictions, img_dir):
             )
         scenes.append(
             {
-                'name': str(image['file_name']),
+                'name': shorten(image['file_name']),
                 'uri': uri,
                 'width': width,
                 'height': height,
@@ -814,7 +831,7 @@ def format_arch(arch):
 
 def format_millions(value):
     """Write a cost in millions with about three or four digits."""
-    if not _is_number(value):
+    if not is_number(value):
         return '–'
     return (
         f'{value:.1f}'
@@ -838,7 +855,7 @@ def format_count(value):
 
 def format_pct(value):
     """Write a percentage with one decimal."""
-    return f'{value:.1f} %' if _is_number(value) else '–'
+    return f'{value:.1f} %' if is_number(value) else '–'
 
 
 def _unbroken(text):
@@ -879,10 +896,6 @@ def _size(size):
     return '×'.join(map(str, size)) if isinstance(size, list) else str(size or '')
 
 
-def _is_number(value):
-    return isinstance(value, (int, float)) and math.isfinite(value)
-
-
 def _wilson_interval(pct, num_images):
     """95 % interval of a percentage measured on that many images; stays within 0 to 100."""
     p, z = pct / 100, 1.96
@@ -892,22 +905,9 @@ def _wilson_interval(pct, num_images):
     return 100 * (middle - half), 100 * (middle + half)
 
 
-def _read_json(path, expected_format=None):
-    """Load JSON; ValueError names the file and what to do where it is not what we expect."""
-    data = read_json(path)
-    if expected_format is not None:
-        found = data.get('format') if isinstance(data, dict) else None
-        if found != expected_format:
-            raise ValueError(
-                f'{path} has format {found!r}, this report reads {expected_format!r}. Run the '
-                'search again with this version of cream_mm.'
-            )
-    return data
-
-
 def _curve(lines, key):
     """[(step, value)] of the finite values of a key."""
-    return [(step, line[key]) for step, line in lines.items() if _is_number(line.get(key))]
+    return [(step, line[key]) for step, line in lines.items() if is_number(line.get(key))]
 
 
 def _group_key(layer):
@@ -976,9 +976,19 @@ def _iou(a, b):
 
 
 def _embed_image(path, max_side=640):
-    """(data URI, width, height); the size is the original one, which the boxes refer to."""
-    with open_image(read_regular(path)) as image:
-        image = upright_rgb(image)  # as the detector saw it
+    """(data URI, width, height); the size is the original one, which the boxes refer to.
+
+    Raises:
+        OSError, ValueError: If the file is no image that can be shown.
+    """
+    content = read_bytes(path, MAX_IMAGE_BYTES)
+    try:
+        with open_image(content) as image:
+            if image.width * image.height > MAX_PIXELS:
+                raise ValueError(f'{image.width} x {image.height} pixels')
+            image = upright_rgb(image)  # as the detector saw it
+    except UNREADABLE as error:
+        raise ValueError(f'{path} cannot be shown ({shorten(str(error))})') from None
     width, height = image.size
     image.thumbnail((max_side, max_side))
     # Small drawings stay exact; photographs would be megabytes as PNG.

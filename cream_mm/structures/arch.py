@@ -43,7 +43,7 @@ class Arch:
             raise ValueError(
                 'an architecture is written [[0], [stage 1], ..., [stage 5], [0]] with one choice '
                 f'index per layer, for example [[0],[0],[3,3],[3,1,3],[3,3,3,3],[3,3,3],[0]]; '
-                f'got {nested!r}'
+                f'got {repr(nested)[:200]}'
             )
         return cls(tuple(tuple(stage) for stage in nested[1:-1]), space)
 
@@ -52,7 +52,7 @@ class Arch:
         """Read the nested list from text, as it is typed on a command line."""
         try:
             nested = ast.literal_eval(text)
-        except (ValueError, SyntaxError):
+        except (ValueError, SyntaxError, RecursionError, MemoryError):
             nested = text
         return cls.from_list(nested, space)
 

@@ -56,10 +56,20 @@ def test_resumed_run_has_each_step_once(data, tmp_path):  # noqa: F811
     path = tmp_path / 'run/path_log.jsonl'
     first, after = (tmp_path / 'run' / f'epoch_{n}.pth' for n in (2, 3))
     after.unlink()
-    with open(path, 'a') as file:  # a kill cut a line off
-        file.write('{"step": 21, "ar')
+    # An editor spoilt two lines, the disk one, and a kill cut the last.
+    lines = path.read_bytes().splitlines(keepends=True)
+    spoilt = [
+        *lines[:3],
+        b'\n{"step": \n',
+        *lines[3:9],
+        b'\0\xff\n',
+        *lines[9:],
+        b'{"step": 21, "ar',
+    ]
+    path.write_bytes(b''.join(spoilt))
     runner = build_with_log(data, tmp_path / 'run', load_from=str(first), resume=True)
     runner.train()
     steps = [row['step'] for row in read(tmp_path / 'run')]
     assert steps == list(range(whole.max_iters))
     assert read(tmp_path / 'run')[:14] == read(tmp_path / 'whole')[:14]
+    assert (tmp_path / 'run/path_log.jsonl.damaged').read_bytes() == b''.join(spoilt)

@@ -89,12 +89,49 @@ def test_the_same_network_twice_is_averaged(tmp_path, monkeypatch):
         ('a.json', '{"0110": {"flops": 1}}', 'entry 0110: no accuracy'),
         ('a.jsonl', '{"arch": "0110", "score": 1}\n[]\n', 'line 2: not a JSON object'),
         ('a.jsonl', '{"score": 1}\n', "line 1: no 'arch'"),
+        ('a.csv', 'arch,accuracy\n0110,1e308\n', 'line 2: accuracy is not a finite number'),
+        ('a.csv', 'arch,accuracy,accuracy\n0110,1,2\n', 'line 1: column accuracy stands twice'),
+        ('a.csv', f'arch,accuracy\n"{"1" * 140_000}",1\n', 'a.csv, line 2: field larger than'),
+        ('a.csv', f'arch,accuracy\n{"1" * 5000},1\n', 'line 2: .*has 5000 digits|line 2: .111'),
+        ('a.csv', f'arch,accuracy\n"{"[" * 20_000}",1\n', 'line 2: .*a text of 20000 char'),
+        ('a.csv', 'arch,accuracy,macs_m\n0110,1,-3\n', 'line 2: macs_m is -3, which no network'),
+        ('a.json', '{"0110": {"mean_acc": 9}, "0110": {"mean_acc": 1}}', 'key "0110" stands twice'),
+        ('a.json', '{"0110": {"mean_acc": true}}', 'entry 0110: accuracy is not|mean_acc is not'),
+        ('a.json', '{"0110": {"mean_acc": ' + '9' * 400 + '}}', 'a number of 400 digits'),
+        ('a.json', '{"0110": {"mean_acc": NaN}}', 'a.json is not valid JSON: NaN is no number'),
+        ('a.jsonl', '{"arch": "0110", "score": 1}\n' + '[' * 10**5 + '\n', 'line 2: .* too deeply'),
+        ('a.jsonl', '{"arch": 10, "score": 1}\n', 'a.jsonl, line 1: not an architecture: 10'),
         ('a.txt', '', r'one of \.json, \.csv, \.jsonl'),
     ],
 )
 def test_errors_say_where(tmp_path, name, text, words):
     with pytest.raises(ValueError, match=words):
         table(tmp_path, name, text)
+
+
+def test_messages_stay_short(tmp_path):
+    for text in (
+        '9' * 9000,
+        '[' + '0,' * 4000 + '0]',
+        '[[0],' + '[1],' * 2000 + '[0]]',
+        'x' * 10**5,
+    ):
+        with pytest.raises(ValueError, match='a.json, entry') as error:
+            table(tmp_path, 'a.json', json.dumps({text: dict(score=1)}))
+        assert len(str(error.value)) < len(str(tmp_path)) + 450
+
+
+@pytest.mark.parametrize('encoding', ['utf-16', 'utf-8-sig'])
+def test_a_table_of_a_spreadsheet(tmp_path, encoding):
+    path = tmp_path / 'a.csv'
+    path.write_bytes('arch,accuracy\r\n0110,91.5\r\n'.encode(encoding))
+    assert [row[:2] for row in AccuracyTable(path, COSTS).rows] == [(ARCH, 91.5)]
+
+
+def test_ratings_that_a_kill_cut(tmp_path):
+    line = dict(key='k', arch=ARCH.to_list(), top1_pct=50.0, num_images=9)
+    text = json.dumps(line)
+    assert len(table(tmp_path, 'ratings.jsonl', f'{text}\n{text[:-9]}')) == 1
 
 
 def test_no_file(tmp_path):

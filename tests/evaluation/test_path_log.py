@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from scipy.stats import kendalltau
 
-from cream_mm.evaluation import combined, training_effects
+from cream_mm.evaluation import combined, cut_path_log, training_effects
 from cream_mm.evaluation.path_log import read_path_log
+from cream_mm.files import Dropped
 from cream_mm.testing import tiny_space
 
 
@@ -102,6 +103,88 @@ def test_bad_logs(space, tmp_path):
         path.write_text(f'{line}\n')
         with pytest.raises(ValueError, match='line 1: '):
             training_effects(path, space)
+
+
+DAMAGED = [
+    b'nonsense',
+    b'[' * 100_000,
+    b'{"step": 1, "arch": [[0]]',
+    b'{"step": -1, "arch": [[0],[0,0],[0,0],[0]], "loss": 1}',
+    b'{"step": 1e3, "arch": [[0],[0,0],[0,0],[0]], "loss": 1}',
+    b'{"step": true, "arch": [[0],[0,0],[0,0],[0]], "loss": 1}',
+    b'{"step": 1, "arch": "[[0],[0,0],[0,0],[0]]", "loss": 1}',
+    b'{"step": 1, "arch": [[0],[0,0],[0,0],[0]], "loss": "1"}',
+    b'{"step": 1, "arch": [[0],[0,0],[0,0],[0]], "loss": 1e308}',
+    b'{"step": 1, "arch": [[0],[0,0],[0,0],[0]], "loss": 1, "teacher_loss": []}',
+    b'{"step": 1, "arch": [[0],[0,0],[0,0],[0]], "loss": 1' + b'0' * 400 + b'}',
+    b'{"step": 1, "arch": [[0],[0,0],[0,0],[0]], "loss": 1}\xff',
+    b'\0' * 1000,
+]
+
+
+@pytest.mark.parametrize('line', DAMAGED, ids=lambda line: str(line[-20:]))
+def test_a_damaged_line_costs_itself_alone(space, tmp_path, line, monkeypatch):
+    path, told = tmp_path / 'log.jsonl', []
+    write(path, space, number=80)
+    monkeypatch.setattr(
+        'cream_mm.evaluation.path_log.print_log', lambda text, *args, **kwargs: told.append(text)
+    )
+    whole = training_effects(path, space).effects()
+    assert told == []
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b''.join(lines[:40]) + line + b'\n' + b''.join(lines[40:]))
+    assert training_effects(path, space).effects() == whole
+    assert len(told) == 1 and '1 damaged line is left out' in told[0] and 'line 41' in told[0]
+    with pytest.raises(ValueError, match='log.jsonl, line 41'):
+        read_path_log(path, space)
+
+    # A run that resumes at step 60 goes on with the 60 steps before it, and loses no byte.
+    damaged = path.read_bytes()
+    message = cut_path_log(path, 60)
+    assert path.read_bytes() == b''.join(lines[:60])
+    assert 'line 41' in message and '\n' not in message and len(message) < 700
+    assert message.endswith(f'The file as it was is {path}.damaged')
+    assert (tmp_path / 'log.jsonl.damaged').read_bytes() == damaged
+    assert cut_path_log(path, 60) is None
+
+
+def test_steps_that_stand_twice_or_are_out_of_order(space, tmp_path):
+    path = tmp_path / 'log.jsonl'
+    write(path, space, number=40)
+    lines = path.read_text().splitlines(keepends=True)
+    whole = training_effects(path, space).effects()
+    earlier = [line.replace('"loss": ', '"loss": 1') for line in lines[10:20]]
+    path.write_text(''.join(earlier + lines[20:] + lines[:20]))
+    assert training_effects(path, space).effects() == whole
+    assert cut_path_log(path, 40) is None and path.read_text() == ''.join(lines)
+
+
+def test_a_step_whose_loss_is_no_number(space, tmp_path):
+    path = tmp_path / 'log.jsonl'
+    write(path, space, number=40)
+    whole = training_effects(path, space).effects()
+    lines = path.read_text().splitlines(keepends=True)
+    diverged = json.dumps(dict(json.loads(lines[0]), step=40, loss=float('nan')))
+    path.write_text(''.join(lines) + f'{diverged}\n')
+    assert training_effects(path, space).effects() == whole
+    assert cut_path_log(path, 50) is None and path.read_text().endswith(f'{diverged}\n')
+
+
+def test_a_log_in_another_encoding(space, tmp_path):
+    path = tmp_path / 'log.jsonl'
+    write(path, space, number=40)
+    text, whole = path.read_text(), training_effects(path, space).effects()
+    path.write_text(text, encoding='utf-16')
+    assert training_effects(path, space).effects() == whole
+    assert cut_path_log(path, 40) is None and path.read_text() == text
+
+
+def test_a_log_of_another_space_is_told(space, tmp_path):
+    path = tmp_path / 'log.jsonl'
+    write(path, tiny_space(depths=(3, 3)), number=40)
+    with pytest.raises(ValueError, match='0 steps .*; 40 damaged lines .*line 1: stage 1 of'):
+        training_effects(path, space)
+    assert len(read_path_log(path, space, dropped=Dropped())[0]) == 0
 
 
 def test_combined_weighs_scores_alike():

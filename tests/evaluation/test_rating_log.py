@@ -1,4 +1,5 @@
 import json
+import os
 
 import pytest
 import torch
@@ -7,9 +8,10 @@ from cream_mm.evaluation import ArchEvaluator
 from cream_mm.evaluation.rating_log import RatingLog, digest
 from cream_mm.structures import Arch
 from cream_mm.testing import tiny_cream, tiny_samples
+from cream_mm.utils import append_lines
 
 A, B = Arch(((0, 1), (1, 0))), Arch(((1, 1), (0, 0)))
-RATING = dict(top1_pct=12.5, num_images=8)
+RATING = dict(top1_pct=12.5, num_images=8, loss=1.5)
 
 
 def test_what_was_added_is_there_again(tmp_path):
@@ -48,6 +50,55 @@ def test_foreign_lines_are_passed_over(tmp_path):
     path.write_text('nonsense\n[1]\n{"arch": [[0]]}\n')
     log = RatingLog(path, 'key')
     assert len(log) == 0
+
+
+WRONG = [
+    '"top1_pct": NaN', '"top1_pct": 1e308', '"top1_pct": Infinity', '"top1_pct": "99"',
+    '"top1_pct": -1', '"top1_pct": 100.5', '"top1_pct": true', '"top1_pct": null',
+    '"top1_pct": [99]', '"num_images": 0', '"num_images": 8.5', '"num_images": true',
+    '"loss": NaN', '"loss": -0.1', '"loss": "1"', '"loss": 1e308', '"loss": 1' + '0' * 400,
+    '"x": ' + '[' * 100_000,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize('wrong', WRONG, ids=lambda text: text[:24])
+def test_what_no_rating_is_is_rated_again(tmp_path, monkeypatch, wrong):
+    told, path = [], tmp_path / 'r.jsonl'
+    monkeypatch.setattr(
+        'cream_mm.evaluation.rating_log.print_log', lambda text, *args, **kwargs: told.append(text)
+    )
+    log = RatingLog(path, 'key')
+    log.add(A, RATING)
+    name, _, value = wrong.partition(': ')
+    record = dict(key='key', arch=B.to_list(), **{**RATING, name.strip('"'): 'HERE'})
+    with open(path, 'a') as file:
+        file.write(json.dumps(record).replace('"HERE"', value) + '\n')
+    log = RatingLog(path, 'key')
+    assert log.get(A) == RATING and log.get(B) is None and len(log) == 1
+    assert len(told) == 1 and f'{path}, line 2' in told[0] and 'rated again' in told[0]
+    assert '\n' not in told[0] and len(told[0]) < 500
+    assert len(RatingLog(path, 'other')) == 0
+    log.add(B, RATING)
+    assert RatingLog(path, 'key').get(B) == RATING
+
+
+def test_ratings_in_another_encoding_are_gone_on_with(tmp_path):
+    path = tmp_path / 'r.jsonl'
+    RatingLog(path, 'key').add(A, RATING)
+    path.write_text(path.read_text(), encoding='utf-16')
+    log = RatingLog(path, 'key')
+    assert log.get(A) == RATING
+    log.add(B, RATING)
+    assert [json.loads(line)['top1_pct'] for line in path.read_text().splitlines()] == [12.5] * 2
+
+
+def test_ratings_that_are_a_pipe(tmp_path):
+    path = tmp_path / 'r.jsonl'
+    os.mkfifo(path)
+    with pytest.raises(ValueError, match='r.jsonl is .*not a regular file'):
+        RatingLog(path, 'key')
+    with pytest.raises(ValueError, match='r.jsonl is .*not a regular file'):
+        append_lines(path, ['a'])
 
 
 def test_digest_sees_values_shapes_types_and_order():

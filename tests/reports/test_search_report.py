@@ -4,6 +4,7 @@ import base64
 import importlib.util
 import io
 import json
+import os
 import re
 from html.parser import HTMLParser
 from pathlib import Path
@@ -350,6 +351,70 @@ def test_height_shows_expansion_and_colour_shows_kernel():
     assert boxes['blocks.1.0']['height'] > boxes['blocks.1.1']['height'] > boxes['stem']['height']
     assert boxes['blocks.2.0']['color'] == boxes['stem']['color']
     assert len({boxes[f'blocks.{i}']['color'] for i in ('1.0', '1.1', '2.0', '3.0')}) == 4
+
+
+def test_images_from_outside_the_set_are_not_shown(search_dir, detector_dir, tmp_path):
+    """Whatever an annotation file names; links are followed, pipes and devices not opened."""
+    secret = tmp_path / 'secret.png'
+    Image.new('L', (64, 48), 99).save(secret)
+    val = detector_dir / 'val'
+    (val / 'link.png').symlink_to(secret)
+    (val / 'folder').symlink_to(tmp_path)
+    (val / 'device.png').symlink_to('/dev/zero')
+    os.mkfifo(val / 'pipe.png')
+    (detector_dir / 'shared').mkdir()
+    (val / '0.png').rename(detector_dir / 'shared/0.png')  # a link within the set
+    (val / '0.png').symlink_to('../shared/0.png')
+    outside = ['../../secret.png', str(secret), 'link.png', 'folder/secret.png']
+    none = ['device.png', 'pipe.png', 'none.png', 'x' * 5000, '\0', '\ud800', '.', '']
+    for name in [*outside, *none, '0.png', '../val/0.png']:
+        coco = json.loads((detector_dir / 'val.json').read_text())
+        coco['images'] = [dict(coco['images'][0], file_name=name)]
+        write_json(detector_dir / 'val.json', coco)
+        report = SearchReport(search_dir, detector_dir=detector_dir)
+        told = [note for note in report.notes if note.startswith('Validation scenes: ')]
+        is_shown = name.endswith('0.png')
+        assert [scene['name'] for scene in report.scenes] == [name] * is_shown
+        assert len(told) == 0 if is_shown else len(told) == 1 + (name in outside)
+        assert name not in outside or '1 images that lie outside the set' in told[0]
+    assert report.to_html().count('<image') == 1
+
+
+def test_images_that_cannot_be_shown_are_named(search_dir, detector_dir, monkeypatch):
+    (detector_dir / 'val/0.png').write_bytes(b'no image')
+    (detector_dir / 'val/7.png').write_bytes((detector_dir / 'val/1.png').read_bytes()[:60])
+    Image.new('L', (3000, 3000)).save(detector_dir / 'val/4.png')
+    monkeypatch.setattr('cream_mm.reports.search_report.MAX_PIXELS', 8_000_000)
+    report = SearchReport(search_dir, detector_dir=detector_dir)
+    assert [scene['name'] for scene in report.scenes] == ['1.png', '3.png', '6.png']
+    told = ' '.join(report.notes)
+    assert all(f'val/{i}.png cannot be shown' in told for i in (0, 4, 7))
+    assert '3000 x 3000 pixels' in told
+
+
+def test_more_than_a_page_can_show(search_dir, monkeypatch):
+    for name, value in dict(MAX_POINTS=50, MAX_ROWS=20).items():
+        monkeypatch.setattr(f'cream_mm.reports.search_report.{name}', value)
+    monkeypatch.setattr('cream_mm.reports.run_files.MAX_LINES', 200)
+    data, rows = best_arch(), board()
+    rows['rated'] = [dict(rows['rated'][i % 4], macs_m=5 + i / 1000) for i in range(60)]
+    rows['entries'] = [dict(rows['entries'][0], rank=i) for i in range(100)]
+    write_json(search_dir / 'best_arch.json', data | {'layers': [{}] * 260_000})
+    write_json(search_dir / 'board.json', rows)
+    lines = [{'loss': 1 + 1 / step, 'lr': 0.1, 'step': step} for step in range(1, 501)]
+    write_scalars(search_dir, '20250103_000000', [*lines, {'accuracy/top1': 5.0, 'step': 1}])
+    report = SearchReport(search_dir)
+    html = report.to_html()
+    assert len(html) < 2_000_000
+    assert sections(html) == ['results', 'scatter', 'curves', 'board', 'made', 'notes']
+    assert html.count('<td class="mono">') == 20
+    assert 150 < len(report.train_lines) <= 200 and list(report.val_lines) == [1]
+    assert [note for note in report.notes if ': pass --' not in note] == [
+        'Drawing and cost table: best_arch.json lists 260,000 layers, more than 1,000.',
+        f'Curves: 531 lines under {search_dir}, drawn is one of 3.',
+        'Scatter plot: drawn are 50 of 60 rated paths.',
+        'Board: the 80 paths after the first 20.',
+    ]
 
 
 def test_scenes_judge_each_box_once(detector_dir):

@@ -9,9 +9,9 @@ from mmcv.transforms import BaseTransform
 from mmengine.logging import print_log
 from PIL import Image, ImageFile
 
+from ...files import read_bytes
 from ...registry import TRANSFORMS
-from ..pillow_image import UNREADABLE, open_image, upright_rgb
-from ..regular_file import read_regular
+from ..pillow_image import MAX_IMAGE_BYTES, UNREADABLE, open_image, upright_rgb
 
 
 @TRANSFORMS.register_module()
@@ -89,7 +89,7 @@ class LoadImage(BaseTransform):
 
 def _read(path: str) -> bytes:
     # Not in the local file system: mmengine has a backend for it.
-    return fileio.get(path) if '://' in str(path) else read_regular(path)
+    return fileio.get(path) if '://' in str(path) else read_bytes(path, MAX_IMAGE_BYTES)
 
 
 def _what_is_there(path: str, results: dict) -> np.ndarray:

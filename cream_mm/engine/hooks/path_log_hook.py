@@ -8,10 +8,10 @@ import torch
 from mmengine.dist import all_reduce, is_main_process
 from mmengine.hooks import Hook
 
-from ...evaluation import PATH_LOG
+from ...evaluation import PATH_LOG, cut_path_log
 from ...models.classifiers.cream import TrainedPath
 from ...registry import HOOKS
-from ...utils import append_lines, unwrap, whole_lines, write_whole
+from ...utils import append_lines, unwrap
 
 
 @HOOKS.register_module()
@@ -28,10 +28,10 @@ class PathLogHook(Hook):
 
     def before_train(self, runner) -> None:
         self._pending: list[tuple[int, TrainedPath]] = []
-        path = Path(runner.work_dir) / PATH_LOG
-        if is_main_process() and path.is_file():
-            kept = [line for line in whole_lines(path) if json.loads(line)['step'] < runner.iter]
-            write_whole(path, ''.join(f'{line}\n' for line in kept).encode())
+        if is_main_process():
+            wrong = cut_path_log(Path(runner.work_dir) / PATH_LOG, runner.iter)
+            if wrong:
+                runner.logger.warning(wrong)
 
     def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None) -> None:
         path = unwrap(runner.model).trained_path
