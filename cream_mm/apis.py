@@ -55,6 +55,8 @@ def create_model(
     """
     arch_value, space, about = resolve_arch(arch, backbone_kwargs.pop('space', None))
     backbone_kwargs['space'] = space.to_dict()
+    if about.get('norm_cfg'):
+        backbone_kwargs.setdefault('norm_cfg', about['norm_cfg'])
     if features_only:
         backbone_kwargs.setdefault('out_indices', space.feature_indices)
         model = CreamNet(arch_value, **backbone_kwargs)
@@ -69,7 +71,8 @@ def create_model(
 
     num_classes = num_classes or about.get('num_classes', 1000)
     size = min(about.get('input_size', (224, 224)))
-    preprocess = about.get('preprocess') or IMAGENET_PREPROCESS
+    # Version 0.1 wrote an empty entry for images that were not normalised.
+    preprocess = IMAGENET_PREPROCESS if about.get('preprocess') is None else about['preprocess']
     model = MODELS.build(
         dict(
             type='mmpretrain.ImageClassifier',
@@ -86,8 +89,11 @@ def create_model(
     init_cream_weights(model)
     if checkpoint:
         _load(model, load_weights(checkpoint), checkpoint)
-    # What mmpretrain's inferencers look for: the task, and how to prepare an image.
+    # What mmpretrain's inferencers look for: the task, the names of the classes, and how to prepare
+    # an image.
     model._metainfo = SimpleNamespace(results=[SimpleNamespace(task='Image Classification')])
+    if len(about.get('classes') or []) == num_classes:
+        model._dataset_meta = dict(classes=tuple(about['classes']))
     model._config = Config(dict(test_dataloader=dict(dataset=dict(pipeline=_pipeline(size)))))
     return model.eval()
 
@@ -102,16 +108,16 @@ def _load(model, weights: dict, checkpoint) -> None:
 
 
 def _pipeline(size: int) -> list:
-    """What mmpretrain's inferencer does to an image."""
+    """What mmpretrain's inferencer does to an image, whatever scope is the default by then."""
     return [
         dict(type='LoadImageFromFile'),
         dict(
-            type='ResizeEdge',
+            type='mmpretrain.ResizeEdge',
             scale=round(size / 0.875),
             edge='short',
             interpolation='bicubic',
             backend='pillow',
         ),
-        dict(type='CenterCrop', crop_size=size),
-        dict(type='PackInputs'),
+        dict(type='mmpretrain.CenterCrop', crop_size=size),
+        dict(type='mmpretrain.PackInputs'),
     ]

@@ -38,6 +38,12 @@ def list_images(folder: Path, extensions: tuple[str, ...] = EXTENSIONS) -> list[
     return sorted(p for p in folder.rglob('*') if p.name.lower().endswith(extensions))
 
 
+def _take_packed(step):
+    """A step of a pipeline; one that reads a file, which a packed set lacks, takes the image."""
+    is_file = isinstance(step, dict) and str(step.get('type')).endswith('LoadImageFromFile')
+    return dict(type='cream_mm.LoadImage') if is_file else step
+
+
 @DATASETS.register_module()
 class ImageFolder(CustomDataset):
     """Images sorted into one folder per class: ``data_root/folder/<class>/*.jpg``.
@@ -87,6 +93,8 @@ class ImageFolder(CustomDataset):
             )
         root = Path(data_root, folder)
         self.packed = PackedImages(root) if is_packed(root) else None
+        if self.packed is not None:
+            kwargs['pipeline'] = [_take_packed(step) for step in kwargs.get('pipeline', ())]
         kwargs.setdefault('extensions', EXTENSIONS)
         kwargs['metainfo'] = {'classes': tuple(classes), **(kwargs.get('metainfo') or {})}
         super().__init__(data_root=data_root, data_prefix=folder, **kwargs)

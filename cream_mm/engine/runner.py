@@ -10,6 +10,7 @@ from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner as _Runner
 from mmengine.runner.checkpoint import CheckpointLoader, _load_checkpoint_to_model
 
+from ..config_text import TextConfig
 from ..converters import load_checkpoint_file
 from ..converters.official import from_official, is_official
 from ..converters.safe_load import pick_weights
@@ -42,6 +43,7 @@ class Runner(_Runner):
     * ``load_from`` takes a checkpoint of the released Cream code too.
     * Distributed runs work on machines without a GPU, with the same commands and configs.
     * On a machine without a GPU, memory that a step frees is kept for the next one.
+    * Names from data that stand in the config, of classes or folders, stay names in its dumps.
 
     In a config: ``runner_type='cream_mm.Runner'``. Arguments are the same.
     """
@@ -49,6 +51,8 @@ class Runner(_Runner):
     _known_whole: Path | None = None  # compared with its checksum a moment ago
 
     def __init__(self, *args, **kwargs):
+        if kwargs.get('cfg') is not None:
+            kwargs['cfg'] = TextConfig.of(kwargs['cfg'])
         CheckpointLoader.register_scheme(
             ['', 'http://', 'https://'], load_from_cream_mm, force=True
         )
