@@ -194,7 +194,12 @@ def check_next_steps(steps: Mapping[str, str]) -> None:
         parts = PurePosixPath(value).parts if isinstance(value, str) else ()
         ok = parts[:1] == ('configs',) and '..' not in parts and parts[-1].endswith('.py')
         ok = ok and '\\' not in value and '\0' not in value
-        _need(ok, f'next_steps.{key}', f'{value}, not a config below configs/')
+        if not ok:
+            text = str(value)
+            raise ValueError(
+                f'"next_steps.{key}" is {text if len(text) < 200 else text[:200] + "..."!r}, not a '
+                'config below configs/ of the repository'
+            )
 
 
 def _is_number(value, high: float) -> bool:

@@ -15,9 +15,8 @@ from mmengine.config import Config, ConfigDict
 from mmengine.logging import print_log
 
 from .config_check import check_keys, check_options
+from .config_pair import is_pair, paired
 from .datasets.image_folder import list_classes
-
-LOADING_STEPS = ('LoadImage', 'LoadImageFromFile')  # the same pixels
 
 
 def load_config(path: str, options: dict | None = None, *, check_data: bool = True) -> Config:
@@ -47,13 +46,13 @@ def load_config(path: str, options: dict | None = None, *, check_data: bool = Tr
     check_options(cfg, options)
     tied = [
         kind for kind in ('dataloader', 'evaluator')
-        if _neutral(cfg.get(f'val_{kind}')) == _neutral(cfg.get(f'test_{kind}'))
+        if is_pair(cfg.get(f'val_{kind}'), cfg.get(f'test_{kind}'))
     ]  # fmt: skip
     override(cfg, options)
     check_keys(cfg)
     for kind in tied:
         if cfg.get(f'val_{kind}') is not None and not any(k.startswith('test_') for k in options):
-            cfg[f'test_{kind}'] = _named_as(cfg[f'test_{kind}'], cfg[f'val_{kind}'])
+            cfg[f'test_{kind}'] = paired(cfg[f'test_{kind}'], cfg[f'val_{kind}'])
     for side in ('train', 'val', 'test'):
         loader = cfg.get(f'{side}_dataloader')
         if loader and loader.get('num_workers') == 0:
@@ -112,27 +111,6 @@ def _plain(value):
     if isinstance(value, dict):
         return {k: _plain(v) for k, v in value.items()}
     return [_plain(v) for v in value] if isinstance(value, (list, tuple)) else value
-
-
-def _neutral(node):
-    """A loader without what an export writes for inferencers: scopes, and another loading step."""
-    if isinstance(node, dict):
-        if _kind(node) in LOADING_STEPS:
-            return LOADING_STEPS
-        return {k: _kind(node) if k == 'type' else _neutral(v) for k, v in node.items()}
-    return [_neutral(v) for v in node] if isinstance(node, (list, tuple)) else node
-
-
-def _named_as(old, new):
-    """The values of ``new``, under the names of types that ``old`` has for the same steps."""
-    if isinstance(old, dict) and isinstance(new, dict) and _kind(old) == _kind(new):
-        named = {k: _named_as(old.get(k), v) for k, v in new.items()}
-        return {**named, 'type': old['type']} if 'type' in old else named
-    if isinstance(old, (list, tuple)) and isinstance(new, (list, tuple)) and len(old) == len(new):
-        return type(new)(_named_as(a, b) for a, b in zip(old, new))
-    both_load = isinstance(old, dict) and _kind(old) in LOADING_STEPS
-    both_load = both_load and isinstance(new, dict) and _kind(new) in LOADING_STEPS
-    return copy.deepcopy(old if both_load else new)
 
 
 def _below(path: str, folder: str) -> bool:

@@ -76,7 +76,7 @@ class _Writer:
 
     def _write_dict(self, value: Mapping, column: int, indent: int) -> str:
         by_name = all(map(_is_name, value))
-        heads = [f'{key}=' if by_name else f'{_literal(key)}: ' for key in value]
+        heads = [f'{key}=' if by_name else f'{self.write(key, 0, 0)}: ' for key in value]
         named = [self.refer(value, key) for key in value]
         items = [
             head + (name or self.write(value[key], indent + 4 + len(head), indent + 4))
