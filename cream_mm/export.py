@@ -34,8 +34,9 @@ USED_AS = dict(
 )
 # mmengine compiles a config under its own absolute path, wherever it was moved. Its template
 # {{ fileDirname }} would paste the name of a folder into the code.
+# And an import would make it one of mmengine's new style, for its older versions.
 WEIGHTS_BESIDE = Code(
-    "os.path.join(os.path.dirname((lambda: 0).__code__.co_filename), 'weights.pth')"
+    "str(__import__('pathlib').Path((lambda: 0).__code__.co_filename).with_name('weights.pth'))"
 )
 
 
@@ -266,7 +267,6 @@ def _write_config(path: Path, cfg: Config, comment: str) -> None:
     rest = {k: v for k, v in values.items() if k not in variables and k in KNOWN_KEYS}
     text = config_text({**variables, **rest}, refer)
     path.parent.mkdir(parents=True, exist_ok=True)
-    needs_os = 'import os.path\n\n' if WEIGHTS_BESIDE in text else ''
     lines = (
         f'# {comment}\n'
         '#\n'
@@ -274,4 +274,4 @@ def _write_config(path: Path, cfg: Config, comment: str) -> None:
         '#\n'
         '# A value given with --cfg-options reaches every place that uses it.\n'
     )
-    write_whole(path, f'{lines}{needs_os}{text}'.encode())
+    write_whole(path, f'{lines}{text}'.encode())

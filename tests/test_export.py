@@ -431,6 +431,8 @@ def encoded(kind):
 )  # fmt: skip
 def test_pixels_by_either_name(tmp_path, kind):
     """An exported config reads images by the family's loader, the search by ours."""
+    if kind in ('gif P', 'webp turned8') and int(cv2.__version__.split('.')[0]) < 5:
+        pytest.skip("the classic family's OpenCV reads no GIF and does not turn WebP")
     path = str(tmp_path / 'image')
     Path(path).write_bytes(encoded(kind))
     ours = LoadImage().transform(dict(img_path=path))
