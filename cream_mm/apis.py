@@ -58,6 +58,8 @@ def create_model(
     """
     arch_value, space, about = resolve_arch(arch, backbone_kwargs.pop('space', None))
     backbone_kwargs['space'] = space.to_dict()
+    if about.get('norm_cfg'):
+        backbone_kwargs.setdefault('norm_cfg', about['norm_cfg'])
     if features_only:
         backbone_kwargs.setdefault('out_indices', space.feature_indices)
         model = CreamNet(arch_value, **backbone_kwargs)
@@ -70,7 +72,8 @@ def create_model(
     chosen = num_classes is not None
     num_classes = num_classes or about.get('num_classes') or _num_classes(weights) or 1000
     size = min(about.get('input_size', (224, 224)))
-    preprocess = about.get('preprocess') or IMAGENET_PREPROCESS
+    # Version 0.1 wrote an empty entry for images that were not normalised.
+    preprocess = IMAGENET_PREPROCESS if about.get('preprocess') is None else about['preprocess']
     model = MODELS.build(
         dict(
             type='mmpretrain.ImageClassifier',
@@ -87,8 +90,11 @@ def create_model(
     init_cream_weights(model)
     if checkpoint:
         load_classifier(model, weights, checkpoint, new_head=chosen)
-    # What mmpretrain's inferencers look for: the task, and how to prepare an image.
+    # What mmpretrain's inferencers look for: the task, the names of the classes, and how to prepare
+    # an image.
     model._metainfo = SimpleNamespace(results=[SimpleNamespace(task='Image Classification')])
+    if len(about.get('classes') or []) == num_classes:
+        model._dataset_meta = dict(classes=tuple(about['classes']))
     model._config = Config(dict(test_dataloader=dict(dataset=dict(pipeline=_pipeline(size)))))
     return model.eval()
 
@@ -99,16 +105,16 @@ def _num_classes(weights: dict) -> int | None:
 
 
 def _pipeline(size: int) -> list:
-    """What mmpretrain's inferencer does to an image."""
+    """What mmpretrain's inferencer does to an image, whatever scope is the default by then."""
     return [
         dict(type='LoadImageFromFile'),
         dict(
-            type='ResizeEdge',
+            type='mmpretrain.ResizeEdge',
             scale=round(size / 0.875),
             edge='short',
             interpolation='bicubic',
             backend='pillow',
         ),
-        dict(type='CenterCrop', crop_size=size),
-        dict(type='PackInputs'),
+        dict(type='mmpretrain.CenterCrop', crop_size=size),
+        dict(type='mmpretrain.PackInputs'),
     ]

@@ -22,9 +22,16 @@ RULES = dict(
 )
 """How an answer was chosen, ``choice.rule`` in its file, in words."""
 
+# Norm layers that a file may ask for, and with what; another type would be any class there is.
+BATCH_NORMS = ('BN', 'BN2d', 'SyncBN', 'MMSyncBN')
+NORMS = (*BATCH_NORMS, 'GN', 'IN', 'IN2d')
+NORM_ARGUMENTS = ('eps', 'momentum', 'affine', 'track_running_stats', 'requires_grad', 'num_groups')
+
 # Far beyond any network, and small enough for a few bytes of JSON not to fill a machine's memory.
 MAX_LAYERS, MAX_CHANNELS, MAX_CLASSES, MAX_SIDE = 1000, 100_000, 1_000_000, 100_000
-MAX_PARAMS, MAX_NAME = 1e9, 200
+MAX_PARAMS = 1e9
+MAX_BATCH, MAX_WORKERS, MAX_NAME = 1_000_000, 10_000, 200
+MAX_CLASS_NAME = 4096
 
 
 def arch_content(arch: Arch, costs: CostModel, **more) -> dict:
@@ -47,6 +54,35 @@ def arch_content(arch: Arch, costs: CostModel, **more) -> dict:
         cream_mm=__version__,
         layers=costs.layer_table(arch),
     )
+
+
+def run_settings(cfg: Mapping, norm_cfg: Mapping) -> dict:
+    """What the configs of an export take over from the search.
+
+    Args:
+        cfg (Config): The search's config.
+        norm_cfg (dict): Its norm layers; what it does not say is torch's default.
+
+    Returns:
+        dict: ``norm_cfg``, ``classes`` (their names, if known), ``batch_size``, ``num_workers`` and
+        ``folders``, below ``data_root``, as far as the config has them.
+    """
+    loader = cfg.get('train_dataloader') or {}
+    datasets = dict(train=loader, val=cfg.get('val_dataloader') or {})
+    datasets = {side: item.get('dataset') or {} for side, item in datasets.items()}
+    folders = {
+        side: dataset.get('folder', 'train') for side, dataset in datasets.items()
+        if str(dataset.get('type')).split('.')[-1] == 'ImageFolder'
+    }  # fmt: skip
+    defaults = dict(eps=1e-5, momentum=0.1) if norm_cfg.get('type') in BATCH_NORMS else {}
+    settings = dict(
+        norm_cfg={**defaults, **norm_cfg},
+        classes=list(cfg.get('classes') or []),
+        batch_size=loader.get('batch_size'),
+        num_workers=loader.get('num_workers'),
+        folders=folders,
+    )
+    return {key: value for key, value in settings.items() if value not in (None, [], {})}
 
 
 def read_arch_file(path: str | Path) -> dict:
@@ -121,21 +157,56 @@ def _check(content: dict) -> None:
     ok = isinstance(preprocess, Mapping) and set(preprocess) <= {'mean', 'std', 'to_rgb'}
     _need(ok, 'preprocess', preprocess)
     for key in ('mean', 'std'):
-        values = preprocess.get(key, [])
+        values = preprocess.get(key)
         ok = isinstance(values, list) and all(_is_number(x, 1e6) for x in values)
-        _need(ok, f'preprocess.{key}', values)
+        _need(ok or values is None, f'preprocess.{key}', values)
     _need(isinstance(preprocess.get('to_rgb', True), bool), 'preprocess.to_rgb', preprocess)
     choice = content.get('choice') or {}
     ok = isinstance(choice, Mapping) and isinstance(choice.get('notes') or [], list)
     _need(ok, 'choice', choice)
-    # A config is a program: only those of this repository are run for a file from elsewhere.
-    steps = content.get('next_steps') or {}
+    check_next_steps(content.get('next_steps') or {})
+    _need(isinstance(content.get('data_root') or '', str), 'data_root', content.get('data_root'))
+    _check_run_settings(content, classes)
+
+
+def _check_run_settings(content: Mapping, num_classes: int) -> None:
+    norm = content.get('norm_cfg') or {}
+    ok = isinstance(norm, Mapping) and norm.get('type', 'BN') in NORMS
+    ok = ok and set(norm) <= {'type', *NORM_ARGUMENTS}
+    numbers = [value for key, value in norm.items() if key != 'type' and value is not None]
+    ok = ok and all(_is_number(value, 1e6) for value in numbers)
+    _need(ok, 'norm_cfg', norm)
+    names = content.get('classes') or []
+    ok = isinstance(names, list) and all(type(x) is str and len(x) <= MAX_CLASS_NAME for x in names)
+    _need(ok and len(names) <= num_classes, 'classes', names)
+    for key, low, high in (('batch_size', 1, MAX_BATCH), ('num_workers', 0, MAX_WORKERS)):
+        value = content.get(key, low)
+        _need(type(value) is int and low <= value <= high, key, value)
+    folders = content.get('folders') or {}
+    ok = isinstance(folders, Mapping) and set(folders) <= {'train', 'val'}
+    ok = ok and all(isinstance(value, str) for value in folders.values())
+    _need(ok, 'folders', folders)
+
+
+def check_next_steps(steps: Mapping[str, str]) -> None:
+    """Check which configs an export builds on.
+
+    A config is a program: for a file from elsewhere, only those of this repository are run.
+
+    Raises:
+        ValueError: If one does not lie below ``configs/``.
+    """
     _need(isinstance(steps, Mapping), 'next_steps', steps)
     for key, value in steps.items():
-        parts = PurePosixPath(value).parts
-        ok = value.endswith('.py') and not value.startswith('/') and '..' not in parts
-        _need(ok, f'next_steps.{key}', f'{value}, not a config below the repository')
-    _need(isinstance(content.get('data_root') or '', str), 'data_root', content.get('data_root'))
+        parts = PurePosixPath(value).parts if isinstance(value, str) else ()
+        ok = parts[:1] == ('configs',) and '..' not in parts and parts[-1].endswith('.py')
+        ok = ok and '\\' not in value and '\0' not in value
+        if not ok:
+            text = str(value)
+            raise ValueError(
+                f'"next_steps.{key}" is {text if len(text) < 200 else text[:200] + "..."!r}, not a '
+                'config below configs/ of the repository'
+            )
 
 
 def _is_number(value, high: float) -> bool:

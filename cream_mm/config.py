@@ -113,6 +113,11 @@ def _fit_to_data(cfg: Config, chosen: bool) -> None:
             topk = evaluator.get('topk', (1,))
             topk = topk if isinstance(topk, (list, tuple)) else (topk,)
             evaluator['topk'] = tuple(k for k in topk if k <= len(classes))
+    if classes is not None:
+        names = cfg.get('classes')
+        cfg.classes = tuple(classes)  # for whoever goes on from the dumped config
+        if names is not None:
+            carry(cfg._cfg_dict, dict(classes=(names, cfg.classes)))
     old = cfg.get('num_classes')
     if classes is not None and old is None:
         _check_heads(cfg, len(classes))

@@ -18,6 +18,8 @@ from typing import Any
 from mmengine.config import Config
 from mmengine.runner import Runner
 
+from .config_pair import is_pair, paired
+
 # Read by the Runner where they stand: no variables that anything else is made from.
 RUNNER_KEYS = frozenset(inspect.signature(Runner).parameters) - {'cfg'}
 # Variables that stand for something in our configs: to set one that reaches nothing is a mistake.
@@ -205,9 +207,9 @@ def _follow(before: Mapping, after: dict, given: Collection[str]) -> None:
     """Where testing was validation, and a metric read its dataset's annotations, it stays so."""
     for kind in ('dataloader', 'evaluator'):
         val, test = f'val_{kind}', f'test_{kind}'
-        tied = before.get(val) is not None and before[val] == before.get(test)
+        tied = before.get(val) is not None and is_pair(before[val], before.get(test))
         if tied and test not in given and after.get(val) not in (None, before[val]):
-            after[test] = copy.deepcopy(after[val])
+            after[test] = paired(after[test], after[val])
     for side in ('val', 'test'):
         old, new = before.get(f'{side}_evaluator'), after.get(f'{side}_evaluator')
         if not isinstance(old, dict) or not isinstance(new, dict) or not old.get('ann_file'):

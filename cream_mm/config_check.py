@@ -10,6 +10,7 @@ from mmengine.config import Config
 from mmengine.runner import Runner
 
 from . import registry as registries
+from .arch_file import check_next_steps
 from .costs.budget import BUDGET_KEYS
 from .models.classifiers.compat import Compat
 from .registry import MODELS, TASK_UTILS
@@ -21,7 +22,7 @@ _ALSO_READ = (
     'activation_checkpointing', 'batch_size', 'budget', 'compile', 'custom_imports', 'data_root',
     'default_scope', 'efficient_conv_bn_eval', 'find_unused_parameters', 'input_size',
     'max_epochs', 'model_wrapper_cfg', 'num_classes', 'num_workers', 'own_names', 'runner_type',
-    'strategy', 'sync_bn', 'tta_model', 'tta_pipeline',
+    'strategy', 'sync_bn', 'tta_model', 'tta_pipeline', 'classes',
 )  # fmt: skip
 _KNOWN = sorted({*inspect.signature(Runner).parameters, *_ALSO_READ} - {'cfg'})
 _OURS = [
@@ -72,6 +73,8 @@ def check_keys(cfg: Config) -> None:
             raise ValueError(_unknown(key, _KNOWN, 'the top level of the config'))
     if isinstance(cfg.get('budget'), Mapping):
         _check_names(cfg['budget'], BUDGET_KEYS, 'budget')
+    # Before the search: an answer that names others could not be read.
+    check_next_steps((cfg.get('test_cfg') or {}).get('next_steps') or {})
     for key, value in cfg._cfg_dict.items():
         _check_types(value, key)
 

@@ -123,6 +123,12 @@ def holdout_share(num_images: int) -> float:
     return max(0.02, min(0.1, 500 / max(num_images, 1)))
 
 
+def _take_packed(step):
+    """A step of a pipeline; one that reads a file, which a packed set lacks, takes the image."""
+    is_file = isinstance(step, dict) and str(step.get('type')).endswith('LoadImageFromFile')
+    return dict(type='cream_mm.LoadImage') if is_file else step
+
+
 @DATASETS.register_module()
 class ImageFolder(CustomDataset):
     """Images sorted into one folder per class: ``data_root/folder/<class>/*.jpg``.
@@ -173,6 +179,8 @@ class ImageFolder(CustomDataset):
             )
         root = Path(data_root, folder)
         self.packed = PackedImages(root) if is_packed(root) else None
+        if self.packed is not None:
+            kwargs['pipeline'] = [_take_packed(step) for step in kwargs.get('pipeline', ())]
         kwargs.setdefault('extensions', EXTENSIONS)
         kwargs['metainfo'] = {'classes': tuple(classes), **(kwargs.get('metainfo') or {})}
         super().__init__(data_root=data_root, data_prefix=folder, **kwargs)

@@ -12,6 +12,7 @@ from mmengine.model import BaseTTAModel, is_model_wrapper
 from mmengine.runner import Runner as _Runner
 from mmengine.runner.checkpoint import CheckpointLoader, _load_checkpoint_to_model
 
+from ..config_text import TextConfig
 from ..converters import find_misfit, load_checkpoint_file
 from ..converters.load_weights import check_model, local_file, weights_of, without_wrappers
 from ..ops import keep_freed_memory
@@ -53,6 +54,7 @@ class Runner(_Runner):
       ``val`` or ``test`` ends.
     * Distributed runs work on machines without a GPU, with the same commands and configs.
     * On a machine without a GPU, memory that a step frees is kept for the next one.
+    * Names from data that stand in the config, of classes or folders, stay names in its dumps.
 
     In a config: ``runner_type='cream_mm.Runner'``. Arguments are the same.
     """
@@ -61,6 +63,8 @@ class Runner(_Runner):
     _known_whole: Path | None = None  # compared with its checksum a moment ago
 
     def __init__(self, *args, **kwargs):
+        if kwargs.get('cfg') is not None:
+            kwargs['cfg'] = TextConfig.of(kwargs['cfg'])
         CheckpointLoader.register_scheme(
             ['', 'http://', 'https://'], load_from_cream_mm, force=True
         )

@@ -4,6 +4,7 @@ from .backbones import CreamNet
 from .classifiers import Compat, Cream, MetaMatching, NearestMatching, RandomMatching
 from .heads import CreamClsHead
 from .supernets import CreamSupernet
+from .unfit_weights import refuse_unfit
 
 __all__ = [
     'Compat',
@@ -11,6 +12,7 @@ __all__ = [
     'CreamClsHead',
     'CreamNet',
     'CreamSupernet',
+    'refuse_unfit',
     'MetaMatching',
     'NearestMatching',
     'RandomMatching',

@@ -152,8 +152,10 @@ _ODD_MARKER = re.compile(rb'\xff[^\x00\xff\xc4\xd0-\xd7\xd9\xda\xdb]')
 def _is_whole_jpeg(content: bytes) -> bool:
     """Whether OpenCV, which decodes damaged files without a word, may decode this one.
 
-    It ends as it must; the data has no marker at which libjpeg would stop; it is grey or of three
-    channels, no larger than Pillow allows. Where in doubt, no: then Pillow decodes and judges.
+    It ends as it must; the data has no marker at which libjpeg would stop; it is grey, of three
+    channels or CMYK (whose RGB OpenCV rounds otherwise than Pillow, by up to 2 of 255, and mmcv's
+    LoadImageFromFile as OpenCV), no larger than Pillow allows. Where in doubt, no: then Pillow
+    decodes and judges.
     """
     if content[:3] != b'\xff\xd8\xff' or content[-2:] != b'\xff\xd9':
         return False
@@ -161,7 +163,7 @@ def _is_whole_jpeg(content: bytes) -> bool:
     while at + 4 <= len(content) and content[at] == 0xFF:
         kind, length = content[at + 1], int.from_bytes(content[at + 2 : at + 4], 'big')
         if kind in (0xC0, 0xC1, 0xC2):  # start of frame: precision, height, width, channels
-            if length < 8 or content[at + 9] not in (1, 3):
+            if length < 8 or content[at + 9] not in (1, 3, 4):
                 return False
             height, width = (int.from_bytes(content[at + k : at + k + 2], 'big') for k in (5, 7))
             size = height * width

@@ -8,7 +8,7 @@ from mmengine.dist import is_main_process
 from mmengine.registry import DATASETS
 from mmengine.runner import BaseLoop
 
-from ...arch_file import RULES, arch_content
+from ...arch_file import RULES, arch_content, run_settings
 from ...evaluation import (
     PATH_LOG,
     ArchEvaluator,
@@ -302,12 +302,11 @@ def rating_content(rating, bn_policy: str) -> dict:
 
 
 def _preprocess(model) -> dict:
-    """How the images were normalised, for whoever uses the network."""
-    prep = model.data_preprocessor
-    if not getattr(prep, '_enable_normalize', False):
-        return {}
-    mean, std = (value.flatten().tolist() for value in (prep.mean, prep.std))
-    return dict(mean=mean, std=std, to_rgb=prep.to_rgb)
+    """How the images were normalised, for whoever uses the network; None: not at all."""
+    prep, mean, std = model.data_preprocessor, None, None
+    if getattr(prep, '_enable_normalize', False):
+        mean, std = (value.flatten().tolist() for value in (prep.mean, prep.std))
+    return dict(mean=mean, std=std, to_rgb=getattr(prep, 'to_rgb', False))
 
 
 def answer_content(
@@ -344,6 +343,7 @@ def answer_content(
         data_root=cfg.get('data_root'),
         preprocess=_preprocess(model),
         next_steps=next_steps,
+        **run_settings(cfg, model.backbone.norm_cfg),
     )
 
 

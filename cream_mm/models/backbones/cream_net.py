@@ -93,7 +93,8 @@ class CreamNet(BaseModule):
             ``blocks.{n}``. Defaults to -1.
         norm_eval (bool): Keep BN layers in eval mode while training. Defaults to False.
         with_cp (bool): Recompute blocks in the backward pass to save memory. Defaults to False.
-        norm_cfg (dict): Norm layers. Defaults to ``dict(type='BN')``.
+        norm_cfg (dict, optional): Norm layers. Defaults to what an exported JSON says, else
+            ``dict(type='BN')``.
         init_cfg (dict, optional): As everywhere in OpenMMLab, but with ``type='Pretrained'`` every
             tensor has to be in ``checkpoint``; with ``partial=True`` what fits is taken. Of
             ``prefix``, ``module.``, ``_orig_mod.``, ``model.`` and ``backbone.`` are found.
@@ -121,8 +122,8 @@ class CreamNet(BaseModule):
         init_cfg: dict | None = None,
     ):
         super().__init__(init_cfg)
-        norm_cfg = norm_cfg or dict(type='BN')
-        self.arch, self.space, _ = resolve_arch(arch, space)
+        self.arch, self.space, about = resolve_arch(arch, space)
+        norm_cfg = norm_cfg or about.get('norm_cfg') or dict(type='BN')
         self.out_indices = check_out_indices(out_indices, self.space)
         if not -1 <= frozen_stages <= self.space.num_stages + 2:
             raise ValueError(
