@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from cream_mm.reports.config_values import read_value
+from cream_mm.config_values import read_value
 from mmengine.config import Config
 from mmengine.model import BaseModel
 

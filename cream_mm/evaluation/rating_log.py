@@ -80,6 +80,10 @@ def check_rating(record: dict) -> None:
         value = record.get(key)
         if type(value) not in kinds or not low <= value <= high:
             raise ValueError(f'"{key}" is {shorten(repr(value))}')
+    losses = record.get('losses', [])
+    ok = isinstance(losses, list) and len(losses) in (0, record['num_images'])
+    if not ok or not all(type(x) in (int, float) and 0 <= x <= 1e9 for x in losses):
+        raise ValueError(f'"losses" is {shorten(repr(losses))}')
 
 
 def digest(parts: Iterable) -> str:

@@ -153,6 +153,12 @@ def _word(value, where):
     return shorten(value, MAX_WORD)
 
 
+def _sentence(value, where):
+    if not isinstance(value, str):
+        raise _wrong(where, value)
+    return shorten(value, 1000)
+
+
 def _any_of(*kinds: Kind) -> Kind:
     def read(value, where):
         for kind in kinds:
@@ -242,7 +248,12 @@ _ANSWER = dict(
     num_classes=_integer(0, 10**9),
     input_size=_size,
     costs=_dict_of(_cost),
-    rating=_fields(dict(top1_pct=_percent, num_images=_integer(1, 10**12), bn_policy=_word)),
+    rating=_fields(
+        dict(
+            top1_pct=_percent, num_images=_integer(1, 10**12), loss=_number(0), bn_policy=_word
+        )
+    ),
+    choice=_fields(dict(rule=_word, notes=_list_of(_sentence, most=100))),
     budget=_budget,
     config=_word,
     seed=_any_of(_integer(-(2**63), 2**63), _word),
@@ -252,7 +263,7 @@ _ANSWER = dict(
 )  # fmt: skip
 _PATH = dict(
     rank=_integer(0, 10**9), arch=_arch, source=_word, macs_m=_cost, params_m=_cost,
-    top1_pct=_percent, train_top1_pct=_percent,
+    top1_pct=_percent, train_top1_pct=_percent, loss=_number(0),
 )  # fmt: skip
 _BOARD = dict(
     capacity=_integer(0, 10**9), budget=_budget, entries=_list_of(_PATH), rated=_list_of(_PATH)

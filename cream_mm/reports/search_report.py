@@ -306,8 +306,7 @@ class SearchReport:
 
     def _warnings(self):
         """What the search itself says about its answer."""
-        notes = (self.best.get('choice') or {}).get('notes') or []
-        return [str(note)[:1000] for note in notes[:10]]
+        return (self.best.get('choice') or {}).get('notes') or []
 
     def _story(self):
         """What was searched and found, in sentences; only what the files say."""
