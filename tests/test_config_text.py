@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from cream_mm.config_values import read_value
 from mmengine.config import Config
 from mmengine.model import BaseModel
 
 from cream_mm.config_text import TextConfig, config_text
+from cream_mm.config_values import read_value
 from cream_mm.converters import load_checkpoint_file
 from cream_mm.engine import Runner
 
