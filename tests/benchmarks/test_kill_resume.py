@@ -1,4 +1,5 @@
 import os
+import runpy
 import signal
 import subprocess
 import sys
@@ -7,36 +8,31 @@ from pathlib import Path
 import pytest
 import torch
 
+from cream_mm import utils
 from cream_mm.testing import run_differences
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
-KILLED = """
-import runpy, sys
-from pathlib import Path
-from cream_mm.utils import append_lines, write_whole
-
-folder = Path(sys.argv[2])
-plan_kill = runpy.run_path(sys.argv[1])['plan_kill']
-append_lines(folder / 'log', ['on the disk'] * 3)
-write_whole(folder / 'file', b'old')
-plan_kill('half a file', 2)
-append_lines(folder / 'log', ['on the disk, too'])
-if sys.argv[3] == 'append':
-    append_lines(folder / 'log', ['abcd', 'efgh'])
-else:
-    write_whole(folder / 'file', b'new content')
-print('not reached')
-"""
-
-
 @pytest.mark.parametrize('what', ['append', 'write'])
 def test_a_kill_cuts_what_was_being_written_only(tmp_path, what):
     """Lines from before are on the disk: no kill takes them away."""
-    command = [sys.executable, '-c', KILLED, ROOT / 'benchmarks/kill_resume.py', tmp_path, what]
-    done = subprocess.run(command, capture_output=True, start_new_session=True, timeout=280)
-    assert done.returncode == -signal.SIGKILL and b'not reached' not in done.stdout
+    plan_kill = runpy.run_path(str(ROOT / 'benchmarks/kill_resume.py'))['plan_kill']
+    utils.append_lines(tmp_path / 'log', ['on the disk'] * 3)
+    utils.write_whole(tmp_path / 'file', b'old')
+    pid = os.fork()
+    if pid == 0:
+        try:
+            os.setsid()  # the kill is for the whole group
+            plan_kill('half a file', 2)
+            utils.append_lines(tmp_path / 'log', ['on the disk, too'])
+            if what == 'append':
+                utils.append_lines(tmp_path / 'log', ['abcd', 'efgh'])
+            else:
+                utils.write_whole(tmp_path / 'file', b'new content')
+        finally:
+            os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == -signal.SIGKILL
     whole = 'on the disk\n' * 3 + 'on the disk, too\n'
     assert (tmp_path / 'log').read_text() == whole + ('abcd\n' if what == 'append' else '')
     assert (tmp_path / 'file').read_text() == 'old'

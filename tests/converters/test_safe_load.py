@@ -5,7 +5,9 @@ import contextlib
 import io
 import os
 import pickle
+import resource
 import subprocess
+import time
 import zipfile
 
 import numpy as np
@@ -350,3 +352,60 @@ def test_without_weights(tmp_path, content, message):
     torch.save(content, path)
     with pytest.raises(ValueError, match=message):
         load_weights(path)
+
+
+def doubled(times, kind=list):
+    value = kind([0, 1])
+    for _ in range(times):
+        value = kind([value, value])
+    return value
+
+
+def itself():
+    value = [1]
+    value.append(dict(again=value))
+    return value
+
+
+def chain(length):
+    value = []
+    for _ in range(length):
+        value = [value]
+    return value
+
+
+@pytest.mark.parametrize(
+    ('value', 'message'),
+    [
+        (doubled(22), 'hold each other so often'),
+        (doubled(90), 'hold each other so often'),
+        ({'a': [doubled(60), {'b': doubled(60)}]}, 'hold each other so often'),
+        (doubled(20, tuple), 'nests too deeply'),
+        ([doubled(10, tuple)] * 3000, 'hold each other so often'),
+        (itself(), 'a list that holds itself'),
+        (chain(150), 'nest more than 100 deep'),
+    ],
+)
+def test_lists_that_nobody_can_walk(tmp_path, value, message):
+    """2 kB that took a minute and 1.5 GB, and each doubling twice as much."""
+    path = tmp_path / 'a.pth'
+    torch.save(dict(state_dict=WEIGHTS, meta=dict(epoch=1, x=value)), path)
+    assert path.stat().st_size < 40_000
+    start, before = time.perf_counter(), peak_memory()
+    with pytest.raises(ValueError, match=message) as error:
+        load_checkpoint_file(path)
+    assert time.perf_counter() - start < 10 and peak_memory() - before < 2**27
+    assert str(path) in str(error.value) and '\n' not in str(error.value)
+
+
+def test_what_a_checkpoint_repeats_is_read(tmp_path):
+    """Optimizers share values between groups, and a log may be long."""
+    shared = dict(betas=(0.9, 0.99), names=['a', 'b'] * 50)
+    meta = dict(groups=[shared] * 3000, log=[float(i) for i in range(1_200_000)], deep=chain(90))
+    torch.save(dict(state_dict=WEIGHTS, meta=meta), tmp_path / 'a.pth')
+    assert load_checkpoint_file(tmp_path / 'a.pth')['meta'] == meta
+
+
+def peak_memory():
+    """Of this process so far, in bytes."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

@@ -274,6 +274,7 @@ def test_what_a_resumed_run_does_otherwise_is_said(data, tmp_path, monkeypatch):
     folder = tmp_path / 'changed'
     shutil.copytree(tmp_path / 'whole', folder)
     (folder / 'epoch_3.pth').unlink()
+    (folder / 'last_checkpoint').unlink()
     rate = 'optim_wrapper.optimizer.lr'
     seen, told = start('changed', **{'train_dataloader.batch_size': 6, rate: 1.0})
     assert told == [
