@@ -158,7 +158,10 @@ class Runner(_Runner):
         weights = without_wrappers(own := model.state_dict(), weights)
         if not self.whole_weights:
             self.logger.info(check_model(model, weights, filename))
-        elif misfit := find_misfit(own, weights):
+            # Whole again, with what is new: EMAHook loads it strictly into its copy.
+            fits = {k: v for k, v in weights.items() if k in own and v.shape == own[k].shape}
+            return {**own, **fits}
+        if misfit := find_misfit(own, weights):
             raise ValueError(f'{filename} is not a checkpoint of this config: {misfit}')
         return weights
 
