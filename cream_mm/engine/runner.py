@@ -145,6 +145,9 @@ class Runner(_Runner):
             for pattern, replacement in revise_keys:
                 weights = {re.sub(pattern, replacement, k): v for k, v in weights.items()}
             checkpoint['state_dict'] = self._fit(weights, filename)
+            if not self.whole_weights:
+                # mmpretrain's EMAHook would begin with the weights behind the saved average.
+                checkpoint.pop('ema_state_dict', None)
         self.call_hook('after_load_checkpoint', checkpoint=checkpoint)
         _load_checkpoint_to_model(unwrap(self.model), checkpoint, strict, revise_keys=revise_keys)
         self._has_loaded = True
