@@ -72,6 +72,34 @@ def test_variables_of_the_user(tmp_path):
     assert load_config(str(path), check_data=False).train_cfg.max_epochs == 7
 
 
+def test_the_copy_that_a_run_writes_is_read_again(tmp_path):
+    """There, what used the variables has been filled in."""
+    path, copy = tmp_path / 'mine.py', tmp_path / 'copy.py'
+    path.write_text(
+        f'_base_ = {SEARCH!r}\n'
+        'resum = 7\nmax_epoch = 1.5\ntest_pipelines = [dict(type="cream_mm.LoadImage")]\n'
+        'custom_hook = dict(type="IterTimerHook", priority="LOW")\nmy_pipeline = []\n'
+        'train_cfg = dict(val_interval=resum + round(max_epoch))\ntta_pipelines = test_pipelines\n'
+        'custom_hooks = _base_.custom_hooks + [dict(custom_hook, priority="HIGH")]\n'
+    )
+    cfg = load_config(str(path), check_data=False)
+    cfg.dump(copy)
+    again = load_config(str(copy), check_data=False)
+    assert again._cfg_dict == cfg._cfg_dict and again.train_cfg.val_interval == 9
+    assert again.own_names == ['custom_hook', 'max_epoch', 'resum', 'tta_pipelines']
+    cfg.dump(copy)
+    copy.write_text(copy.read_text() + '\noptim_wraper = dict(a=123)\n')
+    with pytest.raises(ValueError, match="unknown key 'optim_wraper'.*mean 'optim_wrapper'"):
+        load_config(str(copy), check_data=False)
+    copy.write_text('own_names = 5\n')
+    with pytest.raises(ValueError, match='own_names is a list of names'):
+        load_config(str(copy), check_data=False)
+
+
+def test_other_words_are_no_slips():
+    check_keys(Config(dict(test_pipeline=[1], val_pipeline=[2], data_dir='x', test_set=3)))
+
+
 @pytest.mark.parametrize(
     ('config', 'key', 'slip', 'meant'),
     [

@@ -185,6 +185,9 @@ class Runner(_Runner):
             for pattern, replacement in revise_keys:
                 weights = {re.sub(pattern, replacement, k): v for k, v in weights.items()}
             checkpoint['state_dict'] = self._fit(weights, filename)
+            if not self.whole_weights:
+                # mmpretrain's EMAHook would begin with the weights behind the saved average.
+                checkpoint.pop('ema_state_dict', None)
         self.call_hook('after_load_checkpoint', checkpoint=checkpoint)
         _load_checkpoint_to_model(unwrap(self.model), checkpoint, strict, revise_keys=revise_keys)
         self._has_loaded = True
@@ -198,7 +201,10 @@ class Runner(_Runner):
         weights = without_wrappers(own := model.state_dict(), weights)
         if not self.whole_weights:
             self.logger.info(check_model(model, weights, filename))
-        elif misfit := find_misfit(own, weights):
+            # Whole again, with what is new: EMAHook loads it strictly into its copy.
+            fits = {k: v for k, v in weights.items() if k in own and v.shape == own[k].shape}
+            return {**own, **fits}
+        if misfit := find_misfit(own, weights):
             raise ValueError(f'{filename} is not a checkpoint of this config: {misfit}')
         return weights
 

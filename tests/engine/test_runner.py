@@ -17,10 +17,10 @@ from mmengine.runner import Runner as MMEngineRunner
 from test_work_dir_lock import ask, process
 
 from cream_mm.converters import load_checkpoint_file, load_weights
+from cream_mm.converters.load_weights import check_model
 from cream_mm.engine import Runner, checkpoint_file
 from cream_mm.engine import runner as runner_module
 from cream_mm.engine.checkpoint_file import newest_whole
-from cream_mm.engine.hooks import CheckpointFitHook
 from cream_mm.engine.work_dir_lock import LOCK_FILE, hold_work_dir
 from cream_mm.testing import logged_scalars, run_differences, tiny_space, write_image_folder
 
@@ -702,7 +702,7 @@ def test_a_checkpoint_of_mmengine_is_resumed(data, tmp_path):
 
 
 def test_a_checkpoint_of_another_model_is_not_tested(data, finished, tmp_path):
-    """As in tools/test.py; nothing of it is loaded, not into the averaged copy either."""
+    """Nothing of it is loaded, not into the averaged copy either."""
     content = torch.load(finished / 'epoch_3.pth', weights_only=True)
     for fits in (True, False):
         if not fits:
@@ -711,7 +711,7 @@ def test_a_checkpoint_of_another_model_is_not_tested(data, finished, tmp_path):
         torch.save(content, tmp_path / 'a.pth')
         cfg = retraining(data, tmp_path / f'{fits}', load_from=str(tmp_path / 'a.pth'))
         runner = Runner.from_cfg(cfg)
-        runner.register_hook(CheckpointFitHook())
+        runner.whole_weights = True  # as in test() and val()
         runner.call_hook('before_run')
         averaged = next(hook.ema_model for hook in runner.hooks if hasattr(hook, 'ema_model'))
         before = [v.clone() for v in averaged.state_dict().values()]
@@ -722,6 +722,90 @@ def test_a_checkpoint_of_another_model_is_not_tested(data, finished, tmp_path):
             runner.load_or_resume()
         after = averaged.state_dict().values()
         assert all(torch.equal(a, b) for a, b in zip(before, after))
+
+
+def loading(data, tmp_path, change, **settings):
+    """A retraining from the finished one's checkpoint after ``change``, and what it logs."""
+    content = torch.load(tmp_path / 'epoch_3.pth', weights_only=True)
+    content['state_dict'] = change(content['state_dict'])
+    torch.save(content, tmp_path / 'a.pth')
+    cfg = retraining(data, tmp_path / 'run', load_from=str(tmp_path / 'a.pth'), **settings)
+    runner = Runner.from_cfg(cfg)
+    lines = []
+    runner.logger.info = lambda text, *_: lines.append(text)
+    runner.call_hook('before_run')
+    return runner, lines, content['state_dict']
+
+
+@pytest.mark.parametrize('wrapper', ['', 'module.', '_orig_mod.model.'])
+def test_load_from_says_how_much(data, copied, wrapper):
+    rename = lambda state: {wrapper + k: v for k, v in state.items()}  # noqa: E731
+    runner, lines, saved = loading(data, copied, rename)
+    runner.load_or_resume()
+    own = runner.model.state_dict()
+    assert [k for k, v in saved.items() if not torch.equal(own[k.removeprefix(wrapper)], v)] == []
+    assert f'{len(own)} of {len(own)} tensors loaded from {copied / "a.pth"}' in lines
+    averaged = next(hook.ema_model for hook in runner.hooks if hasattr(hook, 'ema_model'))
+    differ = [k for k, v in averaged.module.state_dict().items() if not torch.equal(own[k], v)]
+    assert differ == []
+
+
+def test_load_from_with_another_head(data, copied):
+    """New, with a line, where one trains; refused where one tests."""
+
+    def cut(state):
+        heads = ('head.classifier.weight', 'head.classifier.bias')
+        return {k: v[:1] if k in heads else v for k, v in state.items()}
+
+    runner, lines, saved = loading(data, copied, cut)
+    runner.load_or_resume()
+    own = runner.model.state_dict()
+    line = next(text for text in lines if 'tensors loaded' in text)
+    assert f'{len(own) - 2} of {len(own)} tensors loaded' in line
+    assert 'new, with fresh weights: head.classifier.weight is [' in line
+    assert torch.equal(own['backbone.conv_stem.weight'], saved['backbone.conv_stem.weight'])
+    runner, _, _ = loading(data, copied, cut)
+    with pytest.raises(ValueError, match='is not a checkpoint of this config: 2 of its'):
+        runner.val()
+    runner, _, _ = loading(data, copied, cut, resume=True)
+    with pytest.raises(ValueError, match='cannot be resumed.*head.classifier'):
+        runner.load_or_resume()
+
+
+@pytest.mark.parametrize(
+    ('change', 'message'),
+    [
+        (lambda state: {'layer1.weight': torch.zeros(2)}, '0 of .* tensors of CreamNet are in'),
+        (lambda state: {k: v for k, v in state.items() if 'blocks.1' not in k}, 'CreamNet are in'),
+        (lambda state: {**state, 'backbone.blocks.1.9.conv_pw.weight': torch.zeros(1)},
+         'beyond it: blocks.1.9'),
+        (lambda state: {k.removeprefix('backbone.'): v for k, v in state.items()},
+         'a backbone alone is model.backbone.init_cfg'),
+    ],
+)  # fmt: skip
+def test_load_from_refuses_another_model(data, copied, change, message):
+    runner, _, _ = loading(data, copied, change)
+    before = {k: v.clone() for k, v in runner.model.state_dict().items()}
+    with pytest.raises(ValueError, match=message):
+        runner.load_or_resume()
+    assert all(torch.equal(v, before[k]) for k, v in runner.model.state_dict().items())
+
+
+def test_a_resume_needs_every_tensor(data, copied):
+    def drop(state):
+        return {k: v for k, v in state.items() if k != 'backbone.conv_stem.weight'}
+
+    runner, _, _ = loading(data, copied, drop, resume=True)
+    with pytest.raises(ValueError, match='cannot be resumed.*lacks 1 of .*conv_stem.weight'):
+        runner.load_or_resume()
+
+
+def test_a_model_of_others_is_loaded_in_part_and_not_from_nothing(tmp_path):
+    model = torch.nn.Linear(2, 3)
+    line = check_model(model, {'weight': torch.zeros(3, 2)}, 'f.pth')
+    assert line == '1 of 2 tensors loaded from f.pth; new, with fresh weights: bias'
+    with pytest.raises(ValueError, match='no tensor of Linear is in f.pth.*begin with w, .*weight'):
+        check_model(model, {'w': torch.zeros(3, 2)}, 'f.pth')
 
 
 def test_a_file_without_weights_is_named(data, tmp_path):
