@@ -37,6 +37,8 @@ def lively(model):
     with torch.no_grad(), cpu_kernels.disabled():
         for _ in range(2):
             model.train()(2 * torch.randn(8, 3, SIZE, SIZE))
+    for norm in norms:
+        norm.momentum = 0.1
     return model.eval()
 
 
