@@ -10,13 +10,16 @@ import stat
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-from mmengine.logging import print_log
 
-
-def load_compiled(source: Path, flags: Sequence[str], symbols: Iterable[str]) -> ctypes.CDLL:
+def load_compiled(
+    source: Path,
+    flags: Sequence[str],
+    symbols: Iterable[str],
+    tell: Callable[[str], None] = print,
+) -> ctypes.CDLL:
     """The compiled ``source`` as a library, built unless the cache holds it.
 
     The cache is ``$CREAM_MM_CACHE``, by default ``~/.cache/cream_mm``. A library runs with the
@@ -29,6 +32,7 @@ def load_compiled(source: Path, flags: Sequence[str], symbols: Iterable[str]) ->
         source (Path): One C++ file.
         flags (Sequence[str]): For the compiler: ``$CXX``, else g++ or clang++.
         symbols (Iterable[str]): Functions that the library must have.
+        tell (callable): Gets a line after a build. Defaults to ``print``.
 
     Raises:
         OSError: If there is no compiler, it fails, or there is no such folder.
@@ -50,7 +54,10 @@ def load_compiled(source: Path, flags: Sequence[str], symbols: Iterable[str]) ->
                 return _open(path, symbols)
             except OSError:
                 break  # it is built anew
-    return _build([*compiler, *flags, str(source)], folder, stem, symbols)
+    start = time.time()
+    path, library = _build([*compiler, *flags, str(source)], folder, stem, symbols)
+    tell(f'Built the CPU kernels in {time.time() - start:.1f} s: {path}')
+    return library
 
 
 def _private_folder() -> Path:
@@ -106,9 +113,10 @@ def _open(path: Path, symbols: Iterable[str]) -> ctypes.CDLL:
     return library
 
 
-def _build(command: list[str], folder: Path, stem: str, symbols: Iterable[str]) -> ctypes.CDLL:
+def _build(
+    command: list[str], folder: Path, stem: str, symbols: Iterable[str]
+) -> tuple[Path, ctypes.CDLL]:
     """Compile, and keep what can be loaded."""
-    start = time.time()
     with tempfile.TemporaryDirectory(prefix='build-', dir=folder) as temporary:
         built = Path(temporary, 'built.so')
         done = subprocess.run(
@@ -128,8 +136,7 @@ def _build(command: list[str], folder: Path, stem: str, symbols: Iterable[str]) 
         library = _open(built, symbols)
         target = folder / f'{stem}-{digest}.so'
         os.replace(built, target)
-    print_log(f'Built the CPU kernels in {time.time() - start:.1f} s: {target}', logger='current')
-    return library
+    return target, library
 
 
 def _processor() -> str:

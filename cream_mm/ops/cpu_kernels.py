@@ -51,7 +51,8 @@ def load() -> ctypes.CDLL | None:
     if os.environ.get('CREAM_MM_CPU_KERNELS', '1') == '0' or sys.platform != 'linux':
         return None
     try:
-        library = load_compiled(SOURCE, FLAGS, ARGUMENTS)
+        tell = functools.partial(print_log, logger='current')
+        library = load_compiled(SOURCE, FLAGS, ARGUMENTS, tell)
     except (OSError, subprocess.SubprocessError) as error:
         reason = ' '.join(str(error).split())
         print_log(

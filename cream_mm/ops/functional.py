@@ -56,8 +56,8 @@ def _activate(x: Tensor, act: str, inplace: bool = False) -> Tensor:
 
 
 def _backward_fits(grad: Tensor, x: Tensor, *vectors: Tensor) -> bool:
-    """Whether kernels may compute a backward pass: what is saved may come back from hooks, and
-    gradients may be a batch of them, or be differentiated again."""
+    """Whether kernels may compute a backward pass."""
+    # Saved tensors may come back from hooks, and gradients be a batch, or be differentiated again.
     return (
         not torch.is_grad_enabled()
         and not cpu_kernels.in_autocast()

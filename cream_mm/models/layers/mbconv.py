@@ -16,11 +16,11 @@ def build_norm(norm_cfg: dict, channels: int) -> nn.Module:
 
 
 def prefer_channels_last(x: Tensor) -> Tensor:
-    """Layout in which depthwise convolutions run fastest on a CPU.
+    """The layout in which depthwise convolutions run fastest on a CPU.
 
+    A GPU keeps what it was given; so do traces and transforms, not all of which know of layouts.
     One MBConv (32 x 80 x 14 x 14, k5 e6), forward and backward on 2 cores: 160 ms contiguous,
-    102 ms channels-last. On a GPU, and under traces and transforms, not all of which know of
-    layouts, a tensor stays as it is.
+    102 ms channels-last.
     """
     return x.contiguous(memory_format=torch.channels_last) if is_ordinary(x) else x
 
