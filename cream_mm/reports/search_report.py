@@ -337,8 +337,14 @@ class SearchReport:
             counts = [f'{len(v)} {_SOURCES[s]}' for s, v in by_source.items() if v]
             groups = ' and '.join(part for part in (', '.join(counts[:-1]), *counts[-1:]) if part)
             text = f'Afterwards {len(rated)} paths were rated ({groups}). '
-            better = sum(p['top1_pct'] > rating for p in rated)
-            level = sum(p['top1_pct'] == rating and p.get('arch') != best['arch'] for p in rated)
+            # By cross entropy, as the search compares them; version 0.1 wrote top-1 alone.
+            own, scores = rating, [p['top1_pct'] for p in rated]
+            if is_number(best['rating'].get('loss')) and all(
+                is_number(p.get('loss')) for p in rated
+            ):
+                own, scores = -best['rating']['loss'], [-p['loss'] for p in rated]
+            others = [s for p, s in zip(rated, scores) if p.get('arch') != best['arch']]
+            better, level = sum(s > own for s in others), others.count(own)
             place = 'the best rating of all' if not better else f'place {better + 1} by rating'
             place += f' (shared with {level} more)' if level else ''
             text += f'The chosen one has {place}: {format_pct(rating)} top-1 without retraining'

@@ -476,3 +476,26 @@ def test_command_line(search_dir, retrain_dir, tmp_path, capsys):
     with pytest.raises(SystemExit):
         tool.main(['--help'])
     assert 'python tools/report.py work_dirs/demo/search --retrain' in capsys.readouterr().out
+
+
+def test_how_the_answer_was_chosen_and_what_chance_explains(search_dir):
+    answer, rated = best_arch(), board()
+    note = 'The search has found <nothing> yet'
+    answer['choice'] = dict(rule='effects', notes=[note])
+    answer['rating'] = dict(answer['rating'], loss=0.30)
+    losses = iter([0.25, 0.9, 0.8, 0.7])
+    for path in rated['rated']:
+        path['loss'] = 0.30 if path['arch'] == answer['arch'] else next(losses)
+    rated['rated'][-1]['source'] = 'effects'
+    write_json(search_dir / 'best_arch.json', answer)
+    write_json(search_dir / 'board.json', rated)
+    html = SearchReport(search_dir).to_html()
+    text = text_of(html)
+    # Its top-1 is the highest, but another path's cross entropy is lower.
+    assert 'The chosen one has place 2 by rating' in text
+    assert 'It was chosen by the effects of its choices on the training loss.' in text
+    assert '1 of the best training effects' in text and 'best training effects (1)' in html
+    assert '<p class="warning">The search has found &lt;nothing&gt; yet</p>' in html
+    del answer['choice']
+    write_json(search_dir / 'best_arch.json', answer)
+    assert 'class="warning"' not in SearchReport(search_dir).to_html()  # version 0.1
