@@ -7,11 +7,12 @@ import torch
 from mmengine.config import Config
 
 from .arch_file import arch_content, check_next_steps
-from .config_carry import entries, override
+from .config_carry import entries, override, read_config
 from .config_check import _KNOWN as KNOWN_KEYS
 from .config_text import Code, config_text
 from .converters import cut_path, load_weights
 from .costs import CostModel
+from .engine.checkpoint_file import newest_whole
 from .models.backbones.cream_net import resolve_arch
 from .spaces import MBConvSpace
 from .structures import Arch
@@ -49,8 +50,8 @@ def export_arch(arch: str, checkpoint: str | None, out: str, *, root: str) -> di
 
     Args:
         arch (str): A published name, ``best_arch.json``, or a nested list.
-        checkpoint (str, optional): The supernet. Defaults to the last checkpoint of the search
-            that wrote the JSON, where there is one; without any, no weights are written.
+        checkpoint (str, optional): The supernet. Defaults to the newest checkpoint beside the JSON
+            that is whole; without any, no weights are written.
         out (str): Folder to write into.
         root (str): Where the ``configs/`` that the new configs are made from lie.
 
@@ -67,8 +68,8 @@ def export_arch(arch: str, checkpoint: str | None, out: str, *, root: str) -> di
     arch_value, space, about = resolve_arch(arch)
     steps = {**DEFAULT_NEXT_STEPS, **(about.get('next_steps') or {})}
     bases = {key: _base_config(root, steps[key]) for key in ('retrain', 'detector')}
-    if checkpoint is None:
-        checkpoint = _last_checkpoint(arch)
+    if checkpoint is None and str(arch).endswith('.json'):
+        checkpoint = newest_whole(Path(arch).parent)
     weights = cut_path(load_weights(checkpoint), arch_value, space=space) if checkpoint else None
     num_classes = about.get('num_classes', 1000)
     if weights and 'head.classifier.bias' in weights:
@@ -89,9 +90,9 @@ def export_arch(arch: str, checkpoint: str | None, out: str, *, root: str) -> di
             meta['dataset_meta'] = dict(classes=tuple(about['classes']))
         torch.save(dict(state_dict=weights, meta=meta), files['weights'])
     files['retrain'] = out / 'retrain.py'
-    cfg = _retrain_config(Config.fromfile(bases['retrain']), arch_value, space, about)
+    cfg = _retrain_config(read_config(bases['retrain'])[0], arch_value, space, about)
     _write_config(files['retrain'], cfg, f'Retrain {arch_value}.')
-    cfg = Config.fromfile(bases['detector'])
+    cfg = read_config(bases['detector'])[0]
     if max(cfg.model.backbone.out_indices) >= len(space.stage_channels):
         return files
     files['detector'] = out / 'retinanet.py'
@@ -110,11 +111,6 @@ def export_arch(arch: str, checkpoint: str | None, out: str, *, root: str) -> di
 
 def _head_channels(about: Mapping, space: MBConvSpace) -> int:
     return about.get('head_channels', space.head_channels)
-
-
-def _last_checkpoint(arch: str) -> str | None:
-    note = Path(arch).parent / 'last_checkpoint' if str(arch).endswith('.json') else None
-    return note.read_text().strip() if note is not None and note.is_file() else None
 
 
 def _base_config(root: str, step: str) -> str:

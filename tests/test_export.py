@@ -337,6 +337,21 @@ def test_a_file_of_version_0_1(tmp_path):
     assert 'init_cfg' not in Config.fromfile(str(files['detector'])).model.backbone
 
 
+def test_the_checkpoint_of_a_search_that_was_moved(moved, tmp_path):
+    """``last_checkpoint`` names its old place, and the newest file is cut short."""
+    supernet, _ = moved
+    (tmp_path / 'best_arch.json').write_text(json.dumps(ANSWER))
+    (tmp_path / 'last_checkpoint').write_text('/gone/work_dirs/search/epoch_3.pth')
+    for epoch in (1, 2, 3):
+        weights = {k: v * epoch for k, v in supernet.state_dict().items()}
+        torch.save(dict(state_dict=weights), tmp_path / f'epoch_{epoch}.pth')
+    whole = (tmp_path / 'epoch_3.pth').read_bytes()
+    (tmp_path / 'epoch_3.pth').write_bytes(whole[: len(whole) // 2])
+    files = export_arch(str(tmp_path / 'best_arch.json'), None, tmp_path / 'out', root=ROOT)
+    stem = load_weights(files['weights'])['backbone.conv_stem.weight']
+    assert torch.equal(stem, 2 * supernet['backbone'].conv_stem.weight)
+
+
 @pytest.mark.parametrize(('preprocess', 'to_rgb'), [({}, None), (dict(to_rgb=True), True)])
 def test_images_that_were_not_normalised(tmp_path, preprocess, to_rgb):
     files = export(tmp_path, preprocess=preprocess)
