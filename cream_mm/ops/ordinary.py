@@ -14,6 +14,18 @@ _PLAIN = (
     _Keys(_Key.CPU) | _Keys(_Key.ADInplaceOrView) | _Keys(_Key.AutogradCPU)
     | _Keys(_Key.AutocastCPU) | _Keys(_Key.BackendSelect)
 )  # fmt: skip
+if hasattr(_Keys, 'raw_repr'):
+    _OTHER = ~_PLAIN.raw_repr()
+
+    def _has_more(keys) -> bool:
+        return keys.raw_repr() & _OTHER != 0
+
+else:  # torch 2.1
+
+    def _has_more(keys) -> bool:
+        return (keys - _PLAIN).highestPriorityTypeId() != _Key.Undefined
+
+
 # torch 2.1 has the second alone. Both are True where torch.compile and torch.export look.
 _is_compiling = getattr(torch.compiler, 'is_compiling', None) or torch._utils.is_compiling
 
@@ -31,12 +43,16 @@ def is_ordinary(*tensors: Tensor) -> bool:
     # First, so that a compiler goes no further.
     if _is_compiling() or forward_ad._current_level >= 0 or _in_function_mode():
         return False
-    keys = torch._C._dispatch_tls_local_include_set()
+    if _has_more(torch._C._dispatch_tls_local_include_set()):
+        return False
     for tensor in tensors:
-        if type(tensor) not in (Tensor, nn.Parameter) or not tensor.is_cpu:
+        if (
+            type(tensor) not in (Tensor, nn.Parameter)
+            or not tensor.is_cpu
+            or _has_more(torch._C._dispatch_keys(tensor))
+        ):
             return False
-        keys = keys | torch._C._dispatch_keys(tensor)
-    return (keys - _PLAIN).highestPriorityTypeId() == _Key.Undefined
+    return True
 
 
 def _in_function_mode() -> bool:
