@@ -97,18 +97,19 @@ def read_arch_file(path: str | Path) -> dict:
         raise ValueError(
             f'no architecture file {path}; a search writes it as best_arch.json into its work_dir'
         )
+    foreign = (
+        f'{path} is not an exported architecture: it needs "format": "{ARCH_FORMAT}", "arch" and '
+        '"space"'
+    )
     try:
         # A search that went wrong may have rated its answer with a loss of NaN.
         content = read_json(path, finite=False)
     except ValueError as error:
-        raise ValueError(f'{path} is not an exported architecture: {error}') from None
+        raise ValueError(f'{foreign} ({error})') from None
     ok = isinstance(content, dict) and content.get('format') == ARCH_FORMAT
     ok = ok and isinstance(content.get('arch'), list) and isinstance(content.get('space'), dict)
     if not ok:
-        raise ValueError(
-            f'{path} is not an exported architecture: it needs "format": "{ARCH_FORMAT}", '
-            '"arch" and "space"'
-        )
+        raise ValueError(foreign)
     try:
         _check(content)
     except (AttributeError, TypeError, OverflowError, ValueError) as error:
