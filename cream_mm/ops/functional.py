@@ -8,14 +8,17 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from . import cpu_kernels
-from .ordinary import is_ordinary, is_plain
+from .ordinary import has_hooks, is_ordinary, is_plain
 
 
-def norm_act(x: Tensor, norm: nn.Module, act: str = 'silu') -> Tensor:
+def norm_act(
+    x: Tensor, norm: nn.Module, act: str = 'silu', *, source: nn.Module | None = None
+) -> Tensor:
     """``norm(x)``, then ``'silu'``, ``'relu'`` or ``'none'``, as one operator where possible.
 
     (N, C, H, W) -> (N, C, H, W). In inference without gradients the result may overwrite ``x``,
-    which must not be used afterwards.
+    which must not be used afterwards; not if hooks of ``source``, the module that made it, may
+    have kept it.
     """
     if not _fits_norm(x, norm):
         return _activate(norm(x), act, inplace=True)
@@ -29,8 +32,9 @@ def norm_act(x: Tensor, norm: nn.Module, act: str = 'silu') -> Tensor:
     args = norm.weight, norm.bias, running, momentum, norm.eps, act
     if torch.is_grad_enabled():
         return _NormAct.apply(x, *args)
-    cpu_kernels.norm_act_forward(x, *args, out=x)
-    return x
+    out = torch.empty_like(x) if source is not None and has_hooks(source) else x
+    cpu_kernels.norm_act_forward(x, *args, out=out)
+    return out
 
 
 def _fits_norm(x: Tensor, norm: nn.Module) -> bool:
@@ -171,7 +175,7 @@ def squeeze_excite(x: Tensor, gate: nn.Module) -> Tensor:
     """``x`` times a gate of its own pooled values, Cream's. (N, C, H, W) -> (N, C, H, W).
 
     In inference without gradients the result may overwrite ``x``, which must not be used
-    afterwards.
+    afterwards; not if hooks of ``gate`` may have kept it.
 
     Args:
         x (Tensor): (N, C, H, W).
@@ -188,8 +192,9 @@ def squeeze_excite(x: Tensor, gate: nn.Module) -> Tensor:
         return _SqueezeExcite.apply(x, *weights)
     with torch.autocast('cpu', enabled=False):  # these are small, and casts cost more
         factors = _gate(cpu_kernels.pool(x), *weights)[-1]
-    cpu_kernels.scale(x, factors, out=x)
-    return x
+    out = torch.empty_like(x) if has_hooks(gate) else x
+    cpu_kernels.scale(x, factors, out=out)
+    return out
 
 
 def _fits_gate(x: Tensor, gate: nn.Module) -> bool:

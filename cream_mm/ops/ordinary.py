@@ -68,7 +68,12 @@ def is_plain(module: nn.Module, kind: type[nn.Module]) -> bool:
 
     Pruning and weight norm compute the weight in hooks, observers and counters look at values.
     """
-    return type(module) is kind and not (
+    return type(module) is kind and not has_hooks(module) and 'forward' not in module.__dict__
+
+
+def has_hooks(module: nn.Module) -> bool:
+    """Whether anything looks on when ``module`` is called, and may keep what it sees."""
+    return bool(
         hooks._global_forward_pre_hooks
         or hooks._global_forward_hooks
         or hooks._global_backward_pre_hooks
@@ -77,5 +82,4 @@ def is_plain(module: nn.Module, kind: type[nn.Module]) -> bool:
         or module._forward_hooks
         or module._backward_pre_hooks
         or module._backward_hooks
-        or 'forward' in module.__dict__
     )

@@ -1,5 +1,6 @@
 """The fast operators against PyTorch's own, in values, gradients and second derivatives."""
 
+import contextlib
 import copy
 
 import pytest
@@ -8,7 +9,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from cream_mm.models import CreamNet
-from cream_mm.models.layers import SqueezeExcite
+from cream_mm.models.layers import MBConv, SqueezeExcite
 from cream_mm.ops import cpu_kernels, depthwise_conv, norm_act, squeeze_excite
 
 pytestmark = pytest.mark.skipif(cpu_kernels.load() is None, reason='no C++ compiler')
@@ -303,3 +304,28 @@ def test_without_them(monkeypatch, tmp_path):
     monkeypatch.undo()
     cpu_kernels.load.cache_clear()
     assert cpu_kernels.load() is not None
+
+
+@pytest.mark.parametrize('train', [True, False])
+def test_what_hooks_keep_is_not_overwritten(train):
+    """Features taken by hooks, without gradients, are those of PyTorch's own operators."""
+    torch.manual_seed(0)
+    block = MBConv(16, 16, 5, 4, 1, dict(type='BN')).train(train)
+    names = ['conv_pw', 'conv_dw', 'conv_pwl', 'se']
+    kept: dict = {}
+    for name in names:
+        block.get_submodule(name).register_forward_hook(
+            lambda module, args, out, name=name: kept.update({name: out, f'{name} in': args[0]})
+        )
+    found = []
+    for kernels in (contextlib.nullcontext(), cpu_kernels.disabled()):
+        x = images(2, 16, (9, 7))
+        torch.manual_seed(1)
+        with torch.no_grad(), kernels:
+            block(torch.randn_like(x))
+        # What follows a convolution in evaluation is PyTorch's own in both cases.
+        found.append({k: v for k, v in kept.items() if k in (*names, 'se in')})
+        kept = found[-1].copy()
+    assert found[0].keys() == found[1].keys() == {*names, 'se in'}
+    for key, value in found[1].items():
+        torch.testing.assert_close(found[0][key], value, rtol=1e-4, atol=1e-5)

@@ -161,7 +161,7 @@ class CreamNet(BaseModule):
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         x = prefer_channels_last(x)
-        x = norm_act(self.conv_stem(x), self.bn1, self.space.act)
+        x = norm_act(self.conv_stem(x), self.bn1, self.space.act, source=self.conv_stem)
         outs = []
         for i, block in enumerate(self.blocks):
             if self.with_cp and x.requires_grad:

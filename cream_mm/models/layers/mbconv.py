@@ -66,9 +66,10 @@ class MBConv(nn.Module):
         self.bn3 = build_norm(norm_cfg, out_channels)
 
     def forward(self, x: Tensor) -> Tensor:
-        out = norm_act(self.conv_pw(x), self.bn1, self.act)
-        out = self.se(norm_act(depthwise_conv(out, self.conv_dw), self.bn2, self.act))
-        out = norm_act(self.conv_pwl(out), self.bn3, 'none')
+        out = norm_act(self.conv_pw(x), self.bn1, self.act, source=self.conv_pw)
+        out = depthwise_conv(out, self.conv_dw)
+        out = self.se(norm_act(out, self.bn2, self.act, source=self.conv_dw))
+        out = norm_act(self.conv_pwl(out), self.bn3, 'none', source=self.conv_pwl)
         return out + x if self.has_shortcut else out
 
 
@@ -105,8 +106,9 @@ class DepthwiseSeparable(nn.Module):
         self.bn2 = build_norm(norm_cfg, out_channels)
 
     def forward(self, x: Tensor) -> Tensor:
-        out = self.se(norm_act(depthwise_conv(x, self.conv_dw), self.bn1, self.act))
-        out = norm_act(self.conv_pw(out), self.bn2, 'none')
+        out = depthwise_conv(x, self.conv_dw)
+        out = self.se(norm_act(out, self.bn1, self.act, source=self.conv_dw))
+        out = norm_act(self.conv_pw(out), self.bn2, 'none', source=self.conv_pw)
         return out + x if self.has_shortcut else out
 
 
@@ -138,7 +140,7 @@ class ConvBNAct(nn.Module):
         self.bn1 = build_norm(norm_cfg, out_channels)
 
     def forward(self, x: Tensor) -> Tensor:
-        return norm_act(self.conv(x), self.bn1, self.act)
+        return norm_act(self.conv(x), self.bn1, self.act, source=self.conv)
 
 
 # ---- from a space to its modules -----------------------------------------------------------------

@@ -149,7 +149,8 @@ class CreamSupernet(BaseModule):
 
     def stem(self, x: Tensor) -> Tensor:
         """The convolution that every path begins with. (N, 3, H, W) -> (N, C, h, w)."""
-        return norm_act(self.conv_stem(prefer_channels_last(x)), self.bn1, self.space.act)
+        x = self.conv_stem(prefer_channels_last(x))
+        return norm_act(x, self.bn1, self.space.act, source=self.conv_stem)
 
     def forward_block(self, i: int, x: Tensor) -> Tensor:
         """Run ``blocks.{i}`` of the current path. (N, C_in, H, W) -> (N, C_out, h, w)."""
