@@ -7,6 +7,7 @@
 
 import argparse
 import os.path as osp
+import shlex
 
 from cream_mm.arch_file import read_arch_file
 from cream_mm.export import export_arch
@@ -35,7 +36,7 @@ def main(argv=None) -> None:
         print(f'note:     {note}')
     if 'weights' not in files:
         print('no weights: name the supernet with --checkpoint to cut them out')
-    print(f'next:     python tools/train.py {osp.relpath(files["retrain"])}')
+    print(f'next:     python tools/train.py {shlex.quote(osp.relpath(files["retrain"]))}')
 
 
 if __name__ == '__main__':

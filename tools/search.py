@@ -15,6 +15,7 @@ same command after a kill goes on where it was.
 
 import argparse
 import os.path as osp
+import shlex
 import time
 
 from mmengine.config import DictAction
@@ -162,10 +163,11 @@ def write(args, work_dir, loop, strategy, ratings, evaluator) -> None:
     write_json(path, answer)
     for note in notes:
         print(f'note: {note}')
+    export = ['python', 'tools/export_arch.py', path, '--checkpoint', args.checkpoint]
+    export = shlex.join([*export, '--out', osp.join(work_dir, 'export')])
     print(
         f'Best path: {best.arch}  top-1 {rating.top1_pct:.2f} % on {rating.num_images} held-out '
-        f'images, {best.cost_m:.2f} MMACs. Go on with\n  python tools/export_arch.py {path} '
-        f'--checkpoint {args.checkpoint} --out {osp.join(work_dir, "export")}'
+        f'images, {best.cost_m:.2f} MMACs. Go on with\n  {export}'
     )
 
 

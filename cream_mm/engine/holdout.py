@@ -1,7 +1,9 @@
 """A run that goes on keeps its held-out images, whatever the rule is by now."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from numbers import Real
 from pathlib import Path
+from typing import Any
 
 from mmengine.config import Config, ConfigDict
 from mmengine.logging import print_log
@@ -27,10 +29,7 @@ def keep_holdout(cfg: Config, checkpoint: str | Path | None) -> None:
     folders = [f for f in _image_folders(cfg._cfg_dict) if f.get('holdout') == 'auto']
     if checkpoint is None or not folders or not Path(checkpoint).is_file():
         return
-    meta = load_checkpoint_file(checkpoint).get('meta') or {}
-    share, text = meta.get(META_KEY), str(meta.get('cfg'))
-    if share is None and "part='holdout'" in text and "holdout='auto'" not in text:
-        share = _OF_VERSION_0_1
+    share = _share_of(load_checkpoint_file(checkpoint).get('meta') or {})
     if not isinstance(share, float):
         return
     for folder in folders:
@@ -38,6 +37,34 @@ def keep_holdout(cfg: Config, checkpoint: str | Path | None) -> None:
     print_log(
         f'{checkpoint} was trained with holdout={share}: the same images stay held out', 'current'
     )
+
+
+def check_holdout(meta: Mapping, share: Any) -> None:
+    """Check that a resumed run holds out no image that was trained on.
+
+    A smaller share of the same split is a part of it; a larger one is not.
+
+    Args:
+        meta (dict): Of the checkpoint.
+        share (float | str, optional): ``holdout`` of the training images now; None if they have
+            none.
+
+    Raises:
+        ValueError: If it is larger than it was.
+    """
+    was = _share_of(meta)
+    if isinstance(was, float) and isinstance(share, Real) and share > was:
+        raise ValueError(
+            f'holdout was {was}, is {share}: images that it was trained on would be rated on '
+            f'(holdout={was} can go on)'
+        )
+
+
+def _share_of(meta: Mapping) -> Any:
+    share, text = meta.get(META_KEY), str(meta.get('cfg'))
+    if share is None and "part='holdout'" in text and "holdout='auto'" not in text:
+        return _OF_VERSION_0_1
+    return share
 
 
 def _image_folders(node) -> Iterator[ConfigDict]:

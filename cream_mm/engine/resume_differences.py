@@ -30,6 +30,8 @@ class Difference(NamedTuple):
     @property
     def effect(self) -> str:
         """'refused', 'results', 'none' or 'kept': the state in the checkpoint stays in force."""
+        if self.name.split('.')[-1] == 'split_seed' and (self.was, self.now) != (ABSENT, 0):
+            return 'refused'  # images that were trained on would be held out
         if self.name.startswith(_MEANING) and not _is_file(self.was) and not _is_file(self.now):
             return 'refused'
         if self.name.startswith(_IN_THE_STATE) and self.name != 'optim_wrapper.optimizer.type':

@@ -7,7 +7,7 @@ from mmengine.config import Config
 from cream_mm.config import load_config
 from cream_mm.converters import load_checkpoint_file
 from cream_mm.engine import Runner
-from cream_mm.engine.holdout import keep_holdout
+from cream_mm.engine.holdout import check_holdout, keep_holdout
 from cream_mm.testing import tiny_space, write_image_folder
 
 OLD_CFG = "train_set = dict(part='train')\nheld_out_set = dict(part='holdout')"
@@ -83,6 +83,13 @@ def test_a_resumed_run_keeps_its_split(data, tmp_path):
     trained, held = images_of(fresh)
     assert len(trained) == 81 and len(held) == 9
 
+    smaller, larger = (
+        Runner.from_cfg(search(data, tmp_path / 'old', share, resume=True)) for share in (0.01, 0.3)
+    )
+    smaller.load_or_resume()
+    with pytest.raises(ValueError, match=r'holdout was 0\.02, is 0\.3: images that it was trained'):
+        larger.load_or_resume()
+
 
 @pytest.mark.parametrize(
     ('meta', 'expected'),
@@ -111,6 +118,28 @@ def test_what_a_checkpoint_says(tmp_path, meta, expected):
     assert cfg.test_dataloader.dataset.holdout == expected
     assert cfg.custom_hooks[0].dataset.dataset.holdout == expected
     assert cfg.train_dataloader.dataset.holdout == 0.3  # a number stays
+
+
+@pytest.mark.parametrize(
+    ('meta', 'share', 'ok'),
+    [
+        (dict(holdout=0.1), 0.1, True),
+        (dict(holdout=0.1), 0.05, True),  # a part of the same split
+        (dict(holdout=0.1), 0.11, False),
+        (dict(holdout=0.1), None, True),  # no images of ours
+        (dict(cfg=OLD_CFG), 0.02, True),
+        (dict(cfg=OLD_CFG), 0.1, False),  # version 0.1
+        (dict(holdout='auto'), 0.5, True),  # nobody knows
+        ({}, 0.5, True),
+    ],
+    ids=str,
+)
+def test_a_larger_share_is_refused(meta, share, ok):
+    if ok:
+        check_holdout(meta, share)
+        return
+    with pytest.raises(ValueError, match='would be rated on'):
+        check_holdout(meta, share)
 
 
 @pytest.mark.parametrize(

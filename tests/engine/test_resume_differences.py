@@ -112,6 +112,10 @@ def test_one_line_for_each_difference(changes, line):
             dict(model__backbone__arch='cream-14m', batch_size=1),
             "model.backbone.arch was absent, is 'cream-14m'",
         ),
+        (
+            dict(train_dataloader__dataset__split_seed=1),
+            'train_dataloader.dataset.split_seed was absent, is 1',
+        ),
     ],
 )
 def test_a_run_that_would_be_neither_is_refused(changes, line):

@@ -4,6 +4,7 @@ import csv
 import json
 import os
 import runpy
+import shlex
 import signal
 import subprocess
 import sys
@@ -89,7 +90,7 @@ def test_search(call, home, tmp_path, strategy):
     content = json.loads((tmp_path / 'search.json').read_text())
     assert len({str(r['arch']) for r in content['rated']}) == 6
     assert all(2.3 <= r['macs_m'] <= 3.2 for r in content['rated'])
-    best = max(content['rated'], key=lambda r: (r['top1_pct'], -r['macs_m']))
+    best = min(content['rated'], key=lambda r: r['loss'])
     if strategy in FITTED:
         best = content['best']
     assert content['best'] == best and best in content['rated']
@@ -114,6 +115,23 @@ def test_search_of_an_empty_board(call, home, tmp_path):
     args = ['search.py', CONFIG, home / 'supernet.pth', '--strategy', 'board', *FAST]
     text = call(*args, '--work-dir', tmp_path)
     assert text == "error: nothing was rated: strategy 'board' has no path to propose"
+
+
+def test_the_config_that_a_resumed_run_wrote(call, home, tmp_path):
+    folder = tmp_path / 'of two words'
+    text = call(
+        'search.py', CONFIG, home / 'supernet.pth', '--strategy', 'random', '--num', 1, *FAST,
+        '--work-dir', folder, options=['resume=True'],
+    )  # fmt: skip
+    assert '[1/1]' in text
+    *_, command = text.strip().splitlines()
+    assert shlex.split(command)[2:] == [
+        str(folder / 'best_arch.json'), '--checkpoint', str(home / 'supernet.pth'),
+        '--out', str(folder / 'export'),
+    ]  # fmt: skip
+    options = ['resume=True', 'test_cfg.num_random=1', 'test_cfg.num_images=9']
+    call('test.py', CONFIG, home / 'supernet.pth', '--work-dir', tmp_path / 't', options=options)
+    assert len(json.loads((tmp_path / 't/board.json').read_text())['rated']) == 1
 
 
 @pytest.fixture

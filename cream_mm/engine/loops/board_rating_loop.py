@@ -1,6 +1,7 @@
 """From the training to the answer: rates paths on held-out images and writes the chosen one."""
 
 import itertools
+import shlex
 import time
 from pathlib import Path
 
@@ -278,13 +279,14 @@ class BoardRatingLoop(BaseLoop):
         write_json(work_dir / 'best_arch.json', answer)
         for note in choice['notes']:
             runner.logger.warning(note)
+        folder, file = work_dir / 'export', work_dir / 'best_arch.json'
+        export = shlex.join(['python', 'tools/export_arch.py', str(file), '--out', str(folder)])
         runner.logger.info(
             f'Best path: {best}  chosen by {RULES[choice["rule"]]}; top-1 {rating.top1_pct:.2f} % '
             f'on {rating.num_images} held-out images, '
             f'{model.cost_model.cost(best).macs / 1e6:.2f} MMACs. Written to '
             f'{work_dir / "best_arch.json"}; cut its weights out with\n'
-            f'  python tools/export_arch.py {work_dir / "best_arch.json"} --out '
-            f'{work_dir / "export"}'
+            f'  {export}'
         )
 
 
