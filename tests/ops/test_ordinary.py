@@ -112,7 +112,7 @@ def test_onnx_by_dynamo(case, tmp_path):
 def test_export(case):
     model, example, x, expected = case
     if TORCH_2_1:
-        dims = [torch.export.dynamic_dim(example, 0)]
+        dims = [torch.export.dynamic_dim(example, 0) < 16]  # its convolutions differ from there on
         program = torch.export.export(model, (example,), constraints=dims)
     else:
         shapes = {'x' if isinstance(model, CreamNet) else 'inputs': {0: torch.export.Dim('n')}}
