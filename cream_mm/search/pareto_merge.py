@@ -1,6 +1,7 @@
 """Exact joins of tables that add up: which choice in each place, under bounds on the costs."""
 
 import heapq
+import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -67,14 +68,17 @@ def best_sums(
         tuple[float, tuple[int, ...]]: The sum of values, and the choice of each place. Equal
         sums come in the order of their choices.
     """
-    limits = []  # of each bound: sign, limit, tables, fronts; sums may not exceed the limit
+    limits = []  # of each bound: limit, tables, fronts; sums may not exceed the limit
+    sides = []  # the same, (key, sign, limit, tables)
     for key, (low, high) in bounds.items():
         for sign, limit in ((1, high), (-1, low)):
             if limit is not None:
                 table = [sign * np.asarray(cost, dtype=float) for cost in costs[key]]
                 # Sums in another order differ in the last digits.
                 slack = 1e-9 * max(1.0, abs(limit))
-                limits.append((sign * limit + slack, table, pareto_merge(values, table)))
+                sides.append((key, sign, sign * limit + slack, table))
+    for limit, table in [*(side[2:] for side in sides), *_joint_limits(sides)]:
+        limits.append((limit, table, pareto_merge(values, table)))
     no_costs = [np.zeros(len(value)) for value in values]
     unbounded = [float(front[1][-1]) for front in pareto_merge(values, no_costs) if len(front[1])]
     if len(unbounded) <= len(values):
@@ -107,6 +111,26 @@ def best_sums(
             if most > -math.inf:
                 entry = (-(total + value + most), (*chosen, choice), total + value, spent)
                 heapq.heappush(heap, entry)
+
+
+def _joint_limits(sides: list[tuple]) -> Iterator[tuple[float, list[np.ndarray]]]:
+    """What an upper and a lower bound of two costs say together: weighted sums of both.
+
+    They exclude nothing more, but tell early that both cannot be met at once, where each alone
+    can: few MACs and many parameters. Without them such a search may take hours.
+    """
+    for (key, sign, a, tables_a), (other, other_sign, b, tables_b) in itertools.combinations(
+        sides, 2
+    ):
+        if key == other or sign == other_sign:
+            continue
+        spreads = [sum(np.ptp(table) for table in tables) for tables in (tables_a, tables_b)]
+        if 0.0 in spreads:
+            continue
+        for share in (0.25, 0.5, 0.75):
+            u, v = share / spreads[0], (1 - share) / spreads[1]
+            slack = 1e-9 * max(1.0, abs(u * a), abs(v * b))
+            yield u * a + v * b + slack, [u * x + v * y for x, y in zip(tables_a, tables_b)]
 
 
 def best_paths(effects: MainEffects, space, budget: Budget) -> Iterator[tuple[float, Arch]]:

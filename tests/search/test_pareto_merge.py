@@ -59,6 +59,8 @@ def test_the_front_is_that_of_all_sums(seed, integers):
         dict(a=(25, 25)),
         dict(a=(None, 28), b=(20, 30)),
         dict(a=(20, 27), b=(None, 24)),
+        dict(a=(None, 22), b=(26, None)),
+        dict(a=(28, None), b=(None, 22)),
         dict(a=(None, 1)),
     ],
     ids=str,
@@ -158,3 +160,13 @@ def test_the_best_of_the_whole_cream_space_takes_no_time():
                 other = list(flat)
                 other[i], other[j] = a, b
                 assert not budget.is_feasible(space.decode(other))
+
+
+def test_bounds_that_cannot_be_met_together_end_at_once():
+    space, rng = MBConvSpace(), np.random.default_rng(0)  # 6**20 paths
+    archs = [space.sample(rng) for _ in range(500)]
+    effects = MainEffects(archs, rng.normal(size=500))
+    budget = Budget(CostModel(space, 224, 10), macs_m=(450, None), params_m=(None, 3.8))
+    start = time.process_time()
+    assert list(best_paths(effects, space, budget)) == []
+    assert time.process_time() - start < 5  # 0.02 s here
