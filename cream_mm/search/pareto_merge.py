@@ -53,6 +53,7 @@ def best_sums(
     values: Sequence[np.ndarray],
     costs: Mapping[str, Sequence[np.ndarray]],
     bounds: Bounds,
+    max_steps: int = 1_000_000,
 ) -> Iterator[tuple[float, tuple[int, ...]]]:
     """All ways to choose within the bounds, the best sum of values first.
 
@@ -63,10 +64,15 @@ def best_sums(
         values (Sequence[ndarray]): Of each place, (choices,); -inf is never chosen.
         costs (Mapping[str, Sequence[ndarray]]): Tables of each cost that has bounds.
         bounds (Mapping): (low, high) on the sum of each, both included; None leaves one open.
+        max_steps (int): Partial sums to go on from, about 20 us each, before it gives up.
 
     Yields:
         tuple[float, tuple[int, ...]]: The sum of values, and the choice of each place. Equal
         sums come in the order of their choices.
+
+    Raises:
+        ValueError: After ``max_steps``, which only bounds on several costs that hardly anything
+            meets together take.
     """
     limits = []  # of each bound: limit, tables, fronts; sums may not exceed the limit
     sides = []  # the same, (key, sign, limit, tables)
@@ -96,8 +102,13 @@ def best_sums(
         return most
 
     start = (0.0,) * len(limits)
-    heap = [(-ceiling(0, start), (), 0.0, start)]
+    heap, steps = [(-ceiling(0, start), (), 0.0, start)], itertools.count(1)
     while heap:
+        if next(steps) > max_steps:
+            raise ValueError(
+                f'the bounds {dict(bounds)} are so tight together that the best choice within '
+                f'them was not found in {max_steps:,} steps; widen one of them'
+            )
         _, chosen, total, used = heapq.heappop(heap)
         place = len(chosen)
         if place == len(values):
@@ -147,6 +158,9 @@ def best_paths(effects: MainEffects, space, budget: Budget) -> Iterator[tuple[fl
 
     Yields:
         tuple[float, Arch]: The path's score by the effects, in their unit, and the path.
+
+    Raises:
+        ValueError: As :func:`best_sums`.
     """
     places = [(spec.stage, spec.layer) for spec in space.layers()]
     tables = [budget.cost_model.choice_costs(*place) for place in places]

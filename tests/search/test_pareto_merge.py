@@ -170,3 +170,10 @@ def test_bounds_that_cannot_be_met_together_end_at_once():
     start = time.process_time()
     assert list(best_paths(effects, space, budget)) == []
     assert time.process_time() - start < 5  # 0.02 s here
+
+
+def test_it_gives_up_with_what_to_change():
+    values, costs = random_tables(0)
+    found = best_sums(values, costs, dict(a=(25, 25)), max_steps=3)
+    with pytest.raises(ValueError, match='so tight together .* in 3 steps; widen one of them'):
+        list(found)

@@ -175,10 +175,14 @@ class BoardRatingLoop(BaseLoop):
         if effects.gain < ERRORS:
             return [], 'The losses of the training do not tell choices apart (yet)'
         space, found = self.model.backbone.space, {}
-        for _, arch in best_paths(effects, space, self.model.budget):
-            found.setdefault(space.canonical(arch), arch)
-            if len(found) == self.num_finalists:
-                break
+        try:
+            for _, arch in best_paths(effects, space, self.model.budget):
+                found.setdefault(space.canonical(arch), arch)
+                if len(found) == self.num_finalists:
+                    break
+        except ValueError as error:  # what was found before is the best there is
+            if not found:
+                return [], f'No path by training effects: {error}'
         return list(found.values()), None if found else 'No path within the budget was trained'
 
     def _training_effects(self) -> MainEffects:
