@@ -12,6 +12,7 @@ from .config_check import _KNOWN as KNOWN_KEYS
 from .config_text import Code, config_text
 from .converters import cut_path, load_weights
 from .costs import CostModel
+from .engine.checkpoint_file import named_as_last
 from .models.backbones.cream_net import resolve_arch
 from .spaces import MBConvSpace
 from .structures import Arch
@@ -113,8 +114,8 @@ def _head_channels(about: Mapping, space: MBConvSpace) -> int:
 
 
 def _last_checkpoint(arch: str) -> str | None:
-    note = Path(arch).parent / 'last_checkpoint' if str(arch).endswith('.json') else None
-    return note.read_text().strip() if note is not None and note.is_file() else None
+    path = named_as_last(Path(arch).parent) if str(arch).endswith('.json') else None
+    return None if path is None else str(path)
 
 
 def _base_config(root: str, step: str) -> str:
