@@ -147,14 +147,18 @@ def _candidates(work_dir: Path) -> tuple[list[Path], list[Path]]:
 
 
 def _named_as_last(work_dir: Path) -> Path | None:
-    """The file that ``last_checkpoint`` names, in this folder if it is here."""
+    """The file that ``last_checkpoint`` names, in this folder if it is here.
+
+    None if there is no such note, or nothing that could be a name is in it.
+    """
     note = work_dir / 'last_checkpoint'
     if not note.is_file():
         return None
     with open(note, 'rb') as file:
         text = file.read(10_000).decode(errors='replace').strip()
-    if not text or not text.isprintable():
-        return None
+    parts = Path(text).parts if text.isprintable() else ()
+    if not parts or len(text) >= 4096 or max(len(part.encode()) for part in parts) > 255:
+        return None  # no system can look it up
     here = work_dir / Path(text).name
     return here if _exists(here.is_file) else Path(text)  # the folder may have been moved
 

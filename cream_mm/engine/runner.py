@@ -144,6 +144,8 @@ class Runner(_Runner):
                 self.logger.info(f'No checkpoint in {self.work_dir}: starting from the beginning')
                 return
             self._load_from, self._known_whole = str(path), path
+        if self.whole_weights:
+            self._resume = False  # the config that a resumed run wrote says so; weights will do
         super().load_or_resume()
 
     def load_checkpoint(

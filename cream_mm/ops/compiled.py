@@ -38,7 +38,10 @@ def load_compiled(
         OSError: If there is no compiler, it fails, or there is no such folder.
         subprocess.TimeoutExpired: If the compiler takes longer than five minutes.
     """
-    compiler = shlex.split(os.environ.get('CXX', ''))
+    try:
+        compiler = shlex.split(os.environ.get('CXX', ''))
+    except ValueError as error:
+        raise OSError(f'CXX is no command: {error}') from None
     if not compiler:
         found = shutil.which('g++') or shutil.which('clang++')
         if not found:
@@ -71,8 +74,8 @@ def _private_folder() -> Path:
         folder = Path(given).expanduser() if given else Path.home() / '.cache' / 'cream_mm'
     except RuntimeError:  # no HOME, and a user without an entry in /etc/passwd
         raise OSError(f'there is no home folder; {hint}') from None
-    folder = folder.resolve()
     try:
+        folder = folder.resolve()
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         about = folder.stat()
         if about.st_uid == os.geteuid() and not given:
@@ -80,6 +83,8 @@ def _private_folder() -> Path:
             about = folder.stat()
     except OSError as error:
         raise OSError(f'{folder}: {error.strerror}; {hint}') from error
+    except RuntimeError:  # before Python 3.13
+        raise OSError(f'{folder}: links lead in a circle; {hint}') from None
     if about.st_uid != os.geteuid():
         raise OSError(f'{folder} belongs to another user; {hint}')
     if about.st_mode & 0o022:

@@ -724,6 +724,19 @@ def test_a_checkpoint_of_another_model_is_not_tested(data, finished, tmp_path):
         assert all(torch.equal(a, b) for a, b in zip(before, after))
 
 
+def test_the_config_of_a_resumed_run_is_tested(data, finished, tmp_path):
+    """It says resume=True; a test takes the weights, and has no schedule to restore."""
+    name = str(finished / 'epoch_3.pth')
+    cfg = retraining(data, tmp_path, resume=True, load_from=name)
+    cfg.update(test_dataloader=cfg.val_dataloader, test_cfg=dict(), test_evaluator=[])
+    runner = Runner.from_cfg(cfg)
+    runner.test()
+    expected = load_weights(name)
+    got = runner.model.state_dict()
+    assert expected.keys() == got.keys()
+    assert all(torch.equal(got[key], value) for key, value in expected.items())
+
+
 def loading(data, tmp_path, change, **settings):
     """A retraining from the finished one's checkpoint after ``change``, and what it logs."""
     content = torch.load(tmp_path / 'epoch_3.pth', weights_only=True)

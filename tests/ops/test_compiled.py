@@ -173,6 +173,17 @@ def test_folders_that_cannot_be_used(source, tmp_path, monkeypatch):
         load(source)
 
 
+def test_words_that_are_no_command_and_links_in_a_circle(source, tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setenv('CXX', 'g++ "')
+        with pytest.raises(OSError, match='CXX is no command: No closing quotation'):
+            load(source)
+    (tmp_path / 'circle').symlink_to(tmp_path / 'circle')
+    monkeypatch.setenv('CREAM_MM_CACHE', str(tmp_path / 'circle'))
+    with pytest.raises(OSError, match='circle'):
+        load(source)
+
+
 def test_one_line_and_the_slow_path(tmp_path, monkeypatch, capsys):
     lines = []
     monkeypatch.setattr(cpu_kernels, 'print_log', lambda text, **kwargs: lines.append(text))
