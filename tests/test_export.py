@@ -66,31 +66,6 @@ def test_nas_bench_macro(tmp_path, text):
     assert by_name.state_dict().keys() == again.state_dict().keys()
 
 
-@pytest.mark.parametrize(
-    'note', [b'/gone/epoch_2.pth', b'\xff\xfe\x80' * 99, b'', b'a\0b', b'a' * 50_000]
-)
-def test_the_checkpoint_beside_an_answer(tmp_path, monkeypatch, note):
-    """It is found after a move of the folder; a damaged note names none, and is no error."""
-    (tmp_path / 'last_checkpoint').write_bytes(note)
-    (tmp_path / 'epoch_2.pth').touch()
-    (tmp_path / 'best_arch.json').write_text(json.dumps(ANSWER))
-    read = []
-
-    def stop(path):
-        read.append(path)
-        raise ValueError('stop')
-
-    monkeypatch.setattr('cream_mm.export.load_weights', stop)
-    answer = str(tmp_path / 'best_arch.json')
-    if note.endswith(b'.pth'):
-        with pytest.raises(ValueError, match='stop'):
-            export_arch(answer, None, str(tmp_path / 'out'), root=ROOT)
-        assert read == [str(tmp_path / 'epoch_2.pth')]
-    else:
-        assert 'weights' not in export_arch(answer, None, str(tmp_path / 'out'), root=ROOT)
-        assert not read
-
-
 # ---- the whole folder, moved ---------------------------------------------------------------------
 
 CLASSES = ['ant', '{{$HOME:x}}', 'it\'s a "猫"\\n']
@@ -362,11 +337,15 @@ def test_a_file_of_version_0_1(tmp_path):
     assert 'init_cfg' not in Config.fromfile(str(files['detector'])).model.backbone
 
 
-def test_the_checkpoint_of_a_search_that_was_moved(moved, tmp_path):
-    """``last_checkpoint`` names its old place, and the newest file is cut short."""
+@pytest.mark.parametrize(
+    'note',
+    [b'/gone/work_dirs/search/epoch_3.pth', b'\xff\xfe\x80' * 99, b'', b'a\0b', b'a' * 50_000],
+)
+def test_the_checkpoint_beside_an_answer(moved, tmp_path, note):
+    """Found after a move of the folder, past a damaged note, and past a file that is cut short."""
     supernet, _ = moved
     (tmp_path / 'best_arch.json').write_text(json.dumps(ANSWER))
-    (tmp_path / 'last_checkpoint').write_text('/gone/work_dirs/search/epoch_3.pth')
+    (tmp_path / 'last_checkpoint').write_bytes(note)
     for epoch in (1, 2, 3):
         weights = {k: v * epoch for k, v in supernet.state_dict().items()}
         torch.save(dict(state_dict=weights), tmp_path / f'epoch_{epoch}.pth')
