@@ -6,13 +6,10 @@ import sys
 
 import pytest
 
-from cream_mm.ops import allocator, keep_freed_memory
-
-# In a process of its own: the allocator of this one has a history. The file alone: importing
-# cream_mm takes seconds.
-SCRIPT = f"""
-import resource, runpy, sys, torch
-keep_freed_memory = runpy.run_path({allocator.__file__!r})['keep_freed_memory']
+# In a process of its own: the allocator of this one has a history.
+SCRIPT = """
+import resource, sys, torch
+from cream_mm.ops import keep_freed_memory
 assert keep_freed_memory(sys.argv[1] == 'keep')
 faults = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 print('pages', end='')
@@ -41,5 +38,7 @@ def test_kept_memory_is_not_faulted_in_again():
 
 
 def test_can_be_turned_off(monkeypatch):
+    from cream_mm.ops import keep_freed_memory
+
     monkeypatch.setenv('CREAM_MM_KEEP_MEMORY', '0')
     assert not keep_freed_memory()
