@@ -52,6 +52,7 @@ def test_a_log_of_paths_that_lacks_a_line_differs(tmp_path):
     assert run_differences(tmp_path / 'a', tmp_path / 'b', 'x.pth') == found
 
 
+@pytest.mark.slow
 def test_three_kills(tmp_path):
     command = [sys.executable, str(ROOT / 'benchmarks/kill_resume.py'), '3', '--seed', '2']
     env = {**os.environ, 'OMP_NUM_THREADS': '1'}

@@ -223,7 +223,7 @@ def test_supernets(tmp_path, lines):
     trained.init_weights()
     torch.save({f'module.backbone.{k}': v for k, v in trained.state_dict().items()}, tmp_path / 's')
     init_cfg = dict(type='Pretrained', checkpoint=str(tmp_path / 's'))
-    supernet = MODELS.build(dict(type='CreamSupernet', space=space, init_cfg=init_cfg))
+    supernet = MODELS.build(dict(type='cream_mm.CreamSupernet', space=space, init_cfg=init_cfg))
     supernet.init_weights()
     state = supernet.state_dict()
     assert all(torch.equal(v, state[k]) for k, v in trained.state_dict().items())

@@ -272,7 +272,7 @@ def test_missing_detector_files_leave_out_the_scenes(search_dir, detector_dir):
     'costs, rating, words',
     [
         ({'macs_m': 21.0}, {'top1_pct': 97.0}, 'outside the budget of 5 to 20 M'),
-        ({'macs_m': 10.0}, {'top1_pct': 95.5}, 'place 3 by rating'),
+        ({'macs_m': 10.0}, {'top1_pct': 94.5}, 'place 3 by rating'),
         ({'macs_m': 12.0}, {}, 'The layers sum to 10.00 M; best_arch.json states 12.00 M'),
     ],
 )
