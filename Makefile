@@ -14,6 +14,8 @@ $(error FAMILY=$(FAMILY) is unknown; use FAMILY=onedl (current torch, the defaul
 endif
 
 PY := $(VENV)/bin/python
+# Two processes of one thread each: two of two threads wait for each other most of the time.
+TEST := OMP_NUM_THREADS=1 $(PY) -m pytest -n 2 --dist loadfile
 STAMP := $(VENV)/.cream_mm-installed
 PINS := constraints/$(FAMILY).txt constraints/overrides.txt
 
@@ -50,10 +52,10 @@ format: $(STAMP)  ## let ruff mend what it can
 	$(PY) -m ruff format .
 
 test: lint  ## lint and the fast tests
-	$(PY) -m pytest
+	$(TEST)
 
 test-all: lint  ## lint and all tests, the slow ones too
-	$(PY) -m pytest -m ''
+	$(TEST) -m ''
 
 demo: $(STAMP)  ## the whole story on a CPU
 	$(PY) tools/demo.py
