@@ -123,7 +123,8 @@ def by_pillow(monkeypatch):
     [dict(), dict(progressive=True), dict(subsampling=0), dict(optimize=True, quality=30),
      dict(mode='L'), dict(restart_marker_rows=1), dict(exif=turned(1)), dict(exif=turned(6)),
      dict(exif=turned(7)), dict(icc_profile=bytes(range(256)) * 300)],
-    ids=str,
+    ids=['plain', 'progressive', 'subsampling', 'quality', 'grey', 'restart', 'exif1', 'exif6',
+         'exif7', 'icc'],
 )  # fmt: skip
 def test_both_decode_to_the_same_pixels(pixels, by_pillow, kwargs):
     mode = kwargs.pop('mode', 'RGB')
