@@ -261,8 +261,8 @@ def table_of(records: list[dict]) -> list[str]:
     ):
         lines.append(f'| {label} | ' + ' | '.join(str(values[s]) for s in shares) + ' | |')
     lines.append('')
-    for one, other in (('board_top1', 'effects_veto'), ('board', 'effects_veto'), ('layers', 'effects_veto'),
-                       ('macs', 'effects_veto'), ('effects', 'effects_veto')):  # fmt: skip
+    for one in ('board_top1', 'board', 'layers', 'macs', 'effects'):
+        other = 'effects_veto'
         differences = [r['regret'][one] - r['regret'][other] for r in records]
         lines.append(
             f'* {RULES[one]}, less {RULES[other]}: {interval(differences)} points over '
