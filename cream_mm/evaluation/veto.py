@@ -101,8 +101,9 @@ def sampling_notes(ratings: Sequence[Rating], largest_class_pct: float) -> list[
     )
     if level:
         notes.append(
-            f'{level} of {len(ratings) - 1} other ratings lie within two standard errors of the '
-            f'best one ({number} held-out images): they do not tell these paths apart'
+            f'{level} of {len(ratings) - 1} other ratings {"lies" if level == 1 else "lie"} within '
+            f'two standard errors of the best one ({number} held-out images): what they differ by '
+            'may be chance'
         )
     return notes
 

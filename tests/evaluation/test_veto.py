@@ -74,7 +74,7 @@ def test_notes_say_what_chance_explains():
     assert sampling_notes(clear, largest_class_pct=30.0) == []
     level = [near(0, 0.05, 1)._replace(top1_pct=80.0), near(0.001, 0.05, 2), near(0.5, 0.05, 3)]
     (note,) = sampling_notes(level, 30.0)
-    assert note.startswith('1 of 2 other ratings lie within two standard errors of the best one')
+    assert note.startswith('1 of 2 other ratings lies within two standard errors of the best one')
     # The case: 61 images, everybody at the share of the largest class.
     tied = [rating(near(0, 0.1, i).losses[:61], top1=100 * 15 / 61) for i in range(3)]
     first, second = sampling_notes(tied, 100 * 15 / 61)

@@ -138,7 +138,10 @@ class BoardRatingLoop(BaseLoop):
         if finalists:
             rule, (best, notes) = 'effects', self.pick_by_effects(finalists, rating_of)
         else:
-            rule, notes = ('board' if on_board else 'random'), [f'{why_not}.'] if why_not else []
+            rule, notes = (
+                ('board' if on_board else 'random'),
+                [f'{why_not}: the answer goes by ratings alone'] if why_not else [],
+            )
             best = self._best_rated(on_board or candidates, rating_of)
         others = [rating_of[arch] for arch in candidates if arch != best]
         notes += sampling_notes([rating_of[best], *others], evaluator.largest_class_pct)
