@@ -47,7 +47,6 @@ def main(argv=None) -> dict:
     if not osp.isfile(args.checkpoint):
         raise FileNotFoundError(f'no checkpoint {args.checkpoint}')
     cfg.load_from = args.checkpoint
-    cfg.resume = False  # the copy of its config that a resumed run wrote says otherwise
     if args.show_dir:
         if 'visualization' not in cfg.default_hooks:
             raise ValueError('--show-dir draws detections; this config has no visualization hook')

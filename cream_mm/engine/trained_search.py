@@ -32,7 +32,6 @@ def open_search(
         raise FileNotFoundError(f'no checkpoint {checkpoint}')
     cfg.work_dir = str(work_dir)
     cfg.load_from = str(checkpoint)
-    cfg.resume = False  # the copy of its config that a resumed run wrote says otherwise
     runner = Runner.from_cfg(cfg)
     runner.whole_weights = True
     loop = runner.test_loop
