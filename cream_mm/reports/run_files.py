@@ -10,8 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from ..arch_file import ARCH_FORMAT, MAX_LAYERS
 from ..files import Dropped, read_json, read_json_lines, read_lines, shorten
+from ..files.arch_file import ARCH_FORMAT, MAX_LAYERS
 
 BOARD_FORMAT = 'cream_mm.board/1'
 

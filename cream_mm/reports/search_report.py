@@ -22,10 +22,10 @@ from markupsafe import Markup
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from ..arch_file import RULES
-from ..config_values import read_value
 from ..datasets.pillow_image import UNREADABLE, open_image, upright_rgb
 from ..files import read_bytes, shorten
+from ..files.arch_file import RULES
+from ..files.config_values import read_value
 from .run_files import is_number, read_answer, read_board, read_detections, read_scalars
 
 # Why a path was rated.

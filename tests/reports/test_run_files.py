@@ -15,7 +15,7 @@ from test_search_report import (  # noqa: F401  the fixtures are used
     write_json,
 )
 
-from cream_mm.config_values import read_value
+from cream_mm.files.config_values import read_value
 from cream_mm.reports import run_files
 from cream_mm.reports.run_files import read_answer, read_board, read_detections, read_scalars
 from cream_mm.reports.search_report import SearchReport
