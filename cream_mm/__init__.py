@@ -12,7 +12,7 @@ check_family()
 install_stand_in()  # before anything imports mmcv.ops
 
 from . import datasets, engine, models, search  # noqa: E402  (they register their classes)
-from .apis import create_model, list_models  # noqa: E402
+from .apis.create_model import create_model, list_models  # noqa: E402
 
 __all__ = [
     '__version__',

@@ -18,10 +18,10 @@ from mmdet.structures import DetDataSample
 from mmengine.config import DictAction
 from mmengine.registry import MODELS, init_default_scope
 
-from cream_mm.config import load_config
-from cream_mm.costs.counter import count_model
+from cream_mm.apis.count_model import count_model
+from cream_mm.command_line import clear_errors
+from cream_mm.config.load import load_config
 from cream_mm.models import Cream, CreamNet
-from cream_mm.utils import clear_errors
 
 
 def main(argv=None) -> None:

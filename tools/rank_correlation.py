@@ -20,18 +20,13 @@ import time
 from mmengine.config import DictAction
 from mmengine.registry import MODELS, init_default_scope
 
-from cream_mm.config import load_config
-from cream_mm.engine import open_search
-from cream_mm.evaluation import (
-    PATH_LOG,
-    AccuracyTable,
-    RankReport,
-    combined,
-    training_effects_until,
-)
-from cream_mm.search import MainEffects
-from cream_mm.search.path_sampler import named_rng
-from cream_mm.utils import clear_errors, write_json
+from cream_mm.apis import open_search
+from cream_mm.command_line import clear_errors
+from cream_mm.config.load import load_config
+from cream_mm.evaluation import AccuracyTable, RankReport
+from cream_mm.files import PATH_LOG, write_json
+from cream_mm.search import MainEffects, combined, training_effects_until
+from cream_mm.structures.randomness import named_rng
 
 LABELS = dict(
     combined='main effects of ratings and of training losses, standard deviations',

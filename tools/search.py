@@ -20,11 +20,13 @@ import time
 
 from mmengine.config import DictAction
 
-from cream_mm.engine import open_search
-from cream_mm.engine.loops.board_rating_loop import answer_content, rating_content
-from cream_mm.evaluation import sampling_notes, training_effects_until
+from cream_mm.apis import open_search
+from cream_mm.command_line import clear_errors
+from cream_mm.evaluation import sampling_notes
+from cream_mm.files import write_json
+from cream_mm.files.answer_file import answer_content, rating_content
 from cream_mm.registry import TASK_UTILS
-from cream_mm.utils import clear_errors, write_json
+from cream_mm.search import training_effects_until
 
 STRATEGIES = dict(
     board='BoardPick',

@@ -25,21 +25,24 @@ from pathlib import Path
 from mmengine.config import Config, DictAction
 from mmengine.registry import MODELS, init_default_scope
 
-from cream_mm.config import load_config
-from cream_mm.engine.loops.board_rating_loop import answer_content
+from cream_mm.apis.export_arch import export_arch
+from cream_mm.command_line import clear_errors
+from cream_mm.config.load import load_config
 from cream_mm.engine.work_dir_lock import hold_work_dir
-from cream_mm.export import export_arch
 from cream_mm.files import (
     Dropped,
+    append_lines,
     mend_lines,
     read_csv,
     read_json,
     read_json_lines,
     set_aside,
     shorten,
+    write_json,
+    write_whole,
 )
+from cream_mm.files.answer_file import answer_content
 from cream_mm.search import RandomSearch
-from cream_mm.utils import append_lines, clear_errors, write_json, write_whole
 
 ROOT = Path(__file__).resolve().parents[1]
 QUEUE_FORMAT = 'cream_mm.queue/1'

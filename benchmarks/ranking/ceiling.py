@@ -15,11 +15,11 @@ from pathlib import Path
 
 import numpy as np
 
+from cream_mm.command_line import clear_errors
 from cream_mm.costs import CostModel
 from cream_mm.evaluation import AccuracyTable, correlation
 from cream_mm.search import MainEffects
 from cream_mm.spaces import MBConvSpace
-from cream_mm.utils import clear_errors
 
 
 def main(path: str) -> None:

@@ -29,12 +29,13 @@ from mmengine.registry import MODELS, init_default_scope
 from run import ROOT, image_folder, prepare  # beside this file
 from scipy import stats
 
-from cream_mm.config import load_config
+from cream_mm.apis import open_search
+from cream_mm.command_line import clear_errors
+from cream_mm.config.load import load_config
 from cream_mm.costs import Budget
-from cream_mm.engine import open_search
 from cream_mm.evaluation import AccuracyTable, best_rated, first_not_vetoed
-from cream_mm.evaluation.path_log import PATH_LOG
-from cream_mm.utils import clear_errors, write_json
+from cream_mm.files import write_json
+from cream_mm.files.path_log import PATH_LOG
 
 FORMAT = 'cream_mm.regret/1'
 SHARES = (0.2, 0.4, 0.6, 0.8, 1.0)

@@ -29,8 +29,8 @@ from pathlib import Path
 from mmengine.config import Config
 from report import SCORES, write_report  # beside this file
 
-from cream_mm.evaluation import PATH_LOG
-from cream_mm.utils import clear_errors, write_json
+from cream_mm.command_line import clear_errors
+from cream_mm.files import PATH_LOG, write_json
 
 ROOT = Path(__file__).resolve().parents[2]
 FORMAT = 'cream_mm.ranking/1'

@@ -6,7 +6,6 @@ from .optimizers import RMSpropTF
 from .path_data_parallel import PathDataParallel
 from .runner import Runner
 from .schedulers import WarmupCosineLR, WarmupStepLR
-from .trained_search import open_search
 
 __all__ = [
     'BoardHook',
@@ -22,5 +21,4 @@ __all__ = [
     'SupernetValLoop',
     'WarmupCosineLR',
     'WarmupStepLR',
-    'open_search',
 ]

@@ -8,7 +8,7 @@ from typing import Any
 from mmengine.config import Config, ConfigDict
 from mmengine.logging import print_log
 
-from ..converters import load_checkpoint_file
+from ..checkpoints import load_checkpoint_file
 
 META_KEY = 'holdout'
 """Entry of a checkpoint's ``meta``: ``holdout`` of the training images."""

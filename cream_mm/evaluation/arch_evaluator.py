@@ -11,10 +11,10 @@ from mmengine.logging import print_log
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Subset
 
-from ..search.path_sampler import named_rng
+from ..files.rating_log import RatingLog, digest
+from ..models.layers.bn_policy import batch_stats, of_this_rank, recalibrated
 from ..structures import Arch
-from .bn_policy import batch_stats, of_this_rank, recalibrated
-from .rating_log import RatingLog, digest
+from ..structures.randomness import named_rng
 from .shared_prefix import SharedPrefix
 
 

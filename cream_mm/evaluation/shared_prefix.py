@@ -6,8 +6,8 @@ from typing import NamedTuple
 import torch.nn as nn
 from torch import Tensor
 
+from ..models.layers.bn_policy import batch_stats, recalibrated
 from ..structures import Arch
-from .bn_policy import batch_stats, recalibrated
 
 
 class _Layer(NamedTuple):

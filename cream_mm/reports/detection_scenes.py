@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from ..config_values import read_value
 from ..datasets.pillow_image import UNREADABLE, open_image, upright_rgb
 from ..files import read_bytes, shorten
+from ..files.config_values import read_value
 from .run_files import read_detections
 from .style import GREEN, RED
 

@@ -10,10 +10,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from ..arch_file import ARCH_FORMAT, MAX_LAYERS
 from ..files import Dropped, read_json, read_json_lines, read_lines, shorten
+from ..files.arch_file import ARCH_FORMAT, MAX_LAYERS
+from ..files.board_file import BOARD_FORMAT
 
-BOARD_FORMAT = 'cream_mm.board/1'
 FRONT_FORMAT = 'cream_mm.front/1'
 
 MAX_WORD = 300

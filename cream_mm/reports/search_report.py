@@ -14,8 +14,8 @@ from pathlib import Path
 import jinja2
 import numpy as np
 
-from ..arch_file import RULES
 from ..files import shorten
+from ..files.arch_file import RULES
 from .arch_diagram import draw_arch
 from .detection_scenes import MIN_SCORE, read_scenes
 from .figures import Curve, Limits, curve_of, draw_front, draw_later, draw_scatter, draw_search

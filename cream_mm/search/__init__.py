@@ -13,6 +13,7 @@ from .strategies import (
     RegularizedEvolution,
     Strategy,
 )
+from .training_effects import combined, training_effects, training_effects_until
 
 __all__ = [
     'FairPathSampler',
@@ -27,5 +28,8 @@ __all__ = [
     'Strategy',
     'best_paths',
     'best_sums',
+    'combined',
     'pareto_merge',
+    'training_effects',
+    'training_effects_until',
 ]

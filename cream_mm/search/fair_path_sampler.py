@@ -4,7 +4,8 @@ import numpy as np
 
 from ..registry import TASK_UTILS
 from ..structures import Arch
-from .path_sampler import PathSampler, named_rng
+from ..structures.randomness import named_rng
+from .path_sampler import PathSampler
 
 
 @TASK_UTILS.register_module()

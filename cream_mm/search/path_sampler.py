@@ -1,6 +1,5 @@
 """Draws the path that a training step trains."""
 
-import zlib
 from collections.abc import Sequence
 
 import numpy as np
@@ -9,11 +8,7 @@ from ..costs import Budget
 from ..registry import TASK_UTILS
 from ..spaces import MBConvSpace
 from ..structures import Arch
-
-
-def named_rng(name: str, seed: int, step: int) -> np.random.Generator:
-    """Generator that is a function of (name, seed, step) alone: equal on every rank and resume."""
-    return np.random.default_rng([zlib.crc32(name.encode()), seed, step])
+from ..structures.randomness import named_rng
 
 
 @TASK_UTILS.register_module()

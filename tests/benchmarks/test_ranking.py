@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from cream_mm.config import load_config
+from cream_mm.config.load import load_config
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / 'benchmarks/ranking'

@@ -12,7 +12,7 @@ from mmengine.registry import PARAM_SCHEDULERS, DefaultScope
 from mmengine.runner import Runner
 from torch import nn
 
-from cream_mm.config import load_config
+from cream_mm.config.load import load_config
 from cream_mm.models.backbones.published import published_nets
 from cream_mm.registry import MODELS
 from cream_mm.search import PathSampler

@@ -10,9 +10,9 @@ import yaml
 from mmengine.registry import MODELS, init_default_scope
 from modelindex.load_model_index import load as load_model_index
 
-from cream_mm.config import load_config
+from cream_mm.apis.count_model import count_model
+from cream_mm.config.load import load_config
 from cream_mm.costs import CostModel
-from cream_mm.costs.counter import count_model
 from cream_mm.models import CreamNet
 from cream_mm.models.backbones.cream_net import resolve_arch
 from cream_mm.models.backbones.published import published_nets

@@ -12,7 +12,7 @@ from mmengine.optim import build_optim_wrapper
 from mmengine.registry import PARAM_SCHEDULERS, DefaultScope
 from mmengine.runner import Runner
 
-from cream_mm.config import load_config
+from cream_mm.config.load import load_config
 from cream_mm.engine.hooks import meta_matching_hook
 from cream_mm.engine.loops.supernet_train_loop import build_sampler
 from cream_mm.models.classifiers.compat import Compat

@@ -13,9 +13,10 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
 from cream_mm.costs import Budget
-from cream_mm.evaluation import ArchEvaluator, Rating, training_effects
+from cream_mm.evaluation import ArchEvaluator, Rating
 from cream_mm.models.backbones.cream_net import resolve_arch
 from cream_mm.models.classifiers.compat import Compat
+from cream_mm.search import training_effects
 from cream_mm.testing import tiny_space, write_image_folder
 
 

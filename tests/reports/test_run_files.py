@@ -17,7 +17,7 @@ from made_run import (  # noqa: F401  the fixtures are used
     write_scalars,
 )
 
-from cream_mm.config_values import read_value
+from cream_mm.files.config_values import read_value
 from cream_mm.reports import run_files
 from cream_mm.reports.run_files import (
     read_answer,

@@ -8,8 +8,8 @@ from scipy.stats import chisquare
 from cream_mm.costs import Budget, CostModel
 from cream_mm.registry import TASK_UTILS
 from cream_mm.search import PathSampler
-from cream_mm.search.path_sampler import named_rng
 from cream_mm.spaces import MBConvSpace
+from cream_mm.structures.randomness import named_rng
 from cream_mm.testing import tiny_space
 
 PRIOR = (0.05, 0.2, 0.05, 0.5, 0.05, 0.15)

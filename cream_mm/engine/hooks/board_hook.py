@@ -6,9 +6,10 @@ import torch
 from mmengine.dist import all_reduce, master_only
 from mmengine.hooks import Hook
 
+from ...files import write_json
+from ...files.board_file import board_content
 from ...registry import HOOKS
-from ...utils import unwrap, write_json
-from ..loops.board_rating_loop import board_content
+from ..distributed import unwrap
 
 
 @HOOKS.register_module()

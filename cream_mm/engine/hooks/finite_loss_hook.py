@@ -15,7 +15,7 @@ from torch.nn import Parameter
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from ...registry import HOOKS
-from ...utils import unwrap
+from ..distributed import unwrap
 
 
 @HOOKS.register_module()

@@ -6,6 +6,7 @@ from mmengine.hooks import Hook
 from mmengine.registry import DATASETS
 from mmengine.registry import OPTIMIZERS as MMENGINE_OPTIMIZERS
 
+from ...checkpoints.resume_check import check_optimizer
 from ...models.classifiers.meta_matching import (
     clipped_step,
     matching_lr,
@@ -13,9 +14,8 @@ from ...models.classifiers.meta_matching import (
     real_meta_step,
 )
 from ...registry import HOOKS
-from ...search.path_sampler import named_rng
-from ...utils import unwrap
-from ..resume_check import check_optimizer
+from ...structures.randomness import named_rng
+from ..distributed import unwrap
 
 
 @HOOKS.register_module()

@@ -8,10 +8,10 @@ import torch
 from mmengine.dist import all_reduce, is_main_process
 from mmengine.hooks import Hook
 
-from ...evaluation import PATH_LOG, cut_path_log
+from ...files import PATH_LOG, append_lines, cut_path_log
 from ...models.classifiers.cream import TrainedPath
 from ...registry import HOOKS
-from ...utils import append_lines, unwrap
+from ..distributed import unwrap
 
 
 @HOOKS.register_module()

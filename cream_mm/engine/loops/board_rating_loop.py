@@ -9,26 +9,23 @@ from mmengine.dist import is_main_process
 from mmengine.registry import DATASETS
 from mmengine.runner import BaseLoop
 
-from ...arch_file import RULES, arch_content, run_settings
 from ...evaluation import (
-    PATH_LOG,
     ArchEvaluator,
     best_rated,
     first_not_vetoed,
     paired_difference,
     sampling_notes,
-    training_effects,
-    training_effects_until,
 )
 from ...evaluation.veto import ERRORS
+from ...files import PATH_LOG, write_json
+from ...files.answer_file import answer_content, rating_content
+from ...files.arch_file import RULES
+from ...files.board_file import board_content
 from ...registry import LOOPS
-from ...search import MainEffects, best_paths
-from ...utils import unwrap, write_json
-from ..distributed import on_main_process
+from ...search import MainEffects, best_paths, training_effects, training_effects_until
+from ..distributed import on_main_process, unwrap
 from ..runner import local_file
 from .supernet_train_loop import build_sampler
-
-BOARD_FORMAT = 'cream_mm.board/1'
 
 
 @LOOPS.register_module()
@@ -301,83 +298,3 @@ def _source(arch, finalists: list, on_board: list) -> str:
     if arch in on_board:
         return 'board'
     return 'effects' if arch in finalists else 'random'
-
-
-def rating_content(rating, bn_policy: str) -> dict:
-    """A rating as the answer's file has it; the losses of single images stay in the log."""
-    content = dict(rating._asdict(), bn_policy=bn_policy)
-    del content['losses']
-    return content
-
-
-def _preprocess(model) -> dict:
-    """How the images were normalised, for whoever uses the network; None: not at all."""
-    prep, mean, std = model.data_preprocessor, None, None
-    if getattr(prep, '_enable_normalize', False):
-        mean, std = (value.flatten().tolist() for value in (prep.mean, prep.std))
-    return dict(mean=mean, std=std, to_rgb=getattr(prep, 'to_rgb', False))
-
-
-def answer_content(
-    model,
-    arch,
-    cfg,
-    *,
-    rating: dict | None = None,
-    choice: dict | None = None,
-    seed: int,
-    next_steps: dict,
-) -> dict:
-    """What ``best_arch.json`` holds; ``tools/export_arch.py`` goes on from there.
-
-    Args:
-        model (Cream): The supernet's classifier.
-        arch (Arch): The path.
-        cfg (Config): The search's config.
-        rating (dict, optional): What is known of its quality.
-        choice (dict, optional): How it was chosen: ``rule``, a key of ``arch_file.RULES``, and
-            ``notes``, sentences for whoever goes on with it.
-        seed (int): The search's seed.
-        next_steps (dict): See :class:`BoardRatingLoop`.
-    """
-    return arch_content(
-        arch,
-        model.cost_model,
-        rating=rating,
-        choice=choice,
-        budget=model.budget.to_dict(),
-        compat=model.compat.to_dict(),
-        config=cfg.get('filename') or cfg.filename,
-        seed=seed,
-        data_root=cfg.get('data_root'),
-        preprocess=_preprocess(model),
-        next_steps=next_steps,
-        **run_settings(cfg, model.backbone.norm_cfg),
-    )
-
-
-def board_content(model, rated: list[dict] | None = None) -> dict:
-    """What ``board.json`` holds; ``rated`` once the paths were rated."""
-    by_arch = {str(r['arch']): r['top1_pct'] for r in rated or []}
-    entries = []
-    for rank, entry in enumerate(model.board.entries if model.board is not None else []):
-        costs = model.cost_model.cost(entry.arch).in_millions()
-        nested = entry.arch.to_list()
-        entries.append(
-            dict(
-                rank=rank,
-                arch=nested,
-                train_top1_pct=entry.score,
-                macs_m=costs['macs_m'],
-                params_m=costs['params_m'],
-                top1_pct=by_arch.get(str(nested)),
-            )
-        )
-    capacity = model.board.capacity if model.board is not None else 0
-    return dict(
-        format=BOARD_FORMAT,
-        capacity=capacity,
-        budget=model.budget.to_dict(),
-        entries=entries,
-        rated=rated or [],
-    )

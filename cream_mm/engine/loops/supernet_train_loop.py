@@ -9,7 +9,7 @@ from mmengine.runner import EpochBasedTrainLoop
 from ...costs import Budget
 from ...registry import LOOPS, TASK_UTILS
 from ...search import PathSampler
-from ...utils import unwrap
+from ..distributed import unwrap
 
 
 @LOOPS.register_module()

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 from mmengine.runner import ValLoop
 
-from ...evaluation import batch_stats
+from ...models.layers.bn_policy import batch_stats
 from ...registry import LOOPS
-from ...utils import unwrap
+from ..distributed import unwrap
 
 
 @LOOPS.register_module()

@@ -10,14 +10,14 @@ from mmengine.model import BaseModule
 from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from ...arch_file import read_arch_file
-from ...converters.load_weights import init_backbone
+from ...files.arch_file import read_arch_file
 from ...ops import norm_act
 from ...registry import MODELS
 from ...spaces import MBConvSpace
 from ...structures import Arch
 from ..layers import build_choice, build_first, build_last, build_norm, prefer_channels_last
 from ..layers.init import init_cream_weights
+from .pretrained import init_backbone
 from .published import published_nets
 
 NO_SCRIPT = (
@@ -109,6 +109,8 @@ class CreamNet(BaseModule):
         Cream, released networks; parameter names are theirs.
     """
 
+    shares_weights = False  # one network, and no supernet
+
     def __init__(
         self,
         arch: str | Sequence | Arch,
@@ -171,6 +173,10 @@ class CreamNet(BaseModule):
             if i in self.out_indices:
                 outs.append(x)
         return tuple(outs)
+
+    def build_network(self, arch: Arch) -> 'CreamNet':
+        """Another network of the same space, with weights of its own."""
+        return CreamNet(arch, space=dict(self.space.to_dict(), depths=arch.depths))
 
     def __prepare_scriptable__(self):
         """torch.jit.script asks for a module that it can read; there is none."""

@@ -9,11 +9,11 @@ from mmpretrain.models.classifiers import ImageClassifier
 from torch import Tensor
 
 from ...costs import Budget, CostModel
-from ...evaluation.bn_policy import batch_stats
 from ...ops import cpu_kernels
 from ...registry import MODELS
 from ...search import PrioritizedBoard
 from ...structures import Arch
+from ..layers.bn_policy import batch_stats
 from ..losses import soft_cross_entropy
 from .compat import Compat
 from .meta_matching import MetaMatching

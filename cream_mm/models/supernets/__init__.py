@@ -1,5 +1,6 @@
 """Networks whose weights many architectures share."""
 
-from .cream_supernet import CreamSupernet
+from .cut_path import cut_path
+from .mbconv_supernet import CreamSupernet
 
-__all__ = ['CreamSupernet']
+__all__ = ['CreamSupernet', 'cut_path']

@@ -10,7 +10,8 @@ import numpy as np
 from ...costs import Budget
 from ...spaces import MBConvSpace
 from ...structures import Arch
-from ..path_sampler import PathSampler, named_rng
+from ...structures.randomness import named_rng
+from ..path_sampler import PathSampler
 
 STATE_FORMAT = 'cream_mm.strategy/1'
 

@@ -13,10 +13,10 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from cream_mm.converters import cut_path
 from cream_mm.models import MetaMatching
 from cream_mm.models.classifiers.compat import Compat
 from cream_mm.models.classifiers.meta_matching import meta_gradient, real_meta_step
+from cream_mm.models.supernets import cut_path
 from cream_mm.structures import Arch
 from cream_mm.testing import tiny_cream, tiny_samples
 
