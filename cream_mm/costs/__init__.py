@@ -2,6 +2,5 @@
 
 from .budget import Budget
 from .cost_model import Cost, CostModel
-from .depth_layout import DepthLayout, depth_layout
 
-__all__ = ['Budget', 'Cost', 'CostModel', 'DepthLayout', 'depth_layout']
+__all__ = ['Budget', 'Cost', 'CostModel']

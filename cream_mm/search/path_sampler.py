@@ -66,6 +66,13 @@ class PathSampler:
                 return arch
         return self.repair(arch, rng)
 
+    def state_dict(self) -> dict:
+        """What the draws depend on beyond seed and step: nothing here."""
+        return {}
+
+    def load_state_dict(self, state: dict) -> None:
+        """Go on from :meth:`state_dict`."""
+
     def repair(self, arch: Arch, rng: np.random.Generator) -> Arch:
         """Walk into the budget by changes of one or a few layers that do not lead away.
 
