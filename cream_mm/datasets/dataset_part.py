@@ -12,7 +12,7 @@ from .image_folder import holdout_share
 
 
 @DATASETS.register_module()
-def DatasetPart(  # noqa: N802  (the name of a type in configs)
+def DatasetPart(
     dataset: Mapping, *, part: str, holdout: float | str = 'auto', split_seed: int = 0
 ) -> BaseDataset:
     """A dataset without the images of the other side of a split; as for the rest, itself.
