@@ -193,7 +193,7 @@ def _find(kind: Any):
 
 def _inner_names(cls) -> dict[str, set[str]]:
     """Arguments of plain dictionaries, without a type of their own, inside a component."""
-    space = signature_names(MBConvSpace) | {'preset'}
+    space = signature_names(MBConvSpace) | {'preset', 'type'}
     inner = {
         'Cream': dict(
             board=signature_names(PrioritizedBoard) - {'space', 'budget'},
