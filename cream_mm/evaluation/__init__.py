@@ -1,6 +1,6 @@
 """How good is a path?"""
 
-from .accuracy_table import AccuracyTable, TableRow, parse_arch
+from .accuracy_table import AccuracyTable, TableRow
 from .arch_evaluator import ArchEvaluator, Rating
 from .rank_correlation import compare, correlation, regret, top_k_precision
 from .rank_report import RankReport
@@ -17,7 +17,6 @@ __all__ = [
     'correlation',
     'first_not_vetoed',
     'paired_difference',
-    'parse_arch',
     'regret',
     'sampling_notes',
     'top_k_precision',

@@ -143,7 +143,7 @@ def _check(content: dict) -> None:
         ok = isinstance(size, list) and len(size) == 2
         ok = ok and all(type(side) is int and 1 <= side <= MAX_SIDE for side in size)
         _need(ok, 'input_size', size)
-    arch = space.validate(Arch.from_list(content['arch'], space.name), any_depth=True)
+    arch = space.parse(content['arch'])
     space = replace(space, depths=arch.depths)
     size, classes = content.get('input_size', [224, 224]), content.get('num_classes', 1000)
     costs = CostModel(space, size, classes, content.get('head_channels'))

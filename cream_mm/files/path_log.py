@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..spaces import MBConvSpace
+from ..spaces import Space
 from ..structures import Arch
 from .lines import set_aside
 from .read import Dropped, read_json_lines, shorten
@@ -17,7 +17,7 @@ PATH_LOG = 'path_log.jsonl'  # in the work directory, beside the checkpoints
 
 
 def read_path_log(
-    path, space: MBConvSpace, end: int | None = None, dropped: Dropped | None = None
+    path, space: Space, end: int | None = None, dropped: Dropped | None = None
 ) -> tuple[list[Arch], np.ndarray, np.ndarray]:
     """Paths, losses (n,) and teachers' losses (n,) of the steps before ``end``, in order of steps.
 
@@ -26,7 +26,7 @@ def read_path_log(
 
     Args:
         path (str | Path): ``path_log.jsonl``.
-        space (MBConvSpace): The search space.
+        space (Space): The search space.
         end (int, optional): Defaults to all steps.
         dropped (Dropped, optional): Takes note of damaged lines, and of such that are of another
             space. None has the first one raise.
@@ -44,7 +44,7 @@ def read_path_log(
             step, loss, teacher_loss = _numbers(record)
             text = str(record['arch'])
             if text not in known:
-                known[text] = space.validate(Arch.from_list(record['arch'], space.name))
+                known[text] = space.validate(space.parse(record['arch']))
         except ValueError as error:
             if dropped is None:
                 raise ValueError(f'{where}: {error}') from None

@@ -8,8 +8,9 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 
 from ..costs import Budget
+from ..spaces import Space
 from ..structures import Arch
-from .main_effects import MainEffects
+from .main_effects import MainEffects, places
 
 Bounds = Mapping[str, tuple[float | None, float | None]]
 
@@ -144,7 +145,7 @@ def _joint_limits(sides: list[tuple]) -> Iterator[tuple[float, list[np.ndarray]]
             yield u * a + v * b + slack, [u * x + v * y for x, y in zip(tables_a, tables_b)]
 
 
-def best_paths(effects: MainEffects, space, budget: Budget) -> Iterator[tuple[float, Arch]]:
+def best_paths(effects: MainEffects, space: Space, budget: Budget) -> Iterator[tuple[float, Arch]]:
     """Full-depth paths within a budget, the best sum of effects first.
 
     Exact, and lazy: the first path of a space of 10**15 takes milliseconds. Of equal sums (to
@@ -153,7 +154,7 @@ def best_paths(effects: MainEffects, space, budget: Budget) -> Iterator[tuple[fl
 
     Args:
         effects (MainEffects): What each choice adds.
-        space (MBConvSpace): The space that they belong to.
+        space (Space): The space that they belong to.
         budget (Budget): Bounds every path obeys.
 
     Yields:
@@ -162,12 +163,12 @@ def best_paths(effects: MainEffects, space, budget: Budget) -> Iterator[tuple[fl
     Raises:
         ValueError: As :func:`best_sums`.
     """
-    places = [(spec.stage, spec.layer) for spec in space.layers()]
-    tables = [budget.cost_model.choice_costs(*place) for place in places]
+    whole = places(space.decode([0] * len(space.sizes)))
+    tables = [budget.cost_model.choice_costs(*place) for place in whole]
     # Lists of this kind of path hold no other choice, so that its effects are all in `weight`.
     values = [
         np.array([effects.weight((*place, c)) for c in range(len(table))])
-        for place, table in zip(places, tables)
+        for place, table in zip(whole, tables)
     ]
     spread = max((np.ptp(v[np.isfinite(v)]) for v in values if np.isfinite(v).any()), default=0.0)
     macs = [np.array([cost.macs for cost in table], dtype=float) for table in tables]

@@ -8,12 +8,12 @@ from mmengine.logging import print_log
 
 from ..checkpoints import load_checkpoint_file
 from ..files import PATH_LOG, Dropped, read_path_log
-from ..spaces import MBConvSpace
+from ..spaces import Space
 from .main_effects import MainEffects
 
 
 def training_effects(
-    path, space: MBConvSpace, *, end: int | None = None, share: float = 2 / 3, window: int = 101
+    path, space: Space, *, end: int | None = None, share: float = 2 / 3, window: int = 101
 ) -> MainEffects:
     """Main effects of minus the training loss, over the last part of a training.
 
@@ -29,7 +29,7 @@ def training_effects(
 
     Args:
         path (str | Path): ``path_log.jsonl`` of :class:`PathLogHook`.
-        space (MBConvSpace): The search space.
+        space (Space): The search space.
         end (int, optional): Use steps before this one. Defaults to all.
         share (float): Which last share of them to use. Defaults to 2/3.
         window (int): Steps of the running mean, odd. Defaults to 101.
@@ -63,12 +63,12 @@ def training_effects(
     return MainEffects(archs[first:], -own)
 
 
-def training_effects_until(checkpoint, space: MBConvSpace, path_log=None) -> MainEffects:
+def training_effects_until(checkpoint, space: Space, path_log=None) -> MainEffects:
     """:func:`training_effects` of the training up to a checkpoint.
 
     Args:
         checkpoint (str | Path): File of a checkpoint, which says how many steps there were.
-        space (MBConvSpace): The search space.
+        space (Space): The search space.
         path_log (str | Path, optional): Defaults to the ``path_log.jsonl`` beside it.
 
     Raises:

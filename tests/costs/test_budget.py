@@ -4,6 +4,7 @@ import pytest
 
 from cream_mm.costs import Budget, CostModel
 from cream_mm.spaces import MBConvSpace
+from cream_mm.structures import Arch
 from cream_mm.testing import tiny_space
 
 KEYS = ('macs_m', 'params_m', 'board_flops_m', 'published_flops_m')
@@ -18,7 +19,7 @@ def model():
 def archs(model):
     """Every architecture of the space, shallower ones included."""
     return [
-        model.space.decode(flat, depths)
+        model.space.decode(flat, like=Arch(tuple((0,) * depth for depth in depths)))
         for depths in itertools.product((1, 2), repeat=2)
         for flat in itertools.product((0, 1), repeat=sum(depths))
     ]

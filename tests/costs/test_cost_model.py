@@ -45,10 +45,9 @@ def counted_by_torch(arch, space, size, num_classes=1000, hidden=1280):
     return counter.get_total_flops() // 2, sum(p.numel() for p in net.parameters())
 
 
-def archs_of(space, depths=None):
-    depths = space.depths if depths is None else depths
-    for flat in itertools.product(range(len(space.choices)), repeat=sum(depths)):
-        yield space.decode(flat, depths)
+def archs_of(space):
+    for flat in itertools.product(range(len(space.choices)), repeat=space.num_layers):
+        yield space.decode(flat)
 
 
 @pytest.mark.parametrize('name', PUBLISHED)

@@ -25,9 +25,7 @@ class BoardPick(Strategy):
 
     def __init__(self, space, budget, *, archs: Sequence[Arch | list], **kwargs):
         super().__init__(space, budget, **kwargs)
-        self._archs = [
-            arch if isinstance(arch, Arch) else Arch.from_list(arch, space.name) for arch in archs
-        ]
+        self._archs = [space.parse(arch) for arch in archs]
         self.settings['archs'] = [arch.to_list() for arch in self._archs]
 
     @classmethod

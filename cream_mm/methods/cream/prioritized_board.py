@@ -10,7 +10,7 @@ from mmengine.dist import all_reduce, get_dist_info, get_world_size
 from torch import Tensor
 
 from ...costs import Budget
-from ...spaces import MBConvSpace
+from ...spaces import Space
 from ...structures import Arch
 
 
@@ -45,7 +45,7 @@ class PrioritizedBoard(nn.Module):
     (``admission='gap_or_cheaper'``) whose score beats it by more than ``score_gap`` points.
 
     Args:
-        space (MBConvSpace): The search space.
+        space (Space): The search space.
         budget (Budget): Bounds every entry obeys.
         capacity (int): Number of entries K. Defaults to 10.
         num_images (int): Images S kept per entry. Defaults to 4.
@@ -76,7 +76,7 @@ class PrioritizedBoard(nn.Module):
 
     def __init__(
         self,
-        space: MBConvSpace,
+        space: Space,
         budget: Budget,
         *,
         image_size: Sequence[int],
@@ -106,7 +106,7 @@ class PrioritizedBoard(nn.Module):
         self.register_buffer('length', torch.zeros((), dtype=torch.long))
         self.register_buffer('scores', torch.zeros(capacity, dtype=torch.float64))
         self.register_buffer('macs', torch.zeros(capacity, dtype=torch.long))
-        self.register_buffer('archs', torch.zeros(capacity, space.num_layers, dtype=torch.long))
+        self.register_buffer('archs', torch.zeros(capacity, len(space.sizes), dtype=torch.long))
         self.register_buffer(
             'images', torch.zeros(capacity, num_images, space.in_channels, *image_size)
         )
@@ -149,8 +149,11 @@ class PrioritizedBoard(nn.Module):
         """
         if not math.isfinite(score):
             raise ValueError(f'the score of {arch} is not finite: {score}')
-        if arch.depths != self.space.depths:
-            raise ValueError(f'the board keeps full-depth paths {self.space.depths}; got {arch}')
+        flat = self.space.encode(arch)
+        if self.space.decode(flat) != arch:
+            raise ValueError(
+                f'the board keeps full-depth paths, {len(self.space.sizes)} layers; got {arch}'
+            )
         too_few = len(images) * get_world_size() < self.num_images
         if too_few or not self.budget.is_feasible(arch):
             return False
@@ -159,7 +162,6 @@ class PrioritizedBoard(nn.Module):
             return False
         if slot == len(self.entries):
             self.length += 1
-        flat = self.space.encode(arch)
         self.archs[slot] = torch.tensor(flat, device=self.archs.device)
         self.scores[slot] = score
         self.macs[slot] = self.budget.cost_model.cost(arch).macs

@@ -47,7 +47,6 @@ def resolve_arch(
             architecture is not one of the space.
     """
     about, space = {}, MBConvSpace.settings(space)
-    name = space.get('name', 'cream')
     if isinstance(arch, (str, Path)):
         text = str(arch)
         if text in published_nets:
@@ -56,24 +55,17 @@ def resolve_arch(
                 name=text, input_size=[net.input_size] * 2, official_arch=net.official_arch
             )
             arch = Arch.from_list(net.arch)
-        elif text.lstrip().startswith('['):
-            arch = Arch.from_string(text, name)
-        elif text.replace(' ', '').isdigit():
-            arch = MBConvSpace.build(space).parse(text)
         elif text.endswith('.json'):
             about = read_arch_file(text)
-            space = {**about['space'], **space}
-            arch = Arch.from_list(about['arch'], about['space'].get('name', 'cream'))
-        else:
+            space, arch = {**about['space'], **space}, about['arch']
+        elif not text.lstrip().startswith('[') and not text.replace(' ', '').isdigit():
             raise ValueError(
                 f'unknown architecture {text!r}; known names are {", ".join(published_nets)}. '
                 'An exported .json file or a nested list such as '
                 '[[0],[0],[3,3],[3,1,3],[3,3,3,3],[3,3,3],[0]] is accepted too'
             )
-    elif not isinstance(arch, Arch):
-        arch = Arch.from_list(arch, name)
     full = MBConvSpace.build(space)
-    full.validate(arch, any_depth=True)
+    arch = full.parse(str(arch) if isinstance(arch, Path) else arch)
     return arch, replace(full, depths=arch.depths), about
 
 
@@ -181,7 +173,7 @@ class CreamNet(BaseModule):
     @classmethod
     def nested_arguments(cls) -> dict[str, set[str]]:
         """Arguments of the plain dictionaries among the arguments, for the check of a config."""
-        return dict(space=argument_names(MBConvSpace) | {'preset'})
+        return dict(space=argument_names(MBConvSpace) | {'preset', 'type'})
 
     def __prepare_scriptable__(self):
         """torch.jit.script asks for a module that it can read; there is none."""

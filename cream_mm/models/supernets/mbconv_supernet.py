@@ -227,7 +227,7 @@ class CreamSupernet(BaseModule):
     def nested_arguments(cls) -> dict[str, set[str]]:
         """Arguments of the plain dictionaries among the arguments, for the check of a config."""
         return dict(
-            space=argument_names(MBConvSpace) | {'preset'},
+            space=argument_names(MBConvSpace) | {'preset', 'type'},
             costs=argument_names(CostModel) - {'space'},
             budget=set(BUDGET_KEYS),
         )

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ...costs import Budget
-from ...spaces import MBConvSpace
+from ...spaces import Space
 from ...structures import Arch
 from ...structures.randomness import named_rng
 from ..path_sampler import PathSampler
@@ -32,7 +32,7 @@ class Strategy(ABC):
     it makes them again. Paths that were rated elsewhere may be told too, and serve as a start.
 
     Args:
-        space (MBConvSpace): The search space.
+        space (Space): The search space.
         budget (Budget): Bounds every asked path obeys.
         seed (int): Of all random choices. Defaults to 0.
         cost (str): The cost that :meth:`front` weighs against the score, and by which
@@ -55,7 +55,7 @@ class Strategy(ABC):
 
     def __init__(
         self,
-        space: MBConvSpace,
+        space: Space,
         budget: Budget,
         *,
         seed: int = 0,
@@ -190,7 +190,7 @@ class Strategy(ABC):
             raise ValueError(f'the state is of {theirs}, this is {ours}')
         for i, call in enumerate(state['calls']):
             if 'tell' in call:
-                archs = [Arch.from_list(nested, self.space.name) for nested, _ in call['tell']]
+                archs = [self.space.parse(nested) for nested, _ in call['tell']]
                 self.tell(archs, [score for _, score in call['tell']])
                 continue
             asked = [arch.to_list() for arch in self.ask(call['ask'])]
