@@ -13,8 +13,8 @@ from typing import Any
 from ..files import Dropped, read_json, read_json_lines, read_lines, shorten
 from ..files.arch_file import ARCH_FORMAT, MAX_LAYERS
 from ..files.board_file import BOARD_FORMAT
+from ..files.front_file import FRONT_FORMAT
 
-FRONT_FORMAT = 'cream_mm.front/1'
 
 MAX_WORD = 300
 MAX_LINES = 20_000  # lines of training that are read; a curve of more looks the same

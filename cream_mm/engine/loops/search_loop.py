@@ -23,8 +23,11 @@ from ...evaluation import (
 from ...files import PATH_LOG, write_json
 from ...files.answer_file import answer_content, rating_content
 from ...files.arch_file import RULES
+from ...files.front_file import front_content
+from ...models.backbones.published import published_costs
 from ...registry import LOOPS, TASK_UTILS, argument_names
 from ...search import PathSampler, Strategy
+from ...search.front import budget_steps, ends, front_cost
 from ...structures import Arch
 from ..distributed import on_main_process, unwrap
 from ..progress import Progress
@@ -62,6 +65,8 @@ class SearchLoop(BaseLoop):
     Writes into the work_dir:
 
     * ``search.json``: all rated paths.
+    * ``front.json``: for steps through the budget's range the best path within each, beside the
+      cheapest, the costliest, random ones and published networks.
     * ``best_arch.json``: architecture, space, costs, rating, how it was chosen, budget, config
       and seed.
     * ``ratings.jsonl``: each rating as it is made, so that a run that was killed goes on with the
@@ -148,7 +153,10 @@ class SearchLoop(BaseLoop):
         others = self.others(asked)
         if not asked and not others:
             raise ValueError('nothing to rate: the strategy has no path and num_random is 0')
+        steps, references = self.front_paths(), self.reference_paths()
         sources = {arch: others.get(arch, strategy.rule) for arch in asked} | others
+        sources |= {arch: 'front' for _, arch in steps if arch not in sources}
+        sources |= {arch: 'reference' for _, arch in references if arch not in sources}
         self._rate(evaluator, list(sources), ratings, sources)
         if strategy is not None and not strategy.learns and asked:
             strategy.tell(asked, [ratings[arch].score for arch in asked])
@@ -161,6 +169,8 @@ class SearchLoop(BaseLoop):
         ]  # fmt: skip
         if is_main_process():
             self.write(evaluator, ratings, sources, choice._replace(notes=notes))
+            references += [('random', a) for a, source in others.items() if source == 'random']
+            self.write_front(ratings, steps, references, best)
         rating, macs = ratings[best], self.budget.cost_model.cost(best).macs / 1e6
         shown = {'best/top1': rating.top1_pct} if rating.metric is None else {
             f'best/{rating.metric}': rating.value
@@ -385,6 +395,57 @@ class SearchLoop(BaseLoop):
         costs = {key: costs[key] for key in ('macs_m', 'params_m')}
         return dict(arch=arch.to_list(), source=source, **costs, **told)
 
+    # ---- the set of answers ------------------------------------------------------------------
+
+    def front_paths(self) -> list[tuple[float, Arch]]:
+        """For each of several budgets, its bound and the path that the strategy would answer with.
+
+        Empty where only rated paths can be: :meth:`write_front` takes the best-rated ones then.
+        """
+        if self.strategy is None or not self.strategy.predicts:
+            return []
+        found = []
+        for bound, budget in budget_steps(self.budget):
+            arch = self.strategy.best_within(budget)
+            if arch is not None:
+                found.append((bound, arch))
+        return found
+
+    def reference_paths(self) -> list[tuple[str, Arch]]:
+        """What one would take without a search: the cheapest and the costliest path."""
+        return list(zip(('cheapest', 'costliest'), ends(self.budget)))
+
+    def write_front(
+        self,
+        ratings: Mapping[Arch, Rating],
+        steps: list[tuple[float, Arch]],
+        references: list[tuple[str, Arch]],
+        answer: Arch,
+    ) -> None:
+        """Write ``front.json``, and say what it has."""
+        by = 'effects' if steps else 'ratings'
+        if not steps:
+            for bound, budget in budget_steps(self.budget):
+                inside = [arch for arch in ratings if budget.is_feasible(arch)]
+                steps += [(bound, self.best_rated(inside, ratings))] if inside else []
+        if steps:
+            steps = [*steps[:-1], (steps[-1][0], answer)]  # ratings may have vetoed another one
+        distinct = {arch: bound for bound, arch in reversed(steps)}  # each at its least bound
+        steps = sorted((bound, arch) for arch, bound in distinct.items())
+        metric = next(iter(ratings.values())).metric
+        told = {arch: _in_front(rating) for arch, rating in ratings.items()}
+        content = front_content(
+            self.budget, front_cost(self.budget), score=metric or 'cross_entropy',
+            higher_is_better=metric is not None, by=by, steps=steps, references=references,
+            published=published_costs(self.budget.cost_model), answer=answer, ratings=told,
+        )  # fmt: skip
+        path = Path(self.runner.work_dir) / 'front.json'
+        write_json(path, content)
+        self.runner.logger.info(
+            f'{len(steps)} paths from small to large: {path}; cut all of them out with\n'
+            f'  {shlex.join(["python", "tools/export_arch.py", self.runner.work_dir, "--all"])}'
+        )
+
     # ---- what strategies ask of a run --------------------------------------------------------
 
     @property
@@ -456,6 +517,13 @@ def pick_by_effects(
         f'The answer is number {place + 1} by effects.'
     )
     return finalists[place], [note]
+
+
+def _in_front(rating: Rating) -> dict:
+    told = rating.record()
+    score = rating.loss if rating.metric is None else rating.value
+    kept = {key: told[key] for key in ('num_images', 'top1_pct', 'loss') if key in told}
+    return dict(score=score, **kept)
 
 
 def strategies() -> list[str]:

@@ -33,6 +33,7 @@ class MainEffectsSearch(Strategy):
         Own choice (docs/results/ranking.md).
     """
 
+    predicts = True
     by_a_run = frozenset({'known'})
 
     def __init__(

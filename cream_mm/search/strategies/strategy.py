@@ -48,6 +48,7 @@ class Strategy(ABC):
     by_a_run = frozenset()  # arguments of the class that `for_run` finds itself
     rule = 'given'  # how its answer was chosen: a key of `files.arch_file.RULES`
     learns = True  # what it asks for depends on what it was told
+    predicts = False  # `best_within` may be a path that was never rated
     ratings_veto = False  # its order is the answer's; ratings only rule paths out
 
     # A random draw that was met before is drawn again; so many in a row mean that none is left.
