@@ -7,6 +7,7 @@ from mmengine.config import Config, ConfigDict
 from mmengine.logging import print_log
 
 from .config_carry import Places, annotation_file, carry, entries, override, read_config
+from .config_carry import set_values as set_values  # config files import it from here
 from .config_check import check_keys, check_options, own_names
 from .datasets.image_folder import list_classes
 from .files import check_regular, read_json
