@@ -18,7 +18,7 @@ SCORES = dict(
 )
 SUBSETS = {'all': 'all', 'accuracy >= 90': '>= 90 %', 'accuracy >= 92': '>= 92 %',
            'without identity': 'no identity'}  # fmt: skip
-COLORS = dict(spos='#666666', fairnas='#0072b2', cream='#d55e00', cream_fixed='#e69f00',
+COLORS = dict(spos='#666666', fairnas='#0072b2', cream='#d55e00', cream_best='#e69f00',
               cream_random='#009e73', cream_nearest='#cc79a7')  # fmt: skip
 
 

@@ -57,13 +57,12 @@ test_pipeline = [
         meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor'),
     ),
 ]
-train_dataloader = dict(
-    batch_size=batch_size,
-    num_workers=num_workers,
-    dataset=dict(
-        dataset=dict(data_root=data_root, pipeline=train_pipeline, filter_cfg=dict(min_size=8))
-    ),
+train_images = dict(data_root=data_root)
+train_set = dict(
+    dataset=dict(data_root=data_root, pipeline=train_pipeline, filter_cfg=dict(min_size=8))
 )
+bn_set = dict(dataset=dict(data_root=data_root, pipeline=test_pipeline))
+train_dataloader = dict(batch_size=batch_size, num_workers=num_workers, dataset=train_set)
 val_dataloader = dict(
     batch_size=25,
     num_workers=num_workers,
@@ -72,11 +71,11 @@ val_dataloader = dict(
 test_dataloader = dict(
     batch_size=25,
     num_workers=num_workers,
-    dataset=dict(dataset=dict(data_root=data_root, pipeline=test_pipeline)),
+    dataset=bn_set,
 )
 train_cfg = dict(max_epochs=max_epochs, val_interval=6)
 test_cfg = dict(
-    bn_dataset=dict(dataset=dict(data_root=data_root, pipeline=test_pipeline)),
+    bn_dataset=bn_set,
     next_steps=dict(detector='configs/demo/retinanet_digits.py'),
 )
 optim_wrapper = dict(

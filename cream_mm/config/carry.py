@@ -73,6 +73,30 @@ def override(cfg: Config, options: Mapping[str, Any]) -> Places:
     return _places(merged._cfg_dict, cfg._cfg_dict, changes)
 
 
+def set_values(base: dict, **values: Any) -> None:
+    """Give top-level values of an inherited config new ones, in every place that uses them.
+
+    For a config file, which plain mmengine then reads as ``tools/train.py`` does; one without
+    this call, that only assigns ``input_size = 64``, has to be opened by
+    :func:`cream_mm.config.load_config`.
+
+    Args:
+        base (dict): ``_base_`` of the file; changed in place.
+        **values: The new values, by name.
+
+    Raises:
+        KeyError: If the inherited config has no such name.
+        ValueError: As :func:`read_config`.
+    """
+    for name in values:
+        if name not in base:
+            raise KeyError(f'{name} is no name of the inherited config')
+    new = copy.deepcopy(values)
+    if not isinstance(Config.__dict__['_file2dict'], _Reader):  # which carries it, as an assignment
+        carry(base, _changes(base, new), values)
+    base.update(new)
+
+
 def carry(content: dict, changes: Changes, given: Collection[str] = ()) -> None:
     """Bring new values to the nested entries that were made from the old ones, in place.
 
@@ -159,13 +183,17 @@ class _Reader:
 
 
 def _assigned(path: str) -> set[str]:
-    """Names that a config file assigns."""
+    """Names that a config file assigns, or hands to :func:`set_values`."""
     try:
         tree = ast.parse(Path(path).read_text(encoding='utf-8'))
     except SyntaxError:  # before mmengine has filled in its templates
         return set()
-    names = (node for node in ast.walk(tree) if isinstance(node, ast.Name))
-    return {node.id for node in names if isinstance(node.ctx, ast.Store)}
+    nodes = list(ast.walk(tree))
+    names = (node for node in nodes if isinstance(node, ast.Name))
+    calls = (node for node in nodes if isinstance(node, ast.Call))
+    set_here = {k.arg for c in calls if getattr(c.func, 'id', '') == set_values.__name__
+                for k in c.keywords if k.arg}  # fmt: skip
+    return {node.id for node in names if isinstance(node.ctx, ast.Store)} | set_here
 
 
 def _merge(own: Any, old: Any, new: Any) -> Any:

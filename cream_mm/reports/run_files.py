@@ -15,7 +15,6 @@ from ..files.arch_file import ARCH_FORMAT, MAX_LAYERS
 from ..files.board_file import BOARD_FORMAT
 from ..files.front_file import FRONT_FORMAT
 
-
 MAX_WORD = 300
 MAX_LINES = 20_000  # lines of training that are read; a curve of more looks the same
 MAX_COCO_BYTES, MAX_COCO_VALUES = 512 * 2**20, 10_000_000

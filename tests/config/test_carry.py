@@ -6,7 +6,7 @@ import pytest
 from mmengine.config import Config
 
 from cream_mm.config import carry as config_carry
-from cream_mm.config.carry import override, read_config
+from cream_mm.config.carry import override, read_config, set_values
 from cream_mm.config.load import load_config
 
 ROOT = Path(__file__).parents[2]
@@ -95,6 +95,60 @@ def test_by_hand(tmp_path):
     assert cfg.param_scheduler[0].end == 60
     assert cfg.custom_hooks[1].dataset.data_root == '/x'
     assert cfg.model.head.num_classes == cfg.model.data_preprocessor.num_classes == 5
+
+
+@pytest.mark.parametrize('reader', ['mmengine', 'cream_mm'])
+@pytest.mark.parametrize('path', KINDS, ids=lambda p: p.stem)
+def test_a_file_can_carry_for_every_reader(path, reader, tmp_path):
+    """What ``set_values(_base_, ...)`` sets is as if it were set on the command line."""
+    values = {k: v for k, v in VALUES.items() if k in Config.fromfile(str(path))}
+    (tmp_path / 'child.py').write_text(
+        f'_base_ = {str(path)!r}\nfrom cream_mm.config import set_values\n\n'
+        f'set_values(_base_, **{values!r})\n'
+    )
+    (tmp_path / 'grandchild.py').write_text("_base_ = './child.py'\n")
+
+    def read(file):
+        return Config.fromfile(str(file)) if reader == 'mmengine' else read_config(file)[0]
+
+    by_command_line = read(path)
+    override(by_command_line, values)
+    for name in ('child', 'grandchild'):
+        cfg = read(tmp_path / f'{name}.py')
+        assert plain(cfg) == plain(by_command_line)
+        assert 'set_values' not in cfg
+
+
+@pytest.mark.parametrize('reader', [Config.fromfile, lambda path: read_config(path)[0]])
+def test_a_file_that_carries_two_that_belong_together(reader, tmp_path):
+    """As test_switch_epoch_moves_the_intervals below."""
+    base = ROOT / 'configs/detection/rtmdet_cream-287m_8xb32-300e_coco.py'
+    (tmp_path / 'child.py').write_text(
+        f'_base_ = {str(base)!r}\nfrom cream_mm.config import set_values\n\n'
+        'set_values(_base_, switch_epoch=90, max_epochs=100)\n'
+    )
+    cfg = reader(str(tmp_path / 'child.py'))
+    assert (cfg.switch_epoch, cfg.custom_hooks[1].switch_epoch) == (90, 90)
+    assert cfg.train_cfg.dynamic_intervals == [(90, 1)] and cfg.train_cfg.max_epochs == 100
+
+
+def test_set_values_by_hand():
+    base = dict(
+        input_size=224,
+        budget=dict(macs_m=(0, 600)),
+        model=dict(input_size=224, budget=dict(macs_m=[0, 600]), head=dict(channels=224)),
+        pipeline=[dict(scale=224), dict(scale=256), dict(crop_size=224), dict(scale=225)],
+    )
+    set_values(base, input_size=96, budget=dict(params_m=(0, 5)))
+    assert base == dict(
+        input_size=96,
+        budget=dict(params_m=(0, 5)),
+        model=dict(input_size=96, budget=dict(params_m=(0, 5)), head=dict(channels=224)),
+        pipeline=[dict(scale=96), dict(scale=110), dict(crop_size=96), dict(scale=225)],
+    )
+    assert base['budget'] is not base['model']['budget']
+    with pytest.raises(KeyError, match='input_sise'):
+        set_values(base, input_sise=64)
 
 
 # --- what a file sets itself ---

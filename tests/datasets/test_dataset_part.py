@@ -28,7 +28,8 @@ def root(tmp_path_factory):
 def build(root, part, *, file='all.json', holdout=0.2, **kwargs):
     inner = dict(
         type='mmdet.CocoDataset', data_root=str(root), ann_file=file,
-        metainfo=dict(classes=('ant',)), data_prefix=dict(img=''), pipeline=[], **kwargs.pop('inner', {}),
+        metainfo=dict(classes=('ant',)), data_prefix=dict(img=''), pipeline=[],
+        **kwargs.pop('inner', {}),
     )  # fmt: skip
     cfg = dict(type='cream_mm.DatasetPart', dataset=inner, part=part, holdout=holdout, **kwargs)
     with DefaultScope.overwrite_default_scope('mmdet'):

@@ -56,7 +56,8 @@ def published_costs(costs: CostModel) -> dict[str, Cost]:
     found = {}
     for name, net in published_nets.items():
         arch = Arch.from_list(net.arch)
-        model = costs.of_space(MBConvSpace(depths=arch.depths))
+        space = MBConvSpace(depths=arch.depths)
+        model = CostModel(space, costs.input_size, costs.num_classes, costs.head_channels)
         cost = model.cost(arch)
         macs = cost.in_millions()['macs_m']
         if smallest['macs_m'] / 2 <= macs <= 2 * largest['macs_m']:
