@@ -130,7 +130,7 @@ def write(args, work_dir, loop, strategy, ratings, evaluator) -> None:
     model = loop.model
 
     def record(item):
-        costs, rating = model.cost_model.cost(item.arch).in_millions(), ratings[item.arch]
+        costs, rating = model.cost_model.cost(item.arch).in_units(), ratings[item.arch]
         macs, params = costs['macs_m'], costs['params_m']
         return dict(arch=item.arch.to_list(), macs_m=macs, params_m=params,
                     top1_pct=rating.top1_pct, loss=rating.loss)  # fmt: skip

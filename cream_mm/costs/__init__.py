@@ -1,7 +1,19 @@
 """What an architecture costs. Pure functions of shapes; no torch here."""
 
 from .budget import Budget
-from .cost_model import Cost, CostModel
+from .cost import BUDGET_KEYS, Cost
+from .cost_model import CostModel, CostTable, build_cost_model
 from .depth_layout import DepthLayout, depth_layout
+from .mbconv import mbconv_costs
 
-__all__ = ['Budget', 'Cost', 'CostModel', 'DepthLayout', 'depth_layout']
+__all__ = [
+    'BUDGET_KEYS',
+    'Budget',
+    'Cost',
+    'CostModel',
+    'CostTable',
+    'DepthLayout',
+    'build_cost_model',
+    'depth_layout',
+    'mbconv_costs',
+]

@@ -9,7 +9,7 @@ def board_content(model, rated: list[dict] | None = None) -> dict:
     by_arch = {str(r['arch']): r['top1_pct'] for r in rated or []}
     entries = []
     for rank, entry in enumerate(model.board.entries if model.board is not None else []):
-        costs = model.cost_model.cost(entry.arch).in_millions()
+        costs = model.cost_model.cost(entry.arch).in_units()
         nested = entry.arch.to_list()
         entries.append(
             dict(

@@ -72,6 +72,19 @@ class PathSampler:
                 return arch
         return self.repair(arch, rng)
 
+    def state_dict(self) -> dict:
+        """What the draws depend on besides seed and step, as plain JSON values: nothing here."""
+        return {}
+
+    def load_state_dict(self, state: dict) -> None:
+        """Go on with a saved state.
+
+        Raises:
+            ValueError: If there is something in it, so that it is another sampler's.
+        """
+        if state:
+            raise ValueError(f'{type(self).__name__} has no state; got {sorted(state)}')
+
     def _draw(self, rng: np.random.Generator) -> Arch:
         prior = () if self.op_prob is None else (self.op_prob,)
         return self.space.sample(rng, *prior)
@@ -102,5 +115,5 @@ class PathSampler:
             arch = self.space.sample(rng)
         raise ValueError(
             f'found no path with {self.budget}; the closest costs '
-            f'{self.budget.cost_model.cost(closest).in_millions()}. Widen the budget'
+            f'{self.budget.cost_model.cost(closest).in_units()}. Widen the budget'
         )

@@ -262,7 +262,7 @@ class BoardRatingLoop(BaseLoop):
         return paths
 
     def _record(self, arch, rating, source: str) -> dict:
-        costs = self.model.cost_model.cost(arch).in_millions()
+        costs = self.model.cost_model.cost(arch).in_units()
         return dict(
             arch=arch.to_list(),
             source=source,

@@ -8,7 +8,7 @@ import torch
 from mmpretrain.models.classifiers import ImageClassifier
 from torch import Tensor
 
-from ...costs import Budget, CostModel
+from ...costs import Budget, build_cost_model
 from ...ops import cpu_kernels
 from ...registry import MODELS
 from ...search import PrioritizedBoard
@@ -90,7 +90,7 @@ class Cream(ImageClassifier):
         self.compat = Compat.build(compat)
         space, num_classes = self.backbone.space, self.head.num_classes
         head_channels = self.head.hidden_channels
-        self.cost_model = CostModel(space, input_size, num_classes, head_channels)
+        self.cost_model = build_cost_model(space, input_size, num_classes, head_channels)
         self.budget = Budget(self.cost_model, **(budget or {}))
         # What sampler and board obey; the answer at the end obeys `budget`.
         enforced = self.compat.budget == 'enforced'
