@@ -31,7 +31,7 @@ from mmengine.registry import DefaultScope
 from cream_mm.config.load import load_config
 from cream_mm.engine import PathDataParallel
 from cream_mm.files import write_json
-from cream_mm.models.classifiers.meta_matching import path_and_head
+from cream_mm.methods.cream.meta_matching import path_and_head
 from cream_mm.models.layers.init import init_cream_weights
 from cream_mm.registry import MODELS, TASK_UTILS
 from cream_mm.testing import tiny_samples

@@ -188,13 +188,13 @@ def build_model(args):
         print(f'note: the data is not here; costs are for num_classes={cfg.get("num_classes")}')
     init_default_scope(cfg.get('default_scope', 'mmpretrain'))
     model = MODELS.build(cfg.model)
-    if not hasattr(model, 'cost_model'):
+    if not getattr(model.backbone, 'shares_weights', False):
         raise ValueError(f'{args.config} is not the config of a search')
     return model
 
 
 def read(path, model) -> AccuracyTable:
-    table = AccuracyTable(path, model.cost_model)
+    table = AccuracyTable(path, model.backbone.budget.cost_model)
     for note in table.notes:
         print(f'note: {path}: {note}')
     return table

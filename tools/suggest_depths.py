@@ -9,7 +9,8 @@ LOW and HIGH are millions of FLOPs as the released search code counts them ("boa
 import argparse
 
 from cream_mm.command_line import clear_errors
-from cream_mm.costs import build_cost_model, depth_layout
+from cream_mm.costs import build_cost_model
+from cream_mm.methods.cream.depth_layout import depth_layout
 from cream_mm.spaces import MBConvSpace
 
 

@@ -26,8 +26,8 @@ from mmengine.config import Config, DictAction
 from mmengine.registry import MODELS, init_default_scope
 
 from cream_mm.apis.export_arch import export_arch
+from cream_mm.apis.open_search import search_config
 from cream_mm.command_line import clear_errors
-from cream_mm.config.load import load_config
 from cream_mm.engine.work_dir_lock import hold_work_dir
 from cream_mm.files import (
     Dropped,
@@ -67,13 +67,11 @@ def parse_args(argv=None):
 def main(argv=None) -> None:
     args = parse_args(argv)
     work_dir = Path(args.work_dir)
-    cfg = load_config(args.config, args.cfg_options)
-    if not str((cfg.get('test_cfg') or {}).get('type', '')).endswith('BoardRatingLoop'):
-        raise ValueError(f'{args.config} is not the config of a search: it has no BoardRatingLoop')
+    cfg = search_config(args.config, args.cfg_options)
     init_default_scope(cfg.get('default_scope', 'mmpretrain'))
     model = MODELS.build(cfg.model)
     hold_work_dir(work_dir)
-    archs = RandomSearch(model.backbone.space, model.budget, seed=args.seed).ask(args.num)
+    archs = RandomSearch(model.backbone.space, model.backbone.budget, seed=args.seed).ask(args.num)
     write_queue(args, work_dir, archs)
     table = work_dir / 'accuracy.csv'
     finished = read_finished(table)

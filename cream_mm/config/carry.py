@@ -222,6 +222,8 @@ def _follow(before: Mapping, after: dict, given: Collection[str]) -> None:
 def annotation_file(loader: Mapping | None) -> str | None:
     """The annotation file of a loader's COCO-style dataset."""
     dataset = (loader or {}).get('dataset') or {}
+    while isinstance(dataset.get('dataset'), Mapping):  # a part of another one
+        dataset = dataset['dataset']
     if str(dataset.get('type', '')).split('.')[-1] != 'CocoDataset' or not dataset.get('ann_file'):
         return None
     return os.path.join(dataset.get('data_root') or '', dataset['ann_file'])

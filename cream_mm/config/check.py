@@ -12,10 +12,7 @@ from mmengine.runner import Runner
 from .. import registry as registries
 from ..costs.budget import BUDGET_KEYS
 from ..files.arch_file import check_next_steps
-from ..models.classifiers.compat import Compat
-from ..registry import MODELS, TASK_UTILS
-from ..search import PrioritizedBoard
-from ..spaces import MBConvSpace
+from ..registry import argument_names
 
 # Read by the Runner outside its signature, by tools of OpenMMLab, or by this package.
 _ALSO_READ = (
@@ -151,26 +148,7 @@ def _check_names(node: Mapping, known: Iterable[str], where: str, of: str = '') 
 def _arguments(node: Mapping) -> set[str] | None:
     """Arguments that the type of a component takes; None if it is not ours, or takes any."""
     cls = _find(node.get('type'))
-    return None if cls is None else signature_names(cls)
-
-
-def signature_names(cls) -> set[str] | None:
-    """Arguments of a class; through ``**kwargs``, those of its bases too. None: it takes any."""
-    if not inspect.isclass(cls):
-        parameters = inspect.signature(cls).parameters.values()
-        takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters)
-        return None if takes_any else {p.name for p in parameters}
-    names = set()
-    for base in cls.__mro__:
-        if '__init__' not in vars(base):
-            continue
-        if base is object:
-            return None
-        parameters = list(inspect.signature(base.__init__).parameters.values())
-        names |= {p.name for p in parameters if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)}
-        if not any(p.kind is p.VAR_KEYWORD for p in parameters):
-            break
-    return names - {'self'}
+    return None if cls is None else argument_names(cls)
 
 
 def _find(kind: Any):
@@ -193,19 +171,7 @@ def _find(kind: Any):
 
 def _inner_names(cls) -> dict[str, set[str]]:
     """Arguments of plain dictionaries, without a type of their own, inside a component."""
-    space = signature_names(MBConvSpace) | {'preset', 'type'}
-    inner = {
-        'Cream': dict(
-            board=signature_names(PrioritizedBoard) - {'space', 'budget'},
-            budget=set(BUDGET_KEYS),
-            compat=signature_names(Compat),
-            matching=signature_names(MODELS.get('MetaMatching')),
-        ),
-        'SupernetTrainLoop': dict(sampler=signature_names(TASK_UTILS.get('PathSampler'))),
-        'CreamSupernet': dict(space=space),
-        'CreamNet': dict(space=space),
-    }
-    return inner.get(cls.__name__, {})
+    return cls.nested_arguments() if hasattr(cls, 'nested_arguments') else {}
 
 
 def _child(node: Any, part: str) -> Any:

@@ -51,6 +51,7 @@ def load_config(path: str, options: dict | None = None, *, check_data: bool = Tr
         if loader and loader.get('num_workers') == 0:
             loader.persistent_workers = False  # torch refuses it without workers
     _follow_annotations(cfg)
+    _follow_metric(cfg)
     if check_data:
         _fit_to_data(cfg, chosen='num_classes' in options)
     return cfg
@@ -83,7 +84,8 @@ def _datasets(cfg: Config) -> list[ConfigDict]:
     found = []
     for holder, key in entries({name: cfg.get(name) for name in used}):
         value = holder[key]
-        if isinstance(value, dict) and 'data_root' in value and 'type' in value:
+        is_part = isinstance(value, dict) and _kind(value) == 'DatasetPart'
+        if is_part or isinstance(value, dict) and 'data_root' in value and 'type' in value:
             found.append(value)
     return found
 
@@ -139,12 +141,15 @@ def _check_split(datasets: list[dict]) -> None:
     """Refuse to rate on images that are trained on."""
 
     def place(dataset):
-        return str(Path(dataset['data_root'], dataset.get('folder', 'train')))
+        inner = dataset.get('dataset', dataset)
+        below = inner['ann_file'] if 'ann_file' in inner else inner.get('folder', 'train')
+        return str(Path(inner['data_root'], below))
 
-    parts = [d for d in datasets if _kind(d) == 'ImageFolder']
+    usual = dict(ImageFolder=0.02, DatasetPart='auto')
+    parts = [d for d in datasets if _kind(d) in usual]
     for train in (d for d in parts if d.get('part') == 'train'):
         for held in (d for d in parts if d.get('part') == 'holdout' and place(d) == place(train)):
-            left_out, rated = (d.get('holdout', 0.02) for d in (train, held))
+            left_out, rated = (d.get('holdout', usual[_kind(d)]) for d in (train, held))
             seeds = [d.get('split_seed', 0) for d in (train, held)]
             inside = left_out == rated or 'auto' not in (left_out, rated) and rated < left_out
             if not inside or seeds[0] != seeds[1]:
@@ -239,3 +244,11 @@ def _follow_annotations(cfg: Config) -> None:
         is_metric = isinstance(evaluator, dict) and _kind(evaluator) == 'CocoMetric'
         if path and is_metric and not evaluator.get('ann_file'):
             evaluator['ann_file'] = path
+
+
+def _follow_metric(cfg: Config) -> None:
+    """The best checkpoint is the best of what a search compares its paths by."""
+    metric = (cfg.get('test_cfg') or {}).get('metric')
+    checkpoint = (cfg.get('default_hooks') or {}).get('checkpoint')
+    if metric and isinstance(checkpoint, dict) and checkpoint.get('save_best'):
+        checkpoint['save_best'] = metric

@@ -3,7 +3,6 @@
 from .budget import Budget
 from .cost import BUDGET_KEYS, Cost
 from .cost_model import CostModel, CostTable, build_cost_model
-from .depth_layout import DepthLayout, depth_layout
 from .mbconv import mbconv_costs
 
 __all__ = [
@@ -12,8 +11,6 @@ __all__ = [
     'Cost',
     'CostModel',
     'CostTable',
-    'DepthLayout',
     'build_cost_model',
-    'depth_layout',
     'mbconv_costs',
 ]

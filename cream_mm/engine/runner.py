@@ -126,10 +126,15 @@ class Runner(_Runner):
         hooks = dict(hooks or {})
         hooks.setdefault('data_time', dict(type='cream_mm.DataTimeHook'))
         hooks.setdefault('seeds', dict(type='cream_mm.SeedHook'))
+        hooks.setdefault('loop_state', dict(type='cream_mm.LoopStateHook'))
         checkpoint = hooks.get('checkpoint', dict(type='CheckpointHook', interval=1))
         if isinstance(checkpoint, dict) and checkpoint.get('type') == 'CheckpointHook':
             hooks['checkpoint'] = dict(checkpoint, type='cream_mm.CheckpointHook')
-        ours = ('seeds', 'data_time')  # None leaves one out; mmengine knows that of its own only
+        ours = (
+            'seeds',
+            'data_time',
+            'loop_state',
+        )  # None leaves one out; mmengine knows that of its own only
         hooks = {k: v for k, v in hooks.items() if k not in ours or v}
         super().register_default_hooks(hooks)
 

@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 from mmengine.config import Config
 
-from cream_mm.config.check import check_keys, signature_names
+from cream_mm.config.check import check_keys
 from cream_mm.config.load import load_config
+from cream_mm.registry import argument_names
 
 ROOT = Path(__file__).parents[2]
 SEARCH = str(ROOT / 'configs/cream/search_imagenet.py')
@@ -165,7 +166,7 @@ def test_names_through_kwargs():
         def __init__(self, c, **kwargs):
             pass
 
-    assert signature_names(Child) == {'a', 'b', 'c'}
+    assert argument_names(Child) == {'a', 'b', 'c'}
 
 
 @pytest.mark.parametrize('suffix', ['.yml', '.yaml', '.json', '.txt'])

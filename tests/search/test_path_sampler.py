@@ -173,9 +173,7 @@ def test_a_range_between_attainable_values_is_an_error():
 
 def test_a_prior_needs_as_many_choices_everywhere():
     space = ToySpace()
-    with pytest.raises(
-        ValueError, match='the same choices at every .* has 2 to 4 of them'
-    ):
+    with pytest.raises(ValueError, match='the same choices at every .* has 2 to 4 of them'):
         sampler_of(space, 8, op_prob=[1, 2])
 
 

@@ -12,7 +12,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from ...files.arch_file import read_arch_file
 from ...ops import norm_act
-from ...registry import MODELS
+from ...registry import MODELS, argument_names
 from ...spaces import MBConvSpace
 from ...structures import Arch
 from ..layers import build_choice, build_first, build_last, build_norm, prefer_channels_last
@@ -169,6 +169,11 @@ class CreamNet(BaseModule):
     def build_network(self, arch: Arch) -> 'CreamNet':
         """Another network of the same space, with weights of its own."""
         return CreamNet(arch, space=dict(self.space.to_dict(), depths=arch.depths))
+
+    @classmethod
+    def nested_arguments(cls) -> dict[str, set[str]]:
+        """Arguments of the plain dictionaries among the arguments, for the check of a config."""
+        return dict(space=argument_names(MBConvSpace) | {'preset', 'type'})
 
     def __prepare_scriptable__(self):
         """torch.jit.script asks for a module that it can read; there is none."""

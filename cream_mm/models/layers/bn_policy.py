@@ -78,3 +78,16 @@ def of_this_rank(modules: Iterable[nn.Module]) -> Iterator[None]:
     finally:
         for m in norms:
             del m.forward
+
+
+def modules_of_path(model: nn.Module) -> Iterator[nn.Module]:
+    """Every module that the current path of a model runs through: necks and heads, too."""
+    yield from model.backbone.path_modules()
+    yield from modules_outside(model)
+
+
+def modules_outside(model: nn.Module) -> Iterator[nn.Module]:
+    """Every module of a model around a supernet that is not part of the supernet."""
+    for name, child in model.named_children():
+        if name != 'backbone':
+            yield from child.modules()

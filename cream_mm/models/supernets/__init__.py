@@ -2,5 +2,6 @@
 
 from .cut_path import cut_path
 from .mbconv_supernet import CreamSupernet
+from .path_layer import PathLayer
 
-__all__ = ['CreamSupernet', 'cut_path']
+__all__ = ['CreamSupernet', 'PathLayer', 'cut_path']

@@ -1,15 +1,19 @@
 """Cut the weights of one path out of a supernet's state dict."""
 
 import re
+from collections.abc import Mapping
 
 from torch import Tensor
 
 from ...spaces import IDENTITY, MBConvSpace
 from ...structures import Arch
 
+# The parts that models of OpenMMLab are made of.
+_OF_A_NETWORK = re.compile(r'\w*(neck|head)\.')
+
 
 def cut_path(
-    state_dict: dict[str, Tensor],
+    state_dict: Mapping[str, Tensor],
     arch: Arch,
     prefix: str = 'backbone.',
     space: MBConvSpace | None = None,
@@ -17,8 +21,8 @@ def cut_path(
     """Keep what ``arch`` uses and rename it to the keys of a fixed network.
 
     ``blocks.{stage}.{layer}.{choice}.X`` of the chosen choices becomes
-    ``blocks.{stage}.{layer}.X``. Keys outside the backbone (``head.*``) stay; what only the
-    search needs (``board.*``, ``matching.*``) is dropped.
+    ``blocks.{stage}.{layer}.X``. Of what is outside the backbone, necks and heads stay
+    (``head.*``, ``neck.*``, ``bbox_head.*``); what only a search needs is dropped.
 
     Args:
         state_dict (dict): Weights of a supernet, or of a whole model around it.
@@ -43,7 +47,7 @@ def cut_path(
             if chosen.get((stage, layer)) == choice:
                 out[f'{prefix}blocks.{stage}.{layer}.{match.group(4)}'] = value
                 found.add((stage, layer))
-        elif not key.startswith(('board.', 'matching.')):
+        elif key.startswith(prefix) or _OF_A_NETWORK.match(key):
             out[key] = value
     missing = sorted(set(chosen) - found - _weightless(arch, space))
     if missing:

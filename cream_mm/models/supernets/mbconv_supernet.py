@@ -1,14 +1,16 @@
 """The weight-sharing network that holds every path of an MBConv space."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import torch.nn as nn
 from mmengine.model import BaseModule
 from torch import Tensor
 
+from ...costs import Budget, build_cost_model
+from ...costs.budget import BUDGET_KEYS
 from ...ops import norm_act
-from ...registry import MODELS
+from ...registry import MODELS, argument_names
 from ...spaces import MBConvSpace
 from ...structures import Arch
 from ..backbones.cream_net import NO_SCRIPT, CreamNet, check_out_indices
@@ -16,6 +18,7 @@ from ..backbones.pretrained import init_backbone
 from ..layers import build_choice, build_first, build_last, build_norm, prefer_channels_last
 from ..layers.init import init_cream_weights
 from .cut_path import cut_path
+from .path_layer import PathLayer
 
 
 @MODELS.register_module()
@@ -28,6 +31,12 @@ class CreamSupernet(BaseModule):
     Args:
         space (dict | str | MBConvSpace, optional): The search space, see
             :meth:`MBConvSpace.build`. Defaults to Cream's.
+        costs (dict, optional): How paths are counted, arguments of
+            :func:`build_cost_model`: ``dict(input_size=224, num_classes=1000)`` for a classifier, ``head_channels=0`` if
+            its head has pool and linear alone; ``dict(input_size=(800, 1333), head=None)`` counts
+            the backbone of a detector. None: whoever builds it calls :meth:`set_costs`.
+        budget (dict, optional): Bounds on these costs, e.g. ``dict(macs_m=(200, 600))``; see
+            :class:`Budget`. Defaults to none.
         out_indices (Sequence[int], optional): Which of ``blocks.0`` ... ``blocks.6`` to return.
             Defaults to the last.
         norm_cfg (dict, optional): Norm layers. Defaults to ``dict(type='BN')``.
@@ -37,6 +46,7 @@ class CreamSupernet(BaseModule):
 
     Attributes:
         arch (Arch): The path that ``forward`` runs. Set it with :meth:`set_arch`.
+        budget (Budget): The bounds; ``budget.cost_model`` counts a path.
 
     Shapes:
         input: (N, 3, H, W). output: tuple of (N, C_i, H_i, W_i), one per out index.
@@ -47,11 +57,14 @@ class CreamSupernet(BaseModule):
     """
 
     shares_weights = True
+    weights_travel = True  # a path's weights are those of the fixed network, see :meth:`cut`
 
     def __init__(
         self,
         space=None,
         *,
+        costs: Mapping | None = None,
+        budget: Mapping | None = None,
         out_indices: Sequence[int] | None = None,
         norm_cfg: dict | None = None,
         init_cfg: dict | None = None,
@@ -59,6 +72,11 @@ class CreamSupernet(BaseModule):
         super().__init__(init_cfg)
         norm_cfg = norm_cfg or dict(type='BN')
         self.space = MBConvSpace.build(space)
+        self._budget: Budget | None = None
+        if costs is not None:
+            self.set_costs(costs, budget)
+        elif budget:
+            raise ValueError(f'a budget of {dict(budget)} needs costs=dict(input_size=...), too')
         self.norm_cfg = norm_cfg
         self.out_indices = check_out_indices(out_indices, self.space)
 
@@ -85,6 +103,22 @@ class CreamSupernet(BaseModule):
     def init_weights(self) -> None:
         """As :meth:`CreamNet.init_weights`."""
         init_backbone(self, init_cream_weights, super().init_weights)
+
+    # ---- what paths cost ---------------------------------------------------------------------
+
+    @property
+    def budget(self) -> Budget:
+        """Bounds that the answer of a search obeys."""
+        if self._budget is None:
+            raise ValueError(
+                'the supernet does not know what paths cost; give it '
+                'model.backbone.costs=dict(input_size=SIDE)'
+            )
+        return self._budget
+
+    def set_costs(self, costs: Mapping, budget: Mapping | None = None) -> None:
+        """Count paths in another way; arguments as those of the class."""
+        self._budget = Budget(build_cost_model(self.space, **costs), **(budget or {}))
 
     # ---- the path ----------------------------------------------------------------------------
 
@@ -138,6 +172,21 @@ class CreamSupernet(BaseModule):
             for name, param in module.named_parameters(recurse=False)
         }
 
+    def path_layers(self, arch: Arch) -> list[PathLayer] | None:
+        """The layers of a path in order; None unless the last one gives all that is returned."""
+        if self.out_indices != (len(self.blocks) - 1,):
+            return None
+        with self.using(arch):
+            layers = [PathLayer('stem', self.stem, (self.conv_stem, self.bn1))]
+            for i, blocks in enumerate(self._path):
+                for depth, block in enumerate(blocks):
+                    if not isinstance(block, nn.Identity):
+                        choice = arch.stages[i - 1][depth] if 0 < i <= len(arch.stages) else 0
+                        key = (i, depth, choice)
+                        layers.append(PathLayer(key, block, tuple(block.modules())))
+        modules = [module for layer in layers for module in layer.norms]
+        return layers if len({id(module) for module in modules}) == len(modules) else None
+
     # ---- forward -----------------------------------------------------------------------------
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
@@ -164,9 +213,24 @@ class CreamSupernet(BaseModule):
         """torch.jit.script asks for a module that it can read; there is none."""
         raise RuntimeError(NO_SCRIPT)
 
+    def cut(
+        self, state_dict: Mapping[str, Tensor], arch: Arch, prefix: str = 'backbone.'
+    ) -> dict[str, Tensor]:
+        """The weights of a path, out of a checkpoint of this supernet: see :func:`cut_path`."""
+        return cut_path(state_dict, arch, prefix, self.space)
+
     def build_network(self, arch: Arch) -> CreamNet:
         """A fixed network of the space, with weights of its own."""
         return CreamNet(arch, space=dict(self.space.to_dict(), depths=arch.depths))
+
+    @classmethod
+    def nested_arguments(cls) -> dict[str, set[str]]:
+        """Arguments of the plain dictionaries among the arguments, for the check of a config."""
+        return dict(
+            space=argument_names(MBConvSpace) | {'preset', 'type'},
+            costs=argument_names(build_cost_model) - {'space'},
+            budget=set(BUDGET_KEYS),
+        )
 
     # ---- export ------------------------------------------------------------------------------
 
@@ -180,5 +244,5 @@ class CreamSupernet(BaseModule):
         self.space.validate(arch)
         kwargs = {'out_indices': self.out_indices, 'norm_cfg': self.norm_cfg, **kwargs}
         net = CreamNet(arch, space=self.space.to_dict(), **kwargs).to(self.conv_stem.weight)
-        net.load_state_dict(cut_path(self.state_dict(), arch, prefix='', space=self.space))
+        net.load_state_dict(self.cut(self.state_dict(), arch, prefix=''))
         return net

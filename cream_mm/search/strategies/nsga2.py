@@ -7,7 +7,7 @@ from ...structures import Arch
 from .strategy import Strategy, collect
 
 
-@TASK_UTILS.register_module()
+@TASK_UTILS.register_module(name=['NSGA2', 'nsga2'])
 class NSGA2(Strategy):
     """NSGA-II over (score, cost); :meth:`front` is its answer.
 

@@ -44,6 +44,13 @@ class Strategy(ABC):
         score: any finite number, higher is better. cost: millions, or milliseconds.
     """
 
+    of_a_run = frozenset()  # arguments of `for_run` beside those of the class
+    by_a_run = frozenset()  # arguments of the class that `for_run` finds itself
+    rule = 'given'  # how its answer was chosen: a key of `files.arch_file.RULES`
+    learns = True  # what it asks for depends on what it was told
+    predicts = False  # `best_within` may be a path that was never rated
+    ratings_veto = False  # its order is the answer's; ratings only rule paths out
+
     # A random draw that was met before is drawn again; so many in a row mean that none is left.
     max_repeats = 1000
 
@@ -70,6 +77,20 @@ class Strategy(ABC):
         self._seen: set[Arch] = set()
         self._scored: dict[Arch, Scored] = {}
         self._calls: list[dict] = []
+
+    @classmethod
+    def for_run(cls, run, **settings) -> 'Strategy':
+        """Make one for the supernet of a run.
+
+        Args:
+            run (SearchLoop): Has ``model``, ``supernet``, ``path_log`` and ``num_steps``; a
+                strategy that needs something of a run takes it from there.
+            **settings: Arguments of the class.
+
+        Raises:
+            FileNotFoundError, ValueError: If the run lacks what the strategy needs.
+        """
+        return cls(run.supernet.space, run.supernet.budget, **settings)
 
     # ---- the interface -----------------------------------------------------------------------
 
@@ -136,6 +157,13 @@ class Strategy(ABC):
             raise ValueError(f'no path with {budget} has a score yet')
         values = dict(zip(inside, self._values(inside)))
         return max(inside, key=lambda item: (values[item], -item.cost_m))
+
+    def best_within(self, budget: Budget) -> Arch | None:
+        """The path that it would answer with under another budget; None if it knows none."""
+        try:
+            return self.best(budget).arch
+        except ValueError:
+            return None
 
     def front(self) -> list[Scored]:
         """Paths that no other beats in score without costing more, cheapest first."""

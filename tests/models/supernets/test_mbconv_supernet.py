@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from cream_mm.costs import build_cost_model
-from cream_mm.models import CreamClsHead, CreamNet, CreamSupernet, MetaMatching
+from cream_mm.methods.cream.meta_matching import MetaMatching
+from cream_mm.models import CreamClsHead, CreamNet, CreamSupernet
 from cream_mm.models.layers.init import init_cream_weights
 from cream_mm.ops import cpu_kernels
 from cream_mm.spaces import MBConvSpace

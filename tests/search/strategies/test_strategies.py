@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from cream_mm.costs import Budget, build_cost_model
+from cream_mm.methods.cream.board_pick import BoardPick
 from cream_mm.registry import TASK_UTILS
-from cream_mm.search import BoardPick, MainEffects, RandomSearch, RegularizedEvolution
+from cream_mm.search import MainEffects, RandomSearch, RegularizedEvolution
 from cream_mm.spaces import MBConvSpace
 from cream_mm.structures import Arch
 from cream_mm.testing import tiny_space

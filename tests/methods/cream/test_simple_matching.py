@@ -3,7 +3,7 @@ from collections import Counter
 import pytest
 import torch
 
-from cream_mm.models import NearestMatching, RandomMatching
+from cream_mm.methods.cream.simple_matching import NearestMatching, RandomMatching
 from cream_mm.structures import Arch
 from cream_mm.testing import tiny_cream, tiny_samples
 

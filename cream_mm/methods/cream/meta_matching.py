@@ -9,9 +9,9 @@ from torch import Tensor
 from torch.func import functional_call
 from torch.optim import Optimizer
 
+from ...models.layers.init import init_cream_weights
+from ...models.losses import soft_cross_entropy
 from ...registry import MODELS
-from ..layers.init import init_cream_weights
-from ..losses import soft_cross_entropy
 
 STEM = 'backbone.conv_stem.weight'
 

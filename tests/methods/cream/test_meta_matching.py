@@ -6,8 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from cream_mm.models import MetaMatching
-from cream_mm.models.classifiers.meta_matching import meta_gradient
+from cream_mm.methods.cream.meta_matching import MetaMatching, meta_gradient
 from cream_mm.registry import MODELS
 from cream_mm.structures import Arch
 from cream_mm.testing import tiny_cream, tiny_samples

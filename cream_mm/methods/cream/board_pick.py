@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 
 from ...registry import TASK_UTILS
+from ...search.strategies.strategy import Strategy
 from ...structures import Arch
-from .strategy import Strategy
 
 
-@TASK_UTILS.register_module()
+@TASK_UTILS.register_module(name=['BoardPick', 'board'])
 class BoardPick(Strategy):
     """Asks for the paths of a board in their order, then for nothing more.
 
@@ -20,10 +20,20 @@ class BoardPick(Strategy):
         Cream, released code: the network to retrain is picked from the prioritized board.
     """
 
+    by_a_run = frozenset({'archs'})
+    learns = False
+
     def __init__(self, space, budget, *, archs: Sequence[Arch | list], **kwargs):
         super().__init__(space, budget, **kwargs)
         self._archs = [space.parse(arch) for arch in archs]
         self.settings['archs'] = [arch.to_list() for arch in self._archs]
+
+    @classmethod
+    def for_run(cls, run, **settings):
+        """The paths of the board of the run's model."""
+        board = getattr(run.model, 'board', None)
+        archs = [entry.arch for entry in board.entries] if board is not None else []
+        return super().for_run(run, archs=list(dict.fromkeys(archs)), **settings)
 
     def _propose(self, n: int) -> list[Arch]:
         archs = []

@@ -8,15 +8,16 @@ import torch
 from mmpretrain.models.classifiers import ImageClassifier
 from torch import Tensor
 
-from ...costs import Budget, build_cost_model
+from ...costs import Budget, CostModel
+from ...costs.budget import BUDGET_KEYS
+from ...models.layers.bn_policy import batch_stats
+from ...models.losses import soft_cross_entropy
 from ...ops import cpu_kernels
-from ...registry import MODELS
-from ...search import PrioritizedBoard
+from ...registry import MODELS, argument_names
 from ...structures import Arch
-from ..layers.bn_policy import batch_stats
-from ..losses import soft_cross_entropy
 from .compat import Compat
 from .meta_matching import MetaMatching
+from .prioritized_board import PrioritizedBoard
 
 
 class Match(NamedTuple):
@@ -89,9 +90,10 @@ class Cream(ImageClassifier):
         super().__init__(backbone=backbone, head=head, **kwargs)
         self.compat = Compat.build(compat)
         space, num_classes = self.backbone.space, self.head.num_classes
-        head_channels = self.head.hidden_channels
-        self.cost_model = build_cost_model(space, input_size, num_classes, head_channels)
-        self.budget = Budget(self.cost_model, **(budget or {}))
+        self.costs = dict(
+            input_size=input_size, num_classes=num_classes, head_channels=self.head.hidden_channels
+        )
+        self.backbone.set_costs(self.costs, budget)
         # What sampler and board obey; the answer at the end obeys `budget`.
         enforced = self.compat.budget == 'enforced'
         self.path_budget = self.budget if enforced else Budget(self.cost_model)
@@ -114,6 +116,64 @@ class Cream(ImageClassifier):
         fast = side_precision == 'auto' and cpu_kernels.multiplies_bf16()
         self.side_bf16 = fast or side_precision == 'bfloat16'
         self.trained_path: TrainedPath | None = None
+
+    @property
+    def budget(self) -> Budget:
+        """Bounds that the answer obeys; the supernet's."""
+        return self.backbone.budget
+
+    @property
+    def cost_model(self) -> CostModel:
+        """Counts a path; the supernet's."""
+        return self.backbone.budget.cost_model
+
+    # ---- what the loops and hooks of every search ask ----------------------------------------
+
+    def prepare_search(self, loop) -> None:
+        """Let the training follow ``compat``: what it draws, and what it does to other paths."""
+        loop.sampler.budget = self.path_budget
+        if self.compat.sampling == 'uniform':
+            loop.sampler.op_prob = None
+        if self.compat.unsampled == 'decayed':
+            loop.zero_grad = 'zero'
+
+    def path_to_validate(self) -> Arch:
+        """The best path on the board, or the current one while the board is empty."""
+        has_best = self.board is not None and len(self.board) > 0
+        return self.board.entries[0].arch if has_best else self.backbone.arch
+
+    def path_losses(self) -> dict[str, Tensor] | None:
+        """What the last step says about its path; None if the step was left out.
+
+        Returns:
+            dict: ``loss``, the classification loss, and ``teacher_loss``, the teacher's on the same
+            images, if it had one. Scalars, in nats, of this rank.
+        """
+        path = self.trained_path
+        if path is None:
+            return None
+        losses = dict(loss=path.loss)
+        return losses if path.teacher_loss is None else dict(losses, teacher_loss=path.teacher_loss)
+
+    def forget_step(self) -> None:
+        """The last step was left out: it trained no path."""
+        self.trained_path = None
+
+    def answer_details(self) -> dict:
+        """What an answer's file says of the method, beside what every search has."""
+        return dict(compat=self.compat.to_dict())
+
+    @classmethod
+    def nested_arguments(cls) -> dict[str, set[str]]:
+        """Arguments of the plain dictionaries among the arguments, for the check of a config."""
+        return dict(
+            board=argument_names(PrioritizedBoard) - {'space', 'budget'},
+            budget=set(BUDGET_KEYS),
+            compat=argument_names(Compat),
+            matching=argument_names(MetaMatching),
+        )
+
+    # ---- training ----------------------------------------------------------------------------
 
     def loss(self, inputs: Tensor, data_samples: list) -> dict[str, Tensor]:
         """Loss of the current path on one batch.

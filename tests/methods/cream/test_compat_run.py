@@ -13,14 +13,14 @@ from mmengine.registry import PARAM_SCHEDULERS, DefaultScope
 from mmengine.runner import Runner
 
 from cream_mm.config.load import load_config
-from cream_mm.engine.hooks import meta_matching_hook
 from cream_mm.engine.loops.supernet_train_loop import build_sampler
-from cream_mm.models.classifiers.compat import Compat
+from cream_mm.methods.cream import meta_matching_hook
+from cream_mm.methods.cream.compat import Compat
 from cream_mm.registry import DATASETS, MODELS
 from cream_mm.structures import Arch
 from cream_mm.testing import tiny_cream, tiny_space, write_image_folder
 
-CONFIGS = Path(__file__).parents[2] / 'configs/cream'
+CONFIGS = Path(__file__).parents[3] / 'configs/cream'
 MODES = ('official', 'paper', 'fixed')
 CHEAP = Arch(((0, 0), (0, 0)))
 DEAR = Arch(((1, 1), (1, 1)))
@@ -144,12 +144,17 @@ def labels(samples):
 # --- sampling and budget ---
 
 
+def prepared_sampler(model, cfg=None):
+    """The sampler as the training loop has it."""
+    loop = SimpleNamespace(sampler=build_sampler(cfg, model.budget, seed=0), zero_grad='none')
+    model.prepare_search(loop)
+    return loop.sampler
+
+
 @pytest.mark.parametrize('mode', MODES)
 def test_probabilities_of_choices(mode):
     model = tiny_cream(compat=mode)
-    sampler = build_sampler(
-        SimpleNamespace(model=model, seed=0), dict(op_prob=(0.0, 1.0)), model.path_budget
-    )
+    sampler = prepared_sampler(model, dict(op_prob=(0.0, 1.0)))
     drawn = [c for step in range(100) for stage in sampler.sample(step).stages for c in stage]
     if mode == 'official':  # binomial: 400 draws, standard deviation 10
         assert 150 < sum(drawn) < 250
@@ -160,7 +165,7 @@ def test_probabilities_of_choices(mode):
 @pytest.mark.parametrize('mode', MODES)
 def test_the_budget_while_training(mode):
     model = tiny_cream(compat=mode, budget=dict(macs_m=(None, 0.33)))
-    sampler = build_sampler(SimpleNamespace(model=model, seed=0), None, model.path_budget)
+    sampler = prepared_sampler(model)
     costs = [model.cost_model.cost(sampler.sample(step)).macs for step in range(50)]
     assert min(costs) <= 330_000
     assert (max(costs) > 330_000) is (mode != 'fixed')

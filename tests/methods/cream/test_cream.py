@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from mmengine.registry import DefaultScope
 from torch import nn
 
-from cream_mm.models import MetaMatching
+from cream_mm.methods.cream.meta_matching import MetaMatching
 from cream_mm.models.losses import soft_cross_entropy
 from cream_mm.registry import MODELS
 from cream_mm.spaces import MBConvSpace

@@ -7,15 +7,10 @@ from mmengine.registry import DATASETS
 from mmengine.registry import OPTIMIZERS as MMENGINE_OPTIMIZERS
 
 from ...checkpoints.resume_check import check_optimizer
-from ...models.classifiers.meta_matching import (
-    clipped_step,
-    matching_lr,
-    meta_gradient,
-    real_meta_step,
-)
+from ...engine.distributed import unwrap
 from ...registry import HOOKS
 from ...structures.randomness import named_rng
-from ..distributed import unwrap
+from .meta_matching import clipped_step, matching_lr, meta_gradient, real_meta_step
 
 
 @HOOKS.register_module()

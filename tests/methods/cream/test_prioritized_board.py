@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from cream_mm.costs import Budget, build_cost_model
-from cream_mm.search import PrioritizedBoard
+from cream_mm.methods.cream.prioritized_board import PrioritizedBoard
 from cream_mm.spaces import MBConvSpace
 from cream_mm.structures import Arch
 from cream_mm.testing import tiny_space

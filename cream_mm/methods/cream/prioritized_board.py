@@ -9,9 +9,9 @@ import torch.nn as nn
 from mmengine.dist import all_reduce, get_dist_info, get_world_size
 from torch import Tensor
 
-from ..costs import Budget
-from ..spaces import Space
-from ..structures import Arch
+from ...costs import Budget
+from ...spaces import Space
+from ...structures import Arch
 
 
 class BoardEntry(NamedTuple):

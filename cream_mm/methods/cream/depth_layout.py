@@ -3,8 +3,8 @@
 from dataclasses import replace
 from typing import NamedTuple
 
-from ..spaces import MBConvSpace
-from .mbconv import mbconv_costs
+from ...costs.mbconv import mbconv_costs
+from ...spaces import MBConvSpace
 
 # (stage index, layers it may reach), in the order in which the released rule adds layers.
 _GROWTH = [(2, 3), (3, 3), (4, 3), (1, 2), (0, 2), (2, 4), (3, 4), (4, 4), (1, 4), (0, 4)]

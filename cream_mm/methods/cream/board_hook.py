@@ -6,10 +6,10 @@ import torch
 from mmengine.dist import all_reduce, master_only
 from mmengine.hooks import Hook
 
+from ...engine.distributed import unwrap
 from ...files import write_json
 from ...files.board_file import board_content
 from ...registry import HOOKS
-from ..distributed import unwrap
 
 
 @HOOKS.register_module()
@@ -55,4 +55,6 @@ class BoardHook(Hook):
     def after_train_epoch(self, runner) -> None:
         model = unwrap(runner.model)
         if model.board is not None:
-            write_json(Path(runner.work_dir) / 'board.json', board_content(model))
+            board = model.board
+            content = board_content(board.entries, board.capacity, model.budget)
+            write_json(Path(runner.work_dir) / 'board.json', content)

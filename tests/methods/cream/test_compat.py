@@ -13,9 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from cream_mm.models import MetaMatching
-from cream_mm.models.classifiers.compat import Compat
-from cream_mm.models.classifiers.meta_matching import meta_gradient, real_meta_step
+from cream_mm.methods.cream.compat import Compat
+from cream_mm.methods.cream.meta_matching import MetaMatching, meta_gradient, real_meta_step
 from cream_mm.models.supernets import cut_path
 from cream_mm.structures import Arch
 from cream_mm.testing import tiny_cream, tiny_samples

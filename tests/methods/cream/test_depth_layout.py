@@ -1,7 +1,6 @@
 import pytest
 
-from cream_mm.costs import depth_layout
-from cream_mm.costs.depth_layout import _table
+from cream_mm.methods.cream.depth_layout import _table, depth_layout
 from cream_mm.spaces import MBConvSpace
 
 # Results of the released code for these ranges, in millions.
