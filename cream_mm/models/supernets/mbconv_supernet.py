@@ -32,9 +32,10 @@ class CreamSupernet(BaseModule):
         space (dict | str | MBConvSpace, optional): The search space, see
             :meth:`MBConvSpace.build`. Defaults to Cream's.
         costs (dict, optional): How paths are counted, arguments of
-            :func:`build_cost_model`: ``dict(input_size=224, num_classes=1000)`` for a classifier, ``head_channels=0`` if
-            its head has pool and linear alone; ``dict(input_size=(800, 1333), head=None)`` counts
-            the backbone of a detector. None: whoever builds it calls :meth:`set_costs`.
+            :func:`build_cost_model`: ``dict(input_size=224, num_classes=1000)`` for a classifier,
+            ``head_channels=0`` if its head has pool and linear alone;
+            ``dict(input_size=(800, 1333), head=None)`` counts the backbone of a detector. None:
+            whoever builds it calls :meth:`set_costs`.
         budget (dict, optional): Bounds on these costs, e.g. ``dict(macs_m=(200, 600))``; see
             :class:`Budget`. Defaults to none.
         out_indices (Sequence[int], optional): Which of ``blocks.0`` ... ``blocks.6`` to return.
