@@ -56,7 +56,7 @@ def main(argv=None) -> None:
         return print_search(model)
     image = torch.zeros(1, 3, height, width)
     stem_norm = 'backbone.bn1' if isinstance(model.backbone, CreamNet) else ''
-    cost = count_model(model, lambda: forward(model, image), stem_norm).in_millions()
+    cost = count_model(model, lambda: forward(model, image), stem_norm).in_units()
     if isinstance(model.backbone, CreamNet):
         print(f'arch       {model.backbone.arch}')
     print(f'input      {height} x {width}')

@@ -1,4 +1,4 @@
-"""Counts any model by running it once, in the three conventions of ``costs/macs.py``.
+"""Counts any model by running it once, in the three conventions of ``costs/mbconv.py``.
 
 The only file of this folder that needs torch: it serves detectors and other people's networks;
 architectures of the search spaces are counted by table.
@@ -13,7 +13,7 @@ import torch.nn as nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.flop_counter import FlopCounterMode
 
-from ..costs.macs import Cost
+from ..costs import Cost
 from ..ops import cpu_kernels
 
 

@@ -10,7 +10,7 @@ from ..checkpoints import load_weights
 from ..checkpoints.whole_file import newest_whole
 from ..config.carry import entries, override, read_config
 from ..config.check import _KNOWN as KNOWN_KEYS
-from ..costs import CostModel
+from ..costs import build_cost_model
 from ..files import write_json, write_whole
 from ..files.arch_file import arch_content, check_next_steps
 from ..files.config_text import Code, config_text
@@ -82,7 +82,7 @@ def export_arch(arch: str, checkpoint: str | None, out: str, *, root: str) -> di
     out = Path(out).resolve()
     files = dict(arch=out / 'arch.json')
     size = about.setdefault('input_size', [224, 224])
-    costs = CostModel(space, size, num_classes, about['head_channels'])
+    costs = build_cost_model(space, size, num_classes, about['head_channels'])
     write_json(files['arch'], {**about, **arch_content(arch_value, costs)})
     if weights:
         files['weights'] = out / 'weights.pth'

@@ -21,7 +21,7 @@ from ..checkpoints.official import (
     without_module,
 )
 from ..checkpoints.safe_load import load_checkpoint_file
-from ..costs import CostModel
+from ..costs import build_cost_model
 from ..files import read_json, write_json, write_whole
 from ..files.arch_file import arch_content
 from ..models.backbones.published import effective_arch, published_nets
@@ -119,7 +119,7 @@ def _file_from_official(content: dict, src: Path, dst: Path):
         if not name:
             arch, input_size = str(dst.with_suffix('.json')), 224
             notes.append(f'nothing tells the size of the training images: {arch} says 224')
-            costs = CostModel(layout.space, input_size, layout.num_classes, HEAD_CHANNELS)
+            costs = build_cost_model(layout.space, input_size, layout.num_classes, HEAD_CHANNELS)
             arch_file = arch_content(layout.arch, costs, source=src.name)
     meta = dict(
         kind='supernet' if layout.is_supernet else 'network',

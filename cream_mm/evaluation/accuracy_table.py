@@ -55,7 +55,7 @@ class AccuracyTable:
                 if name is None:
                     raise ValueError(f'no accuracy; it is called one of {", ".join(_ACCURACIES)}')
                 accuracy = _number(record, name)
-                counted = cost_model.cost(arch).in_millions()
+                counted = cost_model.cost(arch).in_units()
                 costs = []
                 for key, raw in (('macs_m', 'flops'), ('params_m', 'params')):
                     known = [_number(record, key)] if record.get(key) is not None else []

@@ -5,7 +5,7 @@ from dataclasses import replace
 from numbers import Real
 from pathlib import Path, PurePosixPath
 
-from ..costs import CostModel
+from ..costs import CostModel, build_cost_model
 from ..spaces import IDENTITY, MBConvSpace
 from ..structures import Arch
 from ..version import __version__
@@ -49,7 +49,7 @@ def arch_content(arch: Arch, costs: CostModel, **more) -> dict:
         num_classes=costs.num_classes,
         head_channels=costs.head_channels,
         input_size=list(costs.input_size),
-        costs=costs.cost(arch).in_millions(),
+        costs=costs.cost(arch).in_units(),
         **more,
         cream_mm=__version__,
         layers=costs.layer_table(arch),
@@ -146,7 +146,7 @@ def _check(content: dict) -> None:
     arch = space.parse(content['arch'])
     space = replace(space, depths=arch.depths)
     size, classes = content.get('input_size', [224, 224]), content.get('num_classes', 1000)
-    costs = CostModel(space, size, classes, content.get('head_channels'))
+    costs = build_cost_model(space, size, classes, content.get('head_channels'))
     _need(costs.cost(arch).params <= MAX_PARAMS, 'arch', f'a network of over {MAX_PARAMS} weights')
     rating = content.get('rating') or {}
     _need(isinstance(rating, Mapping), 'rating', rating)

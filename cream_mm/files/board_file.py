@@ -22,7 +22,7 @@ def board_content(
     by_arch = {str(r['arch']): r.get('top1_pct') for r in rated or []}
     rows = []
     for rank, entry in enumerate(entries):
-        costs = budget.cost_model.cost(entry.arch).in_millions()
+        costs = budget.cost_model.cost(entry.arch).in_units()
         nested = entry.arch.to_list()
         rows.append(
             dict(

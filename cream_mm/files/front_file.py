@@ -39,12 +39,12 @@ def front_content(
     """
 
     def row(arch: Arch, **more: Any) -> dict:
-        costs = budget.cost_model.cost(arch).in_millions()
+        costs = budget.cost_model.cost(arch).in_units()
         return dict(more, arch=arch.to_list(), costs=costs, rating=dict(ratings[arch]))
 
     names = [dict(row(arch, name=name)) for name, arch in references]
     names += [
-        dict(name=name, arch=None, costs=costs.in_millions(), rating=None)
+        dict(name=name, arch=None, costs=costs.in_units(), rating=None)
         for name, costs in published.items()
     ]
     return dict(

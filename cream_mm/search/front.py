@@ -45,12 +45,11 @@ def front_cost(budget: Budget) -> str:
 def ends(budget: Budget) -> Iterator[Arch]:
     """The cheapest and the costliest path within a budget, by :func:`front_cost`."""
     space, costs, key = budget.cost_model.space, budget.cost_model, front_cost(budget)
-    places = [(spec.stage, spec.layer) for spec in space.layers()]
-    tables = [costs.choice_costs(*place) for place in places]
-    fixed = costs.fixed.in_millions()
+    tables = [costs.choice_costs(position) for position in range(len(space.sizes))]
+    fixed = costs.fixed.in_units()
     values, bounds = {}, {}
     for name in {key, *budget.bounds}:
-        values[name] = [np.array([c.in_millions()[name] for c in table]) for table in tables]
+        values[name] = [np.array([c.in_units()[name] for c in table]) for table in tables]
     for name, bound in budget.bounds.items():
         bounds[name] = tuple(None if side is None else side - fixed[name] for side in bound)
     for sign in (-1, 1):

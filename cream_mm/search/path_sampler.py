@@ -73,11 +73,17 @@ class PathSampler:
         return self.repair(arch, rng)
 
     def state_dict(self) -> dict:
-        """What the draws depend on beyond seed and step: nothing here."""
+        """What the draws depend on besides seed and step, as plain JSON values: nothing here."""
         return {}
 
     def load_state_dict(self, state: dict) -> None:
-        """Go on from :meth:`state_dict`."""
+        """Go on with a saved state.
+
+        Raises:
+            ValueError: If there is something in it, so that it is another sampler's.
+        """
+        if state:
+            raise ValueError(f'{type(self).__name__} has no state; got {sorted(state)}')
 
     def _draw(self, rng: np.random.Generator) -> Arch:
         prior = () if self.op_prob is None else (self.op_prob,)
@@ -109,5 +115,5 @@ class PathSampler:
             arch = self.space.sample(rng)
         raise ValueError(
             f'found no path with {self.budget}; the closest costs '
-            f'{self.budget.cost_model.cost(closest).in_millions()}. Widen the budget'
+            f'{self.budget.cost_model.cost(closest).in_units()}. Widen the budget'
         )

@@ -1,8 +1,10 @@
 """A second search space: nothing to train, but positions that differ, and costs by hand."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 
+from ..costs import Cost, CostModel, CostTable, build_cost_model
+from ..costs.cost_model import as_pair
 from ..registry import TASK_UTILS
 from ..spaces import Space
 from ..structures import Arch
@@ -47,3 +49,53 @@ class ToySpace(Space):
         """Keyword arguments and the type."""
         values = {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
         return dict(type='cream_mm.ToySpace', **values)
+
+
+class ToyCosts(CostModel):
+    """Costs that do not add up: an edge that is cut off costs nothing."""
+
+    def __init__(self, space: ToySpace, table: CostTable):
+        self.space = space
+        self.input_size = table.input_size
+        self._table = table
+
+    def cost(self, arch: Arch) -> Cost:
+        """What runs of ``arch``."""
+        return self._table.cost(self.space.canonical(arch))
+
+
+@build_cost_model.register
+def toy_costs(
+    space: ToySpace,
+    input_size: int | Sequence[int],
+    num_classes: int | None = 1000,
+    head_channels: int | None = None,
+    *,
+    head: str | None = 'classifier',
+    latency: Mapping | None = None,
+) -> CostModel:
+    """Operation ``c`` of edge ``e`` has ``100 (e + 1) + c`` weights, 0 none; each sees all pixels.
+
+    The classifier has ``num_classes`` weights. Only the counts that the budget asks for make
+    sense here; of the conventions of others there is nothing.
+    """
+    height, width = as_pair(input_size)
+    table, start = [], 0
+    for edges in space.nodes:
+        table.append([])
+        for edge in range(start, start + edges):
+            weights = [(100 * (edge + 1) + c) * (c > 0) for c in range(space.sizes[edge])]
+            table[-1].append([_toy_cost(number, height * width) for number in weights])
+        start += edges
+    tail = []
+    if head is not None:
+        tail = [dict(name='classifier', op='linear', cost=_toy_cost(num_classes, 1))]
+    costs = CostTable(
+        space, table, tail=tail, input_size=(height, width), latency=latency,
+        num_classes=None if head is None else num_classes,
+    )  # fmt: skip
+    return ToyCosts(space, costs) if space.cuts else costs
+
+
+def _toy_cost(weights: int, pixels: int) -> Cost:
+    return Cost(macs=weights * pixels, params=weights)

@@ -2,8 +2,7 @@ import torch
 from torch import nn
 
 from cream_mm.apis.count_model import count_model
-from cream_mm.costs import CostModel
-from cream_mm.costs.macs import Cost
+from cream_mm.costs import Cost, build_cost_model
 from cream_mm.models import CreamClsHead, CreamNet
 from cream_mm.models.backbones.cream_net import resolve_arch
 from cream_mm.spaces import MBConvSpace
@@ -34,7 +33,7 @@ def test_cream_14m_in_all_conventions():
     net = Net(CreamNet(arch), CreamClsHead(1000)).eval()
     image = torch.rand(1, 3, 64, 64)
     cost = count_model(net, lambda: net(image), 'backbone.bn1')
-    assert cost == CostModel(space, 64).cost(arch)
+    assert cost == build_cost_model(space, 64).cost(arch)
     with_stem_norm = count_model(net, lambda: net(image))
     assert with_stem_norm.board_flops - cost.board_flops == 2 * 16 * 32 * 32
     assert with_stem_norm[:2] == cost[:2]
@@ -46,12 +45,12 @@ def test_relu_and_identity_in_all_conventions():
         arch = space.parse(text)
         net = Net(CreamNet(arch, space='nas_bench_macro'), CreamClsHead(10, 1280, None)).eval()
         image = torch.rand(1, 3, 32, 32)
-        cost = CostModel(space, 32, 10).cost(arch)
+        cost = build_cost_model(space, 32, 10).cost(arch)
         assert count_model(net, lambda net=net, image=image: net(image), 'backbone.bn1') == cost
     # without blocks, ReLU stands behind the stem and the last conv1x1 alone
     norms = 2 * (64 * 256 + 128 * 64 + 256 * 16 + 1280 * 16)
     pool, relu = 1280 * 16, 32 * 1024 + 1280 * 16
-    cost = CostModel(space, 32, 10).cost(space.parse('00000000'))
+    cost = build_cost_model(space, 32, 10).cost(space.parse('00000000'))
     assert cost.board_flops == cost.macs - 1280 * 10 + norms + pool + relu
 
 

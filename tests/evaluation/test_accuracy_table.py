@@ -2,14 +2,14 @@ import json
 
 import pytest
 
-from cream_mm.costs import CostModel
+from cream_mm.costs import build_cost_model
 from cream_mm.evaluation import AccuracyTable
 from cream_mm.structures import Arch
 from cream_mm.testing import tiny_space
 
-COSTS = CostModel(tiny_space(), 8, 3, 16)
+COSTS = build_cost_model(tiny_space(), 8, 3, 16)
 ARCH = Arch(((0, 1), (1, 0)))
-COUNTED = COSTS.cost(ARCH).in_millions()
+COUNTED = COSTS.cost(ARCH).in_units()
 
 
 def table(tmp_path, name, text):

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cream_mm.costs import CostModel
+from cream_mm.costs import build_cost_model
 from cream_mm.evaluation import RankReport, TableRow, rank_report
 from cream_mm.testing import tiny_space
 
 SPACE = tiny_space()
-COSTS = CostModel(SPACE, 8, 3, 16)
+COSTS = build_cost_model(SPACE, 8, 3, 16)
 
 
 def make_rows():
@@ -18,7 +18,7 @@ def make_rows():
     rows = []
     for i in range(16):
         arch = SPACE.decode([int(c) for c in f'{i:04b}'])
-        costs = COSTS.cost(arch).in_millions()
+        costs = COSTS.cost(arch).in_units()
         accuracy = 80 + 5 * sum(SPACE.encode(arch)) + rng.normal()
         rows.append(TableRow(arch, accuracy, costs['macs_m'], costs['params_m']))
     return rows

@@ -6,7 +6,7 @@ import pytest
 
 from cream_mm import create_model
 from cream_mm.apis.export_arch import export_arch
-from cream_mm.costs import CostModel
+from cream_mm.costs import build_cost_model
 from cream_mm.files import read_json
 from cream_mm.files.arch_file import ARCH_FORMAT, arch_content, read_arch_file
 from cream_mm.reports.search_report import SearchReport
@@ -38,7 +38,7 @@ def test_what_an_export_writes(tmp_path):
 
 def test_the_content_is_read_again(tmp_path):
     space = MBConvSpace.build(GOOD['space'])
-    costs = CostModel(space, 64, num_classes=10)
+    costs = build_cost_model(space, 64, num_classes=10)
     content = arch_content(Arch.from_list(GOOD['arch']), costs, data_root='data')
     (tmp_path / 'a.json').write_text(json.dumps(content))
     read = read_arch_file(tmp_path / 'a.json')

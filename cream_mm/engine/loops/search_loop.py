@@ -389,7 +389,7 @@ class SearchLoop(BaseLoop):
 
     def record(self, arch: Arch, rating: Rating, source: str) -> dict:
         """A rated path as files have it; numbers of single images stay in ``ratings.jsonl``."""
-        costs = self.budget.cost_model.cost(arch).in_millions()
+        costs = self.budget.cost_model.cost(arch).in_units()
         told = rating.record()
         told = {key: told[key] for key in ('top1_pct', 'loss', 'metric', 'value') if key in told}
         costs = {key: costs[key] for key in ('macs_m', 'params_m')}

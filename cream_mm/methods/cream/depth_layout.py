@@ -3,7 +3,7 @@
 from dataclasses import replace
 from typing import NamedTuple
 
-from ...costs.cost_model import CostModel
+from ...costs.mbconv import mbconv_costs
 from ...spaces import MBConvSpace
 
 # (stage index, layers it may reach), in the order in which the released rule adds layers.
@@ -105,10 +105,10 @@ def depth_layout(low_m: float, high_m: float) -> DepthLayout:
 
 def _table(space: MBConvSpace) -> tuple[list[list[float]], list[list[float]]]:
     """Board FLOPs in millions of every choice, per stage: as first layer, as later layer."""
-    model = CostModel(replace(space, depths=(2,) * space.num_stages), 224)
+    model = mbconv_costs(replace(space, depths=(2,) * space.num_stages), 224)
     rows = [
-        [[cost.board_flops / 1e6 for cost in model.choice_costs(stage, layer)]
-         for stage in range(1, space.num_stages + 1)]
+        [[cost.board_flops / 1e6 for cost in model.choice_costs(2 * stage + layer)]
+         for stage in range(space.num_stages)]
         for layer in (0, 1)
     ]  # fmt: skip
     return rows[0], rows[1]

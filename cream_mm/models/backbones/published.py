@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from ...costs import Cost, CostModel
+from ...costs import Cost, CostTable, build_cost_model
 from ...spaces import MBConvSpace
 from ...structures import Arch
 
@@ -46,20 +46,22 @@ def effective_arch(official: Sequence[Sequence[int]]) -> list:
     return [[0], *kept, [0]]
 
 
-def published_costs(costs: CostModel) -> dict[str, Cost]:
+def published_costs(costs: CostTable) -> dict[str, Cost]:
     """What the published networks cost in the place of the networks that ``costs`` counts.
 
     At the same image size and with the same head; only those that cost at most twice what the
     costliest of that space does, and at least half of what the cheapest does.
     """
     smallest, largest = costs.extremes()
+    head = dict(num_classes=costs.num_classes, head_channels=costs.head_channels)
+    if costs.num_classes is None:
+        head = dict(head=None)
     found = {}
     for name, net in published_nets.items():
         arch = Arch.from_list(net.arch)
         space = MBConvSpace(depths=arch.depths)
-        model = CostModel(space, costs.input_size, costs.num_classes, costs.head_channels)
-        cost = model.cost(arch)
-        macs = cost.in_millions()['macs_m']
+        cost = build_cost_model(space, costs.input_size, **head).cost(arch)
+        macs = cost.in_units()['macs_m']
         if smallest['macs_m'] / 2 <= macs <= 2 * largest['macs_m']:
             found[name] = cost
     return found

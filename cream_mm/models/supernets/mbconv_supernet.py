@@ -7,7 +7,7 @@ import torch.nn as nn
 from mmengine.model import BaseModule
 from torch import Tensor
 
-from ...costs import Budget, CostModel
+from ...costs import Budget, build_cost_model
 from ...costs.budget import BUDGET_KEYS
 from ...ops import norm_act
 from ...registry import MODELS, argument_names
@@ -31,10 +31,11 @@ class CreamSupernet(BaseModule):
     Args:
         space (dict | str | MBConvSpace, optional): The search space, see
             :meth:`MBConvSpace.build`. Defaults to Cream's.
-        costs (dict, optional): How paths are counted, arguments of :class:`CostModel`:
-            ``dict(input_size=224, num_classes=1000)`` for a classifier, ``head_channels=0`` if
-            its head has pool and linear alone; ``dict(input_size=(800, 1333), head=None)`` counts
-            the backbone of a detector. None: whoever builds it calls :meth:`set_costs`.
+        costs (dict, optional): How paths are counted, arguments of
+            :func:`build_cost_model`: ``dict(input_size=224, num_classes=1000)`` for a classifier,
+            ``head_channels=0`` if its head has pool and linear alone;
+            ``dict(input_size=(800, 1333), head=None)`` counts the backbone of a detector. None:
+            whoever builds it calls :meth:`set_costs`.
         budget (dict, optional): Bounds on these costs, e.g. ``dict(macs_m=(200, 600))``; see
             :class:`Budget`. Defaults to none.
         out_indices (Sequence[int], optional): Which of ``blocks.0`` ... ``blocks.6`` to return.
@@ -118,7 +119,7 @@ class CreamSupernet(BaseModule):
 
     def set_costs(self, costs: Mapping, budget: Mapping | None = None) -> None:
         """Count paths in another way; arguments as those of the class."""
-        self._budget = Budget(CostModel(self.space, **costs), **(budget or {}))
+        self._budget = Budget(build_cost_model(self.space, **costs), **(budget or {}))
 
     # ---- the path ----------------------------------------------------------------------------
 
@@ -228,7 +229,7 @@ class CreamSupernet(BaseModule):
         """Arguments of the plain dictionaries among the arguments, for the check of a config."""
         return dict(
             space=argument_names(MBConvSpace) | {'preset', 'type'},
-            costs=argument_names(CostModel) - {'space'},
+            costs=argument_names(build_cost_model) - {'space'},
             budget=set(BUDGET_KEYS),
         )
 

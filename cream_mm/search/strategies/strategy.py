@@ -41,7 +41,7 @@ class Strategy(ABC):
             ``space.canonical``.
 
     Units:
-        score: any finite number, higher is better. cost: millions.
+        score: any finite number, higher is better. cost: millions, or milliseconds.
     """
 
     of_a_run = frozenset()  # arguments of `for_run` beside those of the class
@@ -65,6 +65,9 @@ class Strategy(ABC):
     ):
         self.space = space
         self.budget = budget
+        known = budget.cost_model.cost(space.decode([0] * len(space.sizes))).in_units()
+        if cost not in known:
+            raise ValueError(f'there is no cost {cost!r} here; there are {", ".join(known)}')
         self.settings = dict(seed=seed, cost=cost)
         self.rng = named_rng(type(self).__name__, seed, 0)
         self.sampler = PathSampler(space, budget, seed=seed)
@@ -103,26 +106,36 @@ class Strategy(ABC):
         self._calls.append(dict(ask=n, archs=[arch.to_list() for arch in archs]))
         return archs
 
-    def tell(self, archs: Sequence[Arch], scores: Sequence[float]) -> None:
+    def tell(self, archs: Sequence[Arch], scores: Sequence[float], renew: bool = False) -> None:
         """Give scores to paths, asked ones or others.
 
+        Args:
+            archs (Sequence[Arch]): The paths.
+            scores (Sequence[float]): Their scores.
+            renew (bool): Whether paths that were scored before take the new score, as when all
+                are rated anew after more training. Their place in :attr:`scored` stays. Defaults
+                to False.
+
         Raises:
-            ValueError: If the lengths differ, a score is not finite, or a path was scored before.
+            ValueError: If the lengths differ, a score is not finite, a path stands twice among
+                ``archs``, or one was scored before and is not to be renewed.
         """
         archs, scores = list(archs), [float(score) for score in scores]
         if len(archs) != len(scores):
             raise ValueError(f'{len(archs)} paths, but {len(scores)} scores')
         keys = [self._key(self.space.validate(arch)) for arch in archs]
-        for i, (arch, score) in enumerate(zip(archs, scores)):
+        told: set[Arch] = set() if renew else set(self._scored)
+        for key, arch, score in zip(keys, archs, scores):
             if not math.isfinite(score):
                 raise ValueError(f'the score of {arch} is not finite: {score}')
-            if keys[i] in self._scored or keys[i] in keys[:i]:
+            if key in told:
                 raise ValueError(f'{arch} has a score already')
+            told.add(key)
         for key, arch, score in zip(keys, archs, scores):
             self._seen.add(key)
             self._scored[key] = Scored(arch, score, self._cost_m(arch))
         pairs = [[arch.to_list(), score] for arch, score in zip(archs, scores)]
-        self._calls.append(dict(tell=pairs))
+        self._calls.append(dict(tell=pairs, renew=True) if renew else dict(tell=pairs))
 
     @property
     def scored(self) -> list[Scored]:
@@ -192,7 +205,8 @@ class Strategy(ABC):
         for i, call in enumerate(state['calls']):
             if 'tell' in call:
                 archs = [self.space.parse(nested) for nested, _ in call['tell']]
-                self.tell(archs, [score for _, score in call['tell']])
+                scores = [score for _, score in call['tell']]
+                self.tell(archs, scores, renew=call.get('renew', False))
                 continue
             asked = [arch.to_list() for arch in self.ask(call['ask'])]
             if asked != call['archs']:
@@ -209,7 +223,7 @@ class Strategy(ABC):
         """Up to ``n`` new paths, each marked as seen."""
 
     def _cost_m(self, arch: Arch) -> float:
-        return self.budget.cost_model.cost(arch).in_millions()[self._cost]
+        return self.budget.cost_model.cost(arch).in_units()[self._cost]
 
     def _is_new(self, arch: Arch) -> bool:
         return self._key(arch) not in self._seen

@@ -4,7 +4,7 @@ import math
 import pytest
 import torch
 
-from cream_mm.costs import Budget, CostModel
+from cream_mm.costs import Budget, build_cost_model
 from cream_mm.methods.cream.prioritized_board import PrioritizedBoard
 from cream_mm.spaces import MBConvSpace
 from cream_mm.structures import Arch
@@ -20,7 +20,7 @@ E = Arch(((1, 1), (1, 1)))
 
 def make_board(capacity=3, num_images=2, **kwargs):
     space = tiny_space()
-    budget = Budget(CostModel(space, 8, 3, 16), **kwargs.pop('bounds', {}))
+    budget = Budget(build_cost_model(space, 8, 3, 16), **kwargs.pop('bounds', {}))
     return PrioritizedBoard(
         space, budget, image_size=(8, 8), num_classes=3, capacity=capacity,
         num_images=num_images, **kwargs,
@@ -47,7 +47,7 @@ def tags(board):
 
 
 def test_the_scripted_archs_get_dearer():
-    cost = CostModel(tiny_space(), 8, 3, 16).cost
+    cost = build_cost_model(tiny_space(), 8, 3, 16).cost
     macs = [cost(arch).macs for arch in (A, B, C, D, E)]
     assert macs == sorted(set(macs))
 
@@ -111,7 +111,7 @@ def test_score_gap(gap, admitted):
 def test_entries_know_their_macs():
     board = make_board()
     offer(board, C, 1.0)
-    cost = CostModel(tiny_space(), 8, 3, 16).cost(C)
+    cost = build_cost_model(tiny_space(), 8, 3, 16).cost(C)
     assert board.entries[0].macs == cost.macs == int(board.macs[0])
     assert C in board and A not in board
 
@@ -136,7 +136,7 @@ def test_too_few_images_are_refused():
 
 
 def test_paths_outside_the_budget_are_refused():
-    model = CostModel(tiny_space(), 8, 3, 16)
+    model = build_cost_model(tiny_space(), 8, 3, 16)
     low, high = (model.cost(arch).macs / 1e6 for arch in (B, D))
     board = make_board(bounds=dict(macs_m=(low, high)))
     assert [offer(board, arch, 50.0) for arch in (A, B, C, D, E)] == [
@@ -169,7 +169,7 @@ def test_best_of_a_long_random_sequence():
     """The invariants hold after every offer, whatever came before."""
     generator = torch.Generator().manual_seed(0)
     board = make_board(capacity=4)
-    model = CostModel(tiny_space(), 8, 3, 16)
+    model = build_cost_model(tiny_space(), 8, 3, 16)
     for step in range(200):
         flat = torch.randint(2, (4,), generator=generator).tolist()
         arch = board.space.decode(flat)
@@ -247,7 +247,7 @@ def test_a_deep_copy_has_entries_of_its_own():
 def test_buffers_have_the_documented_shapes():
     space = MBConvSpace()
     board = PrioritizedBoard(
-        space, Budget(CostModel(space, 224)), image_size=(4, 6), num_classes=7, capacity=2,
+        space, Budget(build_cost_model(space, 224)), image_size=(4, 6), num_classes=7, capacity=2,
         num_images=5,
     )  # fmt: skip
     shapes = {name: tuple(buffer.shape) for name, buffer in board.state_dict().items()}

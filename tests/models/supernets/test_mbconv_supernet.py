@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from cream_mm.costs import CostModel
+from cream_mm.costs import build_cost_model
 from cream_mm.methods.cream.meta_matching import MetaMatching
 from cream_mm.models import CreamClsHead, CreamNet, CreamSupernet
 from cream_mm.models.layers.init import init_cream_weights
@@ -266,7 +266,7 @@ def test_paths_with_identities_equal_the_exported_networks(supernet, training):
         assert len(net.path_parameters()) == len(list(fixed.parameters()))
         params = sum(p.numel() for p in [*fixed.parameters(), *head.parameters()])
         if net.space.width_mult == 1:
-            assert CostModel(net.space, 32, 10).cost(arch).params == params
+            assert build_cost_model(net.space, 32, 10).cost(arch).params == params
 
 
 def test_without_gradients_the_same(supernet):

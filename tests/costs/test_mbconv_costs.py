@@ -1,7 +1,7 @@
 import pytest
 
-from cream_mm.costs import macs
-from cream_mm.costs.macs import Cost
+from cream_mm.costs import Cost
+from cream_mm.costs import mbconv as macs
 from cream_mm.spaces import MBConvSpace
 
 # Board convention in MFLOPs at 224 x 224: first layer of the stage, any later one.
@@ -84,6 +84,6 @@ def test_costs_add_up_component_by_component():
     total = Cost(1, 2, 3, 4) + Cost(10, 20, 30, 40)
     assert total == Cost(11, 22, 33, 44) and isinstance(total, Cost)
     assert sum([total, total], Cost()) == Cost(22, 44, 66, 88)
-    assert Cost(1_500_000, 2, 3_000_000, 1).in_millions() == {
+    assert Cost(1_500_000, 2, 3_000_000, 1).in_units() == {
         'macs_m': 1.5, 'params_m': 2e-6, 'board_flops_m': 3.0, 'published_flops_m': 1e-6,
     }  # fmt: skip
