@@ -5,7 +5,7 @@ from itertools import islice
 
 import numpy as np
 
-from ..costs import Budget
+from ..costs import Budget, CostTable
 from ..structures import Arch
 from .pareto_merge import best_sums
 
@@ -16,17 +16,20 @@ def budget_steps(budget: Budget, num_steps: int = NUM_STEPS) -> list[tuple[float
     """The budget with its upper bound lowered in equal steps through its range.
 
     The cost is the first that has bounds, ``macs_m`` without any; an open end of its range is that
-    of the space.
+    of the space. Where the cost model does not know that one, there are no steps.
 
     Returns:
         list[tuple[float, Budget]]: Upper bound and budget of each step, the tightest first; the
         last is the budget itself. Steps that no path of the space can meet are left out.
     """
-    key = front_cost(budget)
-    smallest, largest = budget.cost_model.extremes()
-    low, high = budget.bounds.get(key, (None, None))
-    bottom = smallest[key] if low is None else max(low, smallest[key])
-    top = largest[key] if high is None else min(high, largest[key])
+    key, known = front_cost(budget), budget.cost_model.extremes()
+    low, high = bottom, top = budget.bounds.get(key, (None, None))
+    if known is not None:
+        smallest, largest = (side[key] for side in known)
+        bottom = smallest if low is None else max(low, smallest)
+        top = largest if high is None else min(high, largest)
+    if bottom is None or top is None:
+        return []
     steps = []
     for i in range(1, num_steps + 1):
         bound = bottom + (top - bottom) * i / num_steps
@@ -43,7 +46,12 @@ def front_cost(budget: Budget) -> str:
 
 
 def ends(budget: Budget) -> Iterator[Arch]:
-    """The cheapest and the costliest path within a budget, by :func:`front_cost`."""
+    """The cheapest and the costliest path within a budget, by :func:`front_cost`.
+
+    They are found where costs add up; else there are none.
+    """
+    if not isinstance(budget.cost_model, CostTable):
+        return
     space, costs, key = budget.cost_model.space, budget.cost_model, front_cost(budget)
     tables = [costs.choice_costs(position) for position in range(len(space.sizes))]
     fixed = costs.fixed.in_units()

@@ -146,11 +146,19 @@ SUPERNETS = {
 }
 
 
+def build_supernet(space, **kwargs):
+    net = MODELS.build(dict(type='CreamSupernet', space=space.to_dict(), **kwargs))
+    net.init_weights()
+    return net
+
+
 class TestCreamSupernet(SupernetContract):
     @pytest.fixture(params=SUPERNETS)
     def supernet(self, request):
         space = SUPERNETS[request.param]
-        cfg = dict(type='CreamSupernet', space=space.to_dict(), out_indices=(1, 3))
-        net = MODELS.build(cfg)
-        net.init_weights()
-        return net
+        return build_supernet(space, out_indices=(1, 3))
+
+    @pytest.fixture(params=SUPERNETS)
+    def chain(self, request):
+        costs = dict(input_size=16, num_classes=5)
+        return build_supernet(SUPERNETS[request.param], costs=costs, budget=dict(macs_m=(0, 99)))

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from ...costs import Cost, CostTable, build_cost_model
+from ...costs import Cost, CostModel, CostTable, build_cost_model
 from ...spaces import MBConvSpace
 from ...structures import Arch
 
@@ -46,12 +46,14 @@ def effective_arch(official: Sequence[Sequence[int]]) -> list:
     return [[0], *kept, [0]]
 
 
-def published_costs(costs: CostTable) -> dict[str, Cost]:
+def published_costs(costs: CostModel) -> dict[str, Cost]:
     """What the published networks cost in the place of the networks that ``costs`` counts.
 
     At the same image size and with the same head; only those that cost at most twice what the
     costliest of that space does, and at least half of what the cheapest does.
     """
+    if not isinstance(costs, CostTable):
+        return {}  # not of convolutions one after the other
     smallest, largest = costs.extremes()
     head = dict(num_classes=costs.num_classes, head_channels=costs.head_channels)
     if costs.num_classes is None:

@@ -1,11 +1,15 @@
 """The contract of a supernet."""
 
+import itertools
+
 import numpy as np
 import pytest
 import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from ...evaluation.shared_prefix import SharedPrefix
+from ...models.layers.bn_policy import batch_stats, recalibrated
 from ...structures import Arch
 
 
@@ -22,6 +26,11 @@ class SupernetContract:
     def supernet(self) -> nn.Module:
         """The supernet to test."""
         raise NotImplementedError
+
+    @pytest.fixture
+    def chain(self) -> nn.Module:
+        """One that returns its last feature map alone, for :meth:`path_layers`; a chain."""
+        pytest.skip('not a chain')
 
     @pytest.fixture
     def archs(self, supernet) -> list[Arch]:
@@ -125,3 +134,73 @@ class SupernetContract:
                 value.zero_()
             supernet.load_state_dict(state)
             assert torch.equal(supernet(images)[-1], before)
+
+    def test_weights_of_a_path_are_cut_out(self, supernet, archs, images):
+        if not supernet.weights_travel:
+            pytest.skip("a path's weights mean nothing alone")
+        supernet.eval()
+        for arch in archs:
+            net = supernet.export(arch).eval()
+            weights = net.state_dict()
+            whole = {f'backbone.{k}': v for k, v in supernet.state_dict().items()}
+            whole['head.fc.weight'] = torch.ones(2)
+            cut = supernet.cut(whole, arch)
+            assert torch.equal(cut.pop('head.fc.weight'), torch.ones(2))
+            assert set(cut) == {f'backbone.{name}' for name in weights}
+            assert all(torch.equal(cut[f'backbone.{k}'], v) for k, v in weights.items())
+            again = supernet.cut(supernet.state_dict(), arch, prefix='')
+            assert set(again) == set(weights)
+
+    def test_has_a_budget(self, chain):
+        arch = chain.space.decode([0] * len(chain.space.sizes))
+        assert chain.budget.cost_model.space == chain.space
+        assert chain.budget.is_feasible(arch) in (True, False)
+
+    def test_layers_one_by_one_are_the_path(self, chain, images):
+        chain.eval()
+        rng = np.random.default_rng(1)
+        for arch in (chain.space.sample(rng) for _ in range(4)):
+            layers, x = chain.path_layers(arch), images
+            with torch.no_grad(), chain.using(arch):
+                for layer in layers:
+                    x = layer.run(x)
+                assert torch.equal(x, chain(images)[-1])
+            with chain.using(arch):
+                on_path = {id(m) for m in chain.path_modules() if isinstance(m, _BatchNorm)}
+            listed = [m for layer in layers for m in layer.norms if isinstance(m, _BatchNorm)]
+            assert {id(m) for m in listed} == on_path and len(listed) == len(on_path)
+
+    def test_equal_keys_are_equal_layers(self, chain, images):
+        chain.eval()
+        rng = np.random.default_rng(2)
+        paths = [chain.path_layers(chain.space.sample(rng)) for _ in range(8)]
+        shared = 0
+        for one, other in itertools.combinations(paths, 2):
+            x = images
+            for a, b in zip(one, other):
+                with torch.no_grad():
+                    if a.key != b.key:
+                        break
+                    outs = a.run(x), b.run(x)
+                assert torch.equal(*outs)
+                x, shared = outs[0], shared + 1
+        assert shared > len(paths)
+
+    @pytest.mark.parametrize('policy', ['recalibrate', 'batch_stats'])
+    def test_sharing_first_layers_changes_no_bit(self, chain, images, policy):
+        chain.eval()
+        space, rng = chain.space, np.random.default_rng(3)
+        archs = sorted((space.sample(rng) for _ in range(10)), key=lambda arch: arch.stages)
+        halves = list(images.split(2))
+        fit = [x + 1 for x in halves] if policy == 'recalibrate' else None
+        with torch.no_grad():
+            shared = SharedPrefix([chain.path_layers(a) for a in archs], halves, fit, 2**30)
+            found = [shared[i] for i in range(len(archs))]
+            assert shared.layers_run < shared.layers_asked
+            for arch, maps in zip(archs, found):
+                with chain.using(arch):
+                    modules = list(chain.path_modules())
+                    fitted = recalibrated(modules, lambda: [chain(x) for x in fit])
+                    with batch_stats(modules) if fit is None else fitted:
+                        alone = [chain(x)[-1] for x in halves]
+                assert all(torch.equal(a, b) for a, b in zip(maps, alone))
