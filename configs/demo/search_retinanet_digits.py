@@ -9,7 +9,7 @@ _base_ = '../spos/search_retinanet_coco.py'
 
 data_root = 'data/digit_scenes/'
 num_classes = 10
-budget = dict(macs_m=(8, 14))  # millions of multiply-adds at 96 x 96, the backbone alone
+budget = dict(macs_m=(5, 8))  # millions of multiply-adds at 96 x 96, the backbone alone
 batch_size = 16
 max_epochs = 24
 num_workers = 0

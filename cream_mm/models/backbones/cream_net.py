@@ -164,6 +164,8 @@ class CreamNet(BaseModule):
                 x = block(x)
             if i in self.out_indices:
                 outs.append(x)
+            if i == self.out_indices[-1]:
+                break  # a detector does not pay for what it does not take
         return tuple(outs)
 
     def build_network(self, arch: Arch) -> 'CreamNet':

@@ -193,7 +193,7 @@ class CreamSupernet(BaseModule):
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         x = self.stem(x)
         outs = []
-        for i in range(len(self.blocks)):
+        for i in range(self.out_indices[-1] + 1):
             x = self.forward_block(i, x)
             if i in self.out_indices:
                 outs.append(x)
