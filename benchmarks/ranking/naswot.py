@@ -1,11 +1,16 @@
-"""Rates the 3969 networks of NAS-Bench-Macro untrained, by NASWOT: a baseline without a supernet.
+"""What ranks the 3969 networks of NAS-Bench-Macro without a supernet: baselines, and ceilings.
 
-  python benchmarks/ranking/naswot.py            # three seeds; 6 minutes of one core each
+  python benchmarks/ranking/naswot.py            # NASWOT with three seeds; 6 minutes of a core each
 
 A seed draws 32 training images, of the side that a supernet trains on and as its configuration
 shows them (16 x 16 pixels, no augmentation), and the weights. No label is read. Scores go into
 work_dirs as they are made, so that the same command goes on after a kill; a seed that is done goes
-into docs/results/naswot.json, and is not rated again. The tables are those of run.py --report.
+into docs/results/naswot.json, and is not rated again.
+
+Beside the scores there stand, for all networks and for those that run.py rates, the correlations
+of MACs, parameters, the number of layers that are no identity and NASWOT with the accuracy; and
+how far a ranking can get: one training of each network against its others, and main effects fitted
+to the true accuracies. `run.py --report` makes tables of them, and `regret.py` uses the scores.
 """
 
 import argparse
@@ -13,13 +18,16 @@ import json
 import time
 from pathlib import Path
 
+import numpy as np
 from mmengine.registry import DATASETS, MODELS, init_default_scope
 from run import ROOT, image_folder, prepare  # beside this file
 
 from cream_mm.config import load_config
-from cream_mm.evaluation import AccuracyTable
+from cream_mm.evaluation import AccuracyTable, compare, correlation, num_layers
 from cream_mm.evaluation.proxies import naswot_images, naswot_indices, naswot_scores
 from cream_mm.files import mend_lines, read_json_lines
+from cream_mm.search import MainEffects
+from cream_mm.search.path_sampler import named_rng
 from cream_mm.utils import append_lines, clear_errors, write_json
 
 FORMAT = 'cream_mm.naswot/1'
@@ -45,19 +53,27 @@ def main(argv=None) -> None:
     records = read_records(args.records)
     missing = [seed for seed in args.seeds if seed not in [r['seed'] for r in records]]
     print(f'{len(records)} seeds are in {args.records}, {len(missing)} are to be rated')
-    if not missing:
-        return
     prepare(args)
     cfg = load_config(str(CONFIG), dict(data_root=str(image_folder(args))))
     init_default_scope('mmpretrain')
     model = MODELS.build(cfg.model)
     dataset = DATASETS.build(cfg.test_cfg.bn_dataset)
-    rows = AccuracyTable(args.data / 'nas-bench-macro_cifar10.json', model.cost_model).rows
+    table = args.data / 'nas-bench-macro_cifar10.json'
+    rows = AccuracyTable(table, model.cost_model).rows
     archs = [row.arch for row in rows]
     for seed in missing:
         records.append(rate(archs, model, dataset, seed, args.work_dir / f'{seed}.jsonl'))
         records.sort(key=lambda record: record['seed'])
         write_json(args.records, dict(format=FORMAT, runs=records))
+    ceilings = dict(
+        trainings=trainings_of(table, model.backbone.space),
+        effects=MainEffects(archs, [row.accuracy for row in rows]),
+    )
+    sets = {
+        name: correlations([rows[i] for i in chosen], model.backbone.space, records, **ceilings)
+        for name, chosen in (('all', range(len(rows))), ('rated', rated_by_run(rows)))
+    }
+    write_json(args.records, dict(format=FORMAT, sets=sets, runs=records))
 
 
 def read_records(path: Path) -> list[dict]:
@@ -104,6 +120,77 @@ def rate(archs: list, model, dataset, seed: int, log: Path) -> dict:
         cpu_s=round(sum(record['cpu_s'] for record in known.values()), 1),
         scores={name: known[name]['score'] for name in names},
     )
+
+
+def rated_by_run(rows) -> list[int]:
+    """The networks of all records of run.py: those of `rank_correlation.py --num 500`."""
+    macs = [row.macs_m for row in rows]
+    drawn = named_rng('rank_correlation', 0, 0).permutation(len(rows))[:500].tolist()
+    return sorted({*drawn, macs.index(min(macs)), macs.index(max(macs))})
+
+
+def trainings_of(table: Path, space) -> dict[str, list[float]]:
+    """The accuracies of all trainings of each network: three for each way to write it."""
+    trainings: dict[str, list[float]] = {}
+    for text, entry in json.loads(table.read_text()).items():
+        name = space.format(space.canonical(space.parse(text)))
+        trainings.setdefault(name, []).extend(entry['test_acc'])
+    return trainings
+
+
+def correlations(
+    rows,
+    space,
+    records: list[dict],
+    trainings: dict[str, list[float]],
+    effects: MainEffects,
+    num_resamples: int = 1000,
+) -> dict:
+    """By subset of the networks: how baselines and ceilings correlate with the accuracy.
+
+    Args:
+        rows (list[TableRow]): The networks.
+        space (MBConvSpace): Their space.
+        records (list[dict]): Of the seeds of NASWOT; the first has intervals.
+        trainings (dict[str, list[float]]): See :func:`trainings_of`.
+        effects (MainEffects): Fitted to the true accuracies.
+        num_resamples (int): Of the bootstrap. Defaults to 1000.
+
+    Returns:
+        dict[str, dict]: As in rank_correlation.json: ``num``, and by score what
+        :func:`cream_mm.evaluation.compare` gives. ``one_training`` is the first training of each
+        network, against the mean of its others. ``naswot_seeds`` has tau of each seed.
+    """
+    names = [space.format(space.canonical(row.arch)) for row in rows]
+    archs = [row.arch for row in rows]
+    truth = np.array([row.accuracy for row in rows])
+    layers = np.array([num_layers(arch, space) for arch in archs], dtype=float)
+    seeds = [np.array([record['scores'][name] for name in names]) for record in records]
+    scorings = dict(
+        macs=np.array([row.macs_m for row in rows]),
+        params=np.array([row.params_m for row in rows]),
+        layers=layers,
+        naswot=seeds[0],
+        fitted_effects=effects.predict(archs),
+    )
+    first = np.array([trainings[name][0] for name in names])
+    others = np.array([np.mean(trainings[name][1:]) for name in names])
+    masks = {
+        'all': truth > -1,
+        'accuracy >= 90': truth >= 90,
+        'accuracy >= 92': truth >= 92,
+        'without identity': layers == space.num_layers,
+    }
+    subsets, settings = {}, dict(num_resamples=num_resamples)
+    for subset, mask in masks.items():
+        part = {name: scores[mask] for name, scores in scorings.items()}
+        subsets[subset] = dict(
+            num=int(mask.sum()),
+            **compare(part, truth[mask], baselines=['macs', 'params', 'layers'], **settings),
+            **compare(dict(one_training=first[mask]), others[mask], **settings),
+            naswot_seeds=[correlation(scores[mask], truth[mask])['kendall'] for scores in seeds],
+        )
+    return subsets
 
 
 if __name__ == '__main__':
