@@ -267,12 +267,12 @@ def plot(records: list[dict], path: Path, baselines: dict | None = None) -> None
                     ax.plot(values, [y] * len(values), **style)
             ax.axvline(tau(runs[0], 'macs', subset), color='k', linestyle=':', linewidth=1)
             ax.set(yticks=range(len(methods)), yticklabels=methods, ylim=(len(methods) - 0.5, -0.5))
-            seen = 'dotted: MACs alone'
+            seen = 'Kendall tau-b; dotted: MACs alone'
             if baselines is not None:
                 untrained = baselines['rated'][subset]['naswot']['kendall']['value']
                 ax.axvline(untrained, color='k', linestyle='--', linewidth=1)
-                seen += ', dashed: NASWOT, untrained'
-            ax.set_xlabel(f'Kendall tau-b; {seen}')
+                seen += '\ndashed: NASWOT, untrained'
+            ax.set_xlabel(seen)
             ax.set_title('all networks' if subset == 'all' else 'networks above 90 %', fontsize=10)
             ax.grid(alpha=0.25)
         for score, marker in zip(SCORES, 'o^v+x'):

@@ -31,6 +31,9 @@ def num_layers(arch: Arch, space: MBConvSpace) -> int:
 
     An identity that has to reshape, a conv1x1 without activation at the head of a stage, counts
     as an identity. The fixed stem and the fixed first and last block do not count.
+
+    Of NAS-Bench-Macro's accuracies: Kendall's tau-b 0.693 over all and 0.544 above 90 % with each
+    of its 6561 entries, 0.679 and 0.535 with the 3969 networks that differ.
     """
     skip = space.choices.index(IDENTITY) if IDENTITY in space.choices else None
     return sum(choice != skip for stage in arch.stages for choice in stage)
