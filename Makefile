@@ -16,11 +16,15 @@ endif
 PY := $(VENV)/bin/python
 # Two processes of one thread each: two of two threads wait for each other most of the time.
 TEST := OMP_NUM_THREADS=1 $(PY) -m pytest -n 2 --dist loadfile
+# Where another family would show: its versions of torch, mmengine, mmcv, mmdet and mmpretrain.
+FAMILY_TESTS := $(addprefix tests/,configs converters models ops search test_v0_1_files.py \
+  engine/test_resume_check.py engine/test_runner.py engine/test_search_run.py \
+  test_apis.py test_environment.py test_export.py test_mmcv_ext.py)
 STAMP := $(VENV)/.cream_mm-installed
 PINS := constraints/$(FAMILY).txt constraints/overrides.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lint format test test-all demo clean
+.PHONY: help setup lint format test test-all test-family demo clean
 .DELETE_ON_ERROR:
 
 help:  ## print this list
@@ -56,6 +60,9 @@ test: lint  ## lint and the fast tests
 
 test-all: lint  ## lint and all tests, the slow ones too
 	$(TEST) -m ''
+
+test-family: $(STAMP)  ## the fast tests in which FAMILY shows: no lint, nothing of arithmetic alone
+	$(TEST) $(FAMILY_TESTS)
 
 demo: $(STAMP)  ## the whole story on a CPU
 	$(PY) tools/demo.py

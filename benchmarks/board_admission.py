@@ -13,7 +13,7 @@ import json
 
 import numpy as np
 
-from cream_mm.search.prioritized_board import admits
+from cream_mm.methods.cream.prioritized_board import admits
 
 
 def run(rule, accuracy, flops, *, rng, steps, deficit, capacity=10, batch=256):

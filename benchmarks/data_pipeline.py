@@ -30,11 +30,13 @@ from mmengine.dataset import pseudo_collate
 from mmengine.registry import DATASETS, init_default_scope
 from PIL import Image
 
-from cream_mm.config import load_config
+from cream_mm.command_line import clear_errors
+from cream_mm.config.load import load_config
 from cream_mm.datasets.prepare_images import prepare_images
-from cream_mm.datasets.seeded import SeededSamples, seed_generators
+from cream_mm.datasets.seeded import SeededSamples
 from cream_mm.datasets.transforms.load_image import _decode_by_pillow, decode_image
-from cream_mm.utils import clear_errors, write_json
+from cream_mm.files import write_json
+from cream_mm.structures.randomness import seed_generators
 
 CONFIGS = Path(__file__).resolve().parents[1] / 'configs/cream'
 

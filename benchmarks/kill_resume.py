@@ -207,7 +207,7 @@ def kill_now() -> None:
 
 def watch_ratings(path: Path) -> None:
     """Note each rating that was computed, when it is to be recorded."""
-    from cream_mm.evaluation.rating_log import RatingLog
+    from cream_mm.files.rating_log import RatingLog
 
     add = RatingLog.add
 
@@ -221,8 +221,8 @@ def watch_ratings(path: Path) -> None:
 
 def plan_kill(moment: str, number: int) -> None:
     """Kill this process at the ``number``-th such moment."""
-    from cream_mm import utils
-    from cream_mm.evaluation.rating_log import RatingLog
+    from cream_mm.files import whole
+    from cream_mm.files.rating_log import RatingLog
 
     left = [number]
 
@@ -249,7 +249,7 @@ def plan_kill(moment: str, number: int) -> None:
         return file
 
     class Os:
-        """The module os, as cream_mm.utils sees it."""
+        """The module os, as cream_mm.files.whole sees it."""
 
         def __getattr__(self, name):
             return getattr(os, name)
@@ -270,7 +270,7 @@ def plan_kill(moment: str, number: int) -> None:
             if moment == 'after the rename' and strikes():
                 kill_now()
 
-    utils.os, utils.open = Os(), opening
+    whole.os, whole.open = Os(), opening
 
 
 if __name__ == '__main__':

@@ -28,13 +28,13 @@ from mmengine.model import MMDistributedDataParallel
 from mmengine.optim import OptimWrapper
 from mmengine.registry import DefaultScope
 
-from cream_mm.config import load_config
+from cream_mm.config.load import load_config
 from cream_mm.engine import PathDataParallel
-from cream_mm.models.classifiers.meta_matching import path_and_head
+from cream_mm.files import write_json
+from cream_mm.methods.cream.meta_matching import path_and_head
 from cream_mm.models.layers.init import init_cream_weights
 from cream_mm.registry import MODELS, TASK_UTILS
 from cream_mm.testing import tiny_samples
-from cream_mm.utils import write_json
 
 CONFIG = Path(__file__).resolve().parents[1] / 'configs/cream/search_imagenet.py'
 IMAGES = 1_281_167  # of ImageNet's training set

@@ -28,15 +28,15 @@ from unittest import mock
 import torch
 from mmengine.registry import DefaultScope
 
-from cream_mm.config import load_config
+from cream_mm.config.load import load_config
+from cream_mm.files import write_json
 from cream_mm.models.layers.init import init_cream_weights
-from cream_mm.models.supernets import cream_supernet
+from cream_mm.models.supernets import mbconv_supernet
 from cream_mm.ops import cpu_kernels, keep_freed_memory
 from cream_mm.registry import MODELS
 from cream_mm.search import PathSampler
-from cream_mm.search.path_sampler import named_rng
+from cream_mm.structures.randomness import named_rng
 from cream_mm.testing import tiny_samples
-from cream_mm.utils import write_json
 
 CONFIG = Path(__file__).resolve().parents[1] / 'configs/cream/search_imagenet.py'
 PHASES = ('data', 'matching', 'teacher', 'student', 'backward', 'optimizer')
@@ -142,7 +142,7 @@ class Step:
 
     @contextmanager
     def _released_operators(self):
-        plain = mock.patch.object(cream_supernet, 'prefer_channels_last', lambda x: x)
+        plain = mock.patch.object(mbconv_supernet, 'prefer_channels_last', lambda x: x)
         keep_freed_memory(False)
         with plain, cpu_kernels.disabled():
             yield

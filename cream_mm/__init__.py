@@ -11,8 +11,8 @@ from .version import __version__
 check_family()
 install_stand_in()  # before anything imports mmcv.ops
 
-from . import datasets, engine, models, search  # noqa: E402  (they register their classes)
-from .apis import create_model, list_models  # noqa: E402
+from . import datasets, engine, methods, models, search  # noqa: E402  (they register their classes)
+from .apis.create_model import create_model, list_models  # noqa: E402
 
 __all__ = [
     '__version__',
@@ -20,6 +20,7 @@ __all__ = [
     'datasets',
     'engine',
     'list_models',
+    'methods',
     'models',
     'search',
 ]

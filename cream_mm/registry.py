@@ -4,6 +4,8 @@ A config of mmpretrain or mmdet that says ``custom_imports = dict(imports=['crea
 ``type='cream_mm.CreamNet'`` wherever it names a backbone.
 """
 
+import inspect
+
 from mmengine.registry import DATASETS as MMENGINE_DATASETS
 from mmengine.registry import HOOKS as MMENGINE_HOOKS
 from mmengine.registry import LOOPS as MMENGINE_LOOPS
@@ -33,3 +35,22 @@ OPTIM_WRAPPER_CONSTRUCTORS = Registry(
 PARAM_SCHEDULERS = Registry('parameter scheduler', parent=MMENGINE_PARAM_SCHEDULERS, scope=_SCOPE)
 TASK_UTILS = Registry('task util', parent=MMENGINE_TASK_UTILS, scope=_SCOPE)
 """Samplers, and later strategies."""
+
+
+def argument_names(cls) -> set[str] | None:
+    """Arguments of a class; through ``**kwargs``, those of its bases too. None: it takes any."""
+    if not inspect.isclass(cls):
+        parameters = inspect.signature(cls).parameters.values()
+        takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters)
+        return None if takes_any else {p.name for p in parameters}
+    names = set()
+    for base in cls.__mro__:
+        if '__init__' not in vars(base):
+            continue
+        if base is object:
+            return None
+        parameters = list(inspect.signature(base.__init__).parameters.values())
+        names |= {p.name for p in parameters if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)}
+        if not any(p.kind is p.VAR_KEYWORD for p in parameters):
+            break
+    return names - {'self'}

@@ -9,6 +9,8 @@ import pytest
 
 import cream_mm  # noqa: F401  before anything that imports mmcv.ops
 
+pytest.register_assert_rewrite('cream_mm.testing.contracts')
+
 DATA = Path(__file__).parent / 'data'
 
 

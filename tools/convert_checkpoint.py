@@ -10,8 +10,8 @@ every one of which is checked. Nothing in SRC is executed.
 import argparse
 import shlex
 
+from cream_mm.command_line import clear_errors
 from cream_mm.converters import convert_checkpoint
-from cream_mm.utils import clear_errors
 
 
 def main(argv=None) -> None:

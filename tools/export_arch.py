@@ -9,9 +9,9 @@ import argparse
 import os.path as osp
 import shlex
 
-from cream_mm.arch_file import read_arch_file
-from cream_mm.export import export_arch
-from cream_mm.utils import clear_errors
+from cream_mm.apis.export_arch import export_arch
+from cream_mm.command_line import clear_errors
+from cream_mm.files.arch_file import read_arch_file
 
 
 def main(argv=None) -> None:

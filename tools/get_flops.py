@@ -18,10 +18,10 @@ from mmdet.structures import DetDataSample
 from mmengine.config import DictAction
 from mmengine.registry import MODELS, init_default_scope
 
-from cream_mm.config import load_config
-from cream_mm.costs.counter import count_model
-from cream_mm.models import Cream, CreamNet
-from cream_mm.utils import clear_errors
+from cream_mm.apis.count_model import count_model
+from cream_mm.command_line import clear_errors
+from cream_mm.config.load import load_config
+from cream_mm.models import CreamNet
 
 
 def main(argv=None) -> None:
@@ -52,11 +52,11 @@ def main(argv=None) -> None:
         cfg.model.backbone.init_cfg = None  # weights do not change the count
     model = MODELS.build(cfg.model).eval()
     print(f'config     {args.config}')
-    if isinstance(model, Cream):
+    if getattr(model.backbone, 'shares_weights', False):
         return print_search(model)
     image = torch.zeros(1, 3, height, width)
     stem_norm = 'backbone.bn1' if isinstance(model.backbone, CreamNet) else ''
-    cost = count_model(model, lambda: forward(model, image), stem_norm).in_millions()
+    cost = count_model(model, lambda: forward(model, image), stem_norm).in_units()
     if isinstance(model.backbone, CreamNet):
         print(f'arch       {model.backbone.arch}')
     print(f'input      {height} x {width}')
@@ -76,13 +76,14 @@ def forward(model, image: torch.Tensor) -> None:
     model(image, [sample], mode='tensor')
 
 
-def print_search(model: Cream) -> None:
+def print_search(model) -> None:
     """Range of a search space: what its smallest and its largest path cost."""
-    smallest, largest = model.cost_model.extremes()
-    height, width = model.cost_model.input_size
+    budget = model.backbone.budget
+    smallest, largest = budget.cost_model.extremes()
+    height, width = budget.cost_model.input_size
     print(f'input      {height} x {width}')
     print(f'supernet   {sum(p.numel() for p in model.parameters()) / 1e6:.3f} M params')
-    print(f'budget     {model.budget}')
+    print(f'budget     {budget}')
     for name, key in (('params', 'params_m'), ('macs', 'macs_m'),
                       ('published', 'published_flops_m'), ('board', 'board_flops_m')):  # fmt: skip
         print(f'{name:9s}  {smallest[key]:.3f} to {largest[key]:.3f} M for a path')

@@ -8,9 +8,9 @@ The copy is another data_root: classes, labels and the held-out images stay the 
 
 import argparse
 
+from cream_mm.command_line import clear_errors
 from cream_mm.datasets.prepare_images import prepare_images
 from cream_mm.engine.hooks.data_time_hook import usable_cores
-from cream_mm.utils import clear_errors
 
 
 def parse_args(argv=None):

@@ -21,20 +21,14 @@ import time
 from mmengine.config import DictAction
 from mmengine.registry import DATASETS, MODELS, init_default_scope
 
-from cream_mm.config import load_config
-from cream_mm.engine import open_search
-from cream_mm.evaluation import (
-    PATH_LOG,
-    AccuracyTable,
-    RankReport,
-    combined,
-    naswot_images,
-    naswot_scores,
-    training_effects_until,
-)
-from cream_mm.search import MainEffects
-from cream_mm.search.path_sampler import named_rng
-from cream_mm.utils import clear_errors, write_json
+from cream_mm.apis import open_search
+from cream_mm.command_line import clear_errors
+from cream_mm.config.load import load_config
+from cream_mm.evaluation import AccuracyTable, RankReport, naswot_images, naswot_scores
+from cream_mm.files import PATH_LOG, write_json
+from cream_mm.search import MainEffects, combined, training_effects_until
+from cream_mm.spaces import MBConvSpace
+from cream_mm.structures.randomness import named_rng
 
 LABELS = dict(
     combined='main effects of ratings and of training losses, standard deviations',
@@ -208,13 +202,13 @@ def build_model(args):
         print(f'note: the data is not here; costs are for num_classes={cfg.get("num_classes")}')
     init_default_scope(cfg.get('default_scope', 'mmpretrain'))
     model = MODELS.build(cfg.model)
-    if not hasattr(model, 'cost_model'):
+    if not getattr(model.backbone, 'shares_weights', False):
         raise ValueError(f'{args.config} is not the config of a search')
     return model, images
 
 
 def read(path, model) -> AccuracyTable:
-    table = AccuracyTable(path, model.cost_model)
+    table = AccuracyTable(path, model.backbone.budget.cost_model)
     for note in table.notes:
         print(f'note: {path}: {note}')
     return table
@@ -247,8 +241,10 @@ def rate_untrained(model, images, rows, args) -> list[float] | None:
     print(f'NASWOT of {len(rows)} networks; --no-naswot leaves it out')
     dataset = DATASETS.build(images)
     images = naswot_images(dataset, model.data_preprocessor, seed=args.seed)
-    archs, space = [row.arch for row in rows], model.backbone.space
-    return naswot_scores(archs, space, images, args.seed, progress_of(len(rows), every=100))
+    archs, supernet = [row.arch for row in rows], model.backbone
+    build = None if isinstance(supernet.space, MBConvSpace) else supernet.export
+    progress = progress_of(len(rows), every=100)
+    return naswot_scores(archs, supernet.space, images, args.seed, progress, build)
 
 
 def progress_of(total: int, every: int):

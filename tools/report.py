@@ -13,7 +13,7 @@ example:
 """
 
 
-def parse_args(argv=None):
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Parse the command line."""
     parser = argparse.ArgumentParser(
         description='Make one self-contained HTML page from the files of a search: what was '
@@ -30,7 +30,7 @@ def parse_args(argv=None):
     return parser.parse_args(argv)
 
 
-def main(argv=None):
+def main(argv: list[str] | None = None) -> None:
     """Write the page and print where it is, with the result table."""
     args = parse_args(argv)
     try:

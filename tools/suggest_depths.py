@@ -8,9 +8,10 @@ LOW and HIGH are millions of FLOPs as the released search code counts them ("boa
 
 import argparse
 
-from cream_mm.costs import CostModel, depth_layout
+from cream_mm.command_line import clear_errors
+from cream_mm.costs import build_cost_model
+from cream_mm.methods.cream.depth_layout import depth_layout
 from cream_mm.spaces import MBConvSpace
-from cream_mm.utils import clear_errors
 
 
 def main(argv=None) -> None:
@@ -27,7 +28,7 @@ def main(argv=None) -> None:
     print(f'\ndepths {depths}, {layout.input_size} x {layout.input_size} pixels')
 
     space = MBConvSpace(depths=layout.depths)
-    smallest, largest = CostModel(space, layout.input_size).extremes()
+    smallest, largest = build_cost_model(space, layout.input_size).extremes()
     print('The paths of that supernet cost, with 1000 classes:')
     for name, key in (('board', 'board_flops_m'), ('macs', 'macs_m')):
         print(f'  {name:6s} {smallest[key]:.1f} to {largest[key]:.1f} M')

@@ -10,9 +10,9 @@ import os.path as osp
 
 from mmengine.config import DictAction
 
-from cream_mm.config import load_config
+from cream_mm.command_line import clear_errors
+from cream_mm.config.load import load_config
 from cream_mm.engine import Runner
-from cream_mm.utils import clear_errors
 
 
 def parse_args(argv=None):

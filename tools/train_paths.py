@@ -25,21 +25,24 @@ from pathlib import Path
 from mmengine.config import Config, DictAction
 from mmengine.registry import MODELS, init_default_scope
 
-from cream_mm.config import load_config
-from cream_mm.engine.loops.board_rating_loop import answer_content
+from cream_mm.apis.export_arch import export_arch
+from cream_mm.apis.open_search import search_config
+from cream_mm.command_line import clear_errors
 from cream_mm.engine.work_dir_lock import hold_work_dir
-from cream_mm.export import export_arch
 from cream_mm.files import (
     Dropped,
+    append_lines,
     mend_lines,
     read_csv,
     read_json,
     read_json_lines,
     set_aside,
     shorten,
+    write_json,
+    write_whole,
 )
+from cream_mm.files.answer_file import answer_content
 from cream_mm.search import RandomSearch
-from cream_mm.utils import append_lines, clear_errors, write_json, write_whole
 
 ROOT = Path(__file__).resolve().parents[1]
 QUEUE_FORMAT = 'cream_mm.queue/1'
@@ -64,13 +67,11 @@ def parse_args(argv=None):
 def main(argv=None) -> None:
     args = parse_args(argv)
     work_dir = Path(args.work_dir)
-    cfg = load_config(args.config, args.cfg_options)
-    if not str((cfg.get('test_cfg') or {}).get('type', '')).endswith('BoardRatingLoop'):
-        raise ValueError(f'{args.config} is not the config of a search: it has no BoardRatingLoop')
+    cfg = search_config(args.config, args.cfg_options)
     init_default_scope(cfg.get('default_scope', 'mmpretrain'))
     model = MODELS.build(cfg.model)
     hold_work_dir(work_dir)
-    archs = RandomSearch(model.backbone.space, model.budget, seed=args.seed).ask(args.num)
+    archs = RandomSearch(model.backbone.space, model.backbone.budget, seed=args.seed).ask(args.num)
     write_queue(args, work_dir, archs)
     table = work_dir / 'accuracy.csv'
     finished = read_finished(table)

@@ -15,15 +15,15 @@ from pathlib import Path
 
 import numpy as np
 
-from cream_mm.costs import CostModel
+from cream_mm.command_line import clear_errors
+from cream_mm.costs import build_cost_model
 from cream_mm.evaluation import AccuracyTable, correlation
 from cream_mm.search import MainEffects
 from cream_mm.spaces import MBConvSpace
-from cream_mm.utils import clear_errors
 
 
 def main(path: str) -> None:
-    table = AccuracyTable(path, CostModel(MBConvSpace.build('nas_bench_macro'), 32, 10, 0))
+    table = AccuracyTable(path, build_cost_model(MBConvSpace.build('nas_bench_macro'), 32, 10, 0))
     rows = sorted(table.rows, key=lambda row: row.macs_m)
     truth, macs = (np.array([getattr(r, k) for r in rows]) for k in ('accuracy', 'macs_m'))
     largest = rows[-1]

@@ -22,13 +22,13 @@ import numpy as np
 from mmengine.registry import DATASETS, MODELS, init_default_scope
 from run import ROOT, image_folder, prepare  # beside this file
 
-from cream_mm.config import load_config
+from cream_mm.command_line import clear_errors
+from cream_mm.config.load import load_config
 from cream_mm.evaluation import AccuracyTable, compare, correlation, num_layers
 from cream_mm.evaluation.proxies import naswot_images, naswot_indices, naswot_scores
-from cream_mm.files import mend_lines, read_json_lines
+from cream_mm.files import append_lines, mend_lines, read_json_lines, write_json
 from cream_mm.search import MainEffects
-from cream_mm.search.path_sampler import named_rng
-from cream_mm.utils import append_lines, clear_errors, write_json
+from cream_mm.structures.randomness import named_rng
 
 FORMAT = 'cream_mm.naswot/1'
 CONFIG = ROOT / 'configs/ranking/spos.py'
@@ -59,7 +59,7 @@ def main(argv=None) -> None:
     model = MODELS.build(cfg.model)
     dataset = DATASETS.build(cfg.test_cfg.bn_dataset)
     table = args.data / 'nas-bench-macro_cifar10.json'
-    rows = AccuracyTable(table, model.cost_model).rows
+    rows = AccuracyTable(table, model.backbone.budget.cost_model).rows
     archs = [row.arch for row in rows]
     for seed in missing:
         records.append(rate(archs, model, dataset, seed, args.work_dir / f'{seed}.jsonl'))

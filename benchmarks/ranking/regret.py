@@ -36,22 +36,21 @@ from report import SUBSETS
 from run import ROOT, image_folder, prepare
 from scipy import stats
 
-from cream_mm.config import load_config
+from cream_mm.apis import open_search
+from cream_mm.command_line import clear_errors
+from cream_mm.config.load import load_config
 from cream_mm.costs import Budget
-from cream_mm.engine import open_search
 from cream_mm.evaluation import (
-    PATH_LOG,
     AccuracyTable,
     best_rated,
-    combined,
     correlation,
     first_not_vetoed,
     num_layers,
-    training_effects,
 )
 from cream_mm.evaluation.rank_correlation import best_first
-from cream_mm.search import MainEffects
-from cream_mm.utils import clear_errors, write_json
+from cream_mm.files import write_json
+from cream_mm.files.path_log import PATH_LOG
+from cream_mm.search import MainEffects, combined, training_effects
 
 FORMAT = 'cream_mm.regret/1'
 SHARES = (0.2, 0.4, 0.6, 0.8, 1.0)

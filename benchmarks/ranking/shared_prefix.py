@@ -11,10 +11,10 @@ import argparse
 import tempfile
 import time
 
-from cream_mm.engine import open_search
+from cream_mm.apis import open_search
+from cream_mm.command_line import clear_errors
 from cream_mm.evaluation import AccuracyTable
-from cream_mm.search.path_sampler import named_rng
-from cream_mm.utils import clear_errors
+from cream_mm.structures.randomness import named_rng
 
 
 def main(argv=None) -> None:

@@ -5,24 +5,9 @@
 # The depths are those of the published network. The released code cannot produce them itself: it
 # derives depths from FLOPs bounds by a rule, and no bounds give these.
 _base_ = './search_imagenet.py'
+from cream_mm.config import set_values
 
-input_size = 64
+set_values(_base_, input_size=64)
 budget = dict(_delete_=True, published_flops_m=(11, 14))  # millions, counted as the names do
-model = dict(
-    input_size=input_size, budget=budget, backbone=dict(space=dict(depths=(1, 2, 2, 1, 1)))
-)
-
-train_pipeline = _base_.train_pipeline
-train_pipeline[1].scale = input_size
-test_pipeline = _base_.test_pipeline
-test_pipeline[1].scale = round(input_size / 0.875)
-test_pipeline[2].crop_size = input_size
-train_set = dict(pipeline=train_pipeline)
-held_out_set = val_set = dict(pipeline=test_pipeline)
-train_dataloader = dict(dataset=train_set)
-val_dataloader = test_dataloader = dict(dataset=held_out_set)
-custom_hooks = _base_.custom_hooks
-next(h for h in custom_hooks if 'dataset' in h).dataset.pipeline = test_pipeline
-test_cfg = dict(
-    bn_dataset=held_out_set, next_steps=dict(retrain='configs/cream/retrain_cream-14m.py')
-)
+model = dict(budget=budget, backbone=dict(space=dict(depths=(1, 2, 2, 1, 1))))
+test_cfg = dict(next_steps=dict(retrain='configs/cream/retrain_cream-14m.py'))

@@ -9,15 +9,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ..arch_file import arch_content
-from ..costs import CostModel
-from ..files import read_json
-from ..structures import Arch
-from ..utils import write_json, write_whole
-from ..version import __version__
-from . import official
-from .load_weights import pick_weights
-from .official import (
+from ..checkpoints.load_weights import pick_weights
+from ..checkpoints.official import (
     COUNTER,
     HEAD_CHANNELS,
     MAX_DEPTH,
@@ -27,7 +20,14 @@ from .official import (
     read_ours,
     without_module,
 )
-from .safe_load import load_checkpoint_file
+from ..checkpoints.safe_load import load_checkpoint_file
+from ..costs import build_cost_model
+from ..files import read_json, write_json, write_whole
+from ..files.arch_file import arch_content
+from ..models.backbones.published import effective_arch, published_nets
+from ..structures import Arch
+from ..version import __version__
+from .to_official import to_official as official_weights
 
 
 class Conversion(NamedTuple):
@@ -119,7 +119,7 @@ def _file_from_official(content: dict, src: Path, dst: Path):
         if not name:
             arch, input_size = str(dst.with_suffix('.json')), 224
             notes.append(f'nothing tells the size of the training images: {arch} says 224')
-            costs = CostModel(layout.space, input_size, layout.num_classes, HEAD_CHANNELS)
+            costs = build_cost_model(layout.space, input_size, layout.num_classes, HEAD_CHANNELS)
             arch_file = arch_content(layout.arch, costs, source=src.name)
     meta = dict(
         kind='supernet' if layout.is_supernet else 'network',
@@ -149,7 +149,7 @@ def _file_to_official(content: dict, src: Path, dst: Path):
         'strides leave no trace in weights: right only if these were trained with the default '
         f'ones, stem_stride={SPACE.stem_stride} and strides={list(SPACE.strides)}'
     ]
-    state_dict = official.to_official(weights)
+    state_dict = official_weights(weights)
     if layout.is_supernet and layout.num_images is None:
         notes.append(
             'there is no matching network, so no meta_layer: the released supernet has one, and '
@@ -195,8 +195,6 @@ def _num_params(state_dict: Mapping[str, Tensor]) -> int:
 
 def _published(layout: OfficialLayout) -> tuple[str | None, int | None]:
     """Name and image size, if it is a published network."""
-    # Here, because the models import this package: the supernet cuts paths out of itself.
-    from ..models.backbones.published import published_nets
 
     for name, net in published_nets.items():
         if net.arch == layout.arch.to_list():
@@ -206,7 +204,6 @@ def _published(layout: OfficialLayout) -> tuple[str | None, int | None]:
 
 def _single_layers(arch: Arch) -> str | None:
     """A warning, if the released code builds another network from this list."""
-    from ..models.backbones.published import effective_arch  # here, as above
 
     built = Arch.from_list(effective_arch(arch.to_list()))
     if built == arch:

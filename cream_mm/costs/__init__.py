@@ -1,7 +1,16 @@
 """What an architecture costs. Pure functions of shapes; no torch here."""
 
 from .budget import Budget
-from .cost_model import Cost, CostModel
-from .depth_layout import DepthLayout, depth_layout
+from .cost import BUDGET_KEYS, Cost
+from .cost_model import CostModel, CostTable, build_cost_model
+from .mbconv import mbconv_costs
 
-__all__ = ['Budget', 'Cost', 'CostModel', 'DepthLayout', 'depth_layout']
+__all__ = [
+    'BUDGET_KEYS',
+    'Budget',
+    'Cost',
+    'CostModel',
+    'CostTable',
+    'build_cost_model',
+    'mbconv_costs',
+]

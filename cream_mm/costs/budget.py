@@ -1,10 +1,8 @@
 """Bounds on what an architecture may cost."""
 
 from ..structures import Arch
+from .cost import BUDGET_KEYS
 from .cost_model import CostModel
-from .macs import Cost
-
-BUDGET_KEYS = tuple(f'{name}_m' for name in Cost._fields)
 
 
 class Budget:
@@ -13,46 +11,69 @@ class Budget:
     Args:
         cost_model (CostModel): Counts an architecture.
         **bounds: ``macs_m=(low, high)``, ``params_m=...``, ``board_flops_m=...``,
-            ``published_flops_m=...``, in millions; None leaves an end open.
+            ``published_flops_m=...``, in millions, ``latency_ms=...``; None leaves an end open.
 
     Raises:
-        ValueError: If a name is unknown, a range is empty, or no network of the space can lie in
-            it; the message tells what the space offers.
+        ValueError: If a name is unknown, a range is empty, there is no such cost, or no network
+            of the space can lie in it, as far as the cost model knows what there is; the message
+            tells what the space offers.
     """
 
     def __init__(self, cost_model: CostModel, **bounds):
         self.cost_model = cost_model
         self.bounds: dict[str, tuple[float | None, float | None]] = {}
-        smallest, largest = cost_model.extremes()
         for key, bound in bounds.items():
             if key not in BUDGET_KEYS:
                 raise ValueError(f'a budget has no {key!r}; it knows {", ".join(BUDGET_KEYS)}')
             if not isinstance(bound, (list, tuple)) or len(bound) != 2:
-                raise ValueError(f'budget {key} is a pair (low, high) in millions; got {bound!r}')
-            low, high = bound
-            low_ok = low is None or low <= largest[key]
-            high_ok = high is None or high >= smallest[key]
-            if not (low_ok and high_ok) or (low is not None and high is not None and low > high):
-                height, width = cost_model.input_size
+                unit = 'milliseconds' if key == 'latency_ms' else 'millions'
+                raise ValueError(f'budget {key} is a pair (low, high) in {unit}; got {bound!r}')
+            self._check(key, *bound)
+            self.bounds[key] = tuple(bound)
+
+    def _check(self, key: str, low: float | None, high: float | None) -> None:
+        model = self.cost_model
+        if key == 'latency_ms':
+            whole = model.space.decode([0] * len(model.space.sizes))
+            if model.cost(whole).latency_ms is None:
                 raise ValueError(
-                    f'budget {key}=({low}, {high}) cannot be met: at {height}x{width} pixels the '
-                    f'networks of this search space lie between {smallest[key]:.3f} and '
-                    f'{largest[key]:.3f}. Change the budget, the input size, or depths and '
-                    'width_mult of the space'
+                    f'budget {key}=({low}, {high}) needs measured times: give the costs '
+                    "latency=dict(fixed_ms=..., choices_ms=...), or bound 'macs_m' instead"
                 )
-            self.bounds[key] = (low, high)
+        if low is not None and high is not None and low > high:
+            raise ValueError(f'budget {key}=({low}, {high}) cannot be met{self._offer(key)}')
+        ends = model.extremes()
+        if ends is None:
+            return
+        smallest, largest = ends
+        if (low is not None and low > largest[key]) or (high is not None and high < smallest[key]):
+            raise ValueError(f'budget {key}=({low}, {high}) cannot be met{self._offer(key)}')
+
+    def _offer(self, key: str) -> str:
+        """What the space has, for the message."""
+        size, ends = self.cost_model.input_size, self.cost_model.extremes()
+        if ends is None:
+            return ': its lower end is above the upper one'
+        at = f'at {size[0]}x{size[1]} pixels ' if size else ''
+        return (
+            f': {at}the networks of this search space lie between {ends[0][key]:.3f} and '
+            f'{ends[1][key]:.3f}. Change the budget, the input size, or depths and width_mult of '
+            'the space'
+        )
 
     def excess(self, arch: Arch) -> float:
         """How far ``arch`` lies outside, relative to the bounds, summed; 0.0 when inside."""
         if not self.bounds:
             return 0.0
-        cost = self.cost_model.cost(arch).in_millions()
+        cost = self.cost_model.cost(arch).in_units()
         total = 0.0
         for key, (low, high) in self.bounds.items():
+            if key not in cost:
+                raise ValueError(f'{arch} has no {key}: it is deeper than what was measured')
             if low is not None and cost[key] < low:
-                total += (low - cost[key]) / low
+                total += (low - cost[key]) / (low or 1.0)
             if high is not None and cost[key] > high:
-                total += (cost[key] - high) / high
+                total += (cost[key] - high) / (high or 1.0)
         return total
 
     def is_feasible(self, arch: Arch) -> bool:

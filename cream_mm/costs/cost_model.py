@@ -1,178 +1,232 @@
-"""The additive cost table: one entry per (layer, choice), and a fixed part."""
+"""Costs of architectures: the contract, and the table of those that add up."""
 
-from collections.abc import Sequence
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from functools import singledispatch
+from itertools import chain, repeat
 
-from ..spaces import IDENTITY, LayerSpec, MBConvSpace
+from ..spaces import Space
 from ..structures import Arch
-from . import macs
-from .macs import Cost
+from .cost import Cost
 
 
-class CostModel:
-    """Cost of any architecture by table lookup, without a forward pass (a few microseconds).
+class CostModel(ABC):
+    """Tells what an architecture costs. Budgets, samplers and strategies need no more than this.
+
+    Attributes:
+        space (Space): Whose architectures it knows.
+        input_size (tuple[int, int], optional): Image height and width in pixels that it counts
+            at; None where there is no image.
+    """
+
+    space: Space
+    input_size: tuple[int, int] | None = None
+
+    @abstractmethod
+    def cost(self, arch: Arch) -> Cost:
+        """All counts of ``arch``."""
+
+    def extremes(self) -> tuple[dict[str, float], dict[str, float]] | None:
+        """Smallest and largest value of each unit among whole architectures; None: not known.
+
+        Returns:
+            tuple[dict, dict]: ``{'macs_m': ..., ...}`` of both; each unit on its own.
+        """
+        return None
+
+
+class CostTable(CostModel):
+    """Costs that add up: one entry per position and choice, and a fixed part.
+
+    A lookup takes a few microseconds.
 
     Args:
-        space (MBConvSpace): The search space.
-        input_size (int | tuple[int, int]): Image height and width in pixels.
-        num_classes (int): Outputs of the classifier. Defaults to 1000.
-        head_channels (int, optional): Hidden channels of the head; 0 for none. Defaults to the
-            space's.
+        space (Space): The search space.
+        table (Sequence[Sequence[Sequence[Cost]]]): Of each choice, nested as the architectures
+            are: per stage, layer and choice. Layers that a stage has beyond its rows, in networks
+            that are deeper than the space's, cost as its last row.
+        head, tail (Sequence[dict]): What stands before and after the choices in every
+            architecture: rows of :meth:`layer_table` with a ``cost``.
+        describe (callable, optional): ``describe(stage, layer, choice)`` gives a row of
+            :meth:`layer_table` without costs; stages count from 1.
+        input_size (tuple[int, int], optional): Height and width in pixels.
+        num_classes (int, optional): Outputs of the classifier, if one is counted.
+        head_channels (int, optional): Hidden channels of its head, 0 for none.
+        latency (Mapping, optional): ``{'fixed_ms': ms, 'choices_ms': [[[ms of each choice] per
+            layer] per stage]}``, nested as a whole architecture is.
 
-    Units:
-        Counts are integers; the ``*_m`` forms are in millions.
+    Attributes:
+        fixed (Cost): What every architecture costs.
 
-    >>> from cream_mm.structures import Arch
-    >>> arch = Arch.from_list([[0], [4, 2, 2, 0], [2, 2, 4, 5], [0, 4, 4, 4], [5, 0, 0, 0],
-    ...                        [0, 1, 3, 1], [0]])
-    >>> CostModel(MBConvSpace(), 224).cost(arch).in_millions()['board_flops_m']
-    378.956912
+    Raises:
+        ValueError: If the table or the latencies are not of the shape of the space.
     """
 
     def __init__(
         self,
-        space: MBConvSpace,
-        input_size: int | Sequence[int],
-        num_classes: int = 1000,
+        space: Space,
+        table: Sequence[Sequence[Sequence[Cost]]],
+        *,
+        head: Sequence[dict] = (),
+        tail: Sequence[dict] = (),
+        describe: Callable[[int, int, int], dict] | None = None,
+        input_size: tuple[int, int] | None = None,
+        num_classes: int | None = None,
         head_channels: int | None = None,
+        latency: Mapping | None = None,
     ):
         self.space = space
-        self.input_size = _as_pair(input_size)
+        self.input_size = input_size
         self.num_classes = num_classes
-        self.head_channels = space.head_channels if head_channels is None else head_channels
-
-        # Every kernel is odd and padded by k // 2, so a stride divides sizes by rounding up.
-        size = _strided(self.input_size, space.stem_stride)
-        pixels = size[0] * size[1]
-        channels, stem_width, relu = space.stage_channels, space.stem_width, space.act == 'relu'
-        stem = macs.conv_bn(
-            space.in_channels, stem_width, 3, pixels, relu=relu, board_counts_bn=False
-        )
-        head_rows = [
-            self._row('stem', 'conv3x3', None, 3, None, space.in_channels, stem_width,
-                      space.stem_stride, size, stem),
-        ]  # fmt: skip
-        if space.first_channels != 0:
-            cost = macs.ds_block(stem_width, pixels, channels[0], space.act, space.se)
-            head_rows.append(
-                self._row('blocks.0.0', 'DSConv', 0, 3, 1, stem_width, channels[0], 1, size, cost)
-            )
-        # _table[stage - 1][0] serves the first layer of a stage, [1] every later one.
-        self._table: list[list[list[Cost]]] = []
-        self._sizes: list[tuple[int, int]] = []
-        for spec in space.layers(depths=(2,) * space.num_stages):
-            pixels_in, size = pixels, _strided(size, spec.stride)
-            pixels = size[0] * size[1]
-            if spec.layer == 0:
-                self._table.append([])
-                self._sizes.append(size)
-            self._table[-1].append([
-                self._layer_cost(spec, choice, pixels_in, pixels) for choice in space.choices
-            ])  # fmt: skip
-        last, hidden = space.num_stages + 1, self.head_channels
-        tail_rows = [
-            self._row(f'blocks.{last}.0', 'conv1x1', last, 1, None, channels[-2], channels[-1], 1,
-                      size, macs.conv_bn(channels[-2], channels[-1], 1, pixels, relu=relu)),
-            self._row('conv_head', 'conv1x1', None, 1, None, channels[-1], hidden, 1, (1, 1),
-                      macs.pooled_head(channels[-1], hidden, pixels)) if hidden else
-            self._row('pool', 'pool', None, None, None, channels[-1], channels[-1], 1, (1, 1),
-                      macs.pooled(channels[-1], pixels)),
-            self._row('classifier', 'linear', None, None, None, hidden or channels[-1],
-                      num_classes, 1, (1, 1), macs.classifier(hidden or channels[-1], num_classes)),
-        ]  # fmt: skip
-        self._head_rows, self._tail_rows = head_rows, tail_rows
-        self.fixed: Cost = sum((row['cost'] for row in head_rows + tail_rows), Cost())
-
-    def _layer_cost(self, spec: LayerSpec, choice, pixels_in: int, pixels_out: int) -> Cost:
-        cin, cout = spec.in_channels, spec.out_channels
-        if choice == IDENTITY:
-            return macs.conv_bn(cin, cout, 1, pixels_out) if spec.reshapes else Cost()
-        act, se = self.space.act, self.space.se
-        return macs.mbconv(cin, cout, *choice, pixels_in, pixels_out, act, se)
-
-    @staticmethod
-    def _row(name, op, stage, kernel, expand, cin, cout, stride, size, cost) -> dict:
-        return dict(
-            name=name, op=op, stage=stage, kernel=kernel, expand=expand, in_channels=cin,
-            out_channels=cout, stride=stride, out_size=list(size), cost=cost,
-        )  # fmt: skip
+        self.head_channels = head_channels
+        self.fixed: Cost = sum((row['cost'] for row in (*head, *tail)), Cost())
+        self._head, self._tail = list(head), list(tail)
+        self._describe = describe or _plain_row
+        depths = space.decode([0] * len(space.sizes)).depths
+        self._table = [
+            [*rows, *[rows[-1]] * (depth - len(rows))] for rows, depth in zip(table, depths)
+        ]
+        if latency is not None:
+            self._table = _timed(self._table, depths, latency)
+            self.fixed = self.fixed._replace(latency_ms=_time(latency['fixed_ms'], 'fixed_ms'))
+        self._positions = [
+            rows[layer] for rows, depth in zip(self._table, depths) for layer in range(depth)
+        ]
+        found = tuple(map(len, self._positions))
+        if len(table) != len(depths) or found != tuple(space.sizes):
+            raise ValueError(f'a cost table of {found} choices; {space.name!r} has {space.sizes}')
 
     def cost(self, arch: Arch) -> Cost:
-        """All four counts of ``arch``, head included."""
-        macs_, params, board, published = self.fixed
-        for table, choices in zip(self._table, arch.stages):
-            row = table[0]
-            for choice in choices:
+        """All counts of ``arch``, the fixed part included."""
+        macs, params, board, published, latency = self.fixed
+        for rows, choices in zip(self._table, arch.stages):
+            deeper = len(choices) > len(rows)
+            for row, choice in zip(chain(rows, repeat(rows[-1])) if deeper else rows, choices):
                 c = row[choice]
-                macs_ += c[0]
+                macs += c[0]
                 params += c[1]
                 board += c[2]
                 published += c[3]
-                row = table[1]
-        return Cost(macs_, params, board, published)
+                if latency is not None:
+                    latency = None if c[4] is None else latency + c[4]
+        return Cost(macs, params, board, published, latency)
 
-    def choice_costs(self, stage: int, layer: int) -> list[Cost]:
-        """Cost of every choice at a layer; all layers of a stage but the first cost the same.
-
-        Args:
-            stage (int): 1 to the number of searchable stages.
-            layer (int): 0-based place in the stage.
-        """
-        return self._table[stage - 1][min(layer, 1)]
+    def choice_costs(self, position: int) -> list[Cost]:
+        """Cost of every choice at a position of ``space.sizes``."""
+        return self._positions[position]
 
     def extremes(self) -> tuple[dict[str, float], dict[str, float]]:
-        """Smallest and largest attainable value of each count at the supernet's depths.
+        """Smallest and largest attainable value of each unit at whole architectures.
 
         Returns:
-            tuple[dict, dict]: ``{'macs_m': ..., ...}`` of both; each count on its own.
+            tuple[dict, dict]: ``{'macs_m': ..., ...}`` of both; each unit on its own.
         """
         bounds = []
         for pick in (min, max):
             total = list(self.fixed)
-            for table, depth in zip(self._table, self.space.depths):
-                for layer in range(depth):
-                    for i in range(len(total)):
-                        total[i] += pick(c[i] for c in table[min(layer, 1)])
-            bounds.append(Cost(*total).in_millions())
+            for costs in self._positions:
+                for i, value in enumerate(total):
+                    if value is not None:
+                        total[i] += pick(c[i] for c in costs)
+            bounds.append(Cost(*total).in_units())
         return tuple(bounds)
 
     def layer_table(self, arch: Arch) -> list[dict]:
         """One row per layer, in order of execution, for people and reports.
 
         Returns:
-            list[dict]: Keys ``name, op, stage, kernel, expand, in_channels, out_channels, stride,
-            out_size, macs, params``.
+            list[dict]: ``macs`` and ``params`` of each, after what the space tells of it; for
+            MBConv ``name, op, stage, kernel, expand, in_channels, out_channels, stride,
+            out_size``. ``latency_ms`` where it is known.
         """
-        rows = list(self._head_rows)
-        for spec in self.space.layers(arch.depths):
-            choice = arch.stages[spec.stage - 1][spec.layer]
-            op, meaning = 'MBConv', self.space.choices[choice]
-            if meaning == IDENTITY:
-                op, meaning = ('conv1x1', (1, None)) if spec.reshapes else (IDENTITY, (None, None))
-            rows.append(
-                self._row(
-                    f'blocks.{spec.stage}.{spec.layer}',
-                    op,
-                    spec.stage,
-                    *meaning,
-                    spec.in_channels,
-                    spec.out_channels,
-                    spec.stride,
-                    self._sizes[spec.stage - 1],
-                    self._table[spec.stage - 1][min(spec.layer, 1)][choice],
-                )  # fmt: skip
-            )
-        rows += self._tail_rows
-        return [
-            {**{k: v for k, v in row.items() if k != 'cost'},
-             'macs': row['cost'].macs, 'params': row['cost'].params}
-            for row in rows
-        ]  # fmt: skip
+        rows = list(self._head)
+        for stage, (table, choices) in enumerate(zip(self._table, arch.stages), start=1):
+            for layer, choice in enumerate(choices):
+                cost = table[min(layer, len(table) - 1)][choice]
+                rows.append(dict(self._describe(stage, layer, choice), cost=cost))
+        return [_counted(row) for row in (*rows, *self._tail)]
 
 
-def _as_pair(size) -> tuple[int, int]:
+@singledispatch
+def build_cost_model(
+    space: Space,
+    input_size: int | Sequence[int],
+    num_classes: int | None = 1000,
+    head_channels: int | None = None,
+    *,
+    head: str | None = 'classifier',
+    latency: Mapping | None = None,
+) -> CostModel:
+    """The cost model of a space. A new one joins by ``@build_cost_model.register`` in its file.
+
+    Args:
+        space (Space): The search space.
+        input_size (int | tuple[int, int]): Image height and width in pixels.
+        num_classes (int): Outputs of the classifier. Defaults to 1000.
+        head_channels (int, optional): Hidden channels of the head; 0 for none. Defaults to the
+            space's.
+        head (str, optional): 'classifier' (default) counts pool, hidden layer and classifier;
+            None counts the backbone alone, as a detector has it.
+        latency (Mapping, optional): Measured times, see :class:`CostTable`.
+
+    Raises:
+        ValueError: If there are no costs for such a space, or an argument does not fit it.
+    """
+    raise ValueError(
+        f'no costs are known of a {type(space).__name__}; give its function to '
+        'build_cost_model.register'
+    )
+
+
+def as_pair(size: int | Sequence[int]) -> tuple[int, int]:
+    """Height and width from one number or two."""
     height, width = (size, size) if isinstance(size, int) else size
     return int(height), int(width)
 
 
-def _strided(size: tuple[int, int], stride: int) -> tuple[int, int]:
-    return tuple(-(-side // stride) for side in size)
+def _timed(table, depths: Sequence[int], latency: Mapping) -> list[list[list[Cost]]]:
+    """The table with a row of its own for each layer, and its times."""
+    missing = {'fixed_ms', 'choices_ms'} - set(latency)
+    if missing or len(latency) > 2:
+        raise ValueError(
+            f"latency is {{'fixed_ms': ..., 'choices_ms': ...}}; got {sorted(map(str, latency))}"
+        )
+    times, timed = latency['choices_ms'], []
+    _expect(times, len(depths), 'choices_ms', 'stages')
+    for stage, (rows, depth) in enumerate(zip(table, depths)):
+        where = f'choices_ms[{stage}]'
+        _expect(times[stage], depth, where, 'layers')
+        timed.append([])
+        for layer in range(depth):
+            costs, place = rows[min(layer, len(rows) - 1)], f'{where}[{layer}]'
+            _expect(times[stage][layer], len(costs), place, 'choices')
+            timed[-1].append([
+                cost._replace(latency_ms=_time(time, f'{place}[{choice}]'))
+                for choice, (cost, time) in enumerate(zip(costs, times[stage][layer]))
+            ])  # fmt: skip
+        timed[-1].append(rows[-1])  # deeper than what was measured: no time
+    return timed
+
+
+def _expect(values, number: int, where: str, what: str) -> None:
+    if not isinstance(values, (list, tuple)) or len(values) != number:
+        found = len(values) if isinstance(values, (list, tuple)) else repr(values)
+        raise ValueError(f'latency.{where} needs {number} {what}; got {found}')
+
+
+def _time(value, where: str) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < math.inf:
+        raise ValueError(f'latency.{where} is {value!r}, not milliseconds')
+    return float(value)
+
+
+def _plain_row(stage: int, layer: int, choice: int) -> dict:
+    return dict(name=f'{stage}.{layer}', op=str(choice))
+
+
+def _counted(row: dict) -> dict:
+    cost = row['cost']
+    row = {key: value for key, value in row.items() if key != 'cost'}
+    row.update(macs=cost.macs, params=cost.params)
+    return row if cost.latency_ms is None else dict(row, latency_ms=cost.latency_ms)

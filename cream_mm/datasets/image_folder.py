@@ -12,7 +12,7 @@ from mmengine.logging import print_log
 from mmpretrain.datasets import CustomDataset
 
 from ..registry import DATASETS
-from ..search.path_sampler import named_rng
+from ..structures.randomness import named_rng
 from .packed_images import PackedImages, is_packed
 
 EXTENSIONS = ('.jpg', '.jpeg', '.png', '.ppm', '.bmp', '.pgm', '.tif', '.tiff', '.webp')

@@ -13,8 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..files import check_regular, read_json
-from ..utils import write_json
+from ..files import check_regular, read_json, write_json
 
 FORMAT = 'cream_mm.packed_images/1'
 PIXELS, NAMES = 'images.npy', 'images.json'

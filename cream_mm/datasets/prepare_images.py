@@ -12,8 +12,7 @@ import numpy as np
 from mmengine.utils import ProgressBar, track_parallel_progress, track_progress
 from PIL import Image, ImageOps
 
-from ..files import read_bytes, read_json
-from ..utils import write_json
+from ..files import read_bytes, read_json, write_json
 from .image_folder import list_classes, list_images
 from .packed_images import is_packed, write_packed
 from .pillow_image import MAX_IMAGE_BYTES, UNREADABLE, open_image, upright_rgb

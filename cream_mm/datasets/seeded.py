@@ -1,30 +1,12 @@
 """Randomness that depends on what is drawn, not on what was drawn before it."""
 
-import random
-import zlib
 from collections.abc import Iterator
 from itertools import count
 
-import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-
-def seed_generators(name: str, *numbers: int, devices: bool = True) -> None:
-    """Seed numpy, Python's random and torch as a function of (name, numbers) alone.
-
-    Args:
-        name (str): What is drawn.
-        *numbers (int): Which of them.
-        devices (bool): Also seed torch's generators of GPUs. Without one, that only notes two
-            stack traces for later, which takes 20 times as long as everything else here. Defaults
-            to True.
-    """
-    entropy = [zlib.crc32(name.encode()), *numbers]
-    seeds = np.random.SeedSequence(entropy).generate_state(3).tolist()
-    np.random.seed(seeds[0])
-    random.seed(seeds[1])
-    (torch.manual_seed if devices else torch.default_generator.manual_seed)(seeds[2])
+from ..structures.randomness import seed_generators
 
 
 class SeededSamples:

@@ -1,26 +1,22 @@
 """Where search and models meet: loops, hooks, optimizers, schedules."""
 
-from .hooks import BoardHook, CheckpointHook, MetaMatchingHook, NormStatsHook, SeedHook
-from .loops import BoardRatingLoop, SupernetTrainLoop, SupernetValLoop
+from .hooks import CheckpointHook, NormStatsHook, SeedHook
+from .loops import SearchLoop, SupernetTrainLoop, SupernetValLoop
 from .optimizers import RMSpropTF
 from .path_data_parallel import PathDataParallel
 from .runner import Runner
 from .schedulers import WarmupCosineLR, WarmupStepLR
-from .trained_search import open_search
 
 __all__ = [
-    'BoardHook',
-    'BoardRatingLoop',
     'CheckpointHook',
-    'MetaMatchingHook',
     'NormStatsHook',
     'PathDataParallel',
     'RMSpropTF',
     'Runner',
+    'SearchLoop',
     'SeedHook',
     'SupernetTrainLoop',
     'SupernetValLoop',
     'WarmupCosineLR',
     'WarmupStepLR',
-    'open_search',
 ]

@@ -8,12 +8,18 @@ from typing import Any
 import torch
 import torch.nn as nn
 from mmengine.dist import broadcast_object_list, is_distributed, is_main_process
+from mmengine.model import is_model_wrapper
 from mmengine.registry import MODEL_WRAPPERS
 from torch.distributed import PrefixStore
 from torch.distributed.rendezvous import rendezvous
 from torch.nn.parallel import DistributedDataParallel
 
 from ..models.layers.sync_batch_norm import SyncBatchNorm
+
+
+def unwrap(model):
+    """The model inside a distributed wrapper."""
+    return model.module if is_model_wrapper(model) else model
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from typing import Any
 from mmengine.config import Config, ConfigDict
 from mmengine.logging import print_log
 
-from ..converters import load_checkpoint_file
+from ..checkpoints import load_checkpoint_file
 
 META_KEY = 'holdout'
 """Entry of a checkpoint's ``meta``: ``holdout`` of the training images."""
@@ -26,7 +26,7 @@ def keep_holdout(cfg: Config, checkpoint: str | Path | None) -> None:
         cfg (Config): Of the run that goes on.
         checkpoint (str | Path, optional): Where it goes on from; None changes nothing.
     """
-    folders = [f for f in _image_folders(cfg._cfg_dict) if f.get('holdout') == 'auto']
+    folders = [f for f in _split_sets(cfg._cfg_dict) if f.get('holdout') == 'auto']
     if checkpoint is None or not folders or not Path(checkpoint).is_file():
         return
     share = _share_of(load_checkpoint_file(checkpoint).get('meta') or {})
@@ -67,12 +67,12 @@ def _share_of(meta: Mapping) -> Any:
     return share
 
 
-def _image_folders(node) -> Iterator[ConfigDict]:
-    """Every :class:`ImageFolder` below a config's node."""
+def _split_sets(node) -> Iterator[ConfigDict]:
+    """Every dataset with a held-out part below a config's node."""
     if isinstance(node, dict):
-        if str(node.get('type', '')).split('.')[-1] == 'ImageFolder':
+        if str(node.get('type', '')).split('.')[-1] in ('ImageFolder', 'DatasetPart'):
             yield node
         node = list(node.values())
     if isinstance(node, (list, tuple)):
         for value in node:
-            yield from _image_folders(value)
+            yield from _split_sets(value)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from ..config_values import read_values
+from ..files.config_values import read_values
 
 # Places and names, not what is computed.
 _NOT_COMPARED = {

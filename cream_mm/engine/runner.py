@@ -12,23 +12,24 @@ from mmengine.model import BaseTTAModel, is_model_wrapper
 from mmengine.runner import Runner as _Runner
 from mmengine.runner.checkpoint import CheckpointLoader, _load_checkpoint_to_model
 
-from ..config_text import TextConfig
-from ..converters import find_misfit, load_checkpoint_file
-from ..converters.load_weights import check_model, local_file, weights_of, without_wrappers
+from ..checkpoints import find_misfit, load_checkpoint_file
+from ..checkpoints.load_weights import local_file, weights_of, without_wrappers
+from ..checkpoints.resume_check import check_resumable
+from ..checkpoints.whole_file import BACKEND, load_whole, newest_whole, restore
+from ..files.config_text import TextConfig
+from ..models.backbones.pretrained import check_model
 from ..ops import keep_freed_memory
 from ..registry import RUNNERS
-from ..utils import unwrap
-from .checkpoint_file import BACKEND, load_whole, newest_whole, restore
 from .distributed import (
     cpu_backend,
     cpu_wrapper,
     no_gpu,
     on_main_process,
     restart_store,
+    unwrap,
     use_cpu_sync_norm,
 )
 from .holdout import check_holdout, keep_holdout
-from .resume_check import check_resumable
 from .resume_differences import check_classes, tell_differences
 from .work_dir_lock import hold_work_dir, release_work_dir
 
@@ -125,10 +126,15 @@ class Runner(_Runner):
         hooks = dict(hooks or {})
         hooks.setdefault('data_time', dict(type='cream_mm.DataTimeHook'))
         hooks.setdefault('seeds', dict(type='cream_mm.SeedHook'))
+        hooks.setdefault('loop_state', dict(type='cream_mm.LoopStateHook'))
         checkpoint = hooks.get('checkpoint', dict(type='CheckpointHook', interval=1))
         if isinstance(checkpoint, dict) and checkpoint.get('type') == 'CheckpointHook':
             hooks['checkpoint'] = dict(checkpoint, type='cream_mm.CheckpointHook')
-        ours = ('seeds', 'data_time')  # None leaves one out; mmengine knows that of its own only
+        ours = (
+            'seeds',
+            'data_time',
+            'loop_state',
+        )  # None leaves one out; mmengine knows that of its own only
         hooks = {k: v for k, v in hooks.items() if k not in ours or v}
         super().register_default_hooks(hooks)
 

@@ -1,16 +1,13 @@
 """Reads what networks reach when each is trained alone."""
 
-import ast
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 from ..costs import CostModel
 from ..files import read_csv, read_json, read_json_lines, shorten
-from ..spaces import MBConvSpace
 from ..structures import Arch
 
-MAX_TEXT = 10_000  # of an architecture
 MAX_NUMBER = 1e100  # squares of it, and their sums, are numbers still
 MAX_TABLE_BYTES, MAX_TABLE_VALUES = 256 * 2**20, 20_000_000
 
@@ -53,12 +50,12 @@ class AccuracyTable:
         space, merged, differs = cost_model.space, {}, []
         for place, record in readers[path.suffix](path):
             try:
-                arch = parse_arch(record['arch'], space)
+                arch = space.parse(record['arch'])
                 name = next((name for name in _ACCURACIES if record.get(name) is not None), None)
                 if name is None:
                     raise ValueError(f'no accuracy; it is called one of {", ".join(_ACCURACIES)}')
                 accuracy = _number(record, name)
-                counted = cost_model.cost(arch).in_millions()
+                counted = cost_model.cost(arch).in_units()
                 costs = []
                 for key, raw in (('macs_m', 'flops'), ('params_m', 'params')):
                     known = [_number(record, key)] if record.get(key) is not None else []
@@ -92,30 +89,6 @@ class AccuracyTable:
 
     def __len__(self) -> int:
         return len(self.rows)
-
-
-def parse_arch(value, space: MBConvSpace) -> Arch:
-    """Read an architecture: nested list, flat list, or a digit per layer; also as text.
-
-    Raises:
-        ValueError: If it is none of these, or not a network of the space.
-    """
-    if isinstance(value, str):
-        if len(value) > MAX_TEXT:
-            raise ValueError(f'not an architecture: a text of {len(value)} characters')
-        if value.replace(' ', '').isdigit():
-            return space.parse(value)
-        try:
-            value = ast.literal_eval(value)
-        except (ValueError, SyntaxError, RecursionError, MemoryError):
-            raise ValueError(f'not an architecture: {value[:80]!r}') from None
-    if not isinstance(value, (list, tuple)):
-        raise ValueError(f'not an architecture: {shorten(repr(value))}')
-    if all(type(choice) is int for choice in value):
-        if len(value) != space.num_layers:
-            raise ValueError(f'{len(value)} choices; {space.name!r} has {space.num_layers} layers')
-        return space.validate(space.decode(value))
-    return space.validate(Arch.from_list(value, space.name), any_depth=True)
 
 
 def _merge(rows: list[TableRow]) -> TableRow:

@@ -1,41 +1,82 @@
 """Rates paths of a supernet on images it was not trained on."""
 
-from collections.abc import Callable, Iterable, Iterator
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
-from mmengine.dataset import pseudo_collate
 from mmengine.dist import all_gather_object, get_dist_info
+from mmengine.evaluator import BaseMetric
+from mmengine.evaluator.metric import _to_cpu
 from mmengine.logging import print_log
+from mmpretrain.models.classifiers import BaseClassifier
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Subset
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.utils.data import Dataset
 
-from ..search.path_sampler import named_rng
+from ..files.rating_log import RatingLog, digest
+from ..models.layers.bn_policy import (
+    batch_stats,
+    modules_of_path,
+    modules_outside,
+    of_this_rank,
+    recalibrated,
+)
+from ..models.supernets import PathLayer
 from ..structures import Arch
-from .bn_policy import batch_stats, of_this_rank, recalibrated
-from .rating_log import RatingLog, digest
+from ..structures.randomness import named_rng
+from .bootstrap import metric_draws, quiet
+from .kept_batches import KeptBatches
 from .shared_prefix import SharedPrefix
+
+_LOWER_IS_BETTER = ('loss', 'error', 'mae', 'mse', 'rmse')
 
 
 class Rating(NamedTuple):
-    """Quality of one path on ``num_images`` images."""
+    """Quality of one path on ``num_images`` images: cross entropy and top-1, or a metric."""
 
-    top1_pct: float  # higher is better
+    top1_pct: float | None  # of classifiers without a metric; higher is better
     num_images: int
-    loss: float  # mean cross entropy in nats, lower is better; paths are compared by it
+    loss: float | None  # mean cross entropy in nats, lower is better; paths are compared by it
     losses: tuple[float, ...] = ()  # of each image, to 1e-4 nats; the same images for all paths
+    metric: str | None = None  # what paths are compared by in place of it
+    value: float | None = None  # of the metric, higher is better
+    draws: tuple[float, ...] = ()  # of the metric on resampled images, the same for all paths
+
+    @property
+    def score(self) -> float:
+        """What paths are compared by; higher is better."""
+        return -self.loss if self.metric is None else self.value
+
+    def record(self) -> dict:
+        """As plain JSON values; what the rating does not have is left out."""
+        return {k: v for k, v in self._asdict().items() if v is not None and v != ()}
+
+    def __str__(self) -> str:
+        if self.metric is not None:
+            return f'{self.metric} {self.value:.4f}'
+        return f'cross entropy {self.loss:.4f}, top-1 {self.top1_pct:.2f} %'
 
 
 class ArchEvaluator:
-    """Top-1 of a path on a fixed set of held-out images, with BN fitted to that path.
+    """How good a path is on a fixed set of held-out images, with BN fitted to that path.
+
+    A plain classifier is rated by cross entropy and top-1. With ``metric``, or any other model,
+    the model runs as it does in a validation, and its metrics judge what it says. BN is fitted for
+    the path and for all norms outside the supernet, those of necks and heads.
 
     The images are read once and kept (8 bit), so that the second path costs no decoding.
 
     Args:
-        model (Cream): Classifier around a supernet.
+        model (BaseModel): Built around a supernet, its ``backbone``.
         dataset (Dataset): Held-out images with labels.
         bn_dataset (Dataset): Training images for BN recalibration, under the test pipeline.
+        metrics (Sequence[BaseMetric]): Of mmengine, with their ``dataset_meta``. They are asked
+            for ``metric``.
+        metric (str, optional): Its full name, e.g. ``'accuracy/top1'``, ``'single-label/f1-score'``
+            or ``'coco/bbox_mAP_50'``; higher has to be better. None: cross entropy.
         num_images (int, optional): Rate on this many random images. None takes all.
         num_bn_images (int): Images for recalibration. Defaults to 2048.
         bn_policy (str): 'recalibrate' measures running statistics for each path;
@@ -46,11 +87,14 @@ class ArchEvaluator:
         max_gb (float): Memory for feature maps that paths have in common, see
             :class:`SharedPrefix`. Where those of all images do not fit, as of many photographs,
             and with 0, each path is run alone. Defaults to 4.
+        keep_gb (float): Memory for images; those beyond are read again for each path. Defaults
+            to 4.
         log_file (str | Path, optional): Ratings are recorded there as they are made, and taken
             from there by :meth:`rate_all` where weights, images and settings are the same.
 
     Raises:
-        ValueError: If ``bn_policy`` is unknown or there is nothing to rate on.
+        ValueError: If ``bn_policy`` is unknown, there is nothing to rate on, or the model is no
+            plain classifier and no metric is named.
     """
 
     def __init__(
@@ -59,6 +103,8 @@ class ArchEvaluator:
         dataset: Dataset,
         bn_dataset: Dataset,
         *,
+        metrics: Sequence[BaseMetric] = (),
+        metric: str | None = None,
         num_images: int | None = None,
         num_bn_images: int = 2048,
         bn_policy: str = 'recalibrate',
@@ -66,6 +112,7 @@ class ArchEvaluator:
         num_workers: int = 0,
         seed: int = 0,
         max_gb: float = 4.0,
+        keep_gb: float = 4.0,
         log_file=None,
     ):
         if bn_policy not in ('recalibrate', 'batch_stats'):
@@ -73,13 +120,38 @@ class ArchEvaluator:
         self.model = model
         self.bn_policy = bn_policy
         self.max_bytes = int(max_gb * 2**30)
-        args = dict(batch_size=batch_size, num_workers=num_workers)
+        self.metrics, self.metric, self.seed = list(metrics), metric, seed
+        args = dict(batch_size=batch_size, num_workers=num_workers, max_bytes=keep_gb * 2**30)
         rng = named_rng('rating', seed, 0)
-        self._batches = _read(dataset, num_images, rng, **args)
-        self._bn_batches = []
+        self._batches = KeptBatches(dataset, num_images, rng, **args)
+        self._bn_batches = None
         if bn_policy == 'recalibrate':
-            self._bn_batches = _read(bn_dataset, num_bn_images, rng, **args)
+            self._bn_batches = KeptBatches(bn_dataset, num_bn_images, rng, **args)
+        self._norms_outside = [m for m in modules_outside(model) if isinstance(m, _BatchNorm)]
+        self._check_metric(dataset)
         self.log = RatingLog(log_file, self.fingerprint()) if log_file is not None else None
+
+    def _check_metric(self, dataset: Dataset) -> None:
+        if self.metric is None:
+            if not isinstance(self.model, BaseClassifier) or not _is_single_label(self._batches):
+                raise ValueError(
+                    f'{type(self.model).__name__} is no classifier of single labels, so paths are '
+                    'compared by a metric of its evaluator: name it, for example '
+                    "test_cfg.metric='coco/bbox_mAP'"
+                )
+            return
+        words = re.split(r'[^a-z]+', self.metric.lower())
+        if any(word in _LOWER_IS_BETTER for word in words):
+            raise ValueError(f'a metric has to be better when higher; got metric={self.metric!r}')
+        if not self.metrics:
+            raise ValueError(
+                f'metric={self.metric!r} is asked of the evaluator, which has no metric: give '
+                'test_evaluator one, as val_evaluator has'
+            )
+        for metric in self.metrics:
+            if hasattr(metric, 'img_ids'):  # a subset of the images is one for the metric, too
+                indices = self._batches.indices
+                metric.img_ids = [dataset.get_data_info(i)['img_id'] for i in indices]
 
     def fingerprint(self) -> str:
         """Of everything that a rating depends on besides the path."""
@@ -87,18 +159,22 @@ class ArchEvaluator:
         def parts():
             preprocessor = self.model.data_preprocessor
             yield from ('rating/3', self.bn_policy, getattr(preprocessor, 'to_rgb', None))
+            if self.metric is not None:
+                yield from (self.metric, str(self.seed))
             for name, value in self.model.state_dict().items():
                 if not name.startswith(('board.', 'matching.')):
                     yield from (name, value)
             for name, value in preprocessor.named_buffers():
                 yield from (name, value)  # mean and std are in no state_dict
-            for batch in (*self._batches, 'recalibrated on', *self._bn_batches):
-                if isinstance(batch, str):
-                    yield batch
-                    continue
-                yield len(batch['inputs'])
-                yield from batch['inputs']
-                yield from (sample.gt_label for sample in batch['data_samples'])
+            for batches in (self._batches, ['recalibrated on'], self._bn_batches or []):
+                for batch in batches:
+                    if isinstance(batch, str):
+                        yield batch
+                        continue
+                    yield len(batch['inputs'])
+                    yield from batch['inputs']
+                    for sample in batch['data_samples']:
+                        yield from _labels_as_parts(sample)
 
         return digest(parts())
 
@@ -107,11 +183,16 @@ class ArchEvaluator:
         """The BN policy in words, for the record."""
         if self.bn_policy == 'batch_stats':
             return 'batch_stats'
-        return f'recalibrate({sum(len(b["inputs"]) for b in self._bn_batches)} images)'
+        return f'recalibrate({self._bn_batches.num_images} images)'
 
     @property
-    def largest_class_pct(self) -> float:
-        """Share of the rated images in the most frequent class: what a constant answer reaches."""
+    def largest_class_pct(self) -> float | None:
+        """Share of the rated images in the most frequent class: what a constant answer reaches.
+
+        None where paths are compared by a metric, of which nothing of that kind is known.
+        """
+        if self.metric is not None:
+            return None
         counts = torch.bincount(torch.cat([_labels(batch) for batch in self._batches]))
         return 100.0 * int(counts.max()) / int(counts.sum())
 
@@ -123,22 +204,59 @@ class ArchEvaluator:
         model.eval()
         try:
             # The other ranks rate other paths.
-            with backbone.using(arch), of_this_rank(backbone.path_modules()):
-                if self.bn_policy == 'batch_stats':
-                    with batch_stats(backbone.path_modules()):
-                        return self._count()
-                with recalibrated(backbone.path_modules(), self._calibrate):
-                    return self._count()
+            with backbone.using(arch), of_this_rank(modules_of_path(model)), self._fitted():
+                return self._count() if self.metric is None else self._measure()
         finally:
             model.train(was_training)
 
+    def _fitted(self) -> AbstractContextManager:
+        modules = list(modules_of_path(self.model))
+        if self.bn_policy == 'batch_stats':
+            return batch_stats(modules)
+        return recalibrated(modules, self._calibrate)
+
     def _calibrate(self) -> None:
         for batch in self._bn_batches:
-            self.model.backbone(self.model.data_preprocessor(batch)['inputs'])
+            data = self.model.data_preprocessor(batch, False)
+            if self._norms_outside:  # which see what the model itself gives them
+                self.model(**data, mode='tensor')
+            else:
+                self.model.backbone(data['inputs'])
 
     def _count(self) -> Rating:
         data = (self.model.data_preprocessor(batch) for batch in self._batches)
         return _rating((self.model(d['inputs']), _labels(d)) for d in data)
+
+    def _measure(self) -> Rating:
+        for batch in self._batches:
+            samples = [sample.to_dict() for sample in self.model.val_step(batch)]
+            for metric in self.metrics:
+                metric.process(batch, samples)
+        found: dict[str, float] = {}
+        draws: tuple[float, ...] = ()
+        for metric in self.metrics:
+            # Not metric.evaluate, which gathers over the ranks: those rate other paths.
+            results = _to_cpu(list(metric.results))
+            metric.results.clear()
+            with quiet():
+                values = metric.compute_metrics(results)
+            prefix = f'{metric.prefix}/' if metric.prefix else ''
+            found.update({f'{prefix}{name}': value for name, value in values.items()})
+            name = self.metric.removeprefix(prefix)
+            if name in values and f'{prefix}{name}' == self.metric:
+                drawn = metric_draws(metric, results, name, self.seed, self.num_images)
+                draws = tuple(round(float(draw), 6) for draw in drawn)
+        if found and self.metric not in found:
+            raise ValueError(
+                f'the evaluator has no metric {self.metric!r}; it has {", ".join(sorted(found))}'
+            )
+        value = float(found.get(self.metric, 0.0))  # CocoMetric says nothing if no box was found
+        return Rating(None, self.num_images, None, metric=self.metric, value=value, draws=draws)
+
+    @property
+    def num_images(self) -> int:
+        """Images that a path is rated on."""
+        return self._batches.num_images
 
     def rate_all(self, archs: list[Arch], progress: Callable[[int, Rating], None]) -> list[Rating]:
         """Rate many paths, as many at a time as there are ranks, one on each.
@@ -169,7 +287,7 @@ class ArchEvaluator:
             for i, rating in zip(indices, all_gather_object(next(mine, None))):
                 ratings[i] = rating
                 if self.log is not None:
-                    self.log.add(archs[i], rating._asdict())
+                    self.log.add(archs[i], rating.record())
                 progress(i, rating)
         next(mine, None)  # what the sharing saved is known, and said, only after the last
         return ratings
@@ -178,7 +296,8 @@ class ArchEvaluator:
     def _rate_in_order(self, archs: list[Arch]) -> Iterator[Rating]:
         """Rate each path; see :class:`SharedPrefix`."""
         model, was_training = self.model, self.model.training
-        if not self._shares():
+        layers = self._shared_layers(archs)
+        if layers is None:
             yield from map(self.rate, archs)
             return
         data = [model.data_preprocessor(batch) for batch in self._batches]
@@ -186,7 +305,7 @@ class ArchEvaluator:
         if self.bn_policy == 'recalibrate':
             bn_images = [model.data_preprocessor(b)['inputs'] for b in self._bn_batches]
         images = [d['inputs'] for d in data]
-        shared = SharedPrefix(model.backbone, archs, images, bn_images, self.max_bytes)
+        shared = SharedPrefix(layers, images, bn_images, self.max_bytes)
         for i in range(len(archs)):
             model.eval()
             try:
@@ -204,27 +323,52 @@ class ArchEvaluator:
                 'current',
             )
 
-    def _shares(self) -> bool:
-        """Whether the feature maps of all images fit into memory at once."""
-        backbone = self.model.backbone
-        first = self.model.data_preprocessor(self._batches[0])['inputs'][:1]
-        with batch_stats((backbone.conv_stem, backbone.bn1)):
-            bytes_per_image = backbone.stem(first).nbytes
-        number = sum(len(b['inputs']) for b in (*self._batches, *self._bn_batches))
-        last = len(backbone.blocks) - 1
-        plain = not self.model.with_neck and backbone.out_indices == (last,)
+    def _shared_layers(self, archs: list[Arch]) -> list[list[PathLayer]] | None:
+        """The paths layer by layer; None where they are run one by one.
+
+        That is, where the model is more than a path and a head that takes its last map, or the
+        feature maps of all images do not fit into memory at once.
+        """
+        model, backbone = self.model, self.model.backbone
+        kept = [b for b in (self._batches, self._bn_batches) if b is not None]
+        plain = self.metric is None and not model.with_neck and not self._norms_outside
+        if not archs or not plain or not all(batches.fit() for batches in kept):
+            return None
+        layers = [backbone.path_layers(arch) for arch in archs]
+        if any(path is None for path in layers):
+            return None
+        first = model.data_preprocessor(next(iter(self._batches)))['inputs'][:1]
+        stem = layers[0][0]
+        with batch_stats(stem.norms):
+            bytes_per_image = stem.run(first).nbytes
+        number = sum(batches.num_images for batches in kept)
         # A layer's input and output, and the largest that is kept.
-        return plain and 3 * bytes_per_image * number <= self.max_bytes
+        return layers if 3 * bytes_per_image * number <= self.max_bytes else None
 
 
 def _known(record: dict | None) -> Rating | None:
     if record is None:
         return None
-    return Rating(**{**record, 'losses': tuple(record.get('losses', ()))})
+    tuples = {key: tuple(record.get(key, ())) for key in ('losses', 'draws')}
+    return Rating(**{'top1_pct': None, 'loss': None, **record, **tuples})
 
 
 def _labels(data: dict) -> Tensor:
     return torch.cat([sample.gt_label for sample in data['data_samples']])
+
+
+def _is_single_label(batches: KeptBatches) -> bool:
+    samples = next(iter(batches))['data_samples']
+    return all('gt_label' in s and s.gt_label.numel() == 1 for s in samples)
+
+
+def _labels_as_parts(sample) -> Iterator[Tensor | str]:
+    """What a sample is to be answered with, for a digest."""
+    if 'gt_label' in sample:
+        yield sample.gt_label
+    for key, value in sorted(sample.get('gt_instances', {}).items()):
+        value = getattr(value, 'tensor', value)  # boxes in a class of mmdet's
+        yield value if isinstance(value, Tensor) else f'{key} {value}'
 
 
 def _rating(outputs: Iterable[tuple[Tensor, Tensor]]) -> Rating:
@@ -237,14 +381,3 @@ def _rating(outputs: Iterable[tuple[Tensor, Tensor]]) -> Rating:
     # Rounded here and not on the disk, so that a rating that was read again is the same.
     rounded = tuple(round(loss, 4) for loss in losses.tolist())
     return Rating(100.0 * correct / len(losses), len(losses), float(losses.mean()), rounded)
-
-
-def _read(dataset, num, rng, *, batch_size, num_workers) -> list[dict]:
-    """A fixed random subset as collated batches. Shuffled: BN must not see one class at a time."""
-    if len(dataset) == 0:
-        raise ValueError('there are no images to rate on')
-    order = rng.permutation(len(dataset))[:num].tolist()
-    loader = DataLoader(
-        Subset(dataset, order), batch_size, num_workers=num_workers, collate_fn=pseudo_collate
-    )
-    return list(loader)

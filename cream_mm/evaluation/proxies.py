@@ -10,12 +10,12 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.data import Dataset
 
 from ..models.backbones.cream_net import CreamNet
+from ..models.layers.bn_policy import batch_stats
 from ..models.layers.init import init_cream_weights
 from ..models.layers.squeeze_excite import SqueezeExcite
-from ..search.path_sampler import named_rng
-from ..spaces import IDENTITY, MBConvSpace
+from ..spaces import IDENTITY, Space
 from ..structures import Arch
-from .bn_policy import batch_stats
+from ..structures.randomness import named_rng
 
 _ATEN = torch.ops.aten
 # ReLU6 is a hardtanh to the dispatcher.
@@ -26,7 +26,7 @@ _ACTIVATIONS = {
 }  # fmt: skip
 
 
-def num_layers(arch: Arch, space: MBConvSpace) -> int:
+def num_layers(arch: Arch, space: Space) -> int:
     """Layers that are no identity.
 
     An identity that has to reshape, a conv1x1 without activation at the head of a stage, counts
@@ -35,8 +35,8 @@ def num_layers(arch: Arch, space: MBConvSpace) -> int:
     Of NAS-Bench-Macro's accuracies: Kendall's tau-b 0.693 over all and 0.544 above 90 % with each
     of its 6561 entries, 0.679 and 0.535 with the 3969 networks that differ.
     """
-    skip = space.choices.index(IDENTITY) if IDENTITY in space.choices else None
-    return sum(choice != skip for stage in arch.stages for choice in stage)
+    skip = space.named_choices.get(IDENTITY)
+    return sum(choice != skip for choice in space.encode(arch))
 
 
 def naswot(network: nn.Module, images: Tensor) -> float:
@@ -124,23 +124,26 @@ class _SignKernel(TorchDispatchMode):
 
 def naswot_scores(
     archs: Sequence[Arch],
-    space: MBConvSpace,
+    space: Space,
     images: Tensor,
     seed: int = 0,
     progress: Callable[[int, float], None] = lambda i, score: None,
+    build: Callable[[Arch], nn.Module] | None = None,
 ) -> list[float]:
     """:func:`naswot` of fixed networks with weights as before a training.
 
-    A score is a function of the network, the images and the seed, whatever else is scored. All
-    networks take their weights from the same random stream, so that the layers before the first
-    difference of two are equal.
+    A score is a function of the network, the images and the seed, whatever else is scored: the
+    random stream begins anew with each network.
 
     Args:
         archs (Sequence[Arch]): The networks.
-        space (MBConvSpace): Their search space.
+        space (Space): Their search space.
         images (Tensor): (N, C, H, W), normalised; 32 will do.
         seed (int): Of the weights. Defaults to 0.
         progress (callable): ``progress(index, score)`` is called after each.
+        build (callable, optional): Makes the fixed network of an architecture, such as a
+            supernet's ``export``; its weights are drawn anew. Defaults to :class:`CreamNet`,
+            which has all depths of an MBConv space.
 
     Returns:
         list[float]: Of each network, higher is better: what a strategy can be told.
@@ -150,7 +153,7 @@ def naswot_scores(
     for i, arch in enumerate(archs):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(weights_seed)
-            network = CreamNet(arch, space=space)
+            network = build(arch).cpu() if build else CreamNet(arch, space=space)
             # What init_weights does, without a line of the log for each tensor.
             init_cream_weights(network)
         scores.append(naswot(network.to(images.device), images))

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 from scipy import stats
 
-from ..search.path_sampler import named_rng
+from ..structures.randomness import named_rng
 
 COEFFICIENTS = ('kendall', 'spearman', 'pearson')
 

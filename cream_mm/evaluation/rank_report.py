@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ..spaces import MBConvSpace
+from ..spaces import Space
 from .accuracy_table import TableRow
 from .proxies import num_layers
 from .rank_correlation import COEFFICIENTS, compare, regret, top_k_precision
@@ -23,7 +23,7 @@ class RankReport:
         scores (Sequence[float]): Of ``rows``, higher is better.
         rows (Sequence[TableRow]): The networks that have a score.
         table (Sequence[TableRow]): All networks, for the best possible pick.
-        space (MBConvSpace): Their search space.
+        space (Space): Their search space.
         budgets (Sequence[float]): MMACs within which the best is picked. Defaults to the 25, 50
             and 75 % quantiles of the table.
         above (Sequence[float]): Adds subsets: true accuracy of at least each value.
@@ -43,7 +43,7 @@ class RankReport:
         scores: Sequence[float],
         rows: Sequence[TableRow],
         table: Sequence[TableRow],
-        space: MBConvSpace,
+        space: Space,
         *,
         budgets: Sequence[float] = (),
         above: Sequence[float] = (),
@@ -70,7 +70,7 @@ class RankReport:
             masks[f'accuracy >= {bound:g}'] = self.truth >= bound
         for choice in without:
             index = _choice(choice, space)
-            lacks = [all(index not in stage for stage in row.arch.stages) for row in rows]
+            lacks = [index not in space.encode(row.arch) for row in rows]
             masks[f'without {choice}'] = np.array(lacks)
         self.subsets = {}
         for name, mask in masks.items():
@@ -181,9 +181,8 @@ def _columns(rows: Sequence[TableRow]) -> tuple[np.ndarray, np.ndarray, np.ndarr
     return tuple(np.array([row[i] for row in rows], dtype=float) for i in (1, 2, 3))
 
 
-def _choice(choice: str, space: MBConvSpace) -> int:
-    names = {str(i): i for i in range(len(space.choices))}
-    names.update({c: i for i, c in enumerate(space.choices) if isinstance(c, str)})
+def _choice(choice: str, space: Space) -> int:
+    names = {**{str(i): i for i in range(max(space.sizes))}, **space.named_choices}
     if str(choice) not in names:
         raise ValueError(f'no choice {choice!r} in {space.name!r}; it has {", ".join(names)}')
     return names[str(choice)]

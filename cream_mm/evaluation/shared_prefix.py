@@ -1,18 +1,11 @@
 """Runs many paths on the same images; what neighbours have in common is run once."""
 
-from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from collections.abc import Sequence
 
-import torch.nn as nn
 from torch import Tensor
 
-from ..structures import Arch
-from .bn_policy import batch_stats, recalibrated
-
-
-class _Layer(NamedTuple):
-    run: Callable[[Tensor], Tensor]
-    modules: tuple[nn.Module, ...]  # whose batch norm it holds
+from ..models.layers.bn_policy import batch_stats, recalibrated
+from ..models.supernets import PathLayer
 
 
 class SharedPrefix:
@@ -23,9 +16,8 @@ class SharedPrefix:
     alone gives.
 
     Args:
-        backbone (CreamSupernet): In eval mode.
-        archs (Sequence[Arch]): The paths; neighbours should agree in as much as possible, as they
-            do when sorted.
+        paths (Sequence[list[PathLayer]]): The layers of each path, of a supernet in eval mode.
+            Neighbours should agree in as much as possible, as they do when sorted.
         images (list[Tensor]): Batches (N, 3, H, W) to run.
         bn_images (list[Tensor], optional): Batches to recalibrate batch norm on. None normalises
             with the statistics of each batch of ``images``.
@@ -38,8 +30,7 @@ class SharedPrefix:
 
     def __init__(
         self,
-        backbone,
-        archs: Sequence[Arch],
+        paths: Sequence[list[PathLayer]],
         images: list[Tensor],
         bn_images: list[Tensor] | None,
         max_bytes: int,
@@ -47,7 +38,7 @@ class SharedPrefix:
         self.recalibrate = bn_images is not None
         self.max_bytes = max_bytes
         self.layers_run = self.layers_asked = 0
-        self._paths = [_layers(backbone, arch) for arch in archs]
+        self._paths = list(paths)
         self._common = [0] + [_agree(a, b) for a, b in zip(self._paths, self._paths[1:])]
         self._kept: dict[int, tuple[list, list]] = {0: (images, bn_images or [])}
 
@@ -66,14 +57,14 @@ class SharedPrefix:
         self._kept = {d: maps for d, maps in self._kept.items() if d in needed or d == 0}
         return maps[0]
 
-    def _run(self, layer: _Layer, images: list, bn_images: list) -> tuple[list, list]:
+    def _run(self, layer: PathLayer, images: list, bn_images: list) -> tuple[list, list]:
         fitted_on: list[Tensor] = []
         if self.recalibrate:
             norm = recalibrated(
-                layer.modules, lambda: fitted_on.extend(layer.run(x) for x in bn_images)
+                layer.norms, lambda: fitted_on.extend(layer.run(x) for x in bn_images)
             )
         else:
-            norm = batch_stats(layer.modules)
+            norm = batch_stats(layer.norms)
         with norm:
             return [layer.run(x) for x in images], fitted_on
 
@@ -92,15 +83,8 @@ class SharedPrefix:
         return sum(x.nbytes for pair in kept[1:] for side in pair for x in side)
 
 
-def _layers(backbone, arch: Arch) -> list[_Layer]:
-    with backbone.using(arch):
-        stem = _Layer(backbone.stem, (backbone.conv_stem, backbone.bn1))
-        blocks = [b for b in backbone.path_blocks() if not isinstance(b, nn.Identity)]
-    return [stem, *(_Layer(block, tuple(block.modules())) for block in blocks)]
-
-
-def _agree(one: list[_Layer], other: list[_Layer]) -> int:
+def _agree(one: list[PathLayer], other: list[PathLayer]) -> int:
     """Number of first layers that are the same."""
     pairs = enumerate(zip(one, other))
-    differing = (i for i, (a, b) in pairs if a.modules[0] is not b.modules[0])
+    differing = (i for i, (a, b) in pairs if a.key != b.key)
     return next(differing, min(len(one), len(other)))

@@ -13,10 +13,13 @@ ERRORS = 2.0
 
 
 class Difference(NamedTuple):
-    """Mean difference of two paths' cross entropies on the same images, in nats."""
+    """By how much one path is rated worse than another on the same images.
+
+    In nats of cross entropy, or in the unit of the metric that they are compared by.
+    """
 
     mean: float  # > 0: the first one is worse
-    error: float  # standard error of the mean; inf of fewer than two images
+    error: float  # its standard error; inf where it is not known
 
     @property
     def is_beyond_chance(self) -> bool:
@@ -26,11 +29,19 @@ class Difference(NamedTuple):
 def paired_difference(one: Rating, other: Rating) -> Difference:
     """How much worse ``one`` is rated than ``other``, image by image.
 
-    The images' difficulty, most of what makes a rating uncertain, is in both and falls out.
+    The images' difficulty, most of what makes a rating uncertain, is in both and falls out. A
+    metric, which is no mean over images, is compared on the same resampled images instead: the
+    paired bootstrap.
 
     Raises:
-        ValueError: If they were not rated on as many images.
+        ValueError: If they were not rated on as many images, or by the same metric.
     """
+    if one.metric != other.metric:
+        raise ValueError(f'rated by {one.metric} and by {other.metric}: not comparable')
+    if one.metric is not None:
+        draws = np.asarray(other.draws) - np.asarray(one.draws)
+        error = float(draws.std(ddof=1)) if len(draws) > 1 else math.inf
+        return Difference(other.value - one.value, error)
     a, b = np.asarray(one.losses), np.asarray(other.losses)
     if a.shape != b.shape:
         raise ValueError(f'rated on {len(a)} and on {len(b)} images: not comparable')
@@ -41,10 +52,10 @@ def paired_difference(one: Rating, other: Rating) -> Difference:
 
 
 def best_rated(ratings: Sequence[Rating]) -> int:
-    """Index of the least cross entropy; the first of equal ones. One that is NaN is never best."""
-    return min(
+    """Index of the best score; the first of equal ones. One that is NaN is never best."""
+    return max(
         range(len(ratings)),
-        key=lambda i: ratings[i].loss if math.isfinite(ratings[i].loss) else math.inf,
+        key=lambda i: ratings[i].score if math.isfinite(ratings[i].score) else -math.inf,
     )
 
 
@@ -66,20 +77,21 @@ def first_not_vetoed(ratings: Sequence[Rating]) -> int:
         # NaN compares as not worse: a path without a finite rating does not pass.
         if (
             rating is best
-            or math.isfinite(rating.loss)
+            or math.isfinite(rating.score)
             and not (difference.mean > 0 and difference.is_beyond_chance)
         ):
             return i
     raise AssertionError('the best-rated path passes')
 
 
-def sampling_notes(ratings: Sequence[Rating], largest_class_pct: float) -> list[str]:
+def sampling_notes(ratings: Sequence[Rating], largest_class_pct: float | None) -> list[str]:
     """What the ratings cannot tell, in sentences for the log, the export and the report.
 
     Args:
         ratings (Sequence[Rating]): Of different paths on the same images; the first is the
             chosen path's.
-        largest_class_pct (float): Share of the images that belong to the most frequent class.
+        largest_class_pct (float, optional): Share of the images that belong to the most frequent
+            class; None where paths are compared by a metric.
 
     Returns:
         list[str]: Empty if the ratings are clear of both kinds of chance.
@@ -87,13 +99,24 @@ def sampling_notes(ratings: Sequence[Rating], largest_class_pct: float) -> list[
     notes = []
     chosen, best = ratings[0], ratings[best_rated(ratings)]
     number = chosen.num_images
-    error = (_variance(chosen.top1_pct) + _variance(largest_class_pct)) ** 0.5 / number**0.5
-    if chosen.top1_pct - largest_class_pct <= ERRORS * error:
+    if largest_class_pct is not None:
+        error = (_variance(chosen.top1_pct) + _variance(largest_class_pct)) ** 0.5 / number**0.5
+        if chosen.top1_pct - largest_class_pct <= ERRORS * error:
+            notes.append(
+                f'The chosen path has {chosen.top1_pct:.1f} % top-1 on {number} held-out images, '
+                f'and always answering their largest class has {largest_class_pct:.1f} %: within '
+                f'sampling error (two standard errors are {ERRORS * error:.1f} points). The search '
+                'has found nothing yet. Train longer, or on more images'
+            )
+    elif not chosen.value > 0:
         notes.append(
-            f'The chosen path has {chosen.top1_pct:.1f} % top-1 on {number} held-out images, and '
-            f'always answering their largest class has {largest_class_pct:.1f} %: within sampling '
-            f'error (two standard errors are {ERRORS * error:.1f} points). The search has found '
-            'nothing yet. Train longer, or on more images'
+            f'The chosen path has {chosen.metric} {chosen.value:.3f} on {number} held-out images: '
+            'the search has found nothing yet. Train longer, or on more images'
+        )
+    if chosen.metric is not None and not chosen.draws:
+        notes.append(
+            f'What the choice of {number} images makes of {chosen.metric} is not known, so no '
+            'rating vetoed anything'
         )
     level = sum(
         rating is not best and not paired_difference(rating, best).is_beyond_chance

@@ -1,18 +1,27 @@
-"""Files that runs leave on the disk, and tables from elsewhere: read without trusting them."""
+"""What a run leaves on the disk, and reading it back when people or kills have been at it."""
 
 from .lines import mend_lines, set_aside
-from .read import (
-    Dropped,
-    read_csv,
-    read_json,
-    read_json_lines,
-    read_lines,
-    read_text,
-    shorten,
-)
+from .path_log import PATH_LOG, cut_path_log, read_path_log
+from .read import Dropped, read_csv, read_json, read_json_lines, read_lines, read_text, shorten
 from .regular import check_regular, read_bytes
+from .whole import append_lines, write_json, write_whole
 
 __all__ = [
-    'Dropped', 'check_regular', 'mend_lines', 'read_bytes', 'read_csv', 'read_json',
-    'read_json_lines', 'read_lines', 'read_text', 'set_aside', 'shorten',
-]  # fmt: skip
+    'PATH_LOG',
+    'Dropped',
+    'append_lines',
+    'check_regular',
+    'cut_path_log',
+    'mend_lines',
+    'read_bytes',
+    'read_csv',
+    'read_json',
+    'read_json_lines',
+    'read_lines',
+    'read_path_log',
+    'read_text',
+    'set_aside',
+    'shorten',
+    'write_json',
+    'write_whole',
+]

@@ -4,13 +4,13 @@ import os
 import shutil
 from pathlib import Path
 
-from ..utils import write_whole
 from .read import MAX_LOG_BYTES, encoding_of, read_lines
 from .regular import open_regular
+from .whole import write_whole
 
 
 def mend_lines(path) -> None:
-    """Make a file ready for :func:`cream_mm.utils.append_lines`.
+    """Make a file ready for :func:`append_lines`.
 
     A last line that a kill cut is taken off; text in another encoding is written anew in UTF-8.
 

@@ -10,10 +10,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from ..arch_file import ARCH_FORMAT, MAX_LAYERS
 from ..files import Dropped, read_json, read_json_lines, read_lines, shorten
-
-BOARD_FORMAT = 'cream_mm.board/1'
+from ..files.arch_file import ARCH_FORMAT, MAX_LAYERS
+from ..files.board_file import BOARD_FORMAT
+from ..files.front_file import FRONT_FORMAT
 
 MAX_WORD = 300
 MAX_LINES = 20_000  # lines of training that are read; a curve of more looks the same
@@ -23,6 +23,7 @@ MAX_COCO_BYTES, MAX_COCO_VALUES = 512 * 2**20, 10_000_000
 def read_answer(path: Path, notes: list[str]) -> dict:
     """``best_arch.json``; entries that a report does not know are left as they are.
 
+    ``space, costs, rating, choice, budget`` and ``layers`` are there, empty if the file has none.
     Of layers that are too many to draw there is a note instead.
 
     Raises:
@@ -38,7 +39,8 @@ def read_answer(path: Path, notes: list[str]) -> dict:
             f'{MAX_LAYERS:,}.'
         )
         content['layers'] = []
-    return _checked(content, _ANSWER, path)
+    nothing = dict(layers=[], space={}, costs={}, rating={}, choice={}, budget={})
+    return nothing | _checked(content, _ANSWER, path)
 
 
 def read_board(path: Path) -> dict:
@@ -51,7 +53,25 @@ def read_board(path: Path) -> dict:
     return dict(entries=[], rated=[]) | _checked(content, _BOARD, path)
 
 
-def read_scalars(work_dir, notes: list[str] | None = None) -> tuple[dict, dict]:
+def read_front(path: Path) -> dict:
+    """``front.json``: the best path for each of several budgets, and what to compare them with.
+
+    Returns:
+        dict: ``cost``, a key of ``costs``; ``score``, what compares ratings; ``answer``;
+        ``steps`` and ``references``, each with ``arch, costs, rating`` as far as they are known;
+        ``budget``.
+
+    Raises:
+        OSError, ValueError: If it cannot be read, or holds what no search writes.
+    """
+    content = _checked(_read(path, FRONT_FORMAT), _FRONT, path)
+    missing = [key for key in ('cost', 'score', 'answer') if key not in content]
+    if missing:
+        raise ValueError(f'{path} has no "{missing[0]}". Run the search again to write it.')
+    return dict(budget={}, steps=[], references=[]) | content
+
+
+def read_scalars(work_dir: str | Path, notes: list[str] | None = None) -> tuple[dict, dict]:
     """Read the scalars of all runs in a work directory as one history.
 
     mmengine starts a new ``<timestamp>`` folder at each (re)start. Where runs overlap, the later
@@ -159,6 +179,21 @@ def _sentence(value, where):
     return shorten(value, 1000)
 
 
+def _one_of(*values: str) -> Kind:
+    def read(value, where):
+        if not isinstance(value, str) or value not in values:
+            raise _wrong(where, value)
+        return value
+
+    return read
+
+
+def _flag(value, where):
+    if not isinstance(value, bool):
+        raise _wrong(where, value)
+    return value
+
+
 def _any_of(*kinds: Kind) -> Kind:
     def read(value, where):
         for kind in kinds:
@@ -216,7 +251,7 @@ def _arch(value, where):
 
 
 _count, _cost, _percent = _number(0, 1e15), _number(0, 1e15), _number(0, 100)
-_size = _any_of(_integer(1, 10**6), _list_of(_integer(0, 10**6), most=2))
+_size = _list_of(_integer(0, 10**6), most=2)
 
 
 def _pair(value, where):
@@ -225,12 +260,17 @@ def _pair(value, where):
     return [_integer(0, 10**6)(item, where) for item in value]
 
 
-def _bound(value, where):
+def _bound(value, where):  # None: open, or not known
     return None if value is None else _cost(value, where)
 
 
-_limits = _list_of(_bound, most=2)
-_budget = _dict_of(_any_of(_limits, _cost))
+def _limits(value, where):
+    if not isinstance(value, list) or len(value) != 2:
+        raise _wrong(where, value)
+    return [_bound(item, where) for item in value]
+
+
+_budget = _dict_of(_limits)
 
 _LAYER = dict(
     name=_word, op=_word, stage=_integer(0, 10**6), kernel=_integer(0, 10**6), expand=_count,
@@ -240,10 +280,7 @@ _LAYER = dict(
 _ANSWER = dict(
     arch=_arch,
     space=_fields(
-        dict(
-            name=_word, type=_word, num_archs=_number(0),
-            choices=_list_of(_any_of(_word, _pair), most=1000),
-        )
+        dict(name=_word, choices=_list_of(_any_of(_word, _pair), most=1000))
     ),
     num_classes=_integer(0, 10**9),
     input_size=_size,
@@ -259,15 +296,24 @@ _ANSWER = dict(
     seed=_any_of(_integer(-(2**63), 2**63), _word),
     layers=_list_of(_LAYER),
     cream_mm=_word,
-    versions=_dict_of(_word),
 )  # fmt: skip
 _PATH = dict(
     rank=_integer(0, 10**9), arch=_arch, source=_word, macs_m=_cost, params_m=_cost,
     top1_pct=_percent, train_top1_pct=_percent, loss=_number(0),
 )  # fmt: skip
-_BOARD = dict(
-    capacity=_integer(0, 10**9), budget=_budget, entries=_list_of(_PATH), rated=_list_of(_PATH)
+_BOARD = dict(capacity=_integer(0, 10**9), entries=_list_of(_PATH), rated=_list_of(_PATH))
+_RATED = dict(
+    arch=_arch,
+    costs=_dict_of(_bound),
+    rating=_fields(
+        dict(score=_number(), num_images=_integer(1, 10**12), top1_pct=_percent, loss=_number(0))
+    ),
 )
+_FRONT = dict(
+    cost=_word, score=_word, higher_is_better=_flag, by=_one_of('effects', 'ratings'),
+    budget=_budget, steps=_list_of(dict(bound=_cost, **_RATED)),
+    references=_list_of(dict(name=_word, **_RATED)), answer=_fields(_RATED),
+)  # fmt: skip
 _id = _any_of(_integer(-(2**63), 2**63), _word)
 
 

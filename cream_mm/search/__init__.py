@@ -4,28 +4,22 @@ from .fair_path_sampler import FairPathSampler
 from .main_effects import MainEffects
 from .pareto_merge import best_paths, best_sums, pareto_merge
 from .path_sampler import PathSampler
-from .prioritized_board import PrioritizedBoard
-from .strategies import (
-    NSGA2,
-    BoardPick,
-    MainEffectsSearch,
-    RandomSearch,
-    RegularizedEvolution,
-    Strategy,
-)
+from .strategies import NSGA2, MainEffectsSearch, RandomSearch, RegularizedEvolution, Strategy
+from .training_effects import combined, training_effects, training_effects_until
 
 __all__ = [
     'FairPathSampler',
     'NSGA2',
-    'BoardPick',
     'MainEffects',
     'MainEffectsSearch',
     'PathSampler',
-    'PrioritizedBoard',
     'RandomSearch',
     'RegularizedEvolution',
     'Strategy',
     'best_paths',
     'best_sums',
+    'combined',
     'pareto_merge',
+    'training_effects',
+    'training_effects_until',
 ]

@@ -1,10 +1,13 @@
 """Strict fairness: every choice of every layer is trained equally often."""
 
+import math
+
 import numpy as np
 
 from ..registry import TASK_UTILS
 from ..structures import Arch
-from .path_sampler import PathSampler, named_rng
+from ..structures.randomness import named_rng
+from .path_sampler import PathSampler
 
 
 @TASK_UTILS.register_module()
@@ -15,8 +18,11 @@ class FairPathSampler(PathSampler):
     ``optim_wrapper.accumulative_counts`` equal to the number of choices, the optimizer steps once
     a round, on the mean gradient of its paths: no order of training then favours any choice.
 
+    Where positions differ in their number of choices, a round takes their least common multiple,
+    and each choice of a position stands in it equally often.
+
     Args:
-        space (MBConvSpace): The search space.
+        space (Space): The search space.
         budget (Budget): Has to be open: the rounds leave no room for one.
         seed (int): Seed of the draws.
 
@@ -36,10 +42,16 @@ class FairPathSampler(PathSampler):
                 f'nor op_prob; got {budget}, op_prob={op_prob}. Leave them out, or use PathSampler'
             )
 
+    @property
+    def round_length(self) -> int:
+        """Steps after which every choice of a position was trained equally often."""
+        return math.lcm(*self.space.sizes)
+
     def sample(self, step: int) -> Arch:
         """The path of one step, a pure function of (seed, step)."""
-        number = len(self.space.choices)
-        round_, turn = divmod(step, number)
+        round_, turn = divmod(step, self.round_length)
         rng = named_rng('fair', self.seed, round_)
-        order = np.tile(np.arange(number), (self.space.num_layers, 1))  # (layers, choices)
+        order = np.stack([  # (positions, steps of a round)
+            np.tile(np.arange(size), self.round_length // size) for size in self.space.sizes
+        ])  # fmt: skip
         return self.space.decode(rng.permuted(order, axis=1)[:, turn])

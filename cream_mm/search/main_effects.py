@@ -1,4 +1,4 @@
-"""Scores of paths as a sum of one effect per layer and choice: the ranking without its noise."""
+"""Scores of paths as a sum of one effect per position and choice: the ranking, less its noise."""
 
 from collections.abc import Sequence
 
@@ -78,7 +78,11 @@ class MainEffects:
         return self._mean_y + (self._features(archs) - self._mean_x) @ self._weights
 
     def effects(self) -> dict[tuple[int, int, int], float]:
-        """(stage, layer, choice) -> what it adds, less the mean of that layer's choices."""
+        """(stage, layer, choice) -> what it adds, less the mean of that layer's choices.
+
+        Stage, from 1, and layer, from 0, are the place of the choice in the architecture's nested
+        integers, of whatever space it is.
+        """
         layers: dict[tuple[int, int], list[float]] = {}
         for (stage, layer, _), i in self._columns.items():
             layers.setdefault((stage, layer), []).append(self._weights[i])
@@ -101,9 +105,16 @@ class MainEffects:
         return x
 
 
-def _choices(arch: Arch) -> list[tuple[int, int, int]]:
+def places(arch: Arch) -> list[tuple[int, int]]:
+    """(stage, layer) of each integer of ``arch``, in the order of :meth:`Space.encode`.
+
+    Unlike a number in the flat list, it means the same in networks of other depths.
+    """
     return [
-        (stage, layer, choice)
-        for stage, choices in enumerate(arch.stages, start=1)
-        for layer, choice in enumerate(choices)
+        (stage, layer) for stage, depth in enumerate(arch.depths, start=1) for layer in range(depth)
     ]
+
+
+def _choices(arch: Arch) -> list[tuple[int, int, int]]:
+    flat = (choice for stage in arch.stages for choice in stage)
+    return [(*place, choice) for place, choice in zip(places(arch), flat)]

@@ -7,9 +7,10 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
-from ..costs import Budget
+from ..costs import Budget, CostTable
+from ..spaces import Space
 from ..structures import Arch
-from .main_effects import MainEffects
+from .main_effects import MainEffects, places
 
 Bounds = Mapping[str, tuple[float | None, float | None]]
 
@@ -144,16 +145,17 @@ def _joint_limits(sides: list[tuple]) -> Iterator[tuple[float, list[np.ndarray]]
             yield u * a + v * b + slack, [u * x + v * y for x, y in zip(tables_a, tables_b)]
 
 
-def best_paths(effects: MainEffects, space, budget: Budget) -> Iterator[tuple[float, Arch]]:
+def best_paths(effects: MainEffects, space: Space, budget: Budget) -> Iterator[tuple[float, Arch]]:
     """Full-depth paths within a budget, the best sum of effects first.
 
     Exact, and lazy: the first path of a space of 10**15 takes milliseconds. Of equal sums (to
     1e-9 of the spread of effects) the cheaper comes first. A choice that no fitted path had is
-    in none. Networks that are the same by ``space.canonical`` may follow each other.
+    in none. Networks that are the same by ``space.canonical`` may follow each other. Where costs
+    do not add up, all paths are gone through in the order of their sums.
 
     Args:
         effects (MainEffects): What each choice adds.
-        space (MBConvSpace): The space that they belong to.
+        space (Space): The space that they belong to.
         budget (Budget): Bounds every path obeys.
 
     Yields:
@@ -162,23 +164,25 @@ def best_paths(effects: MainEffects, space, budget: Budget) -> Iterator[tuple[fl
     Raises:
         ValueError: As :func:`best_sums`.
     """
-    places = [(spec.stage, spec.layer) for spec in space.layers()]
-    tables = [budget.cost_model.choice_costs(*place) for place in places]
+    whole = places(space.decode([0] * len(space.sizes)))
     # Lists of this kind of path hold no other choice, so that its effects are all in `weight`.
     values = [
-        np.array([effects.weight((*place, c)) for c in range(len(table))])
-        for place, table in zip(places, tables)
+        np.array([effects.weight((*place, c)) for c in range(size)])
+        for place, size in zip(whole, space.sizes)
     ]
-    spread = max((np.ptp(v[np.isfinite(v)]) for v in values if np.isfinite(v).any()), default=0.0)
-    macs = [np.array([cost.macs for cost in table], dtype=float) for table in tables]
-    largest = sum(m.max() for m in macs) or 1.0
-    ordered = [v - 1e-9 * (spread or 1.0) * m / largest for v, m in zip(values, macs)]
-    fixed = budget.cost_model.fixed.in_millions()
-    costs, bounds = {}, {}
-    for key, bound in budget.bounds.items():
-        costs[key] = [np.array([c.in_millions()[key] for c in table]) for table in tables]
-        bounds[key] = tuple(None if side is None else side - fixed[key] for side in bound)
+    ordered, costs, bounds = values, {}, {}
+    if isinstance(budget.cost_model, CostTable):
+        tables = [budget.cost_model.choice_costs(i) for i in range(len(values))]
+        finite = [v[np.isfinite(v)] for v in values]
+        spread = max((np.ptp(v) for v in finite if len(v)), default=0.0)
+        macs = [np.array([cost.macs for cost in table], dtype=float) for table in tables]
+        largest = sum(m.max() for m in macs) or 1.0
+        ordered = [v - 1e-9 * (spread or 1.0) * m / largest for v, m in zip(values, macs)]
+        fixed = budget.cost_model.fixed.in_units()
+        for key, bound in budget.bounds.items():
+            costs[key] = [np.array([c.in_units()[key] for c in table]) for table in tables]
+            bounds[key] = tuple(None if side is None else side - fixed[key] for side in bound)
     for _, flat in best_sums(ordered, costs, bounds):
         arch = space.decode(list(flat))
-        if budget.is_feasible(arch):  # to the last digit
+        if budget.is_feasible(arch):  # to the last digit, and where there is no table
             yield float(effects.predict([arch])[0]), arch

@@ -1,19 +1,14 @@
 """Draws the path that a training step trains."""
 
-import zlib
 from collections.abc import Sequence
 
 import numpy as np
 
 from ..costs import Budget
 from ..registry import TASK_UTILS
-from ..spaces import MBConvSpace
+from ..spaces import Space
 from ..structures import Arch
-
-
-def named_rng(name: str, seed: int, step: int) -> np.random.Generator:
-    """Generator that is a function of (name, seed, step) alone: equal on every rank and resume."""
-    return np.random.default_rng([zlib.crc32(name.encode()), seed, step])
+from ..structures.randomness import named_rng
 
 
 @TASK_UTILS.register_module()
@@ -21,10 +16,11 @@ class PathSampler:
     """One path per step within the budget: each layer's choice drawn on its own.
 
     Args:
-        space (MBConvSpace): The search space.
+        space (Space): The search space.
         budget (Budget): Bounds every drawn path obeys.
         seed (int): Seed of the draws.
-        op_prob (Sequence[float], optional): Probability of each choice. Uniform if None.
+        op_prob (Sequence[float], optional): Probability of each choice, in a space with as many
+            at every position. Uniform if None.
         max_draws (int): Independent draws before one is repaired. Defaults to 100.
 
     Raises:
@@ -37,7 +33,7 @@ class PathSampler:
 
     def __init__(
         self,
-        space: MBConvSpace,
+        space: Space,
         budget: Budget,
         *,
         seed: int = 0,
@@ -45,10 +41,15 @@ class PathSampler:
         max_draws: int = 100,
     ):
         if op_prob is not None:
-            op_prob = np.asarray(op_prob, dtype=float)
-            if len(op_prob) != len(space.choices) or (op_prob < 0).any() or op_prob.sum() <= 0:
+            op_prob, sizes = np.asarray(op_prob, dtype=float), set(space.sizes)
+            if len(sizes) > 1:
                 raise ValueError(
-                    f'op_prob needs {len(space.choices)} weights >= 0, one per choice; got '
+                    f'op_prob weighs the same choices at every position; {space.name!r} has '
+                    f'{min(sizes)} to {max(sizes)} of them. Leave it out'
+                )
+            if len(op_prob) not in sizes or (op_prob < 0).any() or op_prob.sum() <= 0:
+                raise ValueError(
+                    f'op_prob needs {sizes.pop()} weights >= 0, one per choice; got '
                     f'{op_prob.tolist()}'
                 )
             op_prob = op_prob / op_prob.sum()
@@ -66,10 +67,27 @@ class PathSampler:
         """
         rng = named_rng('path', self.seed, step)
         for _ in range(self.max_draws):
-            arch = self.space.sample(rng, self.op_prob)
+            arch = self._draw(rng)
             if self.budget.is_feasible(arch):
                 return arch
         return self.repair(arch, rng)
+
+    def state_dict(self) -> dict:
+        """What the draws depend on besides seed and step, as plain JSON values: nothing here."""
+        return {}
+
+    def load_state_dict(self, state: dict) -> None:
+        """Go on with a saved state.
+
+        Raises:
+            ValueError: If there is something in it, so that it is another sampler's.
+        """
+        if state:
+            raise ValueError(f'{type(self).__name__} has no state; got {sorted(state)}')
+
+    def _draw(self, rng: np.random.Generator) -> Arch:
+        prior = () if self.op_prob is None else (self.op_prob,)
+        return self.space.sample(rng, *prior)
 
     def repair(self, arch: Arch, rng: np.random.Generator) -> Arch:
         """Walk into the budget by changes of one or a few layers that do not lead away.
@@ -83,7 +101,7 @@ class PathSampler:
         closest, least = arch, self.budget.excess(arch)
         for _ in range(20):
             excess = self.budget.excess(arch)
-            for _ in range(20 * self.space.num_layers):
+            for _ in range(20 * len(self.space.sizes)):
                 other = arch
                 for _ in range(rng.geometric(0.5)):
                     other = self.space.mutate(other, rng)
@@ -97,5 +115,5 @@ class PathSampler:
             arch = self.space.sample(rng)
         raise ValueError(
             f'found no path with {self.budget}; the closest costs '
-            f'{self.budget.cost_model.cost(closest).in_millions()}. Widen the budget'
+            f'{self.budget.cost_model.cost(closest).in_units()}. Widen the budget'
         )

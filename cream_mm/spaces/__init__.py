@@ -1,13 +1,16 @@
-"""What may be chosen. No weights and no torch here."""
+"""What may be chosen. No weights here."""
 
 from .mbconv import IDENTITY, LayerSpec, MBConvSpace, make_divisible, squeeze_channels
 from .presets import SPACE_PRESETS
+from .space import Space, build_space
 
 __all__ = [
     'IDENTITY',
     'SPACE_PRESETS',
     'LayerSpec',
     'MBConvSpace',
+    'Space',
+    'build_space',
     'make_divisible',
     'squeeze_channels',
 ]

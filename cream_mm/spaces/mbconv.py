@@ -2,12 +2,12 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, fields
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
-import numpy as np
-
+from ..registry import TASK_UTILS
 from ..structures import Arch
 from .presets import SPACE_PRESETS
+from .space import Space
 
 IDENTITY = 'identity'
 ACTIVATIONS = ('silu', 'relu')
@@ -54,8 +54,9 @@ class LayerSpec(NamedTuple):
         return self.stride != 1 or self.in_channels != self.out_channels
 
 
+@TASK_UTILS.register_module()
 @dataclass(frozen=True)
-class MBConvSpace:
+class MBConvSpace(Space):
     """Skeleton and choices of an MBConv space. The defaults are Cream's.
 
     Stem conv3x3, one depthwise-separable block, searchable stages, a conv1x1, then the head.
@@ -91,6 +92,8 @@ class MBConvSpace:
     Reference:
         Cream, released search space (6 MBConv choices, no skip). Others: ``presets.py``.
     """
+
+    fixed_ends: ClassVar[bool] = True  # the first block and the last conv1x1
 
     name: str = 'cream'
     depths: tuple[int, ...] = (4, 4, 4, 4, 4)
@@ -144,6 +147,11 @@ class MBConvSpace:
             )
         if self.width_mult <= 0:
             raise ValueError(f'width_mult must be > 0; got {self.width_mult}')
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """Number of choices at each searchable layer of the supernet."""
+        return (len(self.choices),) * self.num_layers
 
     # ---- the skeleton in numbers -------------------------------------------------------------
 
@@ -212,8 +220,7 @@ class MBConvSpace:
         Raises:
             ValueError: With the first thing that is wrong and what is accepted.
         """
-        if arch.space != self.name:
-            raise ValueError(f'{arch} belongs to space {arch.space!r}, not to {self.name!r}')
+        self._check_name(arch)
         if len(arch.stages) != self.num_stages:
             raise ValueError(
                 f'{arch} has {len(arch.stages)} searchable stages; {self.name!r} has '
@@ -232,34 +239,26 @@ class MBConvSpace:
                     )
         return arch
 
-    def sample(self, rng: np.random.Generator, op_prob: Sequence[float] | None = None) -> Arch:
-        """Draw one full-depth architecture, each layer on its own.
+    def sizes_of(self, arch: Arch) -> tuple[int, ...]:
+        """Number of choices at each layer of ``arch``, whatever its depths."""
+        return (len(self.choices),) * sum(arch.depths)
 
-        Args:
-            rng (np.random.Generator): Source of randomness.
-            op_prob (Sequence[float], optional): Probability of each choice. Uniform if None.
-        """
-        flat = rng.choice(len(self.choices), size=self.num_layers, p=op_prob)
-        return self.decode(flat)
-
-    def mutate(self, arch: Arch, rng: np.random.Generator) -> Arch:
-        """Change the choice of one random layer to another one."""
-        flat = self.encode(arch)
-        place = rng.integers(len(flat))
-        flat[place] = (flat[place] + rng.integers(1, len(self.choices))) % len(self.choices)
-        return self.decode(flat, arch.depths)
-
-    def encode(self, arch: Arch) -> list:
-        """Choices as one flat list of integers, stage after stage."""
-        return [choice for stage in arch.stages for choice in stage]
-
-    def decode(self, flat: Sequence[int], depths: Sequence[int] | None = None) -> Arch:
-        """The inverse of :meth:`encode`, for the supernet's or the given depths."""
+    def decode(self, flat: Sequence[int], like: Arch | None = None) -> Arch:
+        """The inverse of :meth:`encode`, for the supernet's depths or those of ``like``."""
         stages, start = [], 0
-        for depth in self.depths if depths is None else depths:
+        for depth in self.depths if like is None else like.depths:
             stages.append(tuple(flat[start : start + depth]))
             start += depth
         return Arch(tuple(stages), self.name)
+
+    def factors(self, position: int) -> list[tuple[int, int]]:
+        """(kernel, expansion) of each choice; (0, 0) is the identity."""
+        return [(0, 0) if choice == IDENTITY else choice for choice in self.choices]
+
+    @property
+    def named_choices(self) -> dict[str, int]:
+        """The identity's index, if there is one."""
+        return {c: i for i, c in enumerate(self.choices) if isinstance(c, str)}
 
     def canonical(self, arch: Arch) -> Arch:
         """The one architecture that stands for all that are the same network as ``arch``.
@@ -277,42 +276,14 @@ class MBConvSpace:
             stages.append((*fixed, *kept, *(skip,) * (len(free) - len(kept))))
         return Arch(tuple(stages), arch.space)
 
-    def parse(self, text: str) -> Arch:
-        """Read one digit per layer, ``'01201201'``, as tables of benchmarks have it.
-
-        For other depths than the supernet's, stages are parted by spaces: ``'01 20 120'``.
-
-        Raises:
-            ValueError: If it is something else, or not a network of the space.
-        """
-        stages = text.split()
-        if not stages or not all(stage.isascii() and stage.isdigit() for stage in stages):
-            raise ValueError(f'an architecture in digits has one per layer; got {text!r}')
-        digits = [[int(digit) for digit in stage] for stage in stages]
-        if len(stages) > 1:
-            return self.validate(Arch(tuple(map(tuple, digits)), self.name), any_depth=True)
-        if len(digits[0]) != self.num_layers:
-            raise ValueError(
-                f'{text!r} has {len(digits[0])} digits; {self.name!r} has {self.num_layers} layers '
-                '(for other depths, part the stages by spaces)'
-            )
-        return self.validate(self.decode(digits[0]))
-
-    def format(self, arch: Arch) -> str:
-        """The inverse of :meth:`parse`.
-
-        Raises:
-            ValueError: If the space has more choices than there are digits.
-        """
-        if len(self.choices) > 10:
-            raise ValueError(f'{len(self.choices)} choices do not fit one digit')
-        separator = '' if arch.depths == self.depths else ' '
-        return separator.join(''.join(map(str, stage)) for stage in arch.stages)
+    def _accept(self, arch: Arch) -> Arch:
+        """A network may be deeper than the supernet."""
+        return self.validate(arch, any_depth=True)
 
     # ---- as data -----------------------------------------------------------------------------
 
     def to_dict(self) -> dict:
-        """Keyword arguments that build this space again; plain JSON values."""
+        """Keyword arguments that build this space again; plain JSON values, without a type."""
         return {k: _to_lists(v) for k, v in asdict(self).items()}
 
     @classmethod
@@ -321,6 +292,9 @@ class MBConvSpace:
         if isinstance(cfg, cls):
             return cfg.to_dict()
         cfg = dict(preset=cfg) if isinstance(cfg, str) else dict(cfg or {})
+        kind = cfg.pop('type', cls)
+        if kind is not cls and str(kind).rpartition('.')[2] != cls.__name__:
+            raise ValueError(f'this takes a {cls.__name__}; got a space of type {kind!r}')
         preset = cfg.pop('preset', 'cream')
         if preset not in SPACE_PRESETS:
             raise ValueError(f'no space is named {preset!r}; there are {list(SPACE_PRESETS)}')

@@ -2,8 +2,10 @@
 
 from .runs import differences, logged_scalars, run_differences
 from .tiny import tiny_cream, tiny_samples, tiny_space, write_image_folder
+from .toy import ToySpace
 
 __all__ = [
+    'ToySpace',
     'differences',
     'logged_scalars',
     'run_differences',

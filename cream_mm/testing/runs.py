@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ..converters import load_checkpoint_file
+from ..checkpoints import load_checkpoint_file
 
 # What may differ between two runs: times, places, names, and the commit in a version.
 _TIMES = ('time', 'data_time', 'eta', 'memory')

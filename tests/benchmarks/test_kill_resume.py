@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from cream_mm import utils
+from cream_mm.files import whole as whole_files
 from cream_mm.testing import run_differences
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -18,18 +18,18 @@ ROOT = Path(__file__).resolve().parents[2]
 def test_a_kill_cuts_what_was_being_written_only(tmp_path, what):
     """Lines from before are on the disk: no kill takes them away."""
     plan_kill = runpy.run_path(str(ROOT / 'benchmarks/kill_resume.py'))['plan_kill']
-    utils.append_lines(tmp_path / 'log', ['on the disk'] * 3)
-    utils.write_whole(tmp_path / 'file', b'old')
+    whole_files.append_lines(tmp_path / 'log', ['on the disk'] * 3)
+    whole_files.write_whole(tmp_path / 'file', b'old')
     pid = os.fork()
     if pid == 0:
         try:
             os.setsid()  # the kill is for the whole group
             plan_kill('half a file', 2)
-            utils.append_lines(tmp_path / 'log', ['on the disk, too'])
+            whole_files.append_lines(tmp_path / 'log', ['on the disk, too'])
             if what == 'append':
-                utils.append_lines(tmp_path / 'log', ['abcd', 'efgh'])
+                whole_files.append_lines(tmp_path / 'log', ['abcd', 'efgh'])
             else:
-                utils.write_whole(tmp_path / 'file', b'new content')
+                whole_files.write_whole(tmp_path / 'file', b'new content')
         finally:
             os._exit(0)
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == -signal.SIGKILL

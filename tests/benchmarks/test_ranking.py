@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from cream_mm.config import load_config
+from cream_mm.config.load import load_config
 from cream_mm.evaluation import TableRow, naswot_scores
 from cream_mm.search import MainEffects
 from cream_mm.spaces import MBConvSpace
@@ -56,6 +56,17 @@ def test_every_method_has_its_seeds_and_a_config(run):
         assert cfg.input_size == cfg.train_dataloader.dataset.pipeline[1].crop_size == 32
         assert cfg.train_dataloader.dataset.pipeline[1].padding == 4
         assert cfg.default_hooks.path_log.type == 'cream_mm.PathLogHook'
+
+
+def test_records_of_version_0_1_keep_their_runs(run, tmp_path):
+    """Its cream_fixed is what cream_best is now, and is not run again."""
+    path = tmp_path / 'r.json'
+    path.write_text(json.dumps(dict(format=run.FORMAT, runs=[record(run, 'cream_fixed', 0, 0.4)])))
+    records = run.Records(path)
+    assert records.all() == [record(run, 'cream_best', 0, 0.4)]
+    assert records.has(dict(setting='cpu', method='cream_best', seed=0))
+    published = run.Records(ROOT / 'docs/results/ranking.json')
+    assert {r['method'] for r in published.all()} == set(run.SEEDS)
 
 
 def test_records_are_kept_and_replaced(run, tmp_path):

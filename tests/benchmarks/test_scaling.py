@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from cream_mm.models.classifiers.meta_matching import path_and_head
+from cream_mm.methods.cream.meta_matching import path_and_head
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -12,7 +12,7 @@ from mmengine.registry import DATASETS, MODELS, init_default_scope
 from mmengine.runner import Runner
 from PIL import Image
 
-from cream_mm.config import load_config
+from cream_mm.config.load import load_config
 from cream_mm.models import CreamNet
 
 CONFIG_DIR = Path(__file__).resolve().parents[2] / 'configs'

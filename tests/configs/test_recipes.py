@@ -12,7 +12,7 @@ from mmengine.registry import PARAM_SCHEDULERS, DefaultScope
 from mmengine.runner import Runner
 from torch import nn
 
-from cream_mm.config import load_config
+from cream_mm.config.load import load_config
 from cream_mm.models.backbones.published import published_nets
 from cream_mm.registry import MODELS
 from cream_mm.search import PathSampler
@@ -96,6 +96,78 @@ def test_sizes_agree(path, reader):
     steps = assert_sizes(cfg, cfg.input_size) if 'input_size' in cfg else []
     if path in RETRAIN + SEARCH:
         assert len(steps) == number_of_steps(cfg)
+
+
+# Everything in which the recipe of another input size differs from its base, and nothing else.
+CROPS = {  # of training
+    'retrain': ('train_pipeline.1.scale', 'train_dataloader.dataset.pipeline.1.scale'),
+    'search': ('train_set.pipeline.1.scale',),
+}
+PIPELINES = {  # of everything else: .1.scale is the resize, .2.crop_size the crop
+    'retrain': (
+        'test_pipeline', 'val_dataloader.dataset.pipeline', 'test_dataloader.dataset.pipeline',
+    ),
+    'search': (
+        'held_out_set.pipeline', 'val_set.pipeline', 'custom_hooks.1.dataset.pipeline',
+        'test_cfg.bn_dataset.pipeline',
+    ),
+}  # fmt: skip
+STEPWISE = {
+    'max_epochs': 500,
+    'train_cfg.max_epochs': 500,
+    'param_scheduler.0': dict(
+        type='cream_mm.WarmupStepLR', warmup_epochs=3, warmup_lr=1e-6, decay_epochs=2.4, gamma=0.973
+    ),
+}
+RESIZED = {  # input size, resize before the crop, published FLOPs in millions, depths
+    'cream-14m': (64, 73, [11, 14], [1, 2, 2, 1, 1]),
+    'cream-43m': (96, 110, [34, 43], [1, 2, 2, 3, 2]),
+    'cream-114m': (160, 183, [92, 114.5], [1, 2, 2, 3, 2]),
+}
+
+
+def plain(node):
+    """Without tuples and mmengine's dictionaries."""
+    if isinstance(node, dict):
+        return {key: plain(value) for key, value in node.items()}
+    return [plain(value) for value in node] if isinstance(node, (list, tuple)) else node
+
+
+def new_values(before, after, path=''):
+    """Dotted path -> new value, as far down as both have the same keys."""
+    if isinstance(before, list) and isinstance(after, list) and len(before) == len(after):
+        before, after = dict(enumerate(before)), dict(enumerate(after))
+    if not isinstance(before, dict) or not isinstance(after, dict) or before.keys() != after.keys():
+        return {} if before == after else {path.lstrip('.'): after}
+    found = {}
+    for key in before:
+        found.update(new_values(before[key], after[key], f'{path}.{key}'))
+    return found
+
+
+@pytest.mark.parametrize('reader', ['mmengine', 'cream_mm'])
+@pytest.mark.parametrize('kind', ['search', 'retrain'])
+@pytest.mark.parametrize('net', RESIZED)
+def test_recipes_of_other_sizes(net, kind, reader):
+    size, resize, flops, depths = RESIZED[net]
+    expected = {'input_size': size}
+    crops, pipelines = CROPS['retrain'], PIPELINES['retrain']
+    if kind == 'search':
+        crops, pipelines = crops + CROPS['search'], pipelines + PIPELINES['search']
+        expected['model.input_size'] = size
+        expected['budget'] = expected['model.budget'] = dict(published_flops_m=flops)
+        expected.update({f'model.backbone.space.depths.{i}': n for i, n in enumerate(depths)})
+        expected['test_cfg.next_steps.retrain'] = f'configs/cream/retrain_{net}.py'
+    else:
+        expected['model.backbone.arch'] = net
+        expected.update(STEPWISE if net in STEPPED else {})
+    expected.update(dict.fromkeys(crops, size))
+    expected.update({f'{name}.1.scale': resize for name in pipelines})
+    expected.update({f'{name}.2.crop_size': size for name in pipelines})
+    cfg, base = (
+        plain(read(CREAM / f'{kind}_{name}.py', reader)._cfg_dict) for name in (net, 'imagenet')
+    )
+    assert new_values(base, cfg) == expected
 
 
 @pytest.mark.parametrize('path', RETRAIN + SEARCH, ids=name_of)

@@ -9,13 +9,13 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from cream_mm.costs import Cost, CostModel
+from cream_mm.costs import Cost, CostTable, build_cost_model
 from cream_mm.models import CreamClsHead, CreamNet
 from cream_mm.models.backbones.cream_net import resolve_arch
 from cream_mm.models.backbones.published import published_nets
 from cream_mm.spaces import MBConvSpace
 from cream_mm.structures import Arch
-from cream_mm.testing import tiny_space
+from cream_mm.testing import ToySpace, tiny_space
 
 ISSUE_12A = [[0], [2, 0, 3, 2], [2, 3, 1, 2], [2, 5, 3, 3], [3, 3, 1, 5], [4, 0, 5, 3], [0]]
 ISSUE_12B = [[0], [4, 2, 2, 0], [2, 2, 4, 5], [0, 4, 4, 4], [5, 0, 0, 0], [0, 1, 3, 1], [0]]
@@ -45,10 +45,9 @@ def counted_by_torch(arch, space, size, num_classes=1000, hidden=1280):
     return counter.get_total_flops() // 2, sum(p.numel() for p in net.parameters())
 
 
-def archs_of(space, depths=None):
-    depths = space.depths if depths is None else depths
-    for flat in itertools.product(range(len(space.choices)), repeat=sum(depths)):
-        yield space.decode(flat, depths)
+def archs_of(space):
+    for flat in itertools.product(range(len(space.choices)), repeat=space.num_layers):
+        yield space.decode(flat)
 
 
 @pytest.mark.parametrize('name', PUBLISHED)
@@ -56,7 +55,7 @@ def test_published_networks(name):
     params, macs_m, published_m = PUBLISHED[name]
     arch, space, _ = resolve_arch(name)
     size = published_nets[name].input_size
-    cost = CostModel(space, size).cost(arch)
+    cost = build_cost_model(space, size).cost(arch)
     assert cost.params == params
     assert f'{cost.macs / 1e6:.2f}' == macs_m
     assert f'{cost.published_flops / 1e6:.2f}' == published_m
@@ -74,13 +73,13 @@ def test_published_networks(name):
     ids=['all-0', 'all-5', 'issue12-a', 'issue12-b'],
 )
 def test_lines_of_the_released_board(nested, flops_m, params):
-    cost = CostModel(MBConvSpace(), 224).cost(Arch.from_list(nested))
-    assert cost.in_millions()['board_flops_m'] == flops_m  # every bit
+    cost = build_cost_model(MBConvSpace(), 224).cost(Arch.from_list(nested))
+    assert cost.in_units()['board_flops_m'] == flops_m  # every bit
     assert cost.params == params
 
 
 def test_board_constant():
-    assert CostModel(MBConvSpace(), 224).fixed.board_flops == 14_908_896
+    assert build_cost_model(MBConvSpace(), 224).fixed.board_flops == 14_908_896
 
 
 @pytest.mark.parametrize(
@@ -97,20 +96,23 @@ def test_board_constant():
 def test_equals_what_torch_counts(space, size, num_classes, hidden):
     choices = len(space.choices)
     arch = space.decode([(3 * i + 1) % choices for i in range(space.num_layers)])
-    cost = CostModel(space, size, num_classes, hidden).cost(arch)
+    cost = build_cost_model(space, size, num_classes, hidden).cost(arch)
     assert (cost.macs, cost.params) == counted_by_torch(arch, space, size, num_classes, hidden)
 
 
 def test_input_size_is_height_and_width():
     space = tiny_space()
     arch = next(archs_of(space))
-    assert CostModel(space, 12).cost(arch) == CostModel(space, [12, 12]).cost(arch)
-    assert CostModel(space, (6, 24)).cost(arch).macs == CostModel(space, (24, 6)).cost(arch).macs
+    assert build_cost_model(space, 12).cost(arch) == build_cost_model(space, [12, 12]).cost(arch)
+    assert (
+        build_cost_model(space, (6, 24)).cost(arch).macs
+        == build_cost_model(space, (24, 6)).cost(arch).macs
+    )
 
 
 def test_shallower_and_deeper_than_the_supernet():
     space = tiny_space()
-    model = CostModel(space, 8, 3, 16)
+    model = build_cost_model(space, 8, 3, 16)
     for stages in (((1,), (0, 1)), ((0, 1, 1, 0), (1,))):
         arch = Arch(stages)
         assert tuple(model.cost(arch)[:2]) == counted_by_torch(arch, space, (8, 8), 3, 16)
@@ -120,8 +122,8 @@ def test_shallower_and_deeper_than_the_supernet():
 def test_extremes_equal_brute_force(depths):
     # Cheap in parameters is not cheap in MACs here: each count has its own extreme.
     space = tiny_space(depths=depths, choices=((7, 2), (3, 6), (5, 4)))
-    model = CostModel(space, (8, 10), 3, 16)
-    costs = [model.cost(arch).in_millions() for arch in archs_of(space)]
+    model = build_cost_model(space, (8, 10), 3, 16)
+    costs = [model.cost(arch).in_units() for arch in archs_of(space)]
     smallest, largest = model.extremes()
     assert set(smallest) == set(largest) == set(costs[0])
     for key in costs[0]:
@@ -130,7 +132,7 @@ def test_extremes_equal_brute_force(depths):
 
 
 def test_extremes_of_cream():
-    smallest, largest = CostModel(MBConvSpace(), 224).extremes()
+    smallest, largest = build_cost_model(MBConvSpace(), 224).extremes()
     assert smallest['board_flops_m'] == 297.836608
     assert largest['board_flops_m'] == 571.514800
     assert largest['params_m'] == 7.812248
@@ -139,7 +141,7 @@ def test_extremes_of_cream():
 @pytest.mark.parametrize('name', ['cream-14m', 'cream-604m'])
 def test_layer_table_adds_up(name):
     arch, space, _ = resolve_arch(name)
-    model = CostModel(space, published_nets[name].input_size)
+    model = build_cost_model(space, published_nets[name].input_size)
     rows, cost = model.layer_table(arch), model.cost(arch)
     assert sum(row['macs'] for row in rows) == cost.macs
     assert sum(row['params'] for row in rows) == cost.params
@@ -148,7 +150,7 @@ def test_layer_table_adds_up(name):
 
 
 def test_layer_table_rows():
-    model = CostModel(MBConvSpace(), 224)
+    model = build_cost_model(MBConvSpace(), 224)
     rows = model.layer_table(Arch.from_list(ISSUE_12A))
     assert [row['name'] for row in rows] == [
         'stem', 'blocks.0.0',
@@ -169,7 +171,7 @@ def test_layer_table_rows():
 
 
 def test_the_table_is_not_changed_by_reading_it():
-    model = CostModel(tiny_space(), 8, 3, 16)
+    model = build_cost_model(tiny_space(), 8, 3, 16)
     arch = next(archs_of(model.space))
     before = model.cost(arch)
     for row in model.layer_table(arch):
@@ -179,7 +181,7 @@ def test_the_table_is_not_changed_by_reading_it():
 
 
 def test_is_a_lookup():
-    model, arch = CostModel(MBConvSpace(), 224), Arch.from_list(ISSUE_12A)
+    model, arch = build_cost_model(MBConvSpace(), 224), Arch.from_list(ISSUE_12A)
     seconds = min(timeit.repeat(lambda: model.cost(arch), number=200, repeat=20)) / 200
     assert seconds < 20e-6
 
@@ -217,7 +219,7 @@ WITH_IDENTITY = [
 
 def macro():
     space = MBConvSpace.build('nas_bench_macro')
-    return space, CostModel(space, 32, 10)
+    return space, build_cost_model(space, 32, 10)
 
 
 @pytest.mark.parametrize('text', NAS_BENCH_MACRO)
@@ -248,13 +250,13 @@ def test_all_of_nas_bench_macro():
 def test_published_networks_of_dna(name):
     widths, text, macs_m, params_m = DNA[name]
     space = MBConvSpace.build(dict(preset='dna', widths=widths))
-    cost = CostModel(space, 224).cost(space.parse(text))
+    cost = build_cost_model(space, 224).cost(space.parse(text))
     assert (f'{cost.macs / 1e6:.1f}', f'{cost.params / 1e6:.3f}') == (macs_m, params_m)
 
 
 @pytest.mark.parametrize(('space', 'size'), WITH_IDENTITY, ids=lambda x: getattr(x, 'name', x))
 def test_spaces_with_identity_equal_what_torch_counts(space, size):
-    model, rng = CostModel(space, size, 10), np.random.default_rng(0)
+    model, rng = build_cost_model(space, size, 10), np.random.default_rng(0)
     nothing = space.decode([space.choices.index('identity')] * space.num_layers)
     for arch in (nothing, space.sample(rng), space.sample(rng)):
         cost = model.cost(arch)
@@ -279,8 +281,108 @@ def test_rows_of_an_identity():
 
 def test_head_of_the_space_or_another():
     space = MBConvSpace.build('nas_bench_macro')
-    plain, hidden = CostModel(space, 32, 10), CostModel(space, 32, 10, 64)
+    plain, hidden = build_cost_model(space, 32, 10), build_cost_model(space, 32, 10, 64)
     assert (plain.head_channels, hidden.head_channels) == (0, 64)
     linear, conv = 1280 * 10 + 10, 1280 * 64 + 64
     assert hidden.fixed.params - plain.fixed.params == conv + 64 * 10 + 10 - linear
-    assert CostModel(MBConvSpace(), 224).head_channels == 1280
+    assert build_cost_model(MBConvSpace(), 224).head_channels == 1280
+
+
+# --- the backbone alone, times, and other spaces ---
+
+
+def test_backbone_alone():
+    space, arch = tiny_space(), tiny_space().decode([0, 1, 1, 0])
+    whole, alone = build_cost_model(space, 8, 3, 16), build_cost_model(space, 8, head=None)
+    assert [row['name'] for row in whole.layer_table(arch)][-2:] == ['conv_head', 'classifier']
+    assert alone.layer_table(arch) == whole.layer_table(arch)[:-2]
+    assert (alone.num_classes, alone.head_channels) == (None, None)
+    hidden, classes = 32 * 16 + 16, 16 * 3 + 3
+    assert whole.cost(arch).params - alone.cost(arch).params == hidden + classes
+    assert whole.cost(arch).macs - alone.cost(arch).macs == 32 * 16 + 16 * 3
+    with torch.device('meta'):
+        net = CreamNet(arch, space=space.to_dict())
+    assert alone.cost(arch).params == sum(p.numel() for p in net.parameters())
+    with pytest.raises(ValueError, match="'classifier' or None, the backbone alone; got 'none'"):
+        build_cost_model(space, 8, head='none')
+
+
+TIMES = [[[1.0, 2.5], [0.25, 4.0]], [[3.0, 0.5], [8.0, 16.0]]]
+LATENCY = dict(fixed_ms=10, choices_ms=TIMES)
+
+
+def test_latency_is_one_more_column():
+    space = tiny_space()
+    plain, model = (build_cost_model(space, 8, 3, 16, latency=x) for x in (None, LATENCY))
+    for arch in archs_of(space):
+        (a, b), (c, d) = arch.stages
+        expected = 10 + TIMES[0][0][a] + TIMES[0][1][b] + TIMES[1][0][c] + TIMES[1][1][d]
+        cost = model.cost(arch)
+        assert cost.latency_ms == cost.in_units()['latency_ms'] == expected
+        assert cost[:4] == plain.cost(arch)[:4] and 'latency_ms' not in plain.cost(arch).in_units()
+    smallest, largest = (side['latency_ms'] for side in model.extremes())
+    assert (smallest, largest) == (10 + 1 + 0.25 + 0.5 + 8, 10 + 2.5 + 4 + 3 + 16)
+    rows = {row['name']: row for row in model.layer_table(arch)}
+    assert rows['blocks.2.1']['latency_ms'] == 16.0 and 'latency_ms' not in rows['stem']
+    shallow, deep = Arch(((1,), (0, 1))), Arch(((1, 1, 1), (0,)))
+    assert model.cost(shallow).latency_ms == 10 + 2.5 + 3 + 16
+    assert model.cost(deep).latency_ms is None  # nobody measured a third layer
+    assert model.cost(deep)[:4] == plain.cost(deep)[:4]
+
+
+@pytest.mark.parametrize(
+    ('latency', 'message'),
+    [
+        (dict(fixed_ms=1), "'choices_ms': ...}; got .'fixed_ms'"),
+        (dict(LATENCY, unit='s'), "got .*'unit'"),
+        (dict(LATENCY, fixed_ms=-1), 'latency.fixed_ms is -1, not milliseconds'),
+        (dict(LATENCY, fixed_ms=None), 'latency.fixed_ms is None'),
+        (dict(LATENCY, choices_ms=TIMES[:1]), r'latency.choices_ms needs 2 stages; got 1'),
+        (dict(LATENCY, choices_ms=[TIMES[0], [[1, 1]]]), r'choices_ms\[1\] needs 2 layers; got 1'),
+        (dict(LATENCY, choices_ms=[TIMES[0], [[1, 1], [1]]]), r'\[1\]\[1\] needs 2 choices; got 1'),
+        (dict(LATENCY, choices_ms=[TIMES[0], [[1, 1], 3]]), r'\[1\]\[1\] needs 2 choices; got 3'),
+        (
+            dict(LATENCY, choices_ms=[TIMES[0], [[1, 1], [1, float('nan')]]]),
+            r'choices_ms\[1\]\[1\]\[1\] is nan, not milliseconds',
+        ),
+    ],
+)
+def test_wrong_latencies(latency, message):
+    with pytest.raises(ValueError, match=message):
+        build_cost_model(tiny_space(), 8, latency=latency)
+
+
+def test_adding_costs():
+    timed = Cost(1, 2, 3, 4, 0.5)
+    assert timed + Cost(10, 20, 30, 40) == (11, 22, 33, 44, 0.5)
+    assert sum([timed, timed], Cost()) == (2, 4, 6, 8, 1.0)
+    assert (Cost(1) + Cost(2)).latency_ms is None
+
+
+def test_a_space_without_costs():
+    class Unknown(ToySpace):
+        pass
+
+    assert isinstance(build_cost_model(Unknown(), 4), CostTable)  # those of what it is made from
+
+    with pytest.raises(ValueError, match='no costs are known of a dict; .*build_cost_model.regist'):
+        build_cost_model({}, 4)
+
+
+def test_a_table_of_another_shape():
+    with pytest.raises(ValueError, match=r"table of \(2, 3, 3\) choices; 'toy' has \(2, 3, 4\)"):
+        CostTable(ToySpace(), [[[Cost()] * 2], [[Cost()] * 3]], input_size=(1, 1))
+
+
+def test_costs_of_the_toy_space():
+    space = ToySpace()
+    model = build_cost_model(space, (2, 3), 7)
+    assert model.cost(space.parse('123')) == Cost(7 + 6 * (101 + 202 + 303), 7 + 101 + 202 + 303)
+    assert model.cost(space.parse('020')).params == 7 + 202
+    assert model.choice_costs(2)[3].params == 303
+    assert model.layer_table(space.parse('123'))[1] == dict(
+        name='2.0', op='2', macs=6 * 202, params=202
+    )
+    cut = ToySpace(cuts=True)
+    assert build_cost_model(cut, (2, 3), 7).cost(cut.parse('020')).params == 7
+    assert build_cost_model(cut, (2, 3), 7).extremes() is None

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from cream_mm.config import load_config
+from cream_mm.config.load import load_config
 from cream_mm.datasets import ImageFolder
 from cream_mm.datasets import prepare_images as module
 from cream_mm.datasets.prepare_images import prepare_images

@@ -5,7 +5,8 @@ import pytest
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from cream_mm.datasets.seeded import SeededSamples, seed_generators
+from cream_mm.datasets.seeded import SeededSamples
+from cream_mm.structures.randomness import seed_generators
 
 
 class Drawing(Dataset):

@@ -10,9 +10,9 @@ import yaml
 from mmengine.registry import MODELS, init_default_scope
 from modelindex.load_model_index import load as load_model_index
 
-from cream_mm.config import load_config
-from cream_mm.costs import CostModel
-from cream_mm.costs.counter import count_model
+from cream_mm.apis.count_model import count_model
+from cream_mm.config.load import load_config
+from cream_mm.costs import build_cost_model
 from cream_mm.models import CreamNet
 from cream_mm.models.backbones.cream_net import resolve_arch
 from cream_mm.models.backbones.published import published_nets
@@ -67,14 +67,13 @@ def published_name(cell):
 
 def classifier_cost(name):
     arch, space, _ = resolve_arch(name)
-    return CostModel(space, published_nets[name].input_size).cost(arch)
+    return build_cost_model(space, published_nets[name].input_size).cost(arch)
 
 
 def backbone_cost(name, shape=(800, 1280)):
     """Parameters and MACs of what a detector uses of a network."""
     arch, space, _ = resolve_arch(name)
-    rows = CostModel(space, shape).layer_table(arch)
-    rows = [row for row in rows if row['name'] not in ('conv_head', 'classifier')]
+    rows = build_cost_model(space, shape, head=None).layer_table(arch)
     return sum(row['params'] for row in rows), sum(row['macs'] for row in rows)
 
 
@@ -109,7 +108,7 @@ def test_classification_table(tables):
     assert [published_name(row['name']) for row in table] == list(published_nets)
     for row in table:
         name = published_name(row['name'])
-        net, cost = published_nets[name], classifier_cost(name).in_millions()
+        net, cost = published_nets[name], classifier_cost(name).in_units()
         assert row['input'] == str(net.input_size)
         assert row['params (M)'] == f'{cost["params_m"]:.3f}'
         assert row['MACs (M)'] == f'{cost["macs_m"]:.2f}'

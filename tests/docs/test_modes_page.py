@@ -1,7 +1,7 @@
 import re
 from pathlib import Path
 
-from cream_mm.models import Compat
+from cream_mm.methods.cream.compat import Compat
 
 PAGE = Path(__file__).resolve().parents[2] / 'docs' / 'cream.md'
 

@@ -12,13 +12,13 @@ from mmengine.config import Config
 from mmengine.hooks import EMAHook, Hook
 from test_runner import retraining, search
 
-from cream_mm.engine import MetaMatchingHook, Runner
-from cream_mm.engine.distributed import on_main_process, restart_store
+from cream_mm.engine import Runner
+from cream_mm.engine.distributed import on_main_process, restart_store, unwrap
 from cream_mm.engine.hooks import FiniteLossHook
 from cream_mm.evaluation import ArchEvaluator
+from cream_mm.methods.cream.meta_matching_hook import MetaMatchingHook
 from cream_mm.models.layers.sync_batch_norm import SyncBatchNorm
 from cream_mm.testing import differences, write_image_folder
-from cream_mm.utils import unwrap
 
 NORM_SIZES = (3, 5)  # images of each rank
 

@@ -8,7 +8,7 @@ from mmengine.config import Config
 from mmengine.model import MomentumAnnealingEMA
 from test_runner import data, retraining  # noqa: F401
 
-from cream_mm.converters import load_checkpoint_file
+from cream_mm.checkpoints import load_checkpoint_file
 from cream_mm.engine import Runner
 from cream_mm.engine.hooks import EMAHook
 from cream_mm.testing import logged_scalars

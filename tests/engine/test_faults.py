@@ -15,7 +15,7 @@ from test_search_run import build, data  # noqa: F401
 
 from cream_mm.engine.hooks import FiniteLossHook, LabelRangeHook
 from cream_mm.engine.hooks.finite_loss_hook import _bad_gradient
-from cream_mm.models.classifiers.meta_matching import clipped_step
+from cream_mm.methods.cream.meta_matching import clipped_step
 from cream_mm.registry import HOOKS
 from cream_mm.testing import tiny_cream, tiny_samples
 

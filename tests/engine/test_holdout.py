@@ -4,8 +4,8 @@ import pytest
 import torch
 from mmengine.config import Config
 
-from cream_mm.config import load_config
-from cream_mm.converters import load_checkpoint_file
+from cream_mm.checkpoints import load_checkpoint_file
+from cream_mm.config.load import load_config
 from cream_mm.engine import Runner
 from cream_mm.engine.holdout import check_holdout, keep_holdout
 from cream_mm.testing import tiny_space, write_image_folder

@@ -10,7 +10,7 @@ from mmengine.dataset import Compose
 from test_runner import _quick, data, retraining, run  # noqa: F401
 from torch.utils.data import DataLoader, Dataset, IterableDataset
 
-from cream_mm.converters import load_checkpoint_file
+from cream_mm.checkpoints import load_checkpoint_file
 from cream_mm.datasets.seeded import remembering_transforms
 from cream_mm.engine import Runner
 from cream_mm.engine.hooks import SeedHook

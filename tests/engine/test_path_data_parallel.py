@@ -8,9 +8,9 @@ from mmengine.optim import OptimWrapper
 from mmengine.registry import MODEL_WRAPPERS
 
 from cream_mm.engine import PathDataParallel, path_data_parallel
-from cream_mm.models.classifiers.meta_matching import path_and_head
+from cream_mm.engine.distributed import unwrap
+from cream_mm.methods.cream.meta_matching import path_and_head
 from cream_mm.testing import tiny_cream, tiny_samples
-from cream_mm.utils import unwrap
 
 
 def make():

@@ -36,7 +36,7 @@ def test_every_step_is_recorded(data, tmp_path, board):  # noqa: F811
     runner.train()
     rows = read(tmp_path / 'run')
     assert [row['step'] for row in rows] == list(range(runner.max_iters))
-    sampler = build_sampler(runner, None, model.path_budget)
+    sampler = build_sampler(None, model.budget, runner.seed)
     assert [row['arch'] for row in rows] == [sampler.sample(i).to_list() for i in range(len(rows))]
     if not board:  # with one, meta steps compute losses too
         assert [row['loss'] for row in rows] == pytest.approx(losses)

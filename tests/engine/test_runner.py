@@ -16,12 +16,13 @@ from mmengine.registry import RUNNERS
 from mmengine.runner import Runner as MMEngineRunner
 from test_work_dir_lock import ask, process
 
-from cream_mm.converters import load_checkpoint_file, load_weights
-from cream_mm.converters.load_weights import check_model
-from cream_mm.engine import Runner, checkpoint_file
+from cream_mm.checkpoints import load_checkpoint_file, load_weights
+from cream_mm.checkpoints import whole_file as checkpoint_file
+from cream_mm.checkpoints.whole_file import newest_whole
+from cream_mm.engine import Runner
 from cream_mm.engine import runner as runner_module
-from cream_mm.engine.checkpoint_file import newest_whole
 from cream_mm.engine.work_dir_lock import LOCK_FILE, hold_work_dir
+from cream_mm.models.backbones.pretrained import check_model
 from cream_mm.testing import logged_scalars, run_differences, tiny_space, write_image_folder
 
 _pretty_text = Config.pretty_text

@@ -12,10 +12,10 @@ from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
-from cream_mm.costs import Budget
-from cream_mm.evaluation import ArchEvaluator, Rating, training_effects
+from cream_mm.evaluation import ArchEvaluator, Rating
+from cream_mm.methods.cream.compat import Compat
 from cream_mm.models.backbones.cream_net import resolve_arch
-from cream_mm.models.classifiers.compat import Compat
+from cream_mm.search import training_effects
 from cream_mm.testing import tiny_space, write_image_folder
 
 
@@ -263,7 +263,7 @@ def test_no_path_of_the_board_within_budget(data, tmp_path):
     ends = [end['macs_m'] for end in model.cost_model.extremes()]
     above, below = (max(macs) + 1e-6, ends[1]), (ends[0], min(macs) - 1e-6)
     limits = max(above, below, key=lambda bounds: bounds[1] - bounds[0])
-    model.budget = Budget(model.cost_model, macs_m=limits)
+    model.backbone.set_costs(model.costs, dict(macs_m=limits))
     runner.test_loop.run()
     assert any('no path of the board has macs_m in' in message for message in messages)
     best = json.loads((tmp_path / 'run/best_arch.json').read_text())

@@ -2,14 +2,14 @@ import json
 
 import pytest
 
-from cream_mm.costs import CostModel
-from cream_mm.evaluation import AccuracyTable, parse_arch
+from cream_mm.costs import build_cost_model
+from cream_mm.evaluation import AccuracyTable
 from cream_mm.structures import Arch
 from cream_mm.testing import tiny_space
 
-COSTS = CostModel(tiny_space(), 8, 3, 16)
+COSTS = build_cost_model(tiny_space(), 8, 3, 16)
 ARCH = Arch(((0, 1), (1, 0)))
-COUNTED = COSTS.cost(ARCH).in_millions()
+COUNTED = COSTS.cost(ARCH).in_units()
 
 
 def table(tmp_path, name, text):
@@ -22,7 +22,7 @@ def table(tmp_path, name, text):
     'value', ['[[0],[0,1],[1,0],[0]]', [[0], [0, 1], [1, 0], [0]], '[0, 1, 1, 0]', '0110']
 )
 def test_an_arch_in_every_notation(value):
-    assert parse_arch(value, tiny_space()) == ARCH
+    assert tiny_space().parse(value) == ARCH
 
 
 @pytest.mark.parametrize(
@@ -37,7 +37,7 @@ def test_an_arch_in_every_notation(value):
 )
 def test_what_is_no_arch(value, words):
     with pytest.raises(ValueError, match=words):
-        parse_arch(value, tiny_space())
+        tiny_space().parse(value)
 
 
 def test_csv_with_and_without_costs(tmp_path):

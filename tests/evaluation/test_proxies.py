@@ -6,10 +6,10 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from cream_mm.costs import Budget, CostModel
+from cream_mm.costs import Budget, build_cost_model
 from cream_mm.evaluation import naswot, naswot_images, naswot_scores, num_layers
 from cream_mm.evaluation.proxies import naswot_indices
-from cream_mm.models import CreamNet
+from cream_mm.models import CreamNet, CreamSupernet
 from cream_mm.ops import cpu_kernels
 from cream_mm.search import RandomSearch
 from cream_mm.spaces import MBConvSpace
@@ -134,13 +134,15 @@ def test_scores_are_those_of_the_network_the_images_and_the_seed():
     torch.manual_seed(7)
     assert naswot_scores(archs[::-1], space, images) == scores[::-1]
     assert naswot_scores(archs, space, images, seed=1) != scores
+    supernet = CreamSupernet(space)
+    assert naswot_scores(archs, space, images, build=supernet.export) == scores
     # More units, and more kinds of them.
     assert scores[1] > scores[0] > scores[3]
 
 
 def test_a_strategy_can_be_told():
     space = tiny_space()
-    search = RandomSearch(space, Budget(CostModel(space, 16, 3, 16)))
+    search = RandomSearch(space, Budget(build_cost_model(space, 16, 3, 16)))
     images = torch.randn(4, 3, 16, 16, generator=torch.Generator().manual_seed(0))
     archs = search.ask(3)
     scores = naswot_scores(archs, space, images)

@@ -5,12 +5,12 @@ import pytest
 from PIL import Image
 from scipy.stats import kendalltau
 
-from cream_mm.costs import CostModel
+from cream_mm.costs import build_cost_model
 from cream_mm.evaluation import RankReport, TableRow, rank_report
 from cream_mm.testing import tiny_space
 
 SPACE = tiny_space()
-COSTS = CostModel(SPACE, 8, 3, 16)
+COSTS = build_cost_model(SPACE, 8, 3, 16)
 
 
 def make_rows():
@@ -19,7 +19,7 @@ def make_rows():
     rows = []
     for i in range(16):
         arch = SPACE.decode([int(c) for c in f'{i:04b}'])
-        costs = COSTS.cost(arch).in_millions()
+        costs = COSTS.cost(arch).in_units()
         accuracy = 80 + 5 * sum(SPACE.encode(arch)) + rng.normal()
         rows.append(TableRow(arch, accuracy, costs['macs_m'], costs['params_m']))
     return rows
@@ -65,11 +65,11 @@ def test_everything_at_once(tmp_path):
 
 def test_baselines(tmp_path):
     space = tiny_space(choices=('identity', (3, 4)))
-    costs = CostModel(space, 8, 3, 16)
+    costs = build_cost_model(space, 8, 3, 16)
     archs = [space.decode([int(c) for c in f'{i:04b}']) for i in range(16)]
     rows = []
     for i, arch in enumerate(archs):
-        cost = costs.cost(arch).in_millions()
+        cost = costs.cost(arch).in_units()
         accuracy = 10.0 * sum(space.encode(arch)) + i / 16
         rows.append(TableRow(arch, accuracy, cost['macs_m'], cost['params_m']))
     depth = np.array([sum(space.encode(arch)) for arch in archs])

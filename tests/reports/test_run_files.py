@@ -6,18 +6,26 @@ import random
 import time
 
 import pytest
-from test_search_report import (  # noqa: F401  the fixtures are used
+from made_run import (  # noqa: F401  the fixtures are used
     best_arch,
     board,
     detector_dir,
+    front,
     retrain_dir,
     search_dir,
     write_json,
+    write_scalars,
 )
 
-from cream_mm.config_values import read_value
+from cream_mm.files.config_values import read_value
 from cream_mm.reports import run_files
-from cream_mm.reports.run_files import read_answer, read_board, read_detections, read_scalars
+from cream_mm.reports.run_files import (
+    read_answer,
+    read_board,
+    read_detections,
+    read_front,
+    read_scalars,
+)
 from cream_mm.reports.search_report import SearchReport
 
 VALUES = [
@@ -30,6 +38,7 @@ TEXTS = [
     b'[' + b'[],' * 10**5 + b'1]', b'"text"', b'{"a": 1, "a": 2}',
 ]  # fmt: skip
 DETECTIONS = ['val.json', 'val.bbox.json']
+JSON_FILES = ['best_arch.json', 'board.json', 'front.json', *DETECTIONS]
 
 
 def places(value, at=()):
@@ -54,11 +63,13 @@ def changed(content, place, value):
 @pytest.fixture
 def files(search_dir, retrain_dir, detector_dir):  # noqa: F811
     """Name -> (path, what reads it)."""
+    write_json(search_dir / 'front.json', front())
     scalars = next(search_dir.glob('*/vis_data/scalars.json'))
     boxes = [detector_dir / name for name in DETECTIONS]
     return {
         'best_arch.json': (search_dir / 'best_arch.json', lambda path: read_answer(path, [])),
         'board.json': (search_dir / 'board.json', read_board),
+        'front.json': (search_dir / 'front.json', read_front),
         'scalars.json': (scalars, lambda path: read_scalars(path.parents[2])),
         'val.json': (boxes[0], lambda path: read_detections(*boxes)),
         'val.bbox.json': (boxes[1], lambda path: read_detections(*boxes)),
@@ -80,10 +91,7 @@ def reads(read, path):
         assert time.process_time() - start < 5  # under a loaded machine, too
 
 
-@pytest.mark.parametrize(
-    'name',
-    ['best_arch.json', 'board.json', 'scalars.json', 'val.json', 'val.bbox.json', 'retinanet.py'],
-)
+@pytest.mark.parametrize('name', [*JSON_FILES, 'scalars.json', 'retinanet.py'])
 def test_other_texts(files, name):
     path, read = files[name]
     whole = path.read_bytes()
@@ -95,7 +103,7 @@ def test_other_texts(files, name):
     assert reads(read, path) or name == 'retinanet.py'  # which has no x
 
 
-@pytest.mark.parametrize('name', ['best_arch.json', 'board.json', *DETECTIONS])
+@pytest.mark.parametrize('name', JSON_FILES)
 def test_what_is_read_is_drawn(files, search_dir, detector_dir, name, monkeypatch):  # noqa: F811
     """The page is made of what the readers let through; the figures are drawn for a sample."""
     rng = random.Random(name)
@@ -133,8 +141,11 @@ def test_what_is_read_is_drawn_of_curves(files, search_dir):  # noqa: F811
 def test_good_files_are_read_as_they_are(files):
     answer = best_arch()
     layers = [{k: v for k, v in layer.items() if v is not None} for layer in answer['layers']]
-    assert read_answer(files['best_arch.json'][0], []) == dict(answer, layers=layers)
+    assert read_answer(files['best_arch.json'][0], []) == dict(answer, layers=layers, choice={})
     assert read_board(files['board.json'][0]) == board()
+    whole = front()
+    del whole['references'][3]['arch'], whole['references'][3]['rating']  # both null
+    assert read_front(files['front.json'][0]) == whole
     content, found = read_detections(files['val.json'][0], files['val.bbox.json'][0])
     assert found == json.loads(files['val.bbox.json'][0].read_text())
     assert content['annotations'][0]['bbox'] == [10, 10, 20, 20] and len(content['images']) == 8
@@ -149,3 +160,40 @@ def test_the_entry_is_named(files):
     write_json(path, changed(best_arch(), ('arch',), [[0], [1] * 260_000, [0]]))
     with pytest.raises(ValueError, match='"arch" has 260002 layers; 1000 are the most'):
         read(path)
+
+
+@pytest.mark.parametrize('key', ['cost', 'score', 'answer'])
+def test_a_front_without_its_axes_or_answer(tmp_path, key):
+    content = front()
+    del content[key]
+    write_json(tmp_path / 'front.json', content)
+    with pytest.raises(ValueError, match=f'front.json has no "{key}"'):
+        read_front(tmp_path / 'front.json')
+
+
+@pytest.mark.parametrize(
+    'place, value, told',
+    [
+        (('by',), 'luck', '"by" is \'luck\', which no run writes'),
+        (('higher_is_better',), 1, '"higher_is_better" is 1'),
+        (('steps', 1, 'rating', 'top1_pct'), 101, r'"steps"\[1\].rating.top1_pct is 101'),
+        (('references', 3, 'costs', 'macs_m'), '14', r'"references"\[3\].costs.macs_m is \'14\''),
+        (('budget', 'macs_m'), [5], r'"budget".macs_m is \[5\]'),
+    ],
+)
+def test_the_entry_of_a_front_is_named(tmp_path, place, value, told):
+    write_json(tmp_path / 'front.json', changed(front(), place, value))
+    with pytest.raises(ValueError, match=f'front.json: {told}'):
+        read_front(tmp_path / 'front.json')
+
+
+def test_resumed_runs_are_joined_by_step_and_later_ones_win(tmp_path):
+    write_scalars(tmp_path, '20250102_000000', [{'loss': 20.0, 'step': s} for s in (3, 4)])
+    write_scalars(tmp_path, '20250101_000000', [{'loss': 10.0, 'step': s} for s in (1, 2, 3)])
+    write_scalars(tmp_path, '20250103_000000', [{'accuracy/top1': 50.0, 'step': 1}])
+    with (tmp_path / '20250102_000000' / 'vis_data' / 'scalars.json').open('a') as file:
+        file.write('{"loss": 3')  # killed while writing
+    train, val = read_scalars(tmp_path)
+    assert {s: line['loss'] for s, line in train.items()} == {1: 10.0, 2: 10.0, 3: 20.0, 4: 20.0}
+    assert list(train) == [1, 2, 3, 4]
+    assert val == {1: {'accuracy/top1': 50.0, 'step': 1}}

@@ -2,14 +2,15 @@ from collections import Counter
 
 import pytest
 
-from cream_mm.costs import Budget, CostModel
+from cream_mm.costs import Budget, build_cost_model
 from cream_mm.search import FairPathSampler
 from cream_mm.spaces import MBConvSpace
+from cream_mm.testing import ToySpace
 
 
 def make(seed=0, **bounds):
     space = MBConvSpace.build('nas_bench_macro')
-    return FairPathSampler(space, Budget(CostModel(space, 32), **bounds), seed=seed)
+    return FairPathSampler(space, Budget(build_cost_model(space, 32), **bounds), seed=seed)
 
 
 def test_every_round_trains_every_choice_once():
@@ -38,3 +39,16 @@ def test_is_a_function_of_seed_and_step():
 def test_a_budget_is_refused():
     with pytest.raises(ValueError, match='neither a budget nor op_prob'):
         make(macs_m=(10, 100))
+
+
+def test_where_positions_differ_a_round_is_their_least_common_multiple():
+    space = ToySpace()  # 2, 3 and 4 choices
+    sampler = FairPathSampler(space, Budget(build_cost_model(space, 1)))
+    assert sampler.round_length == 12
+    firsts = set()
+    for round_ in range(10):
+        rows = [space.encode(sampler.sample(12 * round_ + turn)) for turn in range(12)]
+        for size, column in zip(space.sizes, zip(*rows), strict=True):
+            assert Counter(column) == dict.fromkeys(range(size), 12 // size)
+        firsts.add(tuple(rows[0]))
+    assert len(firsts) > 3

@@ -6,9 +6,10 @@ import time
 import numpy as np
 import pytest
 
-from cream_mm.costs import Budget, CostModel
+from cream_mm.costs import Budget, build_cost_model
 from cream_mm.search import MainEffects, best_paths, best_sums, pareto_merge
 from cream_mm.spaces import MBConvSpace
+from cream_mm.testing import ToySpace
 
 
 def all_sums(values, costs):
@@ -94,7 +95,7 @@ SPACE = MBConvSpace(
     depths=(2, 3), choices=((3, 4), (5, 6), (7, 6)), widths=(16, 24), strides=(2, 1),
     stem_channels=8, final_channels=32,
 )  # fmt: skip
-COSTS = CostModel(SPACE, 32, 10, 16)
+COSTS = build_cost_model(SPACE, 32, 10, 16)
 ARCHS = [SPACE.decode(flat) for flat in itertools.product(range(3), repeat=5)]
 
 
@@ -144,7 +145,7 @@ def test_the_best_of_the_whole_cream_space_takes_no_time():
     weights = rng.normal(size=(20, 6))
     archs = [space.sample(rng) for _ in range(1000)]
     scores = [sum(weights[i, c] for i, c in enumerate(space.encode(arch))) for arch in archs]
-    budget = Budget(CostModel(space, 224), macs_m=(399.9, 400.1), params_m=(0, 6.5))
+    budget = Budget(build_cost_model(space, 224), macs_m=(399.9, 400.1), params_m=(0, 6.5))
     start = time.process_time()
     found = list(itertools.islice(best_paths(MainEffects(archs, scores), space, budget), 11))
     assert time.process_time() - start < 10  # 0.2 s here
@@ -166,7 +167,7 @@ def test_bounds_that_cannot_be_met_together_end_at_once():
     space, rng = MBConvSpace(), np.random.default_rng(0)  # 6**20 paths
     archs = [space.sample(rng) for _ in range(500)]
     effects = MainEffects(archs, rng.normal(size=500))
-    budget = Budget(CostModel(space, 224, 10), macs_m=(450, None), params_m=(None, 3.8))
+    budget = Budget(build_cost_model(space, 224, 10), macs_m=(450, None), params_m=(None, 3.8))
     start = time.process_time()
     assert list(best_paths(effects, space, budget)) == []
     assert time.process_time() - start < 5  # 0.02 s here
@@ -177,3 +178,18 @@ def test_it_gives_up_with_what_to_change():
     found = best_sums(values, costs, dict(a=(25, 25)), max_steps=3)
     with pytest.raises(ValueError, match='so tight together .* in 3 steps; widen one of them'):
         list(found)
+
+
+@pytest.mark.parametrize('cuts', [False, True], ids=['additive', 'not additive'])
+def test_positions_that_differ(cuts):
+    space = ToySpace(cuts=cuts)
+    archs = [space.decode(flat) for flat in itertools.product(*map(range, space.sizes))]
+    rng = np.random.default_rng(0)
+    weights = [rng.normal(size=size) for size in space.sizes]
+    scores = [sum(w[c] for w, c in zip(weights, space.encode(arch))) for arch in archs]
+    effects, model = MainEffects(archs, scores), build_cost_model(space, 1, 0)
+    budget = Budget(model, params_m=(200e-6, 510e-6))
+    inside = [arch for arch in archs if budget.is_feasible(arch)]
+    assert 5 < len(inside) < len(archs)
+    expected = sorted(inside, key=lambda arch: -effects.predict([arch])[0])
+    assert [arch for _, arch in best_paths(effects, space, budget)] == expected

@@ -5,12 +5,12 @@ import numpy as np
 import pytest
 from scipy.stats import chisquare
 
-from cream_mm.costs import Budget, CostModel
+from cream_mm.costs import Budget, build_cost_model
 from cream_mm.registry import TASK_UTILS
 from cream_mm.search import PathSampler
-from cream_mm.search.path_sampler import named_rng
 from cream_mm.spaces import MBConvSpace
-from cream_mm.testing import tiny_space
+from cream_mm.structures.randomness import named_rng
+from cream_mm.testing import ToySpace, tiny_space
 
 PRIOR = (0.05, 0.2, 0.05, 0.5, 0.05, 0.15)
 GOLDEN_DRAWS = [
@@ -21,15 +21,15 @@ GOLDEN_DRAWS = [
 
 
 def sampler_of(space, size, *, bounds=None, **kwargs):
-    return PathSampler(space, Budget(CostModel(space, size), **(bounds or {})), **kwargs)
+    return PathSampler(space, Budget(build_cost_model(space, size), **(bounds or {})), **kwargs)
 
 
 def costs_of(space, size):
     """MACs in millions of every full-depth architecture."""
-    model = CostModel(space, size)
+    model = build_cost_model(space, size)
     flats = itertools.product(range(len(space.choices)), repeat=space.num_layers)
     archs = [space.decode(flat) for flat in flats]
-    return {arch: model.cost(arch).in_millions()['macs_m'] for arch in archs}
+    return {arch: model.cost(arch).in_units()['macs_m'] for arch in archs}
 
 
 # --- draws ---
@@ -95,7 +95,7 @@ def test_op_prob_that_does_not_fit(op_prob):
 
 def test_is_registered():
     space = tiny_space()
-    budget = Budget(CostModel(space, 8))
+    budget = Budget(build_cost_model(space, 8))
     sampler = TASK_UTILS.build(dict(type='cream_mm.PathSampler', space=space, budget=budget))
     assert isinstance(sampler, PathSampler)
 
@@ -169,3 +169,16 @@ def test_a_range_between_attainable_values_is_an_error():
     message = str(error.value)
     assert 'Widen the budget' in message
     assert any(f"'macs_m': {value}" in message for value in (values[gap], values[gap + 1]))
+
+
+def test_a_prior_needs_as_many_choices_everywhere():
+    space = ToySpace()
+    with pytest.raises(ValueError, match='the same choices at every .* has 2 to 4 of them'):
+        sampler_of(space, 8, op_prob=[1, 2])
+
+
+def test_has_no_state_but_seed_and_step():
+    sampler = sampler_of(tiny_space(), 8)
+    assert sampler.state_dict() == {}
+    with pytest.raises(ValueError, match="PathSampler has no state; got .'pool'"):
+        sampler.load_state_dict(dict(pool=[]))

@@ -161,7 +161,7 @@ def test_encode_and_decode_are_inverse():
         arch = space.decode(flat)
         assert arch.depths == (2, 3) and arch.space == space.name
         assert space.encode(arch) == list(flat)
-    assert space.decode([1, 0, 1], (1, 2)) == Arch(((1,), (0, 1)))
+    assert space.decode([1, 0, 1], like=Arch(((0,), (0, 0)))) == Arch(((1,), (0, 1)))
     assert MBConvSpace().encode(Arch(((0,), (1, 2), (3,), (4, 5), (0,)))) == [0, 1, 2, 3, 4, 5, 0]
 
 
@@ -187,9 +187,10 @@ def test_sample_follows_op_prob():
 def test_mutate_reaches_exactly_the_neighbours(depths):
     space, rng = MBConvSpace(), np.random.default_rng(0)
     flat = [2, 0, 5, 3, 1, 4, 2, 0][: sum(depths)]
-    start = space.decode(flat, depths)
+    like = Arch(tuple((0,) * depth for depth in depths))
+    start = space.decode(flat, like)
     neighbours = {
-        space.decode([*flat[:i], choice, *flat[i + 1 :]], depths)
+        space.decode([*flat[:i], choice, *flat[i + 1 :]], like)
         for i in range(len(flat))
         for choice in range(6)
         if choice != flat[i]

@@ -5,7 +5,9 @@ from dataclasses import FrozenInstanceError
 import numpy as np
 import pytest
 
+from cream_mm.spaces import MBConvSpace
 from cream_mm.structures import Arch
+from cream_mm.testing import tiny_space
 
 NESTED = [[0], [0], [3, 3], [3, 1, 3], [3, 3, 3, 3], [3, 3, 3], [0]]
 TEXT = '[[0],[0],[3,3],[3,1,3],[3,3,3,3],[3,3,3],[0]]'
@@ -21,8 +23,20 @@ def test_nested_list_there_and_back():
 
 def test_text_there_and_back():
     assert str(Arch.from_list(NESTED)) == TEXT
-    assert Arch.from_string(TEXT) == Arch.from_list(NESTED)
-    assert Arch.from_string(' [[0], [1, 2], (3,), [0]]', 'other') == Arch(((1, 2), (3,)), 'other')
+    assert MBConvSpace().parse(TEXT) == Arch.from_list(NESTED)
+    space = tiny_space(name='other', choices=((3, 4), (5, 6), (7, 6), (7, 4)))
+    assert space.parse(' [[0], [1, 2], (3,), [0]]') == Arch(((1, 2), (3,)), 'other')
+
+
+def test_without_fixed_ends():
+    arch = Arch.from_list([[1], [0, 3]], 'toy', fixed_ends=False)
+    assert arch.stages == ((1,), (0, 3)) and not arch.fixed_ends
+    assert arch.to_list() == [[1], [0, 3]] and str(arch) == '[[1],[0,3]]'
+    assert arch == Arch(((1,), (0, 3)), 'toy') and hash(arch) == hash(Arch(((1,), (0, 3)), 'toy'))
+    for twin in (copy.deepcopy(arch), pickle.loads(pickle.dumps(arch))):
+        assert str(twin) == str(arch)
+    with pytest.raises(ValueError, match=r'written \[\[part 1\].*; got \[\[0\], 3\]'):
+        Arch.from_list([[0], 3], fixed_ends=False)
 
 
 def test_to_list_gives_lists_of_its_own():
@@ -72,8 +86,8 @@ def test_other_things_are_refused(nested):
     assert repr(nested) in str(error.value)
 
 
-@pytest.mark.parametrize('text', ['', 'cream-287m', '[[0],[1', '__import__("os")', '[0,1,0]', '7'])
+@pytest.mark.parametrize('text', ['', 'cream-287m', '[[0],[1', '__import__("os")', '7.5'])
 def test_other_text_is_refused(text):
-    with pytest.raises(ValueError, match='an architecture is written') as error:
-        Arch.from_string(text)
+    with pytest.raises(ValueError, match='not an architecture.* is written') as error:
+        MBConvSpace().parse(text)
     assert text in str(error.value).replace(' ', '')

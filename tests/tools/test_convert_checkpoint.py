@@ -17,9 +17,9 @@ import torch
 from mmengine.config import Config
 
 import cream_mm
-from cream_mm.converters import to_official
-from cream_mm.converters.official import OfficialLayout
-from cream_mm.export import export_arch
+from cream_mm.apis.export_arch import export_arch
+from cream_mm.checkpoints.official import OfficialLayout
+from cream_mm.converters.to_official import to_official
 from cream_mm.testing import write_image_folder
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -12,7 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
-from cream_mm.converters import load_weights
+from cream_mm.checkpoints import load_weights
 from cream_mm.testing import write_image_folder
 
 ROOT = Path(__file__).resolve().parents[2]

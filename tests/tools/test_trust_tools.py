@@ -16,7 +16,7 @@ import pytest
 import torch
 from mmengine.registry import MODELS, DefaultScope
 
-from cream_mm.config import load_config
+from cream_mm.config.load import load_config
 from cream_mm.models.backbones.cream_net import resolve_arch
 from cream_mm.search import MainEffects
 from cream_mm.spaces import MBConvSpace

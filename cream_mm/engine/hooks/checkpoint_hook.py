@@ -5,9 +5,9 @@ import os.path as osp
 from mmengine.dist import is_main_process
 from mmengine.hooks import CheckpointHook as _CheckpointHook
 
+from ...checkpoints.whole_file import make_plain
+from ...files import write_whole
 from ...registry import HOOKS
-from ...utils import write_whole
-from ..checkpoint_file import make_plain
 from ..holdout import META_KEY
 
 

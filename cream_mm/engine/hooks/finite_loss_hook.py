@@ -15,7 +15,7 @@ from torch.nn import Parameter
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from ...registry import HOOKS
-from ...utils import unwrap
+from ..distributed import unwrap
 
 
 @HOOKS.register_module()
@@ -59,6 +59,11 @@ class FiniteLossHook(Hook):
         self._leave_out = False
         self._statistics: list[Tensor] = []
         self._before: list[Tensor] = []
+
+    @property
+    def left_out(self) -> bool:
+        """Whether the last step was left out."""
+        return self._leave_out
 
     def before_train(self, runner) -> None:
         wrapper = runner.optim_wrapper
@@ -116,8 +121,8 @@ class FiniteLossHook(Hook):
         runner.optim_wrapper.zero_grad()
         self._copy(self._statistics, self._before)
         model = unwrap(runner.model)
-        if hasattr(model, 'trained_path'):
-            model.trained_path = None  # nothing for the board
+        if hasattr(model, 'forget_step'):
+            model.forget_step()
 
     def before_save_checkpoint(self, runner, checkpoint: dict) -> None:
         checkpoint['finite_loss'] = dict(num_skipped=self.num_skipped, recent=list(self._recent))

@@ -3,7 +3,7 @@
 from mmengine.hooks import Hook
 
 from ...registry import HOOKS
-from ...utils import unwrap
+from ..distributed import unwrap
 
 
 @HOOKS.register_module()

@@ -1,42 +1,50 @@
 """Records what every step trained, and its loss: a rating of the space that costs nothing."""
 
 import json
-from math import nan
 from pathlib import Path
 
 import torch
 from mmengine.dist import all_reduce, is_main_process
 from mmengine.hooks import Hook
+from torch import Tensor
 
-from ...evaluation import PATH_LOG, cut_path_log
-from ...models.classifiers.cream import TrainedPath
+from ...files import PATH_LOG, append_lines, cut_path_log
 from ...registry import HOOKS
-from ...utils import append_lines, unwrap
+from ...structures import Arch
+from ..distributed import unwrap
+from .finite_loss_hook import FiniteLossHook
+
+Losses = dict[str, Tensor | dict[str, Tensor]]
 
 
 @HOOKS.register_module()
 class PathLogHook(Hook):
     """Appends ``{"step": 7, "arch": [[0], ...], "loss": 1.8}`` for each step to ``path_log.jsonl``.
 
-    The loss is the classification loss before the step, in nats, on the step's images and without
-    the share of distillation; the mean of all ranks. Where the path had a teacher,
-    ``"teacher_loss"`` is the teacher's on the same images. Lines are written at the end of each
-    epoch, before its checkpoint, so that a resumed run has each step once.
+    The loss is the step's total loss, before the step and on its images, the mean of all ranks;
+    where it has several parts, ``"losses"`` has each by its name. A model that knows better what
+    rates its path has ``path_losses()``: the classification loss without the share of distillation
+    as ``"loss"``, for example, and as ``"teacher_loss"`` a teacher's on the same images. Lines are
+    written at the end of each epoch, before its checkpoint, so that a resumed run has each step
+    once.
     """
 
     priority = 'NORMAL'  # before CheckpointHook
 
     def before_train(self, runner) -> None:
-        self._pending: list[tuple[int, TrainedPath]] = []
+        self._pending: list[tuple[int, Arch, Losses]] = []
         if is_main_process():
             wrong = cut_path_log(Path(runner.work_dir) / PATH_LOG, runner.iter)
             if wrong:
                 runner.logger.warning(wrong)
 
     def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None) -> None:
-        path = unwrap(runner.model).trained_path
-        if path is not None:  # else the step was left out: FiniteLossHook
-            self._pending.append((runner.iter, path._replace(images=None, soft_targets=None)))
+        model = unwrap(runner.model)
+        if any(isinstance(hook, FiniteLossHook) and hook.left_out for hook in runner.hooks):
+            return
+        losses = model.path_losses() if hasattr(model, 'path_losses') else _by_name(outputs)
+        if losses:
+            self._pending.append((runner.iter, model.backbone.arch, losses))
 
     def after_train_epoch(self, runner) -> None:
         self._write(runner)
@@ -47,19 +55,35 @@ class PathLogHook(Hook):
     def _write(self, runner) -> None:
         if not self._pending:
             return
-        losses = torch.stack(  # (steps, 2); NaN without a teacher, on all ranks alike
-            [
-                torch.stack([p.loss, p.loss * nan if p.teacher_loss is None else p.teacher_loss])
-                for _, p in self._pending
-            ]
-        ).float()
-        all_reduce(losses, op='mean')
+        flat = [value for *_, losses in self._pending for value in _values(losses)]
+        means = torch.stack([value.detach().float().reshape(()) for value in flat])
+        all_reduce(means, op='mean')
         if is_main_process():
-            lines = []
-            for (step, path), (loss, teacher_loss) in zip(self._pending, losses.tolist()):
-                row = dict(step=step, arch=path.arch.to_list(), loss=loss)
-                if path.teacher_loss is not None:
-                    row['teacher_loss'] = teacher_loss
-                lines.append(json.dumps(row))
+            numbers = iter(means.tolist())
+            lines = [
+                json.dumps(dict(step=step, arch=arch.to_list(), **_filled(losses, numbers)))
+                for step, arch, losses in self._pending
+            ]
             append_lines(Path(runner.work_dir) / PATH_LOG, lines)
         self._pending = []
+
+
+def _by_name(outputs: dict | None) -> Losses | None:
+    """The losses among what ``train_step`` returned: mmengine adds all whose name says so."""
+    parts = {k: torch.as_tensor(v) for k, v in (outputs or {}).items() if 'loss' in k}
+    total = parts.pop('loss', None)
+    if total is None:
+        return None
+    return dict(loss=total, losses=parts) if len(parts) > 1 else dict(loss=total)
+
+
+def _values(losses: Losses) -> list[Tensor]:
+    return [v for x in losses.values() for v in (x.values() if isinstance(x, dict) else [x])]
+
+
+def _filled(losses: Losses, numbers) -> dict:
+    """The same dictionary with the numbers in the place of the tensors, in order."""
+    return {
+        key: {name: next(numbers) for name in value} if isinstance(value, dict) else next(numbers)
+        for key, value in losses.items()
+    }

@@ -5,13 +5,9 @@ from mmengine.hooks import Hook
 from mmengine.logging import print_log
 from torch.utils.data import IterableDataset
 
-from ...datasets.seeded import (
-    EndlessBatches,
-    SeededSamples,
-    remembering_transforms,
-    seed_generators,
-)
+from ...datasets.seeded import EndlessBatches, SeededSamples, remembering_transforms
 from ...registry import HOOKS
+from ...structures.randomness import seed_generators
 
 
 @HOOKS.register_module()

@@ -10,14 +10,14 @@ from mmengine.model import BaseModule
 from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from ...arch_file import read_arch_file
-from ...converters.load_weights import init_backbone
+from ...files.arch_file import read_arch_file
 from ...ops import norm_act
-from ...registry import MODELS
+from ...registry import MODELS, argument_names
 from ...spaces import MBConvSpace
 from ...structures import Arch
 from ..layers import build_choice, build_first, build_last, build_norm, prefer_channels_last
 from ..layers.init import init_cream_weights
+from .pretrained import init_backbone
 from .published import published_nets
 
 NO_SCRIPT = (
@@ -47,7 +47,6 @@ def resolve_arch(
             architecture is not one of the space.
     """
     about, space = {}, MBConvSpace.settings(space)
-    name = space.get('name', 'cream')
     if isinstance(arch, (str, Path)):
         text = str(arch)
         if text in published_nets:
@@ -56,24 +55,17 @@ def resolve_arch(
                 name=text, input_size=[net.input_size] * 2, official_arch=net.official_arch
             )
             arch = Arch.from_list(net.arch)
-        elif text.lstrip().startswith('['):
-            arch = Arch.from_string(text, name)
-        elif text.replace(' ', '').isdigit():
-            arch = MBConvSpace.build(space).parse(text)
         elif text.endswith('.json'):
             about = read_arch_file(text)
-            space = {**about['space'], **space}
-            arch = Arch.from_list(about['arch'], about['space'].get('name', 'cream'))
-        else:
+            space, arch = {**about['space'], **space}, about['arch']
+        elif not text.lstrip().startswith('[') and not text.replace(' ', '').isdigit():
             raise ValueError(
                 f'unknown architecture {text!r}; known names are {", ".join(published_nets)}. '
                 'An exported .json file or a nested list such as '
                 '[[0],[0],[3,3],[3,1,3],[3,3,3,3],[3,3,3],[0]] is accepted too'
             )
-    elif not isinstance(arch, Arch):
-        arch = Arch.from_list(arch, name)
     full = MBConvSpace.build(space)
-    full.validate(arch, any_depth=True)
+    arch = full.parse(str(arch) if isinstance(arch, Path) else arch)
     return arch, replace(full, depths=arch.depths), about
 
 
@@ -108,6 +100,8 @@ class CreamNet(BaseModule):
     Reference:
         Cream, released networks; parameter names are theirs.
     """
+
+    shares_weights = False  # one network, and no supernet
 
     def __init__(
         self,
@@ -170,7 +164,18 @@ class CreamNet(BaseModule):
                 x = block(x)
             if i in self.out_indices:
                 outs.append(x)
+            if i == self.out_indices[-1]:
+                break  # a detector does not pay for what it does not take
         return tuple(outs)
+
+    def build_network(self, arch: Arch) -> 'CreamNet':
+        """Another network of the same space, with weights of its own."""
+        return CreamNet(arch, space=dict(self.space.to_dict(), depths=arch.depths))
+
+    @classmethod
+    def nested_arguments(cls) -> dict[str, set[str]]:
+        """Arguments of the plain dictionaries among the arguments, for the check of a config."""
+        return dict(space=argument_names(MBConvSpace) | {'preset', 'type'})
 
     def __prepare_scriptable__(self):
         """torch.jit.script asks for a module that it can read; there is none."""

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from ...costs import Cost, CostModel, CostTable, build_cost_model
+from ...spaces import MBConvSpace
 from ...structures import Arch
 
 # A stage's op where the released builder ignores the list: stages 1 to 5, choice indices.
@@ -42,6 +44,29 @@ def effective_arch(official: Sequence[Sequence[int]]) -> list:
         raise ValueError(f'Cream has {len(DEFAULT_OPS)} searchable stages; got {len(stages)}')
     kept = ([op] if len(stage) == 1 else list(stage) for op, stage in zip(DEFAULT_OPS, stages))
     return [[0], *kept, [0]]
+
+
+def published_costs(costs: CostModel) -> dict[str, Cost]:
+    """What the published networks cost in the place of the networks that ``costs`` counts.
+
+    At the same image size and with the same head; only those that cost at most twice what the
+    costliest of that space does, and at least half of what the cheapest does.
+    """
+    if not isinstance(costs, CostTable):
+        return {}  # not of convolutions one after the other
+    smallest, largest = costs.extremes()
+    head = dict(num_classes=costs.num_classes, head_channels=costs.head_channels)
+    if costs.num_classes is None:
+        head = dict(head=None)
+    found = {}
+    for name, net in published_nets.items():
+        arch = Arch.from_list(net.arch)
+        space = MBConvSpace(depths=arch.depths)
+        cost = build_cost_model(space, costs.input_size, **head).cost(arch)
+        macs = cost.in_units()['macs_m']
+        if smallest['macs_m'] / 2 <= macs <= 2 * largest['macs_m']:
+            found[name] = cost
+    return found
 
 
 published_nets = {

@@ -1,5 +1,7 @@
 """Networks whose weights many architectures share."""
 
-from .cream_supernet import CreamSupernet
+from .cut_path import cut_path
+from .mbconv_supernet import CreamSupernet
+from .path_layer import PathLayer
 
-__all__ = ['CreamSupernet']
+__all__ = ['CreamSupernet', 'PathLayer', 'cut_path']

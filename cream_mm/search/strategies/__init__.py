@@ -1,18 +1,18 @@
 """Strategies: which paths are worth rating next, given the scores so far."""
 
-from .board_pick import BoardPick
 from .main_effects_search import MainEffectsSearch
 from .nsga2 import NSGA2
 from .random_search import RandomSearch
 from .regularized_evolution import RegularizedEvolution
 from .strategy import Scored, Strategy
+from .training_effects_search import TrainingEffectsSearch
 
 __all__ = [
     'NSGA2',
-    'BoardPick',
     'MainEffectsSearch',
     'RandomSearch',
     'RegularizedEvolution',
     'Scored',
     'Strategy',
+    'TrainingEffectsSearch',
 ]

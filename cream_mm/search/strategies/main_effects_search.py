@@ -3,6 +3,7 @@
 import hashlib
 from itertools import islice
 
+from ...costs import Budget
 from ...registry import TASK_UTILS
 from ...structures import Arch
 from ..main_effects import MainEffects
@@ -10,7 +11,7 @@ from ..pareto_merge import best_paths
 from .strategy import Scored, Strategy, collect
 
 
-@TASK_UTILS.register_module()
+@TASK_UTILS.register_module(name=['MainEffectsSearch', 'main_effects'])
 class MainEffectsSearch(Strategy):
     """After some random paths, asks for those within the budget whose fitted effects add up best.
 
@@ -32,6 +33,9 @@ class MainEffectsSearch(Strategy):
         Own choice (docs/results/ranking.md).
     """
 
+    predicts = True
+    by_a_run = frozenset({'known'})
+
     def __init__(
         self,
         space,
@@ -50,6 +54,12 @@ class MainEffectsSearch(Strategy):
         if known is not None:
             text = str([(key, round(value, 9)) for key, value in known.effects().items()])
             self.settings['known'] = hashlib.sha256(text.encode()).hexdigest()[:12]
+
+    def best_within(self, budget: Budget) -> Arch | None:
+        """The path within another budget whose effects add up best; exact."""
+        if self._known is None and len(self.scored) < 2:
+            return super().best_within(budget)
+        return next((arch for _, arch in best_paths(self.effects(), self.space, budget)), None)
 
     def _values(self, items: list[Scored]) -> list[float]:
         if self._known is None and len(self.scored) < 2:

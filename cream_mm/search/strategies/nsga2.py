@@ -7,13 +7,13 @@ from ...structures import Arch
 from .strategy import Strategy, collect
 
 
-@TASK_UTILS.register_module()
+@TASK_UTILS.register_module(name=['NSGA2', 'nsga2'])
 class NSGA2(Strategy):
     """NSGA-II over (score, cost); :meth:`front` is its answer.
 
-    Selection and survival are pymoo's. Children come from uniform crossover, then each layer
-    changes with probability 1 / layers. A child outside the budget is moved into it, and a known
-    one is mutated. The next generation is asked for when all scores of this one were told.
+    Selection and survival are pymoo's. Children come from uniform crossover, then each position
+    changes with probability 1 / positions. A child outside the budget is moved into it, and a
+    known one is mutated. The next generation is asked for when all scores of this one were told.
 
     Args:
         space, budget, **kwargs: See :class:`Strategy`; ``cost`` is the second objective.
@@ -78,8 +78,11 @@ class NSGA2(Strategy):
         return bool(self._paths)
 
     def _start(self) -> None:
-        size, choices = self.space.num_layers, len(self.space.choices)
-        first = [item.arch for item in self.scored if self.budget.is_feasible(item.arch)]
+        size, last = len(self.space.sizes), np.array(self.space.sizes) - 1
+        first = [
+            item.arch for item in self.scored
+            if self.budget.is_feasible(item.arch) and len(self.space.encode(item.arch)) == size
+        ]  # fmt: skip
         first += collect(self._random_path, self.settings['population'] - len(first))
         self._algorithm = self._pymoo.NSGA2(
             pop_size=self.settings['population'],
@@ -88,18 +91,19 @@ class NSGA2(Strategy):
             mutation=self._pymoo.mutation(self._change),
             eliminate_duplicates=False,  # the children are new as they are made
         )
-        problem = self._pymoo.Problem(n_var=size, n_obj=2, xl=0, xu=choices - 1, vtype=int)
+        problem = self._pymoo.Problem(n_var=size, n_obj=2, xl=0, xu=last, vtype=int)
         endless = self._pymoo.NoTermination()
         seed = int(self.rng.integers(2**31))
         self._algorithm.setup(problem, termination=endless, seed=seed, verbose=False)
 
     def _change(self, rows: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """Make new paths within the budget of the children (N, layers)."""
-        changed = []
+        """Make new paths within the budget of the children (N, positions)."""
+        changed, sizes = [], np.array(self.space.sizes)
+        several = np.maximum(sizes, 2)  # where there is one choice, a step of one leads back
         for row in [] if self._exhausted else rows:
-            steps = rng.integers(1, len(self.space.choices), size=len(row))
+            steps = rng.integers(1, several)
             steps *= rng.random(len(row)) < 1 / len(row)
-            arch = self.space.decode(((row + steps) % len(self.space.choices)).tolist())
+            arch = self.space.decode(((row + steps) % sizes).tolist())
             if not self.budget.is_feasible(arch):
                 arch = self.sampler.repair(arch, rng)
             arch = self._mark(arch) if self._is_new(arch) else self._mutant(arch, rng)

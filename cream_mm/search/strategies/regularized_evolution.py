@@ -5,7 +5,7 @@ from ...structures import Arch
 from .strategy import Scored, Strategy, collect
 
 
-@TASK_UTILS.register_module()
+@TASK_UTILS.register_module(name=['RegularizedEvolution', 'evolution'])
 class RegularizedEvolution(Strategy):
     """Mutates the best of a few random members of a population, whose oldest member then leaves.
 

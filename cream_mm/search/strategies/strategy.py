@@ -8,9 +8,10 @@ from typing import NamedTuple
 import numpy as np
 
 from ...costs import Budget
-from ...spaces import MBConvSpace
+from ...spaces import Space
 from ...structures import Arch
-from ..path_sampler import PathSampler, named_rng
+from ...structures.randomness import named_rng
+from ..path_sampler import PathSampler
 
 STATE_FORMAT = 'cream_mm.strategy/1'
 
@@ -31,7 +32,7 @@ class Strategy(ABC):
     it makes them again. Paths that were rated elsewhere may be told too, and serve as a start.
 
     Args:
-        space (MBConvSpace): The search space.
+        space (Space): The search space.
         budget (Budget): Bounds every asked path obeys.
         seed (int): Of all random choices. Defaults to 0.
         cost (str): The cost that :meth:`front` weighs against the score, and by which
@@ -40,15 +41,22 @@ class Strategy(ABC):
             ``space.canonical``.
 
     Units:
-        score: any finite number, higher is better. cost: millions.
+        score: any finite number, higher is better. cost: millions, or milliseconds.
     """
+
+    of_a_run = frozenset()  # arguments of `for_run` beside those of the class
+    by_a_run = frozenset()  # arguments of the class that `for_run` finds itself
+    rule = 'given'  # how its answer was chosen: a key of `files.arch_file.RULES`
+    learns = True  # what it asks for depends on what it was told
+    predicts = False  # `best_within` may be a path that was never rated
+    ratings_veto = False  # its order is the answer's; ratings only rule paths out
 
     # A random draw that was met before is drawn again; so many in a row mean that none is left.
     max_repeats = 1000
 
     def __init__(
         self,
-        space: MBConvSpace,
+        space: Space,
         budget: Budget,
         *,
         seed: int = 0,
@@ -57,6 +65,9 @@ class Strategy(ABC):
     ):
         self.space = space
         self.budget = budget
+        known = budget.cost_model.cost(space.decode([0] * len(space.sizes))).in_units()
+        if cost not in known:
+            raise ValueError(f'there is no cost {cost!r} here; there are {", ".join(known)}')
         self.settings = dict(seed=seed, cost=cost)
         self.rng = named_rng(type(self).__name__, seed, 0)
         self.sampler = PathSampler(space, budget, seed=seed)
@@ -66,6 +77,20 @@ class Strategy(ABC):
         self._seen: set[Arch] = set()
         self._scored: dict[Arch, Scored] = {}
         self._calls: list[dict] = []
+
+    @classmethod
+    def for_run(cls, run, **settings) -> 'Strategy':
+        """Make one for the supernet of a run.
+
+        Args:
+            run (SearchLoop): Has ``model``, ``supernet``, ``path_log`` and ``num_steps``; a
+                strategy that needs something of a run takes it from there.
+            **settings: Arguments of the class.
+
+        Raises:
+            FileNotFoundError, ValueError: If the run lacks what the strategy needs.
+        """
+        return cls(run.supernet.space, run.supernet.budget, **settings)
 
     # ---- the interface -----------------------------------------------------------------------
 
@@ -81,26 +106,36 @@ class Strategy(ABC):
         self._calls.append(dict(ask=n, archs=[arch.to_list() for arch in archs]))
         return archs
 
-    def tell(self, archs: Sequence[Arch], scores: Sequence[float]) -> None:
+    def tell(self, archs: Sequence[Arch], scores: Sequence[float], renew: bool = False) -> None:
         """Give scores to paths, asked ones or others.
 
+        Args:
+            archs (Sequence[Arch]): The paths.
+            scores (Sequence[float]): Their scores.
+            renew (bool): Whether paths that were scored before take the new score, as when all
+                are rated anew after more training. Their place in :attr:`scored` stays. Defaults
+                to False.
+
         Raises:
-            ValueError: If the lengths differ, a score is not finite, or a path was scored before.
+            ValueError: If the lengths differ, a score is not finite, a path stands twice among
+                ``archs``, or one was scored before and is not to be renewed.
         """
         archs, scores = list(archs), [float(score) for score in scores]
         if len(archs) != len(scores):
             raise ValueError(f'{len(archs)} paths, but {len(scores)} scores')
         keys = [self._key(self.space.validate(arch)) for arch in archs]
-        for i, (arch, score) in enumerate(zip(archs, scores)):
+        told: set[Arch] = set() if renew else set(self._scored)
+        for key, arch, score in zip(keys, archs, scores):
             if not math.isfinite(score):
                 raise ValueError(f'the score of {arch} is not finite: {score}')
-            if keys[i] in self._scored or keys[i] in keys[:i]:
+            if key in told:
                 raise ValueError(f'{arch} has a score already')
+            told.add(key)
         for key, arch, score in zip(keys, archs, scores):
             self._seen.add(key)
             self._scored[key] = Scored(arch, score, self._cost_m(arch))
         pairs = [[arch.to_list(), score] for arch, score in zip(archs, scores)]
-        self._calls.append(dict(tell=pairs))
+        self._calls.append(dict(tell=pairs, renew=True) if renew else dict(tell=pairs))
 
     @property
     def scored(self) -> list[Scored]:
@@ -122,6 +157,13 @@ class Strategy(ABC):
             raise ValueError(f'no path with {budget} has a score yet')
         values = dict(zip(inside, self._values(inside)))
         return max(inside, key=lambda item: (values[item], -item.cost_m))
+
+    def best_within(self, budget: Budget) -> Arch | None:
+        """The path that it would answer with under another budget; None if it knows none."""
+        try:
+            return self.best(budget).arch
+        except ValueError:
+            return None
 
     def front(self) -> list[Scored]:
         """Paths that no other beats in score without costing more, cheapest first."""
@@ -162,8 +204,9 @@ class Strategy(ABC):
             raise ValueError(f'the state is of {theirs}, this is {ours}')
         for i, call in enumerate(state['calls']):
             if 'tell' in call:
-                archs = [Arch.from_list(nested, self.space.name) for nested, _ in call['tell']]
-                self.tell(archs, [score for _, score in call['tell']])
+                archs = [self.space.parse(nested) for nested, _ in call['tell']]
+                scores = [score for _, score in call['tell']]
+                self.tell(archs, scores, renew=call.get('renew', False))
                 continue
             asked = [arch.to_list() for arch in self.ask(call['ask'])]
             if asked != call['archs']:
@@ -180,7 +223,7 @@ class Strategy(ABC):
         """Up to ``n`` new paths, each marked as seen."""
 
     def _cost_m(self, arch: Arch) -> float:
-        return self.budget.cost_model.cost(arch).in_millions()[self._cost]
+        return self.budget.cost_model.cost(arch).in_units()[self._cost]
 
     def _is_new(self, arch: Arch) -> bool:
         return self._key(arch) not in self._seen

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from cream_mm.arch_file import ARCH_FORMAT
+from cream_mm.files.arch_file import ARCH_FORMAT
 from cream_mm.models import CreamClsHead, CreamNet
 from cream_mm.models.backbones.cream_net import resolve_arch
 from cream_mm.models.backbones.published import published_nets

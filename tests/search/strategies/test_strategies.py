@@ -6,18 +6,20 @@ import json
 import numpy as np
 import pytest
 
-from cream_mm.costs import Budget, CostModel
+from cream_mm.costs import Budget, build_cost_model
+from cream_mm.methods.cream.board_pick import BoardPick
 from cream_mm.registry import TASK_UTILS
-from cream_mm.search import BoardPick, MainEffects, RandomSearch, RegularizedEvolution
+from cream_mm.search import MainEffects, RandomSearch, RegularizedEvolution
 from cream_mm.spaces import MBConvSpace
 from cream_mm.structures import Arch
+from cream_mm.testing import tiny_space
 
 SPACE = MBConvSpace(
     depths=(3, 3), choices=((3, 4), (5, 6), (7, 6)), widths=(16, 24), strides=(2, 1),
     stem_channels=8, final_channels=32,
 )  # fmt: skip
 ARCHS = [SPACE.decode(flat) for flat in itertools.product(range(3), repeat=6)]
-COSTS = CostModel(SPACE, 32, 10, 16)
+COSTS = build_cost_model(SPACE, 32, 10, 16)
 MACS = {arch: COSTS.cost(arch).macs / 1e6 for arch in ARCHS}
 LOW, HIGH = np.quantile(list(MACS.values()), (0.2, 0.7))
 
@@ -300,3 +302,21 @@ def test_without_pymoo(monkeypatch):
     monkeypatch.setitem(__import__('sys').modules, 'pymoo.algorithms.moo.nsga2', None)
     with pytest.raises(ImportError, match='pip install "pymoo'):
         TASK_UTILS.build(dict(type='cream_mm.NSGA2', space=SPACE, budget=BUDGET, key=same))
+
+
+def test_a_cost_that_is_not_known():
+    with pytest.raises(ValueError, match="no cost 'latency_ms' here; there are macs_m, params_m"):
+        RandomSearch(SPACE, BUDGET, cost='latency_ms')
+
+
+def test_a_front_of_time():
+    space = tiny_space()
+    times = dict(fixed_ms=1, choices_ms=[[[1, 0], [1, 0]], [[1, 0], [1, 0]]])  # dear is fast
+    budget = Budget(build_cost_model(space, 8, 3, 16, latency=times), latency_ms=(None, 4))
+    strategy = RandomSearch(space, budget, cost='latency_ms')
+    archs = strategy.ask(15)  # all but the slowest
+    assert len(archs) == 15 and strategy.ask(1) == []
+    strategy.tell(archs, [-sum(space.encode(arch)) for arch in archs])
+    assert [(item.cost_m, item.score) for item in strategy.front()] == [
+        (1, -4), (2, -3), (3, -2), (4, -1),
+    ]  # fmt: skip

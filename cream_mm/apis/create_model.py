@@ -1,0 +1,121 @@
+"""The one line: a ready model from a name, a file or a list."""
+
+from collections.abc import Sequence
+from types import SimpleNamespace
+
+from mmengine.config import Config
+
+from ..checkpoints import load_weights
+from ..checkpoints.load_weights import local_file
+from ..models import CreamNet
+from ..models.backbones.cream_net import resolve_arch
+from ..models.backbones.pretrained import load_backbone, load_classifier
+from ..models.backbones.published import published_nets
+from ..models.layers.init import init_cream_weights
+from ..registry import MODELS
+
+# Mean and deviation of ImageNet in RGB, 0..255.
+IMAGENET_PREPROCESS = dict(mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375], to_rgb=True)
+
+
+def list_models() -> list[str]:
+    """Names of the published networks, smallest first."""
+    return list(published_nets)
+
+
+def create_model(
+    arch: str | Sequence,
+    num_classes: int | None = None,
+    checkpoint: str | None = None,
+    features_only: bool = False,
+    **backbone_kwargs,
+):
+    """Build a network that behaves like any model of mmpretrain.
+
+    Args:
+        arch (str | list): A published name (see :func:`list_models`), an exported JSON file, or
+            a nested list such as ``[[0],[0],[3,3],[3,1,3],[3,3,3,3],[3,3,3],[0]]``; with
+            ``space='nas_bench_macro'`` digits, ``'01201201'``.
+        num_classes (int, optional): Outputs of the classifier. Defaults to what an exported JSON
+            or the checkpoint says, else 1000. If it is given and the checkpoint has another
+            number, the last layer is new and has to be trained; a line says so.
+        checkpoint (str, optional): Weights to load, as ``tools/train.py`` or
+            ``tools/export_arch.py`` writes them; every tensor has to be there. Prefixes such as
+            ``module.`` are found. With ``features_only``, a backbone alone will do.
+        features_only (bool): Return the backbone alone, which yields the maps of strides 4, 8,
+            16 and 32 (of ``space.feature_indices``). Defaults to False.
+        **backbone_kwargs: Further arguments of :class:`CreamNet`.
+
+    Returns:
+        ImageClassifier | CreamNet: In eval mode. A classifier works with
+        ``mmpretrain.inference_model(model, image)``.
+
+    Raises:
+        ValueError: If ``arch`` is none of the above, or the checkpoint is of another network.
+
+    >>> import torch
+    >>> create_model('cream-14m', num_classes=10)(torch.rand(1, 3, 64, 64)).shape
+    torch.Size([1, 10])
+    """
+    arch_value, space, about = resolve_arch(arch, backbone_kwargs.pop('space', None))
+    backbone_kwargs['space'] = space.to_dict()
+    if about.get('norm_cfg'):
+        backbone_kwargs.setdefault('norm_cfg', about['norm_cfg'])
+    if features_only:
+        backbone_kwargs.setdefault('out_indices', space.feature_indices)
+        model = CreamNet(arch_value, **backbone_kwargs)
+        init_cream_weights(model)
+        if checkpoint:
+            load_backbone(model, checkpoint)
+        return model.eval()
+
+    weights = load_weights(local_file(checkpoint)) if checkpoint else {}
+    chosen = num_classes is not None
+    num_classes = num_classes or about.get('num_classes') or _num_classes(weights) or 1000
+    size = min(about.get('input_size', (224, 224)))
+    # Version 0.1 wrote an empty entry for images that were not normalised.
+    preprocess = IMAGENET_PREPROCESS if about.get('preprocess') is None else about['preprocess']
+    model = MODELS.build(
+        dict(
+            type='mmpretrain.ImageClassifier',
+            backbone=dict(type='cream_mm.CreamNet', arch=arch_value, **backbone_kwargs),
+            head=dict(
+                type='cream_mm.CreamClsHead',
+                num_classes=num_classes,
+                in_channels=space.stage_channels[-1],
+                hidden_channels=about.get('head_channels', space.head_channels),
+            ),
+            data_preprocessor=dict(preprocess, type='mmpretrain.ClsDataPreprocessor'),
+        )
+    )
+    init_cream_weights(model)
+    if checkpoint:
+        load_classifier(model, weights, checkpoint, new_head=chosen)
+    # What mmpretrain's inferencers look for: the task, the names of the classes, and how to prepare
+    # an image.
+    model._metainfo = SimpleNamespace(results=[SimpleNamespace(task='Image Classification')])
+    if len(about.get('classes') or []) == num_classes:
+        model._dataset_meta = dict(classes=tuple(about['classes']))
+    model._config = Config(dict(test_dataloader=dict(dataset=dict(pipeline=_pipeline(size)))))
+    return model.eval()
+
+
+def _num_classes(weights: dict) -> int | None:
+    biases = [v for name, v in weights.items() if name.endswith('head.classifier.bias')]
+    return len(biases[0]) if len(biases) == 1 and biases[0].ndim == 1 else None
+
+
+def _pipeline(size: int) -> list:
+    """What mmpretrain's inferencer does to an image, whatever scope is the default by then."""
+    return [
+        dict(type='LoadImageFromFile'),
+        dict(
+            type='mmpretrain.ResizeEdge',
+            scale=round(size / 0.875),
+            edge='short',
+            interpolation='bicubic',
+            backend='pillow',
+        ),
+        dict(type='mmpretrain.CenterCrop', crop_size=size),
+        dict(type='mmpretrain.PackInputs'),
+    ]

@@ -1,0 +1,63 @@
+"""Opens a search that was trained, to rate paths of its supernet."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from mmengine.registry import LOOPS as MMENGINE_LOOPS
+
+from ..config import load_config
+from ..engine import Runner, SearchLoop
+
+
+def search_config(config: str, options: dict | None = None):
+    """Read the config of a search.
+
+    Raises:
+        FileNotFoundError: If the file or its data is missing.
+        ValueError: If its test loop is no :class:`SearchLoop`.
+    """
+    cfg = load_config(config, options)
+    kind = (cfg.get('test_cfg') or {}).get('type')
+    kind = MMENGINE_LOOPS.get(kind) if isinstance(kind, str) else kind
+    if not (isinstance(kind, type) and issubclass(kind, SearchLoop)):
+        raise ValueError(f'{config} is not the config of a search: its test_cfg is no SearchLoop')
+    return cfg
+
+
+@contextmanager
+def open_search(
+    config: str,
+    checkpoint: str,
+    work_dir: str,
+    options: dict | None = None,
+    loop_options: Mapping[str, Any] | None = None,
+) -> Iterator[SearchLoop]:
+    """Load a supernet; the loop has the model, and makes the evaluator of its paths.
+
+    Args:
+        config (str): The search's config file.
+        checkpoint (str): A checkpoint of the search.
+        work_dir (str): For logs, and for ``ratings.jsonl``.
+        options (dict, optional): Overrides, as from ``--cfg-options``.
+        loop_options (Mapping, optional): Arguments of the loop in place of the config's.
+
+    Raises:
+        FileNotFoundError: If a file or the data is missing.
+        ValueError: If the config is no search, or the checkpoint is of another model.
+    """
+    cfg = search_config(config, options)
+    if not Path(checkpoint).is_file():
+        raise FileNotFoundError(f'no checkpoint {checkpoint}')
+    cfg.work_dir = str(work_dir)
+    cfg.load_from = str(checkpoint)
+    cfg.test_cfg.update(loop_options or {})
+    runner = Runner.from_cfg(cfg)
+    runner.whole_weights = True
+    loop = runner.test_loop
+    # What Runner.test does around a loop.
+    runner.call_hook('before_run')
+    runner.load_or_resume()
+    yield loop
+    runner.call_hook('after_run')

@@ -1,0 +1,65 @@
+"""What every command line does: errors that the user can mend are one line."""
+
+import errno
+import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+@contextmanager
+def clear_errors() -> Iterator[None]:
+    """End a command with one line where cream_mm or the command itself says what the user can mend.
+
+    Errors from anywhere else keep their traceback, and so does running out of memory: the line
+    then stands below it.
+    """
+    try:
+        yield
+    except (FloatingPointError, ImportError, KeyError, OSError, ValueError) as error:
+        message = _from_worker(error)
+        source = Path(traceback.extract_tb(error.__traceback__)[-1].filename).resolve()
+        ours = Path(__file__).resolve().parent in source.parents
+        if not ours and source != Path(sys.argv[0]).resolve() and not message:
+            if getattr(error, 'errno', None) in (errno.ENOSPC, errno.EDQUOT):
+                sys.exit(f'error: {error}. Free some space, then continue with --resume')
+            raise
+        sys.exit(f'error: {message or (error.args[-1] if error.args else error)}')
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        traceback.print_exc()
+        reason = str(error).strip().split('\n')[0] or 'MemoryError'
+        sys.exit(
+            f'error: out of memory: {reason}. Take a smaller batch_size or input_size, '
+            '--cfg-options batch_size=N input_size=N (the learning rate follows batch_size where '
+            'the config has auto_scale_lr; a resumed run keeps its own); on a GPU also --amp; then '
+            'continue with --resume'
+        )
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether a GPU or the machine had no memory left; torch tells it in several ways."""
+    text = str(error).lower()
+    return (
+        isinstance(error, MemoryError)
+        or type(error).__name__ == 'OutOfMemoryError'
+        or 'out of memory' in text
+        or "can't allocate memory" in text
+    )
+
+
+def _from_worker(error: BaseException) -> str | None:
+    """The message of an error that cream_mm raised in a worker of a data loader.
+
+    torch raises it again with the worker's traceback as its text.
+    """
+    text = str(error.args[0]) if error.args else ''
+    if not (text.startswith('Caught ') and 'DataLoader worker' in text.split('\n')[0]):
+        return None
+    place, _, rest = text.rpartition('  File "')[2].partition('"')
+    if Path(__file__).resolve().parent not in Path(place).resolve().parents:
+        return None
+    _, found, message = rest.partition(f'\n{type(error).__name__}: ')
+    return message.strip() if found else None

@@ -1,0 +1,254 @@
+"""Reads a config for a run, and looks at the data that it names."""
+
+import os
+from pathlib import Path
+
+from mmengine.config import Config, ConfigDict
+from mmengine.logging import print_log
+
+from ..datasets.image_folder import list_classes
+from ..files import check_regular, read_json
+from .carry import Places, annotation_file, carry, entries, override, read_config
+from .check import check_keys, check_options, own_names
+
+MAX_COCO_BYTES = 8 * 2**30
+
+
+def load_config(path: str, options: dict | None = None, *, check_data: bool = True) -> Config:
+    """Read a config file for a run.
+
+    A top-level value such as ``data_root``, ``num_classes``, ``batch_size``, ``max_epochs``,
+    ``input_size`` or ``budget`` that is set by ``options``, or by a file over what it inherits,
+    is carried to every nested entry of that name that held the old value; ``max_epochs`` also
+    stretches the schedules. A line per name says how many places it reached.
+
+    Args:
+        path (str): The config file.
+        options (dict, optional): Overrides, dotted keys allowed, as from ``--cfg-options``.
+        check_data (bool): Look at the data: its folders must be there, and the number of classes
+            and their names are taken from it. Defaults to True.
+
+    Raises:
+        FileNotFoundError: If the config or the data is missing; says what is expected where.
+        ValueError: If the data and the config contradict each other, a key is misspelt, or the
+            config is not a ``.py`` file.
+    """
+    if not os.path.isfile(path):
+        raise FileNotFoundError(f'no config file {path}')
+    if not str(path).endswith('.py'):
+        # YAML looks like data, but mmengine builds any object that a tag in it names.
+        raise ValueError(f'a config is a .py file; got {path}. Write its content as Python')
+    cfg, places = read_config(path)
+    options = dict(options or {})
+    check_options(cfg, options)
+    places.update(override(cfg, options))
+    check_keys(cfg)
+    if own := own_names(cfg):
+        cfg.own_names = own  # for the copy that a run writes, whose text does not tell any more
+    _say_places(places)
+    for side in ('train', 'val', 'test'):
+        loader = cfg.get(f'{side}_dataloader')
+        if loader and loader.get('num_workers') == 0:
+            loader.persistent_workers = False  # torch refuses it without workers
+    _follow_annotations(cfg)
+    _follow_metric(cfg)
+    if check_data:
+        _fit_to_data(cfg, chosen='num_classes' in options)
+    return cfg
+
+
+def _say_places(places: Places) -> None:
+    for name, paths in sorted(places.items()):
+        roots = ', '.join(dict.fromkeys(path.split('.')[0] for path in paths))
+        count = f'{len(paths)} place{"" if len(paths) == 1 else "s"}'
+        _say(
+            f'{name}: {count} ({roots})'
+            if paths
+            else f'{name}: 0 places: nothing held its old value'
+        )
+
+
+def _say(message: str) -> None:
+    """Log a line on the first rank; the ranks do not know each other yet."""
+    ranks = (os.environ.get(name) for name in ('RANK', 'SLURM_PROCID', 'OMPI_COMM_WORLD_RANK'))
+    if next((rank for rank in ranks if rank), '0') == '0':
+        print_log(message, 'current')
+
+
+# ---- looking at the data -----------------------------------------------------------------------
+
+
+def _datasets(cfg: Config) -> list[ConfigDict]:
+    """Every dataset config that a run will build, wrappers opened."""
+    used = ('train_dataloader', 'val_dataloader', 'test_dataloader', 'custom_hooks', 'test_cfg')
+    found = []
+    for holder, key in entries({name: cfg.get(name) for name in used}):
+        value = holder[key]
+        is_part = isinstance(value, dict) and _kind(value) == 'DatasetPart'
+        if is_part or isinstance(value, dict) and 'data_root' in value and 'type' in value:
+            found.append(value)
+    return found
+
+
+def _kind(component: dict) -> str:
+    """Type of a component without its scope."""
+    return str(component.get('type', '')).split('.')[-1]
+
+
+def _fit_to_data(cfg: Config, chosen: bool) -> None:
+    datasets = _datasets(cfg)
+    _check_split(datasets)
+    classes = None
+    for dataset in datasets:
+        if _kind(dataset) == 'ImageFolder':
+            list_classes(dataset['data_root'], dataset.get('folder', 'train'))
+            classes = list_classes(dataset['data_root'])
+        elif _kind(dataset) == 'CocoDataset':
+            _check_coco(dataset)
+    coco = [d for d in datasets if _kind(d) == 'CocoDataset']
+    if coco:
+        classes = _coco_classes(coco)
+        for dataset in coco:
+            dataset['metainfo'] = dict(dataset.get('metainfo') or {}, classes=tuple(classes))
+    for evaluator in (cfg.get('val_evaluator'), cfg.get('test_evaluator')):
+        if classes and isinstance(evaluator, dict) and _kind(evaluator) == 'Accuracy':
+            topk = evaluator.get('topk', (1,))
+            topk = topk if isinstance(topk, (list, tuple)) else (topk,)
+            evaluator['topk'] = tuple(k for k in topk if k <= len(classes))
+    if classes is not None:
+        names = cfg.get('classes')
+        cfg.classes = tuple(classes)  # for whoever goes on from the dumped config
+        if names is not None:
+            carry(cfg._cfg_dict, dict(classes=(names, cfg.classes)))
+    old = cfg.get('num_classes')
+    if classes is not None and old is None:
+        _check_heads(cfg, len(classes))
+    if classes is None or old is None or len(classes) == old:
+        return
+    if chosen and len(classes) < old:
+        return
+    if chosen:
+        raise ValueError(
+            f'num_classes={old}, but the data has {len(classes)} classes; leave num_classes out '
+            'and it is taken from the data'
+        )
+    _say(f'The data has {len(classes)} classes: the heads get as many, not {old}.')
+    carry(cfg._cfg_dict, dict(num_classes=(old, len(classes))))
+    cfg.num_classes = len(classes)
+
+
+def _check_split(datasets: list[dict]) -> None:
+    """Refuse to rate on images that are trained on."""
+
+    def place(dataset):
+        inner = dataset.get('dataset', dataset)
+        below = inner['ann_file'] if 'ann_file' in inner else inner.get('folder', 'train')
+        return str(Path(inner['data_root'], below))
+
+    usual = dict(ImageFolder=0.02, DatasetPart='auto')
+    parts = [d for d in datasets if _kind(d) in usual]
+    for train in (d for d in parts if d.get('part') == 'train'):
+        for held in (d for d in parts if d.get('part') == 'holdout' and place(d) == place(train)):
+            left_out, rated = (d.get('holdout', usual[_kind(d)]) for d in (train, held))
+            seeds = [d.get('split_seed', 0) for d in (train, held)]
+            inside = left_out == rated or 'auto' not in (left_out, rated) and rated < left_out
+            if not inside or seeds[0] != seeds[1]:
+                raise ValueError(
+                    f'images of {place(train)} would be trained on and rated on: the training '
+                    f'part has holdout={left_out!r}, split_seed={seeds[0]}, a held-out part has '
+                    f'holdout={rated!r}, split_seed={seeds[1]}. Give every part the same'
+                )
+
+
+def _check_heads(cfg: Config, num_classes: int) -> None:
+    """Refuse a model none of whose heads has outputs for all classes."""
+    holders = entries({'model': cfg.get('model')})
+    outputs = [holder[key] for holder, key in holders if key == 'num_classes']
+    outputs = [number for number in outputs if isinstance(number, int)]
+    if outputs and max(outputs) < num_classes:
+        raise ValueError(
+            f'the data has {num_classes} classes, but the model has at most {max(outputs)} '
+            f'outputs: set num_classes={num_classes} in its heads'
+        )
+
+
+def _coco_paths(dataset: dict) -> tuple[Path, Path]:
+    prefix = dataset.get('data_prefix') or {}
+    root = Path(dataset['data_root'])
+    return root / dataset['ann_file'], root / prefix.get('img', '')
+
+
+def _check_coco(dataset: dict) -> None:
+    annotations, images = _coco_paths(dataset)
+    if annotations.exists():
+        check_regular(annotations)
+    if annotations.is_file() and images.is_dir():
+        return
+    what = f'annotation file {annotations}' if images.is_dir() else f'image folder {images}'
+    root = str(dataset['data_root']).rstrip('/')
+    raise FileNotFoundError(
+        f'no {what}. A COCO-style set is expected like this:\n'
+        f'  {root}/annotations/instances_train2017.json\n'
+        f'  {root}/annotations/instances_val2017.json\n'
+        f'  {root}/train2017/*.jpg\n'
+        f'  {root}/val2017/*.jpg\n'
+        'Name another place with: --cfg-options data_root=FOLDER\n'
+        'and other names below it with: train_dataloader.dataset.ann_file=FILE '
+        'train_dataloader.dataset.data_prefix.img=FOLDER/ (val_dataloader likewise)'
+    )
+
+
+def _coco_classes(datasets: list[dict]) -> list[str]:
+    """Category names in the order of the annotation files, which must agree."""
+    names: dict[str, list[str]] = {}
+    for dataset in datasets:
+        path, _ = _coco_paths(dataset)
+        if str(path) not in names:
+            try:
+                # Larger than anything else that is read, and read by mmdet a second time.
+                content = read_json(path, max_bytes=MAX_COCO_BYTES, max_values=None)
+                names[str(path)] = [category['name'] for category in content['categories']]
+                wrong = _wrong_annotation(content)
+            except (ValueError, KeyError, TypeError, RecursionError) as error:
+                raise ValueError(f'{path} is not a COCO annotation file: {error!r}') from None
+            if wrong:
+                raise ValueError(f'{path}: {wrong}. Correct the annotation or remove it')
+    (first, classes), *others = names.items()
+    for path, other in others:
+        if other != classes:
+            raise ValueError(
+                f'{first} and {path} list different categories, or in another order; labels '
+                f'would not agree. {classes[:5]}... against {other[:5]}...'
+            )
+    return classes
+
+
+def _wrong_annotation(content: dict) -> str | None:
+    """The first annotation of something that the file does not list; mmdet would drop it."""
+    categories = {category['id'] for category in content['categories']}
+    images = {image['id'] for image in content['images']}
+    for annotation in content.get('annotations', []):
+        for key, known in (('category_id', categories), ('image_id', images)):
+            if annotation[key] not in known:
+                which = 'categories' if key == 'category_id' else 'images'
+                name = annotation.get('id')
+                return f'annotation {name} has {key}={annotation[key]!r}, not one of its {which}'
+    return None
+
+
+def _follow_annotations(cfg: Config) -> None:
+    """Give a CocoMetric that names no annotation file that of the dataset it measures."""
+    for side in ('val', 'test'):
+        evaluator = cfg.get(f'{side}_evaluator')
+        path = annotation_file(cfg.get(f'{side}_dataloader'))
+        is_metric = isinstance(evaluator, dict) and _kind(evaluator) == 'CocoMetric'
+        if path and is_metric and not evaluator.get('ann_file'):
+            evaluator['ann_file'] = path
+
+
+def _follow_metric(cfg: Config) -> None:
+    """The best checkpoint is the best of what a search compares its paths by."""
+    metric = (cfg.get('test_cfg') or {}).get('metric')
+    checkpoint = (cfg.get('default_hooks') or {}).get('checkpoint')
+    if metric and isinstance(checkpoint, dict) and checkpoint.get('save_best'):
+        checkpoint['save_best'] = metric

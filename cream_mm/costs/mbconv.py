@@ -1,0 +1,205 @@
+"""Costs of MBConv networks: closed forms of each layer in every counting convention, and rows.
+
+Conventions (specification: docs/conventions.md):
+
+* ``macs``: multiply-adds of convolutions and linear layers, nothing else. This is what
+  "FLOPs" means in cream_mm, and half of what ``torch.utils.flop_counter`` counts.
+* ``board_flops``: what the released Cream code writes on its board (ptflops of 2020): MACs,
+  bias additions, two per BN output element, SE pooling inputs, ReLU elements. It leaves out the
+  stem's BN and the classifier.
+* ``published_flops``: what the names 14M ... 604M mean (thop 0.0.31): MACs, two per BN output
+  element, inputs of all average pools.
+"""
+
+from collections.abc import Mapping, Sequence
+
+from ..spaces import IDENTITY, LayerSpec, MBConvSpace, make_divisible, squeeze_channels
+from .cost import Cost
+from .cost_model import CostTable, as_pair, build_cost_model
+
+
+def conv_bn(
+    cin: int, cout: int, kernel: int, pixels: int, *, relu=False, board_counts_bn=True
+) -> Cost:
+    """Convolution without bias, then BN. ``pixels`` is the number of output positions."""
+    macs = kernel * kernel * cin * cout * pixels
+    norm = 2 * cout * pixels
+    params = kernel * kernel * cin * cout + 2 * cout
+    board = macs + norm * board_counts_bn + cout * pixels * relu
+    return Cost(macs, params, board, macs + norm)
+
+
+def depthwise_bn(channels: int, kernel: int, pixels: int, *, relu=False) -> Cost:
+    """Depthwise convolution without bias, then BN."""
+    macs = kernel * kernel * channels * pixels
+    norm = 2 * channels * pixels
+    params = kernel * kernel * channels + 2 * channels
+    return Cost(macs, params, macs + norm + channels * pixels * relu, macs + norm)
+
+
+def squeeze_excite(channels: int, pixels: int, se: str = 'cream', cin: int = 0) -> Cost:
+    """Average pool over ``pixels``, two biased conv1x1 with an activation between them, a gate.
+
+    ``se`` and the block's input channels ``cin`` decide the width between them.
+    """
+    reduced = squeeze_channels(se, cin, channels)
+    if not reduced:
+        return Cost()
+    macs = 2 * channels * reduced
+    pool = channels * pixels
+    bias = reduced + channels
+    relu = reduced * (se == 'cream')
+    return Cost(macs, macs + bias, macs + bias + relu + pool, macs + pool)
+
+
+def ds_block(
+    cin: int, pixels: int, cout: int | None = None, act: str = 'silu', se: str = 'cream'
+) -> Cost:
+    """The fixed first block: depthwise 3x3, SE, conv1x1; stride 1. ``cout`` defaults to ``cin``."""
+    cost = depthwise_bn(cin, 3, pixels, relu=act == 'relu') + squeeze_excite(cin, pixels, se, cin)
+    return cost + conv_bn(cin, cout or cin, 1, pixels)
+
+
+def mbconv(
+    cin: int,
+    cout: int,
+    kernel: int,
+    expand: int,
+    pixels_in: int,
+    pixels_out: int,
+    act: str = 'silu',
+    se: str = 'cream',
+) -> Cost:
+    """Inverted bottleneck: conv1x1, depthwise, SE, conv1x1."""
+    mid, relu = make_divisible(cin * expand), act == 'relu'
+    cost = conv_bn(cin, mid, 1, pixels_in, relu=relu)
+    cost += depthwise_bn(mid, kernel, pixels_out, relu=relu)
+    return cost + squeeze_excite(mid, pixels_out, se, cin) + conv_bn(mid, cout, 1, pixels_out)
+
+
+def pooled(cin: int, pixels: int) -> Cost:
+    """Global average pool."""
+    pool = cin * pixels
+    return Cost(0, 0, pool, pool)
+
+
+def pooled_head(cin: int, hidden: int, pixels: int) -> Cost:
+    """Global average pool, then a biased conv1x1 on the one remaining position."""
+    macs, pool = cin * hidden, cin * pixels
+    return Cost(macs, macs + hidden, macs + hidden + pool, macs + pool)
+
+
+def classifier(hidden: int, num_classes: int) -> Cost:
+    """The linear layer. The board's convention does not count it."""
+    macs = hidden * num_classes
+    return Cost(macs, macs + num_classes, 0, macs)
+
+
+# ---- the space -------------------------------------------------------------------------------
+
+
+@build_cost_model.register
+def mbconv_costs(
+    space: MBConvSpace,
+    input_size: int | Sequence[int],
+    num_classes: int | None = 1000,
+    head_channels: int | None = None,
+    *,
+    head: str | None = 'classifier',
+    latency: Mapping | None = None,
+) -> CostTable:
+    """The table of an MBConv space; see :func:`build_cost_model`.
+
+    >>> from cream_mm.costs import build_cost_model
+    >>> space = MBConvSpace()
+    >>> arch = space.parse('4220 2245 0444 5000 0131')
+    >>> build_cost_model(space, 224).cost(arch).in_units()['board_flops_m']
+    378.956912
+    """
+    if head not in ('classifier', None):
+        raise ValueError(f"head is 'classifier' or None, the backbone alone; got {head!r}")
+    input_size = as_pair(input_size)
+    # Every kernel is odd and padded by k // 2, so a stride divides sizes by rounding up.
+    size = _strided(input_size, space.stem_stride)
+    pixels = size[0] * size[1]
+    channels, stem_width, relu = space.stage_channels, space.stem_width, space.act == 'relu'
+    stem = conv_bn(space.in_channels, stem_width, 3, pixels, relu=relu, board_counts_bn=False)
+    first_rows = [
+        _row('stem', 'conv3x3', None, 3, None, space.in_channels, stem_width, space.stem_stride,
+             size, stem),
+    ]  # fmt: skip
+    if space.first_channels != 0:
+        cost = ds_block(stem_width, pixels, channels[0], space.act, space.se)
+        first_rows.append(
+            _row('blocks.0.0', 'DSConv', 0, 3, 1, stem_width, channels[0], 1, size, cost)
+        )
+    # Of each stage its first layer, and one that serves for every later layer.
+    table: list[list[list[Cost]]] = []
+    sizes: list[tuple[int, int]] = []
+    for spec in space.layers(depths=(2,) * space.num_stages):
+        pixels_in, size = pixels, _strided(size, spec.stride)
+        pixels = size[0] * size[1]
+        if spec.layer == 0:
+            table.append([])
+            sizes.append(size)
+        table[-1].append([
+            _choice_cost(space, spec, choice, pixels_in, pixels) for choice in space.choices
+        ])  # fmt: skip
+    last = space.num_stages + 1
+    last_rows = [
+        _row(f'blocks.{last}.0', 'conv1x1', last, 1, None, channels[-2], channels[-1], 1, size,
+             conv_bn(channels[-2], channels[-1], 1, pixels, relu=relu)),
+    ]  # fmt: skip
+    if head is None:
+        num_classes = head_channels = None
+    else:
+        if head_channels is None:
+            head_channels = space.head_channels
+        last_rows += _head_rows(channels[-1], pixels, head_channels, num_classes)
+    specs = {(spec.stage, min(spec.layer, 1)): spec for spec in space.layers((2,) * len(sizes))}
+
+    def describe(stage: int, layer: int, choice: int) -> dict:
+        spec, meaning = specs[stage, min(layer, 1)], space.choices[choice]
+        op = 'MBConv'
+        if meaning == IDENTITY:
+            op, meaning = ('conv1x1', (1, None)) if spec.reshapes else (IDENTITY, (None, None))
+        return _row(f'blocks.{stage}.{layer}', op, stage, *meaning, spec.in_channels,
+                    spec.out_channels, spec.stride, sizes[stage - 1])  # fmt: skip
+
+    return CostTable(
+        space, table, head=first_rows, tail=last_rows, describe=describe, input_size=input_size,
+        num_classes=num_classes, head_channels=head_channels, latency=latency,
+    )  # fmt: skip
+
+
+def _head_rows(channels: int, pixels: int, hidden: int, num_classes: int) -> list[dict]:
+    """Pool, hidden layer if there is one, and classifier."""
+    inputs = hidden or channels
+    return [
+        _row('conv_head', 'conv1x1', None, 1, None, channels, hidden, 1, (1, 1),
+             pooled_head(channels, hidden, pixels)) if hidden else
+        _row('pool', 'pool', None, None, None, channels, channels, 1, (1, 1),
+             pooled(channels, pixels)),
+        _row('classifier', 'linear', None, None, None, inputs, num_classes, 1, (1, 1),
+             classifier(inputs, num_classes)),
+    ]  # fmt: skip
+
+
+def _choice_cost(
+    space: MBConvSpace, spec: LayerSpec, choice: tuple[int, int] | str, pixels_in: int, pixels: int
+) -> Cost:
+    cin, cout = spec.in_channels, spec.out_channels
+    if choice == IDENTITY:
+        return conv_bn(cin, cout, 1, pixels) if spec.reshapes else Cost()
+    return mbconv(cin, cout, *choice, pixels_in, pixels, space.act, space.se)
+
+
+def _row(name, op, stage, kernel, expand, cin, cout, stride, size, cost=None) -> dict:
+    return dict(
+        name=name, op=op, stage=stage, kernel=kernel, expand=expand, in_channels=cin,
+        out_channels=cout, stride=stride, out_size=list(size), cost=cost,
+    )  # fmt: skip
+
+
+def _strided(size: tuple[int, int], stride: int) -> tuple[int, int]:
+    return tuple(-(-side // stride) for side in size)

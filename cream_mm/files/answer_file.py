@@ -1,0 +1,62 @@
+"""``best_arch.json``: the path that a search ends with, and all that goes on from it."""
+
+from collections.abc import Mapping
+
+from ..structures import Arch
+from .arch_file import arch_content, run_settings
+
+
+def rating_content(rating, bn_policy: str) -> dict:
+    """A rating as the answer's file has it; what single images say stays in the log."""
+    content = dict(rating.record(), bn_policy=bn_policy)
+    return {key: value for key, value in content.items() if key not in ('losses', 'draws')}
+
+
+def _preprocess(model) -> dict:
+    """How the images were normalised, for whoever uses the network; None: not at all."""
+    prep, mean, std = model.data_preprocessor, None, None
+    if getattr(prep, '_enable_normalize', False):
+        mean, std = (value.flatten().tolist() for value in (prep.mean, prep.std))
+    # mmpretrain's tells its flag; mmengine's, and so mmdet's, keeps it for itself.
+    to_rgb = getattr(prep, 'to_rgb', getattr(prep, '_channel_conversion', False))
+    return dict(mean=mean, std=std, to_rgb=to_rgb)
+
+
+def answer_content(
+    model,
+    arch: Arch,
+    cfg: Mapping,
+    *,
+    rating: dict | None = None,
+    choice: dict | None = None,
+    seed: int,
+    next_steps: dict,
+) -> dict:
+    """What ``best_arch.json`` holds; ``tools/export_arch.py`` goes on from there.
+
+    Args:
+        model (BaseModel): Built around a supernet.
+        arch (Arch): The path.
+        cfg (Config): The search's config.
+        rating (dict, optional): What is known of its quality.
+        choice (dict, optional): How it was chosen: ``rule``, a key of ``arch_file.RULES``, and
+            ``notes``, sentences for whoever goes on with it.
+        seed (int): The search's seed.
+        next_steps (dict): See :class:`SearchLoop`.
+    """
+    supernet = model.backbone
+    details = model.answer_details() if hasattr(model, 'answer_details') else {}
+    return arch_content(
+        arch,
+        supernet.budget.cost_model,
+        rating=rating,
+        choice=choice,
+        budget=supernet.budget.to_dict(),
+        **details,
+        config=cfg.get('filename') or cfg.filename,
+        seed=seed,
+        data_root=cfg.get('data_root'),
+        preprocess=_preprocess(model),
+        next_steps=next_steps,
+        **run_settings(cfg, supernet.norm_cfg),
+    )

@@ -1,0 +1,219 @@
+"""The file of an exported architecture: its content, and reading it without trusting it."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from numbers import Real
+from pathlib import Path, PurePosixPath
+
+from ..costs import CostModel, build_cost_model
+from ..spaces import IDENTITY, MBConvSpace
+from ..structures import Arch
+from ..version import __version__
+from .read import read_json, shorten
+
+ARCH_FORMAT = 'cream_mm.arch/1'
+"""Value of the "format" key in files that hold an exported architecture."""
+
+RULES = dict(
+    effects='the effects of its choices on the training loss',
+    board='its rating, among the paths of the board',
+    random='its rating, among random paths',
+    given='its scores in a strategy',
+)
+"""How an answer was chosen, ``choice.rule`` in its file, in words."""
+
+# Norm layers that a file may ask for, and with what; another type would be any class there is.
+BATCH_NORMS = ('BN', 'BN2d', 'SyncBN', 'MMSyncBN')
+NORMS = (*BATCH_NORMS, 'GN', 'IN', 'IN2d')
+NORM_ARGUMENTS = ('eps', 'momentum', 'affine', 'track_running_stats', 'requires_grad', 'num_groups')
+
+# Far beyond any network, and small enough for a few bytes of JSON not to fill a machine's memory.
+MAX_LAYERS, MAX_CHANNELS, MAX_CLASSES, MAX_SIDE = 1000, 100_000, 1_000_000, 100_000
+MAX_PARAMS = 1e9
+MAX_BATCH, MAX_WORKERS, MAX_NAME = 1_000_000, 10_000, 200
+MAX_CLASS_NAME = 4096
+
+
+def arch_content(arch: Arch, costs: CostModel, **more) -> dict:
+    """What the file of an exported architecture holds.
+
+    Args:
+        arch (Arch): The architecture.
+        costs (CostModel): Of its space, image size, classes and head.
+        **more: Further entries.
+    """
+    return dict(
+        format=ARCH_FORMAT,
+        arch=arch.to_list(),
+        space=costs.space.to_dict(),
+        num_classes=costs.num_classes,
+        head_channels=costs.head_channels,
+        input_size=list(costs.input_size),
+        costs=costs.cost(arch).in_units(),
+        **more,
+        cream_mm=__version__,
+        layers=costs.layer_table(arch),
+    )
+
+
+def run_settings(cfg: Mapping, norm_cfg: Mapping) -> dict:
+    """What the configs of an export take over from the search.
+
+    Args:
+        cfg (Config): The search's config.
+        norm_cfg (dict): Its norm layers; what it does not say is torch's default.
+
+    Returns:
+        dict: ``norm_cfg``, ``classes`` (their names, if known), ``batch_size``, ``num_workers`` and
+        ``folders``, below ``data_root``, as far as the config has them.
+    """
+    loader = cfg.get('train_dataloader') or {}
+    datasets = dict(train=loader, val=cfg.get('val_dataloader') or {})
+    datasets = {side: item.get('dataset') or {} for side, item in datasets.items()}
+    folders = {
+        side: dataset.get('folder', 'train') for side, dataset in datasets.items()
+        if str(dataset.get('type')).split('.')[-1] == 'ImageFolder'
+    }  # fmt: skip
+    defaults = dict(eps=1e-5, momentum=0.1) if norm_cfg.get('type') in BATCH_NORMS else {}
+    settings = dict(
+        norm_cfg={**defaults, **norm_cfg},
+        classes=list(cfg.get('classes') or []),
+        batch_size=loader.get('batch_size'),
+        num_workers=loader.get('num_workers'),
+        folders=folders,
+    )
+    return {key: value for key, value in settings.items() if value not in (None, [], {})}
+
+
+def read_arch_file(path: str | Path) -> dict:
+    """Read an exported architecture (``best_arch.json``, ``arch.json``).
+
+    Raises:
+        ValueError: If the file is missing, is something else, or holds values that no export
+            writes; they would decide what is built, or which file is run.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise ValueError(
+            f'no architecture file {path}; a search writes it as best_arch.json into its work_dir'
+        )
+    foreign = (
+        f'{path} is not an exported architecture: it needs "format": "{ARCH_FORMAT}", "arch" and '
+        '"space"'
+    )
+    try:
+        # A search that went wrong may have rated its answer with a loss of NaN.
+        content = read_json(path, finite=False)
+    except ValueError as error:
+        raise ValueError(f'{foreign} ({error})') from None
+    ok = isinstance(content, dict) and content.get('format') == ARCH_FORMAT
+    ok = ok and isinstance(content.get('arch'), list) and isinstance(content.get('space'), dict)
+    if not ok:
+        raise ValueError(foreign)
+    try:
+        _check(content)
+    except (AttributeError, TypeError, OverflowError, ValueError) as error:
+        raise ValueError(
+            f'{path} is damaged, or not from an export: {shorten(str(error), 300)}'
+        ) from None
+    return content
+
+
+def _check(content: dict) -> None:
+    """Every entry that is used later has the type and the range that an export gives it."""
+    layers = [choice for stage in content['arch'] for choice in stage]
+    _need(len(layers) <= MAX_LAYERS, 'arch', f'{len(layers)} layers')
+    for key, value in content['space'].items():
+        flat = value if isinstance(value, list) else [value]
+        flat = [x for item in flat for x in (item if isinstance(item, list) else [item])]
+        allowed = {'choices': [IDENTITY], 'first_channels': [None]}.get(key, [])
+        numbers = all(x in allowed or _is_number(x, MAX_CHANNELS) for x in flat)
+        numbers = numbers or key in ('name', 'act', 'se')
+        _need(len(flat) <= MAX_LAYERS and numbers, f'space.{shorten(key)}', value)
+    name = content['space'].get('name', '')
+    _need(isinstance(name, str) and len(name) <= MAX_NAME, 'space.name', name)
+    space = MBConvSpace.build(content['space'])
+    _need(max(space.stage_channels) <= MAX_CHANNELS, 'space', 'too many channels')
+    for key, low, high in (('num_classes', 1, MAX_CLASSES), ('head_channels', 0, MAX_CHANNELS)):
+        if key in content:
+            value = content[key]
+            _need(type(value) is int and low <= value <= high, key, value)
+    if 'input_size' in content:
+        size = content['input_size']
+        ok = isinstance(size, list) and len(size) == 2
+        ok = ok and all(type(side) is int and 1 <= side <= MAX_SIDE for side in size)
+        _need(ok, 'input_size', size)
+    arch = space.parse(content['arch'])
+    space = replace(space, depths=arch.depths)
+    size, classes = content.get('input_size', [224, 224]), content.get('num_classes', 1000)
+    costs = build_cost_model(space, size, classes, content.get('head_channels'))
+    _need(costs.cost(arch).params <= MAX_PARAMS, 'arch', f'a network of over {MAX_PARAMS} weights')
+    rating = content.get('rating') or {}
+    _need(isinstance(rating, Mapping), 'rating', rating)
+    top1, count = rating.get('top1_pct', 0), rating.get('num_images', 1)
+    _need(_is_number(top1, 100) and top1 >= 0, 'rating.top1_pct', top1)
+    _need(type(count) is int and count > 0, 'rating.num_images', count)
+    # A "type" here would be built: any class there is, with arguments from the file.
+    preprocess = content.get('preprocess') or {}
+    ok = isinstance(preprocess, Mapping) and set(preprocess) <= {'mean', 'std', 'to_rgb'}
+    _need(ok, 'preprocess', preprocess)
+    for key in ('mean', 'std'):
+        values = preprocess.get(key)
+        ok = isinstance(values, list) and all(_is_number(x, 1e6) for x in values)
+        _need(ok or values is None, f'preprocess.{key}', values)
+    _need(isinstance(preprocess.get('to_rgb', True), bool), 'preprocess.to_rgb', preprocess)
+    choice = content.get('choice') or {}
+    ok = isinstance(choice, Mapping) and isinstance(choice.get('notes') or [], list)
+    _need(ok, 'choice', choice)
+    check_next_steps(content.get('next_steps') or {})
+    _need(isinstance(content.get('data_root') or '', str), 'data_root', content.get('data_root'))
+    _check_run_settings(content, classes)
+
+
+def _check_run_settings(content: Mapping, num_classes: int) -> None:
+    norm = content.get('norm_cfg') or {}
+    ok = isinstance(norm, Mapping) and norm.get('type', 'BN') in NORMS
+    ok = ok and set(norm) <= {'type', *NORM_ARGUMENTS}
+    numbers = [value for key, value in norm.items() if key != 'type' and value is not None]
+    ok = ok and all(_is_number(value, 1e6) for value in numbers)
+    _need(ok, 'norm_cfg', norm)
+    names = content.get('classes') or []
+    ok = isinstance(names, list) and all(type(x) is str and len(x) <= MAX_CLASS_NAME for x in names)
+    _need(ok and len(names) <= num_classes, 'classes', names)
+    for key, low, high in (('batch_size', 1, MAX_BATCH), ('num_workers', 0, MAX_WORKERS)):
+        value = content.get(key, low)
+        _need(type(value) is int and low <= value <= high, key, value)
+    folders = content.get('folders') or {}
+    ok = isinstance(folders, Mapping) and set(folders) <= {'train', 'val'}
+    ok = ok and all(isinstance(value, str) for value in folders.values())
+    _need(ok, 'folders', folders)
+
+
+def check_next_steps(steps: Mapping[str, str]) -> None:
+    """Check which configs an export builds on.
+
+    A config is a program: for a file from elsewhere, only those of this repository are run.
+
+    Raises:
+        ValueError: If one does not lie below ``configs/``.
+    """
+    _need(isinstance(steps, Mapping), 'next_steps', steps)
+    for key, value in steps.items():
+        parts = PurePosixPath(value).parts if isinstance(value, str) else ()
+        ok = parts[:1] == ('configs',) and '..' not in parts and parts[-1].endswith('.py')
+        ok = ok and '\\' not in value and '\0' not in value
+        if not ok:
+            text = str(value)
+            raise ValueError(
+                f'"next_steps.{key}" is {text if len(text) < 200 else text[:200] + "..."!r}, not a '
+                'config below configs/ of the repository'
+            )
+
+
+def _is_number(value, high: float) -> bool:
+    return isinstance(value, Real) and -high <= value <= high
+
+
+def _need(ok: bool, key: str, value) -> None:
+    if not ok:
+        raise ValueError(f'"{key}" is {shorten(str(value))}')

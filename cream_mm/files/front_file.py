@@ -1,0 +1,60 @@
+"""``front.json``: the best path for each of several budgets, and what to compare them with."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ..costs import Budget
+from ..structures import Arch
+
+FRONT_FORMAT = 'cream_mm.front/1'
+"""Value of the "format" key."""
+
+
+def front_content(
+    budget: Budget,
+    cost: str,
+    *,
+    score: str,
+    higher_is_better: bool,
+    by: str,
+    steps: Sequence[tuple[float, Arch]],
+    references: Sequence[tuple[str, Arch]],
+    published: Mapping[str, Any],
+    answer: Arch,
+    ratings: Mapping[Arch, Mapping],
+) -> dict:
+    """What ``front.json`` holds.
+
+    Args:
+        budget (Budget): Of the search.
+        cost (str): What the steps go through, e.g. ``'macs_m'``.
+        score (str): What ratings are compared by: ``'cross_entropy'`` or a metric's name.
+        higher_is_better (bool): Of ``score``.
+        by (str): How a step's path was chosen, by ``'effects'`` or ``'ratings'``.
+        steps (Sequence[tuple[float, Arch]]): Upper bound on the cost, and the best path within it.
+        references (Sequence[tuple[str, Arch]]): Other paths of the supernet, with what they are.
+        published (Mapping[str, Cost]): Networks outside the space, which have costs and no rating.
+        answer (Arch): The search's.
+        ratings (Mapping[Arch, Mapping]): Of all these paths, as plain JSON values.
+    """
+
+    def row(arch: Arch, **more: Any) -> dict:
+        costs = budget.cost_model.cost(arch).in_units()
+        return dict(more, arch=arch.to_list(), costs=costs, rating=dict(ratings[arch]))
+
+    names = [dict(row(arch, name=name)) for name, arch in references]
+    names += [
+        dict(name=name, arch=None, costs=costs.in_units(), rating=None)
+        for name, costs in published.items()
+    ]
+    return dict(
+        format=FRONT_FORMAT,
+        cost=cost,
+        score=score,
+        higher_is_better=higher_is_better,
+        by=by,
+        budget=budget.to_dict(),
+        steps=[row(arch, bound=bound) for bound, arch in steps],
+        references=names,
+        answer=row(answer),
+    )

@@ -1,0 +1,60 @@
+"""Offers each trained path to the board."""
+
+from pathlib import Path
+
+import torch
+from mmengine.dist import all_reduce, master_only
+from mmengine.hooks import Hook
+
+from ...engine.distributed import unwrap
+from ...files import write_json
+from ...files.board_file import board_content
+from ...registry import HOOKS
+
+
+@HOOKS.register_module()
+class BoardHook(Hook):
+    """After each step, offers the trained path to the model's board.
+
+    Args:
+        warmup (float): Share of all iterations before the board opens: the supernet's first
+            accuracies say little. Defaults to 0.175, the published 21 of 120 epochs.
+
+    Logs ``board_best`` and ``board_worst`` (training top-1 in percent), and writes the board to
+    ``board.json`` after each epoch.
+    """
+
+    priority = 'NORMAL'
+
+    def __init__(self, warmup: float = 0.175):
+        if not 0 <= warmup < 1:
+            raise ValueError(f'warmup is a share of the run, 0 <= warmup < 1; got {warmup}')
+        self.warmup = warmup
+
+    def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None) -> None:
+        model = unwrap(runner.model)
+        if model.board is None or runner.iter < self.warmup * runner.max_iters:
+            return
+        path, loader = model.trained_path, runner.train_dataloader
+        if path is None:
+            return  # the step was left out: FiniteLossHook
+        if len(path.images) < loader.batch_size and len(loader) > 1:
+            return  # accuracy on the few images of an epoch's last batch would mean nothing
+        # Whole numbers add up exactly: the same score on every rank, on however many ranks.
+        size = path.top1.new_tensor(len(path.images))
+        counts = torch.stack([(path.top1.detach() * size / 100).round(), size])
+        all_reduce(counts)
+        hits, total = counts.tolist()
+        model.board.offer(path.arch, 100 * hits / total, path.images, path.soft_targets)
+        if len(model.board):
+            scores = [entry.score for entry in model.board.entries]
+            runner.message_hub.update_scalar('train/board_best', scores[0])
+            runner.message_hub.update_scalar('train/board_worst', scores[-1])
+
+    @master_only
+    def after_train_epoch(self, runner) -> None:
+        model = unwrap(runner.model)
+        if model.board is not None:
+            board = model.board
+            content = board_content(board.entries, board.capacity, model.budget)
+            write_json(Path(runner.work_dir) / 'board.json', content)

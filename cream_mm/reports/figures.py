@@ -1,0 +1,295 @@
+"""The figures of a report, each an inline SVG."""
+
+import io
+import re
+from itertools import cycle
+
+import matplotlib
+import numpy as np
+from markupsafe import Markup
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from .formats import format_cost, format_pct, format_range
+from .front import Front, FrontPath
+from .style import BLUE, GREEN, GREY, LOSS_COLORS, MUTED, NAVY, ORANGE, PALE, plot_style
+
+Curve = list[tuple[int, float]]
+Limits = tuple[float | None, float | None]
+MAX_LABELS = 12  # names beside the points of a front
+REACH = 0.6  # how far beyond the points an axis may reach for what has no rating, of its length
+
+# source: (in the legend, style)
+POINTS = dict(
+    random=('random path', dict(facecolors='white', edgecolors=GREY, s=36)),
+    board=('on the board', dict(color=BLUE, s=44, edgecolors='white')),
+    effects=('best training effects', dict(color=GREEN, s=44, edgecolors='white')),
+)
+
+
+def draw_scatter(
+    points: list[dict], chosen: tuple[float | None, float | None], limits: Limits
+) -> Markup | None:
+    """Rating against MACs of rated paths, or None without any.
+
+    Args:
+        points (list[dict]): "rated" of ``board.json``.
+        chosen (tuple): MACs in millions and top-1 of the answer, as far as they are known.
+        limits (tuple): Both ends of the budget of MACs, in millions.
+    """
+    if not points:
+        return None
+    with plot_style():
+        fig = Figure(figsize=(9.2, 4.3), layout='constrained')
+        ax = fig.add_subplot()
+        for source, (label, style) in POINTS.items():
+            part = [p for p in points if p.get('source') == source]
+            if part:
+                xs, ys = [p['macs_m'] for p in part], [p['top1_pct'] for p in part]
+                ax.scatter(xs, ys, label=f'{label} ({len(part)})', zorder=3, **style)
+
+        x, y = chosen
+        if x is not None and y is not None:
+            _draw_star(ax, x, y, 'chosen')
+        ax.margins(x=0.08, y=0.12)
+        left, right = _shade_budget(ax, limits, 'M')
+        if x is not None and y is not None:
+            to_left = x > (left + right) / 2
+            ax.annotate(f'chosen: {format_cost(x)} M, {format_pct(y)}', (x, y),
+                        (-13 if to_left else 13, 9), textcoords='offset points',
+                        ha='right' if to_left else 'left', color=ORANGE, weight='bold',
+                        zorder=6)  # fmt: skip
+        ax.set(xlabel='MACs per image (millions)', ylabel='search rating, top-1 (%)')
+        fig.legend(loc='outside upper left', ncols=5, handletextpad=0.5, columnspacing=1.6)
+        return to_svg(fig, 'scatter', 'Rating against MACs of all rated paths')
+
+
+def draw_front(front: Front) -> Markup | None:
+    """Rating against cost of the best paths for several budgets, or None where none is rated.
+
+    References without a rating are ticks on the axis of costs.
+    """
+    steps, references = front.steps, front.references
+    drawn = [p for p in (front.answer, *steps, *references) if p.cost is not None]
+    rated = [p for p in drawn if p.rating is not None]
+    if not rated:
+        return None
+    with plot_style():
+        fig = Figure(figsize=(9.2, 4.3), layout='constrained')
+        ax = fig.add_subplot()
+        for kind, label, style in (
+            ('random', 'random path', dict(facecolors='white', edgecolors=PALE, s=17, zorder=2)),
+            ('named', 'reference', dict(color=NAVY, marker='D', s=30, zorder=4)),
+        ):  # fmt: skip
+            part = [p for p in rated if p.kind == kind]
+            if part:
+                xs, ys = [p.cost for p in part], [p.rating for p in part]
+                ax.scatter(xs, ys, label=f'{label} ({len(part)})', **style)
+        line = sorted((p.cost, p.rating) for p in rated if p.kind == 'front')
+        if line:
+            ax.plot(*zip(*line, strict=True), 'o-', color=BLUE, ms=7, mec='white', zorder=3,
+                    label='best path up to a cost')  # fmt: skip
+        answer = front.answer if front.answer in rated else None
+        if answer:
+            _draw_star(ax, answer.cost, answer.rating, 'answer')
+        ax.margins(x=0.08, y=0.14)
+        _mark_unrated(ax, [p for p in drawn if p.kind == 'named' and p.rating is None])
+        left, right = _shade_budget(ax, front.limits, front.cost_unit)
+        for path in [p for p in rated if p.kind == 'named'][:MAX_LABELS]:
+            space = ((right if answer is None else answer.cost) - path.cost) / (right - left)
+            to_left = 0 <= space < 0.12 or path.cost > left + 0.8 * (right - left)
+            _label(ax, path, path.name, (-8 if to_left else 8, -3), NAVY)
+        if answer:
+            # A front rises to the right: above it on the left, and below on the right, is room.
+            to_left = answer.cost > (left + right) / 2
+            words = f'answer: {format_cost(answer.cost)} {front.cost_unit}'.rstrip()
+            words += f', {front.format_rating(answer.rating)}'
+            _label(ax, answer, words, (-13, 9) if to_left else (13, -15), ORANGE, weight='bold')
+        ax.set(xlabel=front.cost_label, ylabel=front.rating_label)
+        fig.legend(loc='outside upper left', ncols=5, handletextpad=0.5, columnspacing=1.6)
+        return to_svg(fig, 'front', 'Rating against cost of the best paths for several budgets')
+
+
+def _draw_star(ax: Axes, x: float, y: float, label: str) -> None:
+    ax.scatter(x, y, marker='*', s=330, color=ORANGE, edgecolors='white', zorder=5, label=label)
+
+
+def _label(ax: Axes, path: FrontPath, text: str, offset: tuple, color: str, **style) -> None:
+    """Words beside a point: to the left of it where the offset points there."""
+    ax.annotate(text, (path.cost, path.rating), offset, textcoords='offset points', color=color,
+                ha='right' if offset[0] < 0 else 'left', zorder=6, **style,
+                bbox=dict(facecolor='white', alpha=0.7, lw=0, pad=1))  # fmt: skip
+
+
+def _shade_budget(ax: Axes, limits: Limits, unit: str) -> tuple[float, float]:
+    """Mark the budget on the x axis; returns the ends of the axis, which are then fixed."""
+    left, right = ax.get_xlim()
+    low, high = limits
+    if low is not None or high is not None:
+        # An end of the budget far outside the data would squeeze the points together.
+        reach = REACH * (right - left)
+        if low is not None and low > left - reach:
+            left = min(left, low - 0.04 * (right - left))
+        if high is not None and high < right + reach:
+            right = max(right, high + 0.04 * (right - left))
+        ax.axvspan(left if low is None else low, right if high is None else high,
+                   color=GREEN, alpha=0.07, lw=0, zorder=0,
+                   label=f'budget, {format_range(limits)} {unit}'.rstrip())  # fmt: skip
+        for edge in (low, high):
+            if edge is not None:
+                ax.axvline(edge, color=GREEN, lw=0.9, ls=(0, (4, 3)), alpha=0.7, zorder=1)
+    ax.set_xlim(left, right)
+    return left, right
+
+
+def _mark_unrated(ax: Axes, paths: list[FrontPath]) -> None:
+    """A tick with a name on the x axis for each; an arrow at the end for one far outside."""
+    left, right = ax.get_xlim()
+    reach, room = REACH * (right - left), 0.04 * (right - left)
+    near = [p.cost for p in paths if left - reach < p.cost < right + reach]
+    left, right = min([left, *(x - room for x in near)]), max([right, *(x + room for x in near)])
+    ax.set_xlim(left, right)
+    place = ax.get_xaxis_transform()  # x in units of the data, y from 0 at the axis to 1
+    ends = []  # of the names in each line of names, from the axis upwards, as shares of the width
+    for path in sorted(paths, key=lambda p: p.cost)[:MAX_LABELS]:
+        x = min(max(path.cost, left), right)
+        name = f'{path.name} →' if path.cost > right else path.name
+        name = f'← {name}' if path.cost < left else name
+        share, width = (x - left) / (right - left), 0.0085 * len(name) + 0.01
+        ha = 'left' if share < width / 2 else 'right' if share > 1 - width / 2 else 'center'
+        start = share - dict(left=0, center=0.5, right=1)[ha] * width
+        line = next((i for i, end in enumerate(ends) if end < start), len(ends))
+        ends[line : line + 1] = [start + width]
+        ax.plot([x, x], [0, 0.03], color=NAVY, lw=1.8, transform=place, zorder=4)
+        ax.annotate(name, (x, 0.03), (0, 2 + 11 * line), xycoords=place, ha=ha, color=NAVY,
+                    textcoords='offset points', fontsize=8)  # fmt: skip
+
+
+def draw_search(train_lines: dict[int, dict], val_lines: dict[int, dict]) -> Markup | None:
+    """Losses, accuracies and learning rate of a search, as far as they were logged.
+
+    Args:
+        train_lines (dict): ``{step: line}``, see :func:`cream_mm.reports.run_files.read_scalars`.
+        val_lines (dict): The same of validation.
+    """
+    losses = [
+        key
+        for key in sorted({k for line in train_lines.values() for k in line})
+        if re.fullmatch(r'loss(_\w+)?', key)
+    ][:12]
+    validation = curve_of(val_lines, 'accuracy/top1')
+    keys = ('train_top1', 'board_best', 'board_worst')
+    has_accuracies = validation or any(curve_of(train_lines, key) for key in keys)
+    panels = [name for name, is_there in (
+        ('loss', losses), ('top-1 (%)', has_accuracies),
+        ('learning rate', curve_of(train_lines, 'lr')),
+    ) if is_there]  # fmt: skip
+    if not panels:
+        return None
+    ratios = [0.65 if name == 'learning rate' else 1 for name in panels]
+    with plot_style():
+        fig = Figure(figsize=(9.2 if len(panels) > 1 else 5.2, 2.9), layout='constrained')
+        axes = fig.subplots(1, len(panels), width_ratios=ratios, squeeze=False)[0]
+        for ax, name in zip(axes, panels, strict=True):
+            if name == 'loss':
+                for key, color in zip(losses, cycle(LOSS_COLORS), strict=False):
+                    _draw_smoothed(ax, curve_of(train_lines, key), color, key)
+            elif name == 'top-1 (%)':
+                _draw_accuracies(ax, train_lines, validation)
+            else:
+                ax.plot(*zip(*curve_of(train_lines, 'lr'), strict=True), color=MUTED)
+                ax.set_ylim(bottom=0)
+            ax.set_title(name)
+            ax.set_xlabel('iteration')
+            ax.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+            if name != 'learning rate':
+                ax.legend()
+        return to_svg(fig, 'search', 'Training curves of the search')
+
+
+def _draw_accuracies(ax: Axes, train_lines: dict[int, dict], validation: Curve) -> None:
+    """Train top-1 of the sampled paths, the range of the board, validation where logged."""
+    sampled = curve_of(train_lines, 'train_top1')
+    if sampled:
+        _draw_smoothed(ax, sampled, BLUE, 'sampled path, training')
+    best, worst = (dict(curve_of(train_lines, key)) for key in ('board_best', 'board_worst'))
+    both = sorted(set(best) & set(worst))
+    ax.fill_between(both, [worst[s] for s in both], [best[s] for s in both], step='post',
+                    color=ORANGE, alpha=0.13, lw=0)  # fmt: skip
+    for curve, label, style in ((best, 'board, best', '-'), (worst, 'board, worst', '--')):
+        if curve:
+            ax.step(list(curve), list(curve.values()), style, where='post', color=ORANGE,
+                    lw=1.2, label=label)  # fmt: skip
+    if validation:
+        # Validation lines count epochs where training lines count iterations.
+        ends = {line.get('epoch'): step for step, line in sorted(train_lines.items())}
+        xs = [ends.get(step, step) for step, _ in validation]
+        ax.plot(xs, [v for _, v in validation], 'o', color=NAVY, ms=4, label='validation')
+
+
+def _draw_smoothed(ax: Axes, curve: Curve, color: str, label: str) -> None:
+    """Raw values faint, a centred moving mean on top."""
+    steps, values = (np.array(part, float) for part in zip(*curve, strict=True))
+    window = np.ones(max(1, len(values) // 20))
+    # Dividing by the same sum over ones makes the mean right at both ends.
+    mean = np.convolve(values, window, 'same') / np.convolve(np.ones_like(values), window, 'same')
+    ax.plot(steps, values, color=color, alpha=0.22, lw=0.8)
+    ax.plot(steps, mean[: len(steps)], color=color, label=label)
+
+
+def draw_later(top1: Curve, mean_ap: Curve, mean_ap_50: Curve) -> Markup | None:
+    """Validation curves of a retraining (percent) and of a detector (0 to 1), or None."""
+    panels = []
+    if top1:
+        panels.append(('retrained network, top-1 (%)', [('top-1', top1, BLUE)]))
+    if mean_ap:
+        curves = [('mAP', [(s, 100 * v) for s, v in mean_ap], NAVY)]
+        if mean_ap_50:
+            curves.insert(0, ('mAP50', [(s, 100 * v) for s, v in mean_ap_50], BLUE))
+        panels.append(('detector, box mAP (%)', curves))
+    if not panels:
+        return None
+    with plot_style():
+        fig = Figure(figsize=(9.2 if len(panels) > 1 else 5.2, 2.7), layout='constrained')
+        axes = fig.subplots(1, len(panels), squeeze=False)[0]
+        for ax, (title, curves) in zip(axes, panels, strict=True):
+            for label, curve, color in curves:
+                ax.plot(*zip(*curve, strict=True), 'o-', color=color, ms=3.5, label=label)
+                ax.annotate(f'{curve[-1][1]:.1f}', curve[-1], (6, 0), va='center', color=color,
+                            textcoords='offset points', weight='bold')  # fmt: skip
+            ax.set_title(title)
+            steps = [step for _, curve, _ in curves for step, _ in curve]
+            ax.set_xlabel('epoch' if max(steps) <= 1000 else 'iteration')
+            ax.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+            left, right = ax.get_xlim()
+            ax.set_xlim(left, right + 0.08 * (right - left))  # room for the last value
+            if len(curves) > 1:
+                ax.legend()
+        return to_svg(fig, 'later', 'Validation curves of retraining and detector')
+
+
+def curve_of(lines: dict[int, dict], key: str) -> Curve:
+    """[(step, value)] of the lines that have a key."""
+    return [(step, line[key]) for step, line in lines.items() if key in line]
+
+
+def to_svg(fig: Figure, name: str, description: str) -> Markup:
+    """A figure as inline SVG: no prolog, no outside names, ids unique within the page."""
+    buffer = io.StringIO()
+    with matplotlib.rc_context({'svg.hashsalt': name}):
+        blank = dict.fromkeys(('Creator', 'Date', 'Format', 'Type'))
+        fig.savefig(buffer, format='svg', metadata=blank)
+    svg = buffer.getvalue()
+    svg = svg[svg.index('<svg') :]
+    svg = re.sub(r'<defs>\s*<style.*?</style>\s*</defs>', '', svg, flags=re.S)
+    svg = re.sub(r'\bid="', f'id="{name}-', svg)
+    svg = re.sub(r'xlink:href="#', f'href="#{name}-', svg)
+    svg = re.sub(r'url\(#', f'url(#{name}-', svg)
+    svg = svg.replace("'DejaVu Sans'", 'var(--sans)')
+    box = re.search(r'viewBox="([^"]+)"', svg).group(1)
+    width = round(fig.get_figwidth() * 100)
+    head = (
+        f'<svg viewBox="{box}" role="img" aria-label="{description}" style="max-width:{width}px">'
+    )
+    return Markup(head + svg[svg.index('>') + 1 :])

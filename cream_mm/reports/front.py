@@ -1,0 +1,131 @@
+"""``front.json`` as its figure and its table show it: the best path for each of several budgets."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from .formats import COST_NAMES, cost_name, format_cost, format_difference, format_pct
+
+MAX_PATHS = 200  # of the front, and references; a page shows no more
+METRIC_NAMES = {
+    'cross_entropy': 'cross entropy', 'coco/bbox_mAP': 'box mAP', 'coco/bbox_mAP_50': 'box mAP50',
+    'coco/bbox_mAP_75': 'box mAP75',
+}  # fmt: skip
+
+
+class FrontPath(NamedTuple):
+    """A path of the front, the answer, or a network that they are compared with."""
+
+    kind: str  # 'front', 'answer', 'random' or 'named'
+    name: str
+    arch: list | None
+    costs: dict
+    cost: float | None  # on the axis; None where not known
+    rating: float | None  # on the axis; None where not rated
+
+
+class Front:
+    """The paths of a front and the two axes they stand on.
+
+    Classifiers are shown by top-1, whatever compared them; others by the metric that did.
+
+    Args:
+        content (dict): See :func:`cream_mm.reports.run_files.read_front`.
+        notes (list[str]): What is left out is added.
+
+    Units:
+        rating: percent for top-1 and COCO's metrics, else that of the metric.
+    """
+
+    def __init__(self, content: dict, notes: list[str]):
+        self.cost, self.by = content['cost'], content.get('by')
+        self.cost_label = cost_name(self.cost)
+        _, self.cost_unit = COST_NAMES.get(self.cost, ('', ''))
+        self.limits = content['budget'].get(self.cost) or (None, None)
+        steps, references = content['steps'], content['references']
+        rows = (content['answer'], *steps, *references)
+        ratings = [row['rating'] for row in rows if row.get('rating')]
+        self._choose_axis(content, ratings)
+        sizes = {rating.get('num_images') for rating in ratings}
+        self.num_images = sizes.pop() if len(sizes) == 1 else None
+
+        for what, rows in (('paths', steps), ('references', references)):
+            if len(rows) > MAX_PATHS:
+                notes.append(f'Other budgets: the {len(rows) - MAX_PATHS} last {what}.')
+        self.answer = self._path('answer', 'answer', content['answer'])
+        self.steps = [self._path('front', self._bound(row), row) for row in steps[:MAX_PATHS]]
+        self.references = [
+            self._path('random' if row.get('name') == 'random' else 'named', row.get('name'), row)
+            for row in references[:MAX_PATHS]
+        ]
+
+    def _choose_axis(self, content: dict, ratings: list[dict]) -> None:
+        score, is_coco = content['score'], content['score'].startswith('coco/')
+        is_top1 = score == 'cross_entropy' and all('top1_pct' in rating for rating in ratings)
+        self._key, self._scale = 'top1_pct' if is_top1 else 'score', 100 if is_coco else 1
+        self._is_percent = is_top1 or is_coco
+        self.rating_label = 'top-1' if is_top1 else METRIC_NAMES.get(score, score)
+        self.rating_label += ' (%)' if self._is_percent else ''
+        if not is_top1 and content.get('higher_is_better') is False:
+            self.rating_label += ', lower is better'
+
+    def _path(self, kind: str, name: str | None, row: dict) -> FrontPath:
+        costs, rating = row.get('costs') or {}, (row.get('rating') or {}).get(self._key)
+        rating = None if rating is None else self._scale * rating
+        return FrontPath(kind, name or '', row.get('arch'), costs, costs.get(self.cost), rating)
+
+    def _bound(self, row: dict) -> str:
+        if row.get('bound') is None:
+            return ''
+        return f'up to {row["bound"]:g} {self.cost_unit}'.rstrip()
+
+    def format_rating(self, value: float | None) -> str:
+        """A rating with its unit, for a table or beside a point."""
+        if value is None or self._is_percent:
+            return format_pct(value)
+        return f'{value:.4g}'
+
+    def table(self) -> dict:
+        """Rows in order of cost, the answer once, random paths as their mean.
+
+        Returns:
+            dict: ``costs``, headings of the columns of costs, and ``rows``, all as text.
+        """
+        keys = [self.cost, *(key for key in COST_NAMES if key != self.cost)]
+        paths = [self.answer, *self.steps, *self.references]
+        keys = [key for key in keys if any(path.costs.get(key) is not None for path in paths)]
+        rows = [path for path in paths[1:] if path.kind != 'random' and not self._is_answer(path)]
+        rows += [self.answer, *self._mean_of_random(keys)]
+        rows.sort(key=lambda path: (path.cost is None, path.cost or 0))
+        return dict(
+            costs=[cost_name(key).replace('parameters', 'params') for key in keys],
+            rows=[
+                dict(
+                    kind=path.kind,
+                    name=path.name,
+                    stages=[' '.join(map(str, stage)) for stage in path.arch or []],
+                    costs=[format_cost(path.costs.get(key)) for key in keys],
+                    cost_difference=format_difference(path.cost, self.answer.cost),
+                    rating=self.format_rating(path.rating),
+                    rating_difference=format_difference(path.rating, self.answer.rating),
+                )
+                for path in rows
+            ],
+        )
+
+    def _is_answer(self, path: FrontPath) -> bool:
+        return path.kind == 'front' and path.arch == self.answer.arch
+
+    def _mean_of_random(self, keys: list[str]) -> list[FrontPath]:
+        paths = [path for path in self.references if path.kind == 'random']
+        if not paths:
+            return []
+        columns = {key: [path.costs.get(key) for path in paths] for key in keys}
+        costs = {key: _mean(values) for key, values in columns.items()}
+        name, rating = f'random, mean of {len(paths)}', _mean([path.rating for path in paths])
+        return [FrontPath('random', name, None, costs, costs.get(self.cost), rating)]
+
+
+def _mean(values: list[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return float(np.mean(known)) if known else None

@@ -1,0 +1,71 @@
+"""Goes where the effects of choices on the training's own losses add up best."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from ...registry import TASK_UTILS
+from ...structures import Arch
+from ..main_effects import MainEffects
+from ..pareto_merge import best_paths
+from ..training_effects import training_effects
+from .main_effects_search import MainEffectsSearch
+
+MIN_GAIN = 2.0
+"""Standard errors by which effects have to predict losses better than their mean does."""
+
+
+@TASK_UTILS.register_module(name=['TrainingEffectsSearch', 'training_effects'])
+class TrainingEffectsSearch(MainEffectsSearch):
+    """Asks for the paths within the budget whose :func:`training_effects` add up best, in order.
+
+    They are found exactly, and nothing has to be rated for them: ratings of the first few only
+    veto. Ranks best of all in docs/results/ranking.md.
+
+    Args:
+        space, budget, **kwargs: See :class:`Strategy`.
+        known (MainEffects): Effects of choices on minus the training loss.
+
+    Raises:
+        ValueError: If the effects tell nothing: fewer than two losses for each, or no better than
+            chance.
+    """
+
+    of_a_run = frozenset({'path_log'})
+    by_a_run = frozenset({'known', 'num_random'})
+    rule = 'effects'
+    learns = False
+    ratings_veto = True
+
+    def __init__(self, space, budget, *, known: MainEffects, **kwargs):
+        if known.num_paths < 2 * known.num_effects:
+            raise ValueError(
+                f'the log has {known.num_paths} steps to use for the effects of '
+                f'{known.num_effects} choices, and at least twice as many are needed'
+            )
+        if known.gain < MIN_GAIN:
+            raise ValueError('the losses of the training do not tell choices apart (yet)')
+        super().__init__(space, budget, known=known, **kwargs)
+        self._paths: Iterator[tuple[float, Arch]] | None = None
+
+    @classmethod
+    def for_run(cls, run, *, path_log: str | Path | None = None, **settings):
+        """Read the log of the training that ``run`` rates; ``path_log`` names another file."""
+        log = Path(path_log or run.path_log)
+        settings['known'] = run.on_main_process(
+            training_effects, log, run.supernet.space, end=run.num_steps
+        )
+        return super().for_run(run, **settings)
+
+    def _propose(self, n: int) -> list[Arch]:
+        self._paths = self._paths or best_paths(self._known, self.space, self.budget)
+        archs: list[Arch] = []
+        try:
+            for _, arch in self._paths:
+                if self._is_new(arch):
+                    archs.append(self._mark(arch))
+                if len(archs) == n:
+                    break
+        except ValueError:  # bounds too tight together: what was found before is the best there is
+            if not archs and not self._seen:
+                raise
+        return archs

@@ -1,0 +1,29 @@
+"""Named random generators: each draw a function of what is drawn, not of what was drawn before."""
+
+import random
+import zlib
+
+import numpy as np
+import torch
+
+
+def named_rng(name: str, seed: int, step: int) -> np.random.Generator:
+    """Generator that is a function of (name, seed, step) alone: equal on every rank and resume."""
+    return np.random.default_rng([zlib.crc32(name.encode()), seed, step])
+
+
+def seed_generators(name: str, *numbers: int, devices: bool = True) -> None:
+    """Seed numpy, Python's random and torch as a function of (name, numbers) alone.
+
+    Args:
+        name (str): What is drawn.
+        *numbers (int): Which of them.
+        devices (bool): Also seed torch's generators of GPUs. Without one, that only notes two
+            stack traces for later, which takes 20 times as long as everything else here. Defaults
+            to True.
+    """
+    entropy = [zlib.crc32(name.encode()), *numbers]
+    seeds = np.random.SeedSequence(entropy).generate_state(3).tolist()
+    np.random.seed(seeds[0])
+    random.seed(seeds[1])
+    (torch.manual_seed if devices else torch.default_generator.manual_seed)(seeds[2])

@@ -1,0 +1,98 @@
+import numpy as np
+import pytest
+import torch
+from mmpretrain import inference_model
+from mmpretrain.models.classifiers import ImageClassifier
+from PIL import Image
+
+import cream_mm
+from cream_mm.files import write_json
+from cream_mm.models import CreamNet
+
+
+def test_list_models():
+    names = cream_mm.list_models()
+    assert names == [f'cream-{n}m' for n in (14, 43, 114, 287, 481, 604)]
+
+
+@pytest.mark.parametrize(
+    'arch', ['cream-14m', [[0], [0], [3, 3], [3, 3], [1], [3], [0]],
+             '[[0],[0],[3,3],[3,3],[1],[3],[0]]']
+)  # fmt: skip
+def test_a_name_and_its_list_are_one_network(arch):
+    model = cream_mm.create_model(arch)
+    assert isinstance(model, ImageClassifier) and not model.training
+    assert sum(p.numel() for p in model.parameters()) == 2_673_096
+
+
+def test_classes_and_features():
+    assert cream_mm.create_model('cream-14m', num_classes=7)(torch.rand(2, 3, 64, 64)).shape == (
+        2,
+        7,
+    )
+    backbone = cream_mm.create_model('cream-14m', features_only=True)
+    assert isinstance(backbone, CreamNet)
+    shapes = [tuple(f.shape[1:]) for f in backbone(torch.rand(1, 3, 64, 96))]
+    assert shapes == [(24, 16, 24), (40, 8, 12), (96, 4, 6), (320, 2, 3)]
+
+
+def test_checkpoint_goes_into_classifier_and_backbone(tmp_path):
+    first = cream_mm.create_model('cream-14m', num_classes=5)
+    torch.save(dict(state_dict=first.state_dict()), tmp_path / 'w.pth')
+    second = cream_mm.create_model('cream-14m', num_classes=5, checkpoint=tmp_path / 'w.pth')
+    x = torch.rand(1, 3, 64, 64)
+    assert torch.equal(first(x), second(x))
+    features = cream_mm.create_model(
+        'cream-14m', checkpoint=tmp_path / 'w.pth', features_only=True, out_indices=(6,)
+    )
+    assert torch.equal(features(x)[0], first.backbone(x)[0])
+
+
+def test_wrong_checkpoint_is_refused(tmp_path):
+    torch.save(dict(state_dict=cream_mm.create_model('cream-14m').state_dict()), tmp_path / 'w.pth')
+    with pytest.raises(ValueError, match='does not fit'):
+        cream_mm.create_model('cream-43m', checkpoint=tmp_path / 'w.pth')
+
+
+def test_exported_file_brings_space_classes_and_size(tmp_path):
+    content = dict(
+        format='cream_mm.arch/1', arch=[[0], [0], [1], [2], [3], [4], [0]],
+        space=dict(depths=[1] * 5, width_mult=0.5, stem_stride=1), num_classes=4,
+        head_channels=64, input_size=[32, 32],
+    )  # fmt: skip
+    write_json(tmp_path / 'arch.json', content)
+    model = cream_mm.create_model(str(tmp_path / 'arch.json'))
+    assert model(torch.rand(1, 3, 32, 32)).shape == (1, 4)
+    assert model.backbone.conv_stem.out_channels == 8 and model.backbone.conv_stem.stride == (1, 1)
+
+
+def test_mmpretrain_infers_with_it(tmp_path):
+    path = tmp_path / 'photo.jpg'
+    pixels = np.random.default_rng(0).integers(0, 255, (90, 120, 3)).astype(np.uint8)
+    Image.fromarray(pixels).save(path)
+    result = inference_model(cream_mm.create_model('cream-14m', num_classes=3), str(path))
+    assert 0 <= result['pred_label'] < 3 and 0 < result['pred_score'] <= 1
+
+
+@pytest.mark.parametrize('arch', ['cream-288m', 'missing.json', [[0], [9], [0]], [3, 3]])
+def test_wrong_arch_is_one_clear_error(arch):
+    with pytest.raises(ValueError):
+        cream_mm.create_model(arch)
+
+
+def test_weights_of_a_larger_network_are_refused(tmp_path):
+    larger = cream_mm.create_model([[0], [0], [3, 3], [3, 1, 3], [3, 3], [3], [0]], num_classes=10)
+    torch.save(dict(state_dict=larger.state_dict()), tmp_path / 'larger.pth')
+    with pytest.raises(ValueError, match='0 of its .* of the file are not in it, first backbone'):
+        cream_mm.create_model(
+            [[0], [0], [3, 3], [3, 1], [3, 3], [3], [0]],
+            num_classes=10,
+            checkpoint=tmp_path / 'larger.pth',
+        )
+
+
+def test_in_another_scope():
+    from mmengine.registry import DefaultScope
+
+    with DefaultScope.overwrite_default_scope('mmdet'):
+        assert cream_mm.create_model('cream-14m', num_classes=3).head.num_classes == 3

@@ -1,0 +1,76 @@
+"""The two sides of a split of a detection set."""
+
+import json
+import pickle
+
+import pytest
+from mmengine.registry import DATASETS, DefaultScope
+
+import cream_mm  # noqa: F401
+
+
+@pytest.fixture(scope='module')
+def root(tmp_path_factory):
+    """40 images, every fourth without a box; ids neither dense nor in order."""
+    root = tmp_path_factory.mktemp('set')
+    images = [dict(id=1000 - 7 * i, width=64, height=64, file_name=f'{i}.jpg') for i in range(40)]
+    boxes = [
+        dict(id=i + 1, image_id=image['id'], category_id=1, bbox=[1, 1, 20, 20], area=400,
+             iscrowd=0)
+        for i, image in enumerate(images) if i % 4
+    ]  # fmt: skip
+    content = dict(images=images, annotations=boxes, categories=[dict(id=1, name='ant')])
+    (root / 'all.json').write_text(json.dumps(content))
+    (root / 'turned.json').write_text(json.dumps(dict(content, images=images[::-1])))
+    return root
+
+
+def build(root, part, *, file='all.json', holdout=0.2, **kwargs):
+    inner = dict(
+        type='mmdet.CocoDataset', data_root=str(root), ann_file=file,
+        metainfo=dict(classes=('ant',)), data_prefix=dict(img=''), pipeline=[],
+        **kwargs.pop('inner', {}),
+    )  # fmt: skip
+    cfg = dict(type='cream_mm.DatasetPart', dataset=inner, part=part, holdout=holdout, **kwargs)
+    with DefaultScope.overwrite_default_scope('mmdet'):
+        return DATASETS.build(cfg)
+
+
+def ids(dataset):
+    return {dataset.get_data_info(i)['img_id'] for i in range(len(dataset))}
+
+
+def test_every_image_is_on_one_side(root):
+    train, held = build(root, 'train'), build(root, 'holdout')
+    assert type(train).__name__ == 'CocoDataset' and train.metainfo['classes'] == ('ant',)
+    assert len(train) == 32 and len(held) == 8 and not ids(train) & ids(held)
+    assert len(ids(train) | ids(held)) == 40
+    assert held.holdout == 0.2 and train.part == 'train'
+
+
+def test_neither_filters_nor_the_order_move_an_image(root):
+    held = ids(build(root, 'holdout'))
+    no_empty = dict(filter_cfg=dict(filter_empty_gt=True, min_size=1))
+    with_filter = ids(build(root, 'train', inner=no_empty))
+    assert len(with_filter) < 32 and not with_filter & held
+    assert ids(build(root, 'holdout', inner=dict(test_mode=True))) == held
+    assert ids(build(root, 'holdout', file='turned.json')) == held
+    assert ids(build(root, 'holdout', split_seed=1)) != held
+
+
+def test_auto_is_ten_percent_of_a_small_set(root):
+    assert len(build(root, 'holdout', holdout='auto')) == 4
+
+
+def test_it_travels_to_workers(root):
+    held = build(root, 'holdout')
+    assert ids(pickle.loads(pickle.dumps(held))) == ids(held)
+
+
+@pytest.mark.parametrize(
+    'changes, error',
+    [(dict(part='all'), "part is 'train' or 'holdout'"), (dict(holdout=1.5), 'holdout is a share')],
+)
+def test_arguments(root, changes, error):
+    with pytest.raises(ValueError, match=error):
+        build(root, **{'part': 'train', **changes})

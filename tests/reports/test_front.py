@@ -1,0 +1,61 @@
+"""A front in numbers: its table, and what its two axes show."""
+
+import pytest
+from made_run import ARCH, front
+
+from cream_mm.reports.front import MAX_PATHS, Front
+
+
+def test_table():
+    table = Front(front(), []).table()
+    assert table['costs'] == ['MACs (M)', 'params (M)']
+    assert [
+        (r['name'], *r['costs'], r['cost_difference'], r['rating'], r['rating_difference'])
+        for r in table['rows']
+    ] == [
+        ('cheapest', '7.00', '0.010', '−30.0 %', '94.0 %', '−3.1 %'),
+        ('up to 8 M', '7.50', '0.010', '−25.0 %', '95.0 %', '−2.1 %'),
+        ('random, mean of 2', '9.00', '0.010', '−10.0 %', '94.0 %', '−3.1 %'),
+        ('answer', '10.00', '0.019', '+0.0 %', '97.0 %', '+0.0 %'),
+        ('wide', '14.00', '–', '+40.0 %', '–', '–'),
+        ('up to 16 M', '15.00', '0.010', '+50.0 %', '98.0 %', '+1.0 %'),
+    ]
+    stages = [row['stages'] for row in table['rows']]
+    assert stages[3] == [' '.join(map(str, stage)) for stage in ARCH]
+    assert stages[2] == stages[4] == []  # of several paths, and of one that is not known
+
+
+def test_the_answer_stands_once_whether_or_not_it_is_on_the_front():
+    for steps in (front()['steps'], front()['steps'][:1]):
+        rows = Front(front() | {'steps': steps}, []).table()['rows']
+        assert [row['name'] for row in rows if row['kind'] == 'answer'] == ['answer']
+        assert sum(row['stages'] == ['0', '3 4', '1', '0'] for row in rows) == 1
+
+
+@pytest.mark.parametrize(
+    'score, higher, label, shown',
+    [
+        ('coco/bbox_mAP', True, 'box mAP (%)', '25.0 %'),
+        ('coco/segm_mAP', True, 'coco/segm_mAP (%)', '25.0 %'),
+        ('single-label/f1-score', True, 'single-label/f1-score', '0.25'),
+        ('cross_entropy', False, 'cross entropy, lower is better', '0.25'),
+    ],
+)
+def test_a_metric_is_shown_in_its_own_unit(score, higher, label, shown):
+    content = front() | {'score': score, 'higher_is_better': higher}
+    content['answer']['rating'] = dict(score=0.25, num_images=10)
+    content['steps'][0]['rating'] = dict(score=0.2, num_images=20)
+    shown_front = Front(content, [])
+    rows = shown_front.table()['rows']
+    assert shown_front.rating_label == label and rows[3]['rating'] == shown
+    assert rows[1]['rating_difference'] == '−20.0 %'
+    assert shown_front.num_images is None  # not the same for all
+
+
+def test_more_than_a_page_shows():
+    content, notes = front(), []
+    content['steps'] += [content['steps'][0]] * (MAX_PATHS + 4)
+    content['references'] += [content['references'][1]] * (MAX_PATHS - 3)
+    shown = Front(content, notes)
+    assert len(shown.steps) == len(shown.references) == MAX_PATHS
+    assert notes == ['Other budgets: the 7 last paths.', 'Other budgets: the 1 last references.']

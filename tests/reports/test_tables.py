@@ -1,0 +1,37 @@
+"""Rows of the tables: shares, totals, and cells that mean what the space says."""
+
+import pytest
+from made_run import ARCH, CHOICES, LAYERS, board
+
+from cream_mm.reports import tables
+from cream_mm.reports.style import KERNEL_COLORS, PLAIN_COLOR
+from cream_mm.reports.tables import board_rows, cost_table
+
+
+def test_cost_table():
+    table = cost_table(LAYERS, 10.0)
+    assert [row['share'] for row in table['rows']] == pytest.approx([10, 5, 20, 40, 20, 4, 1])
+    assert [row['bar'] for row in table['rows']][2:4] == [50, 100]
+    assert (table['macs_m'], table['params_k'], table['stated']) == (10.0, 18.64, None)
+    # The stem, four stages, the classifier.
+    assert [row['starts_group'] for row in table['rows']] == [1, 1, 1, 0, 1, 1, 1]
+    assert cost_table(LAYERS, 12.0)['stated'] == 12.0 and cost_table([], 12.0) is None
+    assert cost_table([{}], None)['rows'][0]['share'] == 0.0
+
+
+def test_the_cells_of_a_board_mean_what_the_space_says():
+    first, second = board_rows(board()['entries'][::-1], CHOICES, ARCH, [])
+    assert (first['rank'], first['chosen'], second['chosen']) == (0, False, True)
+    # Choices 3, 4 | 1: kernel 5 and expansion 6, kernel 7 and 4, kernel 3 and 6.
+    assert [(cell['x'], cell['height']) for cell in second['strip']] == [(0, 24), (9, 16), (23, 24)]
+    assert [cell['color'] for cell in second['strip']] == [KERNEL_COLORS[k] for k in (5, 7, 3)]
+    assert {cell['color'] for cell in first['strip']} == {PLAIN_COLOR}  # identities
+    (unknown, _) = board_rows(board()['entries'], [], ARCH, [])
+    assert {cell['height'] for cell in unknown['strip']} == {8}
+
+
+def test_a_board_ends_with_what_a_page_can_show(monkeypatch):
+    monkeypatch.setattr(tables, 'MAX_CELLS', 14)  # three boards of five, less one cell
+    notes = []
+    assert len(board_rows(board()['entries'] * 3, CHOICES, ARCH, notes)) == 2
+    assert notes == ['Board: the 4 paths after the first 2.']
