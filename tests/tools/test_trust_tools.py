@@ -157,6 +157,11 @@ def test_rank_correlation(call, home, table, tmp_path):
     assert list(content['subsets']) == ['all', 'accuracy >= 90', 'without 5']
     assert (tmp_path / 'out/scatter.png').is_file()
     assert f'| all | {len(macs)} | score |' in text
+    assert (
+        f'NASWOT of {len(macs)} networks' in text and f'[{len(macs)}/{len(macs)}] eta: 0:00' in text
+    )
+    untrained = [point['naswot'] for point in content['points']]
+    assert len(set(untrained)) == len(macs) and 'layers' in content['subsets']['all']
 
     # From its own ratings, without the supernet: the same coefficients, whatever is left out.
     ratings = ['--ratings', tmp_path / 'out/ratings.jsonl', '--out', tmp_path / 'again']
@@ -169,6 +174,15 @@ def test_rank_correlation(call, home, table, tmp_path):
     ours, theirs = (c['subsets']['all']['score']['kendall'] for c in (again, content))
     assert ours['value'] == pytest.approx(theirs['value'])
     assert ours['interval'] == pytest.approx(theirs['interval'])
+    assert [point['naswot'] for point in again['points']] == untrained
+
+    # Nor without images: one line says what is missing beside the scores.
+    nowhere = [f'data_root={tmp_path / "nowhere"}']
+    text = call('rank_correlation.py', CONFIG, table, *ratings, '--resamples', 2, options=nowhere)
+    assert 'note: no NASWOT beside the scores: the images are not here' in text
+    again = json.loads((tmp_path / 'again/rank_correlation.json').read_text())
+    assert 'naswot' not in again['points'][0] and 'naswot' not in again['subsets']['all']
+    args.append('--no-naswot')
 
     # By cross entropy, of the same ratings: nothing is rated again.
     assert f'{len(macs)} were rated before' in call(*args, '--score', 'loss')
