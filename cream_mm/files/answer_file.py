@@ -5,6 +5,9 @@ from collections.abc import Mapping
 from ..structures import Arch
 from .arch_file import DETECTION, arch_content, run_settings
 
+SEARCH_FORMAT = 'cream_mm.search/1'
+"""Value of the "format" key of ``search.json``: all paths that a search rated."""
+
 
 def rating_content(rating, bn_policy: str) -> dict:
     """A rating as the answer's file has it; what single images say stays in the log."""

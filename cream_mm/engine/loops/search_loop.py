@@ -22,7 +22,7 @@ from ...evaluation import (
 )
 from ...evaluation.arch_evaluator import check_metric
 from ...files import PATH_LOG, write_json
-from ...files.answer_file import answer_content, rating_content
+from ...files.answer_file import SEARCH_FORMAT, answer_content, rating_content
 from ...files.arch_file import RULES
 from ...files.front_file import front_content
 from ...models.backbones.published import published_costs
@@ -34,8 +34,6 @@ from ..distributed import on_main_process, unwrap
 from ..progress import Progress
 from .supernet_train_loop import supernet_of
 from .supernet_val_loop import FAR_STEP
-
-SEARCH_FORMAT = 'cream_mm.search/1'
 
 
 class Choice(NamedTuple):
