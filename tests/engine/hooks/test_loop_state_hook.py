@@ -34,7 +34,6 @@ def runner_of(train, test, resume=True):
     return SimpleNamespace(_train_loop=train, _test_loop=test, _resume=resume)
 
 
-
 @pytest.mark.parametrize(
     ('train', 'test', 'expected'),
     [

@@ -27,9 +27,7 @@ def data(tmp_path_factory):
 def build(data, work_dir, *, max_epochs=1, train_cfg=None, **kwargs):
     """Three steps an epoch, of four images each."""
     pipeline = [dict(type='cream_mm.LoadImage'), dict(type='PackInputs')]
-    dataset = dict(
-        type='cream_mm.ImageFolder', data_root=str(data), pipeline=pipeline, part='all'
-    )
+    dataset = dict(type='cream_mm.ImageFolder', data_root=str(data), pipeline=pipeline, part='all')
     loader = dict(
         batch_size=4, num_workers=0, dataset=dataset,
         sampler=dict(type='DefaultSampler', shuffle=True),
