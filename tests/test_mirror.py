@@ -19,7 +19,6 @@ ELSEWHERE = {
     'engine/hooks/checkpoint_hook.py': ('engine/test_runner.py', 'CheckpointHook'),
     'engine/loops/search_loop.py': ('engine/test_search_run.py', 'BoardRatingLoop'),
     'files/answer_file.py': ('engine/test_search_run.py', 'best_arch.json'),
-    'files/front_file.py': ('tools/test_trust_tools.py', 'front.json'),
     'methods/cream/board_hook.py': ('engine/test_search_run.py', 'BoardHook'),
     'methods/cream/board_rating_loop.py': ('engine/test_search_run.py', 'BoardRatingLoop'),
     'methods/cream/meta_matching_hook.py': ('methods/cream/test_compat_run.py', 'MetaMatchingHook'),
