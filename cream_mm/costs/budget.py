@@ -1,5 +1,7 @@
 """Bounds on what an architecture may cost."""
 
+from collections.abc import Sequence
+
 from ..structures import Arch
 from .cost import BUDGET_KEYS
 from .cost_model import CostModel
@@ -19,7 +21,7 @@ class Budget:
             tells what the space offers.
     """
 
-    def __init__(self, cost_model: CostModel, **bounds):
+    def __init__(self, cost_model: CostModel, **bounds: Sequence[float | None]):
         self.cost_model = cost_model
         self.bounds: dict[str, tuple[float | None, float | None]] = {}
         for key, bound in bounds.items():

@@ -2,15 +2,18 @@
 
 import copy
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
 from mmengine.fileio import LocalBackend, get_file_backend
 from mmengine.model import BaseTTAModel, is_model_wrapper
 from mmengine.runner import Runner as _Runner
 from mmengine.runner.checkpoint import CheckpointLoader, _load_checkpoint_to_model
+from mmengine.runner.runner import ConfigType
+from torch import nn
 
 from ..checkpoints import find_misfit, load_checkpoint_file
 from ..checkpoints.load_weights import local_file, weights_of, without_wrappers
@@ -63,7 +66,7 @@ class Runner(_Runner):
     whole_weights = False  # load_from has to hold every tensor, as for val() and test()
     _known_whole: Path | None = None  # compared with its checksum a moment ago
 
-    def __init__(self, *args, **kwargs):
+    def __init__(self, *args: Any, **kwargs: Any):
         if kwargs.get('cfg') is not None:
             kwargs['cfg'] = TextConfig.of(kwargs['cfg'])
         CheckpointLoader.register_scheme(
@@ -74,7 +77,7 @@ class Runner(_Runner):
         super().__init__(*args, **kwargs)
 
     @classmethod
-    def from_cfg(cls, cfg):
+    def from_cfg(cls, cfg: ConfigType) -> 'Runner':
         cfg = copy.deepcopy(cfg)
         checkpoint = cfg.get('load_from')
         if cfg.get('resume') and checkpoint is None:
@@ -92,7 +95,7 @@ class Runner(_Runner):
                 super().setup_env(cpu_backend(env_cfg))
         on_main_process(hold_work_dir, self.work_dir)  # nothing was written yet
 
-    def train(self):
+    def train(self) -> nn.Module:
         with self._alone():
             return super().train()
 
@@ -114,7 +117,7 @@ class Runner(_Runner):
         finally:
             release_work_dir(self.work_dir)
 
-    def wrap_model(self, model_wrapper_cfg: dict | None, model):
+    def wrap_model(self, model_wrapper_cfg: dict | None, model: nn.Module) -> nn.Module:
         if not self.distributed or torch.cuda.is_available() or is_model_wrapper(model):
             return super().wrap_model(model_wrapper_cfg, model)
         unused = self.cfg.get('find_unused_parameters', False)
@@ -156,10 +159,10 @@ class Runner(_Runner):
 
     def load_checkpoint(
         self,
-        filename,
-        map_location='cpu',
+        filename: str | Path,
+        map_location: Any = 'cpu',
         strict: bool = False,
-        revise_keys=((r'^module\.', ''),),
+        revise_keys: Sequence[tuple[str, str]] = ((r'^module\.', ''),),
     ) -> dict:
         """Load weights, or all state when resuming, without executing anything in the file.
 
@@ -245,7 +248,13 @@ class Runner(_Runner):
         tell_differences(meta.get('cfg'), self.cfg.pretty_text, self.logger)
 
     def save_checkpoint(
-        self, out_dir, filename, file_client_args=None, *args, backend_args=None, **kwargs
+        self,
+        out_dir: str | Path,
+        filename: str | Path,
+        file_client_args: dict | None = None,
+        *args: Any,
+        backend_args: dict | None = None,
+        **kwargs: Any,
     ) -> None:
         """Save the state of the run; a local file is there whole, or is not there.
 
@@ -267,6 +276,6 @@ class Runner(_Runner):
             ) from error
 
 
-def load_from_cream_mm(filename: str, map_location=None) -> dict:
+def load_from_cream_mm(filename: str, map_location: Any = None) -> dict:
     """mmengine's loader for ``init_cfg=dict(type='Pretrained')``: nothing is executed."""
     return load_checkpoint_file(local_file(filename))

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from mmpretrain.models.classifiers import ImageClassifier
@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ...costs import Budget, CostModel
 from ...costs.budget import BUDGET_KEYS
+from ...engine.loops import SupernetTrainLoop
 from ...models.layers.bn_policy import batch_stats
 from ...models.losses import soft_cross_entropy
 from ...ops import cpu_kernels
@@ -81,7 +82,7 @@ class Cream(ImageClassifier):
         matching: dict | None = None,
         compat: str | dict | Compat = 'fixed',
         side_precision: str = 'float32',
-        **kwargs,
+        **kwargs: Any,
     ):
         if side_precision not in ('float32', 'bfloat16', 'auto'):
             raise ValueError(
@@ -129,7 +130,7 @@ class Cream(ImageClassifier):
 
     # ---- what the loops and hooks of every search ask ----------------------------------------
 
-    def prepare_search(self, loop) -> None:
+    def prepare_search(self, loop: SupernetTrainLoop) -> None:
         """Let the training follow ``compat``: what it draws, and what it does to other paths."""
         loop.sampler.budget = self.path_budget
         if self.compat.sampling == 'uniform':
