@@ -314,7 +314,7 @@ class ArchEvaluator:
             try:
                 with of_this_rank(model.backbone.modules()):
                     maps = shared[i]
-                rating = _rating((model.head((x,)), _labels(d)) for x, d in zip(maps, data))
+                rating = _rating((self._logits(x), _labels(d)) for x, d in zip(maps, data))
             finally:
                 model.train(was_training)
             yield rating
@@ -326,15 +326,19 @@ class ArchEvaluator:
                 'current',
             )
 
+    def _logits(self, last_map: Tensor) -> Tensor:
+        feats = (last_map,)
+        return self.model.head(self.model.neck(feats) if self.model.with_neck else feats)
+
     def _shared_layers(self, archs: list[Arch]) -> list[list[PathLayer]] | None:
         """The paths layer by layer; None where they are run one by one.
 
-        That is, where the model is more than a path and a head that takes its last map, or the
-        feature maps of all images do not fit into memory at once.
+        That is, where norms outside the supernet are fitted, too, or the feature maps of all
+        images do not fit into memory at once.
         """
         model, backbone = self.model, self.model.backbone
         kept = [b for b in (self._batches, self._bn_batches) if b is not None]
-        plain = self.metric is None and not model.with_neck and not self._norms_outside
+        plain = self.metric is None and not self._norms_outside
         if not archs or not plain or not all(batches.fit() for batches in kept):
             return None
         layers = [backbone.path_layers(arch) for arch in archs]

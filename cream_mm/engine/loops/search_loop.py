@@ -160,7 +160,7 @@ class SearchLoop(BaseLoop):
         self._rate(evaluator, list(sources), ratings, sources)
         if strategy is not None and not strategy.learns and asked:
             strategy.tell(asked, [ratings[arch].score for arch in asked])
-        choice = self.choose(asked, others, ratings)
+        choice = self.choose(asked, {**others, **_ends(references, others)}, ratings)
         best = choice.arch
         rest = [rating for arch, rating in ratings.items() if arch != best]
         notes = [
@@ -518,6 +518,10 @@ def pick_by_effects(
         f'The answer is number {place + 1} by effects.'
     )
     return finalists[place], [note]
+
+
+def _ends(references: Sequence[tuple[str, Arch]], others: Mapping[Arch, str]) -> dict[Arch, str]:
+    return {arch: 'reference' for _, arch in references if arch not in others}
 
 
 def _in_front(rating: Rating) -> dict:
