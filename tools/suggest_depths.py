@@ -7,6 +7,7 @@ LOW and HIGH are millions of FLOPs as the released search code counts them ("boa
 """
 
 import argparse
+from collections.abc import Sequence
 
 from cream_mm.command_line import clear_errors
 from cream_mm.costs import build_cost_model
@@ -14,7 +15,7 @@ from cream_mm.methods.cream.depth_layout import depth_layout
 from cream_mm.spaces import MBConvSpace
 
 
-def main(argv=None) -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
