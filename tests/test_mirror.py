@@ -38,11 +38,13 @@ ELSEWHERE = {
     ),
     'search/strategies/strategy.py': ('search/strategies/test_strategies.py', 'STRATEGIES'),
     'testing/contracts/costs.py': ('testing/test_contracts.py', 'CostModelContract'),
+    'testing/contracts/ratings.py': ('testing/test_ratings_contract.py', 'RatingContract'),
     'testing/contracts/samplers.py': ('testing/test_contracts.py', 'SamplerContract'),
     'testing/contracts/spaces.py': ('testing/test_contracts.py', 'SpaceContract'),
     'testing/contracts/strategies.py': ('testing/test_contracts.py', 'StrategyContract'),
     'testing/contracts/supernets.py': ('testing/test_contracts.py', 'SupernetContract'),
     'testing/runs.py': ('engine/test_runner.py', 'run_differences'),
+    'testing/shared_modules.py': ('testing/test_ratings_contract.py', 'SlicedSupernet'),
     'testing/tiny.py': ('structures/test_arch.py', 'tiny_space'),
     'testing/toy.py': ('testing/test_contracts.py', 'ToySpace'),
 }
