@@ -143,14 +143,7 @@ class ArchEvaluator:
                     "test_cfg.metric='coco/bbox_mAP'"
                 )
             return
-        words = re.split(r'[^a-z]+', self.metric.lower())
-        if any(word in _LOWER_IS_BETTER for word in words):
-            raise ValueError(f'a metric has to be better when higher; got metric={self.metric!r}')
-        if not self.metrics:
-            raise ValueError(
-                f'metric={self.metric!r} is asked of the evaluator, which has no metric: give '
-                'test_evaluator one, as val_evaluator has'
-            )
+        check_metric(self.metric, self.metrics)
         for metric in self.metrics:
             if hasattr(metric, 'img_ids'):  # a subset of the images is one for the metric, too
                 indices = self._batches.indices
@@ -351,6 +344,21 @@ class ArchEvaluator:
         number = sum(batches.num_images for batches in kept)
         # A layer's input and output, and the largest that is kept.
         return layers if 3 * bytes_per_image * number <= self.max_bytes else None
+
+
+def check_metric(name: str, metrics: Sequence[BaseMetric]) -> None:
+    """Check that paths can be compared by a metric; its name is known only once it was measured.
+
+    Raises:
+        ValueError: If lower values of it are better, or there is none to measure it.
+    """
+    if any(word in _LOWER_IS_BETTER for word in re.split(r'[^a-z]+', name.lower())):
+        raise ValueError(f'a metric has to be better when higher; got metric={name!r}')
+    if not metrics:
+        raise ValueError(
+            f'metric={name!r} is asked of the evaluator, which has no metric: give test_evaluator '
+            'one, as val_evaluator has'
+        )
 
 
 def _known(record: dict | None) -> Rating | None:
