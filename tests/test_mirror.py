@@ -12,12 +12,13 @@ MIN_LINES = 31  # a shorter module needs no file of tests of its own
 # Tested elsewhere: together with others, in whole runs, or where pytest, which knows test files
 # by their last name alone, would take two for one. With each, what of it is spoken of there.
 ELSEWHERE = {
+    'apis/correlate.py': ('tools/test_trust_tools.py', 'rank_correlation'),
+    'apis/train_paths.py': ('tools/test_trust_tools.py', 'train_paths'),
     'converters/convert_checkpoint.py': ('checkpoints/test_official.py', 'convert_checkpoint'),
     'converters/to_official.py': ('checkpoints/test_official.py', 'to_official'),
     'costs/cost.py': ('costs/test_cost_model.py', 'Cost'),
     'costs/mbconv.py': ('costs/test_mbconv_costs.py', 'ds_block'),
     'engine/hooks/checkpoint_hook.py': ('engine/test_runner.py', 'CheckpointHook'),
-    'engine/loops/search_loop.py': ('engine/test_search_run.py', 'BoardRatingLoop'),
     'files/answer_file.py': ('engine/test_search_run.py', 'best_arch.json'),
     'methods/cream/board_hook.py': ('engine/test_search_run.py', 'BoardHook'),
     'methods/cream/board_rating_loop.py': ('engine/test_search_run.py', 'BoardRatingLoop'),

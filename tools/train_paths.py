@@ -13,6 +13,7 @@ Give both commands the same --cfg-options.
 """
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 
 from mmengine.config import DictAction
@@ -21,7 +22,7 @@ from cream_mm.apis.train_paths import train_paths
 from cream_mm.command_line import clear_errors
 
 
-def parse_args(argv=None):
+def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -36,7 +37,7 @@ def parse_args(argv=None):
     return parser.parse_args(argv)
 
 
-def main(argv=None) -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     train_paths(**vars(parse_args(argv)), root=str(Path(__file__).resolve().parents[1]))
 
 
