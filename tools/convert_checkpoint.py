@@ -11,7 +11,7 @@ import argparse
 import shlex
 from collections.abc import Sequence
 
-from cream_mm.command_line import clear_errors
+from cream_mm.command_line import one_line_errors
 from cream_mm.converters import convert_checkpoint
 from cream_mm.converters.convert_checkpoint import Conversion
 
@@ -88,5 +88,5 @@ def next_steps(found: Conversion, dst: str) -> list[str]:
 
 
 if __name__ == '__main__':
-    with clear_errors():
+    with one_line_errors():
         main()

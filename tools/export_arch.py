@@ -14,7 +14,7 @@ import shlex
 from collections.abc import Sequence
 
 from cream_mm.apis.export_arch import export_arch, export_front
-from cream_mm.command_line import clear_errors
+from cream_mm.command_line import one_line_errors
 from cream_mm.files.arch_file import read_arch_file
 
 ROOT = osp.dirname(osp.dirname(osp.abspath(__file__)))
@@ -76,5 +76,5 @@ def print_all(args: argparse.Namespace) -> None:
 
 
 if __name__ == '__main__':
-    with clear_errors():
+    with one_line_errors():
         main()

@@ -21,7 +21,7 @@ from mmengine.model import BaseModel
 from mmengine.registry import MODELS, init_default_scope
 
 from cream_mm.apis.count_model import count_model
-from cream_mm.command_line import clear_errors
+from cream_mm.command_line import one_line_errors
 from cream_mm.config.load import load_config
 from cream_mm.models import CreamNet
 
@@ -92,5 +92,5 @@ def print_search(model: BaseModel) -> None:
 
 
 if __name__ == '__main__':
-    with clear_errors():
+    with one_line_errors():
         main()

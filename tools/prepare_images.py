@@ -9,7 +9,7 @@ The copy is another data_root: classes, labels and the held-out images stay the 
 import argparse
 from collections.abc import Sequence
 
-from cream_mm.command_line import clear_errors
+from cream_mm.command_line import one_line_errors
 from cream_mm.datasets.prepare_images import prepare_images
 from cream_mm.engine.hooks.data_time_hook import usable_cores
 
@@ -54,5 +54,5 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == '__main__':
-    with clear_errors():
+    with one_line_errors():
         main()

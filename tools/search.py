@@ -22,7 +22,7 @@ from collections.abc import Sequence
 from mmengine.config import DictAction
 
 from cream_mm.apis import open_search
-from cream_mm.command_line import clear_errors
+from cream_mm.command_line import one_line_errors
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -77,5 +77,5 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == '__main__':
-    with clear_errors():
+    with one_line_errors():
         main()

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from mmengine.config import DictAction
 
-from cream_mm.command_line import clear_errors
+from cream_mm.command_line import one_line_errors
 from cream_mm.config.load import load_config
 from cream_mm.engine import Runner
 
@@ -61,5 +61,5 @@ def main(argv: Sequence[str] | None = None) -> dict:
 
 
 if __name__ == '__main__':
-    with clear_errors():
+    with one_line_errors():
         main()

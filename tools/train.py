@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import torch
 from mmengine.config import DictAction
 
-from cream_mm.command_line import clear_errors
+from cream_mm.command_line import one_line_errors
 from cream_mm.config.load import load_config
 from cream_mm.engine import Runner
 
@@ -79,5 +79,5 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == '__main__':
-    with clear_errors():
+    with one_line_errors():
         main()

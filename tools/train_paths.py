@@ -19,7 +19,7 @@ from pathlib import Path
 from mmengine.config import DictAction
 
 from cream_mm.apis.train_paths import train_paths
-from cream_mm.command_line import clear_errors
+from cream_mm.command_line import one_line_errors
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -42,5 +42,5 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == '__main__':
-    with clear_errors():
+    with one_line_errors():
         main()

@@ -87,7 +87,7 @@ def _matches_checksum(path) -> bool:
     return True
 
 
-def newest_whole(work_dir: str | Path) -> Path | None:
+def latest_checkpoint(work_dir: str | Path) -> Path | None:
     """The checkpoint to resume from: the last one, or the newest before it that is not damaged.
 
     Returns:

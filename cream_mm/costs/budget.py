@@ -63,7 +63,7 @@ class Budget:
             'the space'
         )
 
-    def excess(self, arch: Arch) -> float:
+    def violation(self, arch: Arch) -> float:
         """How far ``arch`` lies outside, relative to the bounds, summed; 0.0 when inside."""
         if not self.bounds:
             return 0.0
@@ -80,7 +80,7 @@ class Budget:
 
     def is_feasible(self, arch: Arch) -> bool:
         """Whether every cost of ``arch`` lies within its bounds."""
-        return self.excess(arch) == 0.0
+        return self.violation(arch) == 0.0
 
     def to_dict(self) -> dict:
         """The bounds as plain JSON values."""

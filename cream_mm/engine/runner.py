@@ -15,10 +15,10 @@ from mmengine.runner.checkpoint import CheckpointLoader, _load_checkpoint_to_mod
 from mmengine.runner.runner import ConfigType
 from torch import nn
 
-from ..checkpoints import find_misfit, load_checkpoint_file
+from ..checkpoints import find_mismatch, load_checkpoint_file
 from ..checkpoints.load_weights import local_file, weights_of, without_wrappers
 from ..checkpoints.resume_check import check_resumable
-from ..checkpoints.whole_file import BACKEND, load_whole, newest_whole, restore
+from ..checkpoints.whole_file import BACKEND, latest_checkpoint, load_whole, restore
 from ..files.config_text import TextConfig
 from ..models.backbones.pretrained import check_model
 from ..ops import keep_freed_memory
@@ -81,7 +81,7 @@ class Runner(_Runner):
         cfg = copy.deepcopy(cfg)
         checkpoint = cfg.get('load_from')
         if cfg.get('resume') and checkpoint is None:
-            checkpoint = newest_whole(cfg.work_dir)
+            checkpoint = latest_checkpoint(cfg.work_dir)
         keep_holdout(cfg, checkpoint)
         return super().from_cfg(cfg)
 
@@ -148,7 +148,7 @@ class Runner(_Runner):
             ValueError: If there are checkpoints to resume from, and all are damaged.
         """
         if self._resume and self._load_from is None and not self._has_loaded:
-            path = on_main_process(newest_whole, self.work_dir)
+            path = on_main_process(latest_checkpoint, self.work_dir)
             if path is None:
                 self.logger.info(f'No checkpoint in {self.work_dir}: starting from the beginning')
                 return
@@ -215,8 +215,8 @@ class Runner(_Runner):
             # Whole again, with what is new: EMAHook loads it strictly into its copy.
             fits = {k: v for k, v in weights.items() if k in own and v.shape == own[k].shape}
             return {**own, **fits}
-        if misfit := find_misfit(own, weights):
-            raise ValueError(f'{filename} is not a checkpoint of this config: {misfit}')
+        if mismatch := find_mismatch(own, weights):
+            raise ValueError(f'{filename} is not a checkpoint of this config: {mismatch}')
         return weights
 
     def _compare(self, meta: dict) -> None:

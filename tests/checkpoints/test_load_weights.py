@@ -5,7 +5,7 @@ import torch
 
 from cream_mm.checkpoints.load_weights import (
     count_tensors,
-    find_misfit,
+    find_mismatch,
     fitting,
     load_weights,
     local_file,
@@ -61,10 +61,10 @@ def test_the_wrapper_under_which_most_fits():
 def test_what_keeps_weights_from_being_those_of_a_model(change, words):
     weights = {k: v for k, v in {**OWN, **change}.items() if v is not None}
     if words is None:
-        assert find_misfit(OWN, weights) is None
+        assert find_mismatch(OWN, weights) is None
     else:
         with pytest.raises(ValueError, match=words):
-            raise ValueError(find_misfit(OWN, weights))
+            raise ValueError(find_mismatch(OWN, weights))
 
 
 def test_counts_of_what_fits():

@@ -104,7 +104,7 @@ def meta_gradient(
 
     params = path_and_head(model)
     sizes = step_size if isinstance(step_size, dict) else dict.fromkeys(params, step_size)
-    with model.side_norm():
+    with model.auxiliary_norm():
         kd = soft_cross_entropy(teacher_logits, model(train_inputs))
         kd_grads = mean_over_ranks(torch.autograd.grad(kd, list(params.values())))
         virtual = {
@@ -170,7 +170,7 @@ def real_meta_step(
         for name, p in model.matching.named_parameters()
     }
 
-    with model.side_norm():
+    with model.auxiliary_norm():
         weights = {f'model.{name}': p for name, p in {**copies, **theta_copies}.items()}
         loss = functional_call(_MatchedDistillation(model), weights, (train_inputs,))
         grads = torch.autograd.grad(loss, list(copies.values()), create_graph=True)

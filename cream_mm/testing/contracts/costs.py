@@ -95,7 +95,7 @@ class CostModelContract:
                 for arch, unit in units.items():
                     inside = bound[0] is None or bound[0] <= unit[key]
                     inside &= bound[1] is None or unit[key] <= bound[1]
-                    assert budget.is_feasible(arch) == inside == (budget.excess(arch) == 0)
+                    assert budget.is_feasible(arch) == inside == (budget.violation(arch) == 0)
 
     def test_a_budget_that_nothing_meets(self, cost_model: CostModel, archs: list[Arch]) -> None:
         key = 'params_m'
