@@ -30,7 +30,7 @@ class RatingLog:
             another key stay in the file and are not used.
     """
 
-    def __init__(self, path, key: str):
+    def __init__(self, path: str | Path, key: str):
         self.path = Path(path)
         self.key = key
         known = [self._read() if is_main_process() else {}]
