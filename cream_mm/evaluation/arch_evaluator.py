@@ -14,7 +14,7 @@ from mmengine.evaluator.metric import _to_cpu
 from mmengine.logging import print_log
 from mmengine.model import BaseModel
 from mmpretrain.models.classifiers import BaseClassifier
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.data import Dataset
 
@@ -34,6 +34,10 @@ from .bootstrap import metric_draws, quiet
 from .kept_batches import KeptBatches
 from .shared_prefix import SharedPrefix
 
+_NAME_ONE = (
+    '{} is no classifier of single labels, so paths are compared by a metric of its evaluator: '
+    "name it, for example test_cfg.metric='coco/bbox_mAP'"
+)
 _LOWER_IS_BETTER = ('loss', 'error', 'mae', 'mse', 'rmse')
 
 
@@ -135,15 +139,11 @@ class ArchEvaluator:
         self.log = RatingLog(log_file, self.fingerprint()) if log_file is not None else None
 
     def _check_metric(self, dataset: Dataset) -> None:
+        check_metric(self.metric, self.metrics, self.model)
         if self.metric is None:
-            if not isinstance(self.model, BaseClassifier) or not _is_single_label(self._batches):
-                raise ValueError(
-                    f'{type(self.model).__name__} is no classifier of single labels, so paths are '
-                    'compared by a metric of its evaluator: name it, for example '
-                    "test_cfg.metric='coco/bbox_mAP'"
-                )
+            if not _is_single_label(self._batches):
+                raise ValueError(_NAME_ONE.format(type(self.model).__name__))
             return
-        check_metric(self.metric, self.metrics)
         for metric in self.metrics:
             if hasattr(metric, 'img_ids'):  # a subset of the images is one for the metric, too
                 indices = self._batches.indices
@@ -346,12 +346,19 @@ class ArchEvaluator:
         return layers if 3 * bytes_per_image * number <= self.max_bytes else None
 
 
-def check_metric(name: str, metrics: Sequence[BaseMetric]) -> None:
+def check_metric(
+    name: str | None, metrics: Sequence[BaseMetric], model: nn.Module | None = None
+) -> None:
     """Check that paths can be compared by a metric; its name is known only once it was measured.
 
     Raises:
-        ValueError: If lower values of it are better, or there is none to measure it.
+        ValueError: If there is none and the model is no classifier, lower values of it are better,
+            or there is nothing to measure it.
     """
+    if name is None:
+        if not isinstance(model, BaseClassifier):
+            raise ValueError(_NAME_ONE.format(type(model).__name__))
+        return
     if any(word in _LOWER_IS_BETTER for word in re.split(r'[^a-z]+', name.lower())):
         raise ValueError(f'a metric has to be better when higher; got metric={name!r}')
     if not metrics:

@@ -195,3 +195,10 @@ def test_the_model_is_the_familys_own(scenes):
     assert type(model) is RetinaNet and model.bbox_head.num_classes == 2
     smallest, largest = model.backbone.budget.cost_model.extremes()
     assert 5_000 < smallest['macs_m'] < largest['macs_m'] < 12_000  # the config's comment
+
+
+def test_a_detector_without_a_metric_is_found_before_the_training(scenes, tmp_path):
+    options = [*of_scenes(scenes), 'test_cfg.metric=None']
+    with pytest.raises(ValueError, match='RetinaNet is no classifier .* name it, for example'):
+        tool('train', DETECTOR, '--work-dir', tmp_path / 'run', '--cfg-options', *options)
+    assert not list((tmp_path / 'run').glob('*.pth'))

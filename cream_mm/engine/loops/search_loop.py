@@ -130,8 +130,7 @@ class SearchLoop(BaseLoop):
         self._state: Mapping | None = None
         if strategy is not None:  # before any training, not after it
             self._strategy_class(strategy)
-        if metric is not None:
-            check_metric(metric, self.metrics.metrics)
+        check_metric(metric, self.metrics.metrics, self.model)
 
     @property
     def budget(self) -> Budget:
