@@ -68,6 +68,16 @@ def weights_digest(path: Path) -> str:
     return sha.hexdigest()
 
 
+def by_arch(record: dict) -> dict:
+    """The record with its lists of rated paths as dictionaries."""
+    board = dict(record['board'], rated=_keyed(record['board']['rated']))
+    return dict(record, ratings=_keyed(record['ratings']), board=board)
+
+
+def _keyed(rows: list[dict]) -> dict[str, dict]:
+    return {str(row['arch']): row for row in rows}
+
+
 def first_difference(one, other, place: str = '') -> str | None:
     """Where two records differ, with both values; None if they are equal."""
     if isinstance(one, dict) and isinstance(other, dict):
@@ -131,8 +141,14 @@ def main() -> None:
     numbers = sum(len(record[key]) for key in ('search', 'path_log', 'retrain', 'detector'))
     print(f'{numbers} steps, {len(record["ratings"])} ratings, {len(record["weights"])} weights')
     if args.like:
-        found = first_difference(json.loads(args.like.read_text()), record)
+        theirs, ours = (by_arch(r) for r in (json.loads(args.like.read_text()), record))
+        more = [arch for arch in ours['ratings'] if arch not in theirs['ratings']]
+        for arch in more:  # rated beside what the other one rated
+            del ours['ratings'][arch]
+            ours['board']['rated'].pop(arch, None)
+        found = first_difference(theirs, ours)
         print(f'differs: {found}' if found else f'equal to {args.like}')
+        print(f'{len(more)} paths were rated beside those of {args.like}')
         sys.exit(found is not None)
 
 

@@ -1,35 +1,54 @@
 """Turn a path of a supernet into weights, arch.json and ready-to-run configs.
 
   python tools/export_arch.py work_dirs/search_imagenet/best_arch.json --out work_dirs/export
+  python tools/export_arch.py work_dirs/search_imagenet --all --out work_dirs/exports
   python tools/export_arch.py '[[0],[3,3],[3,1],[3,1,1],[3,3],[3],[0]]' \\
       --checkpoint work_dirs/search_imagenet/epoch_120.pth --out work_dirs/export
+
+With --all every path of the search's front.json, small to large, gets a folder named by its cost.
 """
 
 import argparse
 import os.path as osp
 import shlex
 
-from cream_mm.apis.export_arch import export_arch
+from cream_mm.apis.export_arch import export_arch, export_front
 from cream_mm.command_line import clear_errors
 from cream_mm.files.arch_file import read_arch_file
 
+ROOT = osp.dirname(osp.dirname(osp.abspath(__file__)))
 
-def main(argv=None) -> None:
+
+def parse_args(argv=None):
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
-        'arch', metavar='ARCH', help='best_arch.json, a published name, or a nested list'
+        'arch',
+        metavar='ARCH',
+        help='best_arch.json, a published name, or a nested list; with --all the work_dir',
     )
     parser.add_argument(
         '--checkpoint',
         metavar='SUPERNET.pth',
         help="the supernet; default: the last checkpoint beside ARCH's JSON",
     )
-    parser.add_argument('--out', required=True, metavar='DIR', help='folder to write into')
+    parser.add_argument('--all', action='store_true', help='every path of front.json')
+    parser.add_argument(
+        '--out', metavar='DIR', help='folder to write into; with --all default: ARCH/exports'
+    )
     args = parser.parse_args(argv)
-    root = osp.dirname(osp.dirname(osp.abspath(__file__)))
-    files = export_arch(args.arch, args.checkpoint, args.out, root=root)
+    if args.out is None and not args.all:
+        parser.error('the following arguments are required: --out')
+    return args
+
+
+def main(argv=None) -> None:
+    args = parse_args(argv)
+    if args.all:
+        print_all(args)
+        return
+    files = export_arch(args.arch, args.checkpoint, args.out, root=ROOT)
     for what, path in files.items():
         print(f'{what:9s} {osp.relpath(path)}')
     for note in (read_arch_file(files['arch']).get('choice') or {}).get('notes') or []:
@@ -37,6 +56,22 @@ def main(argv=None) -> None:
     if 'weights' not in files:
         print('no weights: name the supernet with --checkpoint to cut them out')
     print(f'next:     python tools/train.py {shlex.quote(osp.relpath(files["retrain"]))}')
+
+
+def print_all(args) -> None:
+    out = args.out or osp.join(args.arch, 'exports')
+    every = export_front(args.arch, args.checkpoint, out, root=ROOT)
+    for files in every.values():
+        about = read_arch_file(files['arch'])
+        rating, costs = about.get('rating') or {}, about['costs']
+        told = [f'{costs["macs_m"]:.2f} MMACs, {costs["params_m"]:.3f} M params']
+        if 'top1_pct' in rating:
+            told.append(f'rated {rating["top1_pct"]:.2f} % top-1 in the supernet')
+        elif 'score' in rating:
+            told.append(f'rated {rating["score"]:.4f} in the supernet')
+        print(f'{osp.relpath(files["arch"].parent)}: {", ".join(told)}')
+    first = next(iter(every.values()))
+    print(f'next: python tools/train.py {shlex.quote(osp.relpath(first["retrain"]))}, or another')
 
 
 if __name__ == '__main__':

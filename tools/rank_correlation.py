@@ -8,9 +8,10 @@ TABLE has the accuracy of networks trained alone: a CSV with the header
 arch,accuracy[,macs_m,params_m], where arch is a nested or a flat list in double quotes, or a digit
 per layer; or NAS-Bench-Macro's JSON; or accuracy.csv of tools/train_paths.py. Rated are NUM random
 networks of it, the cheapest and the costliest. Into the folder OUT go rank_correlation.json and
-scatter.png; ratings.jsonl there lets the same command go on after a kill. MACs and parameters
-stand beside the ratings as scores of their own: a supernet that ranks no better than they do tells
-nothing that a counter does not know.
+scatter.png; ratings.jsonl there lets the same command go on after a kill. What needs no training
+stands beside the ratings as scores of their own: MACs, parameters, the number of layers that are no
+identity, and NASWOT, which looks at each network untrained and takes a tenth of a second for a
+small one. A supernet that ranks no better than they do has taught nothing about ranks.
 """
 
 import argparse
@@ -18,14 +19,15 @@ import os.path as osp
 import time
 
 from mmengine.config import DictAction
-from mmengine.registry import MODELS, init_default_scope
+from mmengine.registry import DATASETS, MODELS, init_default_scope
 
 from cream_mm.apis import open_search
 from cream_mm.command_line import clear_errors
 from cream_mm.config.load import load_config
-from cream_mm.evaluation import AccuracyTable, RankReport
+from cream_mm.evaluation import AccuracyTable, RankReport, naswot_images, naswot_scores
 from cream_mm.files import PATH_LOG, write_json
 from cream_mm.search import MainEffects, combined, training_effects_until
+from cream_mm.spaces import MBConvSpace
 from cream_mm.structures.randomness import named_rng
 
 LABELS = dict(
@@ -92,6 +94,13 @@ def parse_args(argv=None):
         '--path-log', metavar='FILE', help='default: path_log.jsonl beside the checkpoint'
     )
     parser.add_argument('--num-images', type=int, help="images to rate on; default: the config's")
+    parser.add_argument(
+        '--naswot',
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="also score each network untrained, on 32 of the config's training images (default: "
+        'yes, where they are here)',
+    )
     parser.add_argument('--resamples', type=int, default=1000, help='of the bootstrap')
     parser.add_argument('--out', metavar='DIR', help='default: beside the checkpoint or the table')
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE')
@@ -107,7 +116,7 @@ def main(argv=None) -> None:
     out = args.out or osp.join(beside, 'rank_correlation')
     about = dict(config=args.config, table=args.table, seed=args.seed)
     if args.ratings:
-        model = build_model(args)
+        model, images = build_model(args)
         table = read(args.table, model)
         scored = {model.backbone.space.canonical(row.arch): row.accuracy
                   for row in read(args.ratings, model).rows}  # fmt: skip
@@ -121,7 +130,7 @@ def main(argv=None) -> None:
         given = dict(num_images=args.num_images, bn_policy=args.bn_policy)
         given = {k: v for k, v in given.items() if v is not None}
         with open_search(args.config, args.checkpoint, out, args.cfg_options) as loop:
-            model = loop.model
+            model, images = loop.model, loop.bn_dataset
             table = read(args.table, model)
             rows = sample(table.rows, args)
             evaluator = loop.build_evaluator(**given)
@@ -149,13 +158,16 @@ def main(argv=None) -> None:
         label = LABELS[main]
     about.update(score=main)
     scores = scorings.pop(main)
+    naswot = rate_untrained(model, images, rows, args) if args.naswot else None
     report = RankReport(
         scores, rows, table.rows, model.backbone.space, budgets=args.budgets, above=args.above,
-        without=args.without, others=scorings, num_resamples=args.resamples, seed=args.seed,
+        without=args.without, others=scorings, naswot=naswot, num_resamples=args.resamples,
+        seed=args.seed,
     )  # fmt: skip
     points = [
         dict(arch=row.arch.to_list(), score=scores[i], accuracy=row.accuracy, macs_m=row.macs_m,
-             params_m=row.params_m, **{name: values[i] for name, values in scorings.items()})
+             params_m=row.params_m, **{name: values[i] for name, values in scorings.items()},
+             **({} if naswot is None else dict(naswot=naswot[i])))
         for i, row in enumerate(rows)
     ]  # fmt: skip
     content = dict(report.to_dict(), **about, notes=table.notes, points=points)
@@ -180,9 +192,11 @@ def find_path_log(args) -> str | None:
 
 
 def build_model(args):
-    """The supernet without weights: for its space and its costs."""
+    """The supernet without weights, for its space and costs; its training images, if any."""
+    images = None
     try:
         cfg = load_config(args.config, args.cfg_options)  # the data decides on the classes
+        images = (cfg.get('test_cfg') or {}).get('bn_dataset')
     except FileNotFoundError:
         cfg = load_config(args.config, args.cfg_options, check_data=False)
         print(f'note: the data is not here; costs are for num_classes={cfg.get("num_classes")}')
@@ -190,7 +204,7 @@ def build_model(args):
     model = MODELS.build(cfg.model)
     if not getattr(model.backbone, 'shares_weights', False):
         raise ValueError(f'{args.config} is not the config of a search')
-    return model
+    return model, images
 
 
 def read(path, model) -> AccuracyTable:
@@ -216,16 +230,35 @@ def rate(evaluator, rows) -> list:
     archs = [row.arch for row in rows]
     known = sum(evaluator.log.get(arch) is not None for arch in archs)
     print(f'rating {len(archs)} networks; {known} were rated before')
-    start, fresh = time.time(), 0
+    return evaluator.rate_all(archs, progress_of(len(rows), every=10))
 
-    def progress(i, rating):
-        nonlocal fresh
-        fresh += 1
-        if fresh % 10 == 0 or fresh == len(rows):
-            eta = (time.time() - start) / fresh * (len(rows) - fresh)
-            print(f'[{fresh}/{len(rows)}] eta: {int(eta) // 60}:{int(eta) % 60:02d}', flush=True)
 
-    return evaluator.rate_all(archs, progress)
+def rate_untrained(model, images, rows, args) -> list[float] | None:
+    """NASWOT on training images under the test pipeline; None if there are no images."""
+    if images is None:
+        print('note: no NASWOT beside the scores: the images are not here')
+        return None
+    print(f'NASWOT of {len(rows)} networks; --no-naswot leaves it out')
+    dataset = DATASETS.build(images)
+    images = naswot_images(dataset, model.data_preprocessor, seed=args.seed)
+    archs, supernet = [row.arch for row in rows], model.backbone
+    build = None if isinstance(supernet.space, MBConvSpace) else supernet.export
+    progress = progress_of(len(rows), every=100)
+    return naswot_scores(archs, supernet.space, images, args.seed, progress, build)
+
+
+def progress_of(total: int, every: int):
+    """Prints how far a list is and how long the rest takes."""
+    start, done = time.time(), 0
+
+    def progress(*_) -> None:
+        nonlocal done
+        done += 1
+        if done % every == 0 or done == total:
+            eta = (time.time() - start) / done * (total - done)
+            print(f'[{done}/{total}] eta: {int(eta) // 60}:{int(eta) % 60:02d}', flush=True)
+
+    return progress
 
 
 if __name__ == '__main__':

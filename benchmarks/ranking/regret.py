@@ -9,6 +9,10 @@ range of the space's costs: up to min + share * (max - min) MACs. Regret is the 
 the best network within the budget, less that of the answer. Ratings are made on 1,000 images
 that are held out of training, as in the shipped search.
 
+Where docs/results/naswot.json has the seed of a run (see naswot.py), the record also says how well
+training effects, NASWOT and both together, standardised and equally weighted, rank the networks
+within the budget, and what they pick. NASWOT's seed of a run is the run's.
+
 When a run ends, its record is written to docs/results/regret.json, and a run that stands there
 is not made again. From the records comes the table in docs/results/ranking.md, between its marks.
 Needs what benchmarks/ranking/run.py needs.
@@ -25,17 +29,28 @@ import sys
 import threading
 from pathlib import Path
 
+import numpy as np
 from mmengine.registry import MODELS, init_default_scope
-from run import ROOT, image_folder, prepare  # beside this file
+from naswot import read_records as naswot_records  # this and the next are beside this file
+from report import SUBSETS
+from run import ROOT, image_folder, prepare
 from scipy import stats
 
 from cream_mm.apis import open_search
 from cream_mm.command_line import clear_errors
 from cream_mm.config.load import load_config
 from cream_mm.costs import Budget
-from cream_mm.evaluation import AccuracyTable, best_rated, first_not_vetoed
+from cream_mm.evaluation import (
+    AccuracyTable,
+    best_rated,
+    correlation,
+    first_not_vetoed,
+    num_layers,
+)
+from cream_mm.evaluation.rank_correlation import best_first
 from cream_mm.files import write_json
 from cream_mm.files.path_log import PATH_LOG
+from cream_mm.search import MainEffects, combined, training_effects
 
 FORMAT = 'cream_mm.regret/1'
 SHARES = (0.2, 0.4, 0.6, 0.8, 1.0)
@@ -46,10 +61,14 @@ RULES = dict(
     effects='training effects',
     effects_veto='training effects, vetoed by ratings (new)',
     effects_board_veto='the same, board among the finalists',
+    effects_naswot='training effects + NASWOT',
+    naswot='NASWOT, untrained',
     macs='most MACs',
     layers='most layers that are no identity, mean',
     random='random, mean',
 )
+RANKED_BY = ('effects', 'naswot', 'effects_naswot')
+LEAST = 20  # networks that a correlation is shown of
 BEGIN, END = (
     '<!-- begin of benchmarks/ranking/regret.py -->',
     '<!-- end of benchmarks/ranking/regret.py -->',
@@ -66,6 +85,7 @@ def parse_args(argv=None):
     parser.add_argument('--data', type=Path, default=ROOT / 'data', help='default: data/')
     parser.add_argument('--work-dir', type=Path, default=ROOT / 'work_dirs/ranking/regret')
     parser.add_argument('--records', type=Path, default=ROOT / 'docs/results/regret.json')
+    parser.add_argument('--naswot', type=Path, default=ROOT / 'docs/results/naswot.json')
     parser.add_argument('--report', action='store_true', help='run nothing')
     args = parser.parse_args(argv)
     args.setting = 'cpu'
@@ -91,6 +111,7 @@ def main(argv=None) -> None:
                         records.sort(key=lambda r: (r['seed'], r['share']))
                         write_json(args.records, dict(format=FORMAT, runs=records))
                         print(one_line(records, job.result()), flush=True)
+        add_naswot(args, records)
     write_table(records, args.records.with_name('ranking.md'))
 
 
@@ -203,7 +224,92 @@ def answer(args, space, seed: int, share: float) -> dict:
         num_images=rating[finalists[0]].num_images,
         steps=len((folder / PATH_LOG).read_text().splitlines()),
         train_cpu_s=cpu_seconds(folder),
+        effects=weights_of(effects),
     )
+
+
+def weights_of(effects: MainEffects) -> dict[str, float]:
+    """What 'stage.layer.choice' adds, less the mean of that layer's choices."""
+    return {'.'.join(map(str, key)): round(w, 6) for key, w in effects.effects().items()}
+
+
+def add_naswot(args, records: list[dict]) -> None:
+    """Complete the records with NASWOT, beside and with the effects of the training.
+
+    Raises:
+        ValueError: If effects read again pick another network than the record says.
+    """
+    scores_of = {record['seed']: record['scores'] for record in naswot_records(args.naswot)}
+    missing = [r for r in records if 'ranks' not in r and r['seed'] in scores_of]
+    if not missing:
+        return
+    table, cost_model = open_table(args)
+    for record in missing:
+        folder = args.work_dir / f'cream-{record["share"]}-{record["seed"]}'
+        if 'effects' not in record:  # records of before
+            log = folder / PATH_LOG
+            if not log.is_file():
+                print(f'no {log}: the record of this run stays without NASWOT')
+                continue
+            record['effects'] = weights_of(training_effects(log, cost_model.space))
+        budget = Budget(cost_model, macs_m=(0, highest(cost_model, record['share'])))
+        rows = [row for row in table.rows if budget.is_feasible(row.arch)]
+        ranks, regrets = with_naswot(
+            rows, cost_model.space, record['effects'], scores_of[record['seed']]
+        )
+        if abs(regrets.pop('effects') - record['regret']['effects']) > 1e-3:
+            raise ValueError(f'{folder} has other training effects than its record')
+        record['regret'].update(regrets)
+        record['ranks'] = ranks
+        write_json(args.records, dict(format=FORMAT, runs=records))
+
+
+def with_naswot(rows, space, weights: dict[str, float], naswot: dict[str, float]):
+    """How training effects, NASWOT, and both rank networks, and what is missed by their picks.
+
+    Both: standardised over these networks, equally weighted.
+
+    Args:
+        rows (list[TableRow]): The networks.
+        space (MBConvSpace): Their space.
+        weights (dict[str, float]): See :func:`weights_of`.
+        naswot (dict[str, float]): Of each network, by its digits in canonical form.
+
+    Returns:
+        tuple[dict, dict]: By subset ``num`` and Kendall's tau-b of each, None where there is none;
+        regret of each.
+    """
+    truth = np.array([row.accuracy for row in rows])
+    macs = np.array([row.macs_m for row in rows])
+    layers = np.array([num_layers(row.arch, space) for row in rows])
+    effects = np.array([
+        sum(
+            weights[f'{stage}.{layer}.{choice}']
+            for stage, choices in enumerate(row.arch.stages, start=1)
+            for layer, choice in enumerate(choices)
+        )
+        for row in rows
+    ])  # fmt: skip
+    untrained = np.array([naswot[space.format(space.canonical(row.arch))] for row in rows])
+    scorings = dict(effects=effects, naswot=untrained, effects_naswot=combined(effects, untrained))
+    masks = {
+        'all': truth > -1,
+        'accuracy >= 90': truth >= 90,
+        'accuracy >= 92': truth >= 92,
+        'without identity': layers == space.num_layers,
+    }
+    ranks = {}
+    for subset, mask in masks.items():
+        taus = {k: correlation(v[mask], truth[mask])['kendall'] for k, v in scorings.items()}
+        ranks[subset] = dict(
+            num=int(mask.sum()),
+            **{k: round(tau, 4) if np.isfinite(tau) else None for k, tau in taus.items()},
+        )
+    missed = {
+        name: round(float(truth.max() - truth[best_first(scores, macs)[0]]), 4)
+        for name, scores in scorings.items()
+    }
+    return ranks, missed
 
 
 def cpu_seconds(folder: Path) -> float | None:
@@ -232,7 +338,7 @@ def write_table(records: list[dict], page: Path) -> None:
     if BEGIN not in text:
         text += f'\n{BEGIN}\n{END}\n'
     before, rest = text.split(BEGIN)
-    table = '\n'.join(table_of(records))
+    table = '\n'.join([*table_of(records), '', *ranks_of(records)]).rstrip()
     page.write_text(f'{before}{BEGIN}\n\n{table}\n\n{END}{rest.split(END)[1]}')
     print(table)
 
@@ -246,6 +352,8 @@ def table_of(records: list[dict]) -> list[str]:
         '|' + '---|' * (len(shares) + 2),
     ]
     for rule, label in RULES.items():
+        if any(rule not in r['regret'] for r in records):
+            continue  # of NASWOT, which not every run has
         cells, means = [], []
         for share in shares:
             values = [r['regret'][rule] for r in records if r['share'] == share]
@@ -262,8 +370,11 @@ def table_of(records: list[dict]) -> list[str]:
     ):
         lines.append(f'| {label} | ' + ' | '.join(str(values[s]) for s in shares) + ' | |')
     lines.append('')
-    for one in ('board_top1', 'board', 'layers', 'macs', 'effects'):
-        other = 'effects_veto'
+    others = [(one, 'effects_veto') for one in ('board_top1', 'board', 'layers', 'macs', 'effects')]
+    others += [('naswot', 'effects_veto'), ('effects_naswot', 'effects')]
+    for one, other in others:
+        if any(one not in r['regret'] for r in records):
+            continue
         differences = [r['regret'][one] - r['regret'][other] for r in records]
         lines.append(
             f'* {RULES[one]}, less {RULES[other]}: {interval(differences)} points over '
@@ -272,13 +383,38 @@ def table_of(records: list[dict]) -> list[str]:
     return lines
 
 
-def interval(values: list[float]) -> str:
+def ranks_of(records: list[dict]) -> list[str]:
+    """Table of what NASWOT adds to training effects; empty where no record has it."""
+    records = [r for r in records if 'ranks' in r]
+    if not records:
+        return []
+    lines = [
+        '| share | networks | n | training effects | NASWOT | both | both less effects | runs |',
+        '|' + '---|' * 8,
+    ]
+    for share in (*sorted({r['share'] for r in records}), None):
+        for subset, label in SUBSETS.items():
+            found = [r['ranks'][subset] for r in records if share in (None, r['share'])]
+            found = [ranks for ranks in found if ranks['num'] >= LEAST]
+            if not found:
+                continue
+            means = [f'{statistics.mean(r[name] for r in found):.3f}' for name in RANKED_BY]
+            differences = [r['effects_naswot'] - r['effects'] for r in found]
+            place = ('all', '') if share is None else (share, found[0]['num'])
+            lines.append(
+                f'| {place[0]} | {label} | {place[1]} | ' + ' | '.join(means)
+                + f' | {interval(differences, 3)} | {len(found)} |'
+            )  # fmt: skip
+    return lines
+
+
+def interval(values: list[float], digits: int = 2) -> str:
     """Mean and 95 % interval of Student's t."""
     mean = statistics.mean(values)
     if len(values) < 2 or len(set(values)) == 1:
-        return f'{mean:+.2f}'
+        return f'{mean:+.{digits}f}'
     low, high = stats.t.interval(0.95, len(values) - 1, mean, stats.sem(values))
-    return f'{mean:+.2f} [{low:+.2f}, {high:+.2f}]'
+    return f'{mean:+.{digits}f} [{low:+.{digits}f}, {high:+.{digits}f}]'
 
 
 if __name__ == '__main__':

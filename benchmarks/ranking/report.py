@@ -1,8 +1,12 @@
 """From the records of runs to tables and figures."""
 
+import json
+import math
 import statistics
 from collections import defaultdict
 from pathlib import Path
+
+from scipy import stats
 
 BEGIN, END = (
     '<!-- begin of benchmarks/ranking/run.py -->',
@@ -18,6 +22,14 @@ SCORES = dict(
 )
 SUBSETS = {'all': 'all', 'accuracy >= 90': '>= 90 %', 'accuracy >= 92': '>= 92 %',
            'without identity': 'no identity'}  # fmt: skip
+# What stands in naswot.json, see naswot.py.
+BASELINES = dict(
+    macs='MACs', params='params', layers='layers that are no identity', naswot='NASWOT, untrained'
+)
+CEILINGS = dict(
+    one_training='ceiling: one training of each network',
+    fitted_effects='ceiling: effects fitted to the accuracies',
+)
 COLORS = dict(spos='#666666', fairnas='#0072b2', cream='#d55e00', cream_best='#e69f00',
               cream_random='#009e73', cream_nearest='#cc79a7')  # fmt: skip
 
@@ -37,14 +49,21 @@ def write_report(records: list[dict], path: Path) -> None:
     before, rest = text.split(BEGIN)
     after = rest.split(END)[1]
     figure = path.with_suffix('.png')
-    plot(records, figure)
-    tables = '\n\n'.join(tables_of(records))
+    baselines = read_baselines(path)
+    plot(records, figure, baselines)
+    tables = '\n\n'.join(tables_of(records, baselines))
     page.write_text(f'{before}{BEGIN}\n\n{tables}\n\n![Kendall tau]({figure.name})\n\n{END}{after}')
     print(tables)
     print(f'written: {page}, {figure}')
 
 
-def tables_of(records: list[dict]) -> list[str]:
+def read_baselines(path: Path) -> dict | None:
+    """By set of networks the correlations in naswot.json beside ``path``; None without it."""
+    path = path.with_name('naswot.json')
+    return json.loads(path.read_text()).get('sets') if path.is_file() else None
+
+
+def tables_of(records: list[dict], baselines: dict | None = None) -> list[str]:
     tables = []
     for setting in dict.fromkeys(r['setting'] for r in records):
         runs = [r for r in records if r['setting'] == setting]
@@ -52,8 +71,9 @@ def tables_of(records: list[dict]) -> list[str]:
         for run in runs:
             groups[run['method']].append(run)
         tables.append(f'### Setting `{setting}`: Kendall tau-b, mean over seeds (least to most)')
-        tables += [_means(groups), _paired(groups), _every_run(runs), _losses(runs)]
-        tables.append(_depths(groups))
+        tables += [_means(groups, baselines), _less_naswot(groups, baselines), _paired(groups)]
+        tables += [_every_run(runs), _losses(runs), _depths(groups)]
+    tables.append(_baselines(baselines))
     return [table for table in tables if table]
 
 
@@ -61,7 +81,7 @@ def tau(run: dict, score: str, subset: str) -> float:
     return run['subsets'][subset][score]['kendall']['value']
 
 
-def _means(groups) -> str:
+def _means(groups, baselines) -> str:
     lines = [
         '| trained by | seeds | ranked by | ' + ' | '.join(SUBSETS.values()) + ' |',
         '|' + '---|' * (3 + len(SUBSETS)),
@@ -78,6 +98,77 @@ def _means(groups) -> str:
     for cost in ('macs', 'params'):
         cells = [f'{tau(first, cost, subset):.3f}' for subset in SUBSETS]
         lines.append(f'| - | - | {cost} alone | ' + ' | '.join(cells) + ' |')
+    if baselines is None:
+        return '\n'.join(lines)
+    for name, label in {**BASELINES, **CEILINGS}.items():
+        if name in ('macs', 'params'):
+            continue
+        cells = []
+        for subset in SUBSETS:
+            found = baselines['rated'][subset]
+            value = found[name]['kendall']['value']
+            if name == 'naswot':
+                seeds = found['naswot_seeds']
+                spread = f' ({min(seeds):.3f} to {max(seeds):.3f})' if len(seeds) > 1 else ''
+                cells.append(f'{statistics.mean(seeds):.3f}{spread}')
+            else:
+                cells.append('-' if value is None else f'{value:.3f}')
+        seeds = len(baselines['rated']['all']['naswot_seeds']) if name == 'naswot' else '-'
+        lines.append(f'| - | {seeds} | {label} | ' + ' | '.join(cells) + ' |')
+    return '\n'.join(lines)
+
+
+def _less_naswot(groups, baselines) -> str:
+    """Each method less the strongest baseline: mean over seeds and 95 % interval of Student's t.
+
+    A run is paired with NASWOT of its seed, so that the draws of both count as chance.
+    """
+    if baselines is None:
+        return ''
+    lines = [
+        '| less NASWOT, same networks | seeds | ranked by | ' + ' | '.join(SUBSETS.values()) + ' |',
+        '|' + '---|' * (3 + len(SUBSETS)),
+    ]
+    num = len(baselines['rated']['all']['naswot_seeds'])
+    for method, runs in groups.items():
+        runs = [run for run in runs if run['seed'] < num]
+        if len(runs) < 2:
+            continue
+        for score, label in SCORES.items():
+            cells = []
+            for subset in SUBSETS:
+                seeds = baselines['rated'][subset]['naswot_seeds']
+                values = [tau(run, score, subset) - seeds[run['seed']] for run in runs]
+                half = stats.t.ppf(0.975, len(values) - 1) * statistics.stdev(values)
+                half /= math.sqrt(len(values))
+                mean = statistics.mean(values)
+                cells.append(f'{mean:+.3f} [{mean - half:+.3f}, {mean + half:+.3f}]')
+            lines.append(f'| {method} | {len(runs)} | {label} | ' + ' | '.join(cells) + ' |')
+    return '\n'.join(lines) if len(lines) > 2 else ''
+
+
+def _baselines(baselines) -> str:
+    """Baselines and ceilings with bootstrap intervals over the networks."""
+    if baselines is None:
+        return ''
+    lines = [
+        '| networks | ranked by | ' + ' | '.join(SUBSETS.values()) + ' |',
+        '|' + '---|' * (2 + len(SUBSETS)),
+    ]
+    for name, label in (('all', 'the whole table'), ('rated', 'those that are rated')):
+        subsets = baselines[name]
+        sizes = ' | '.join(f'n = {subsets[subset]["num"]}' for subset in SUBSETS)
+        lines.append(f'| {label} | | {sizes} |')
+        for score, scored_by in {**BASELINES, **CEILINGS}.items():
+            cells = []
+            for subset in SUBSETS:
+                entry = subsets[subset][score]['kendall']
+                if entry['value'] is None:
+                    cells.append('-')
+                    continue
+                low, high = entry['interval']
+                cells.append(f'{entry["value"]:.3f} [{low:.3f}, {high:.3f}]')
+            lines.append(f'| | {scored_by} | ' + ' | '.join(cells) + ' |')
     return '\n'.join(lines)
 
 
@@ -158,7 +249,7 @@ def _depths(groups) -> str:
     return '\n'.join(lines)
 
 
-def plot(records: list[dict], path: Path) -> None:
+def plot(records: list[dict], path: Path, baselines: dict | None = None) -> None:
     """Tau of every run, and tau against images seen."""
     from matplotlib.figure import Figure  # no pyplot: no display, no global state
 
@@ -176,7 +267,12 @@ def plot(records: list[dict], path: Path) -> None:
                     ax.plot(values, [y] * len(values), **style)
             ax.axvline(tau(runs[0], 'macs', subset), color='k', linestyle=':', linewidth=1)
             ax.set(yticks=range(len(methods)), yticklabels=methods, ylim=(len(methods) - 0.5, -0.5))
-            ax.set_xlabel('Kendall tau-b; dotted: MACs alone')
+            seen = 'Kendall tau-b; dotted: MACs alone'
+            if baselines is not None:
+                untrained = baselines['rated'][subset]['naswot']['kendall']['value']
+                ax.axvline(untrained, color='k', linestyle='--', linewidth=1)
+                seen += '\ndashed: NASWOT, untrained'
+            ax.set_xlabel(seen)
             ax.set_title('all networks' if subset == 'all' else 'networks above 90 %', fontsize=10)
             ax.grid(alpha=0.25)
         for score, marker in zip(SCORES, 'o^v+x'):

@@ -164,7 +164,7 @@ def run_one(run: dict, args, jobs: int) -> dict:
                 'rank_correlation.py', config, path, args.data / 'nas-bench-macro_cifar10.json',
                 '--num', setting['num' if last else 'curve_num'], '--above', 90, 92,
                 '--without', 'identity', '--budgets', 0.8 * LARGEST_M, '--out', out,
-                '--resamples', 1000 if last else 100,
+                '--resamples', 1000 if last else 100, '--no-naswot',  # naswot.py has it of all
             )  # fmt: skip
         results[path.stem] = json.loads((out / 'rank_correlation.json').read_text())
     final = results[checkpoints[-1].stem]

@@ -12,8 +12,9 @@ from ..config.carry import entries, override, read_config
 from ..config.check import _KNOWN as KNOWN_KEYS
 from ..costs import build_cost_model
 from ..files import write_json, write_whole
-from ..files.arch_file import arch_content, check_next_steps
+from ..files.arch_file import DETECTION, arch_content, check_next_steps
 from ..files.config_text import Code, config_text
+from ..files.front_file import read_steps
 from ..models.backbones.cream_net import resolve_arch
 from ..models.supernets import cut_path
 from ..spaces import MBConvSpace
@@ -67,22 +68,68 @@ def export_arch(arch: str, checkpoint: str | None, out: str, *, root: str) -> di
         KeyError: If the checkpoint does not hold the architecture.
     """
     arch_value, space, about = resolve_arch(arch)
-    steps = {**DEFAULT_NEXT_STEPS, **(about.get('next_steps') or {})}
-    bases = {key: _base_config(root, steps[key]) for key in ('retrain', 'detector')}
     if checkpoint is None and str(arch).endswith('.json'):
         checkpoint = newest_whole(Path(arch).parent)
-    weights = cut_path(load_weights(checkpoint), arch_value, space=space) if checkpoint else None
-    num_classes = about.get('num_classes', 1000)
-    if weights and 'head.classifier.bias' in weights:
-        num_classes = len(weights['head.classifier.bias'])
-    about = dict(about, num_classes=num_classes, head_channels=_head_channels(about, space))
-    if len(about.get('classes') or []) > num_classes:
-        about.pop('classes')  # of other weights
+    return _export(arch_value, space, about, checkpoint, Path(out).resolve(), root)
 
-    out = Path(out).resolve()
+
+def export_front(
+    work_dir: str, checkpoint: str | None, out: str, *, root: str
+) -> dict[str, dict[str, Path]]:
+    """Export every path of a search's ``front.json``, each into a folder named by its cost.
+
+    Args:
+        work_dir (str): Of the search; holds ``front.json`` and ``best_arch.json``.
+        checkpoint, out, root: As for :func:`export_arch`, ``out`` with one folder for each.
+
+    Returns:
+        dict[str, dict[str, Path]]: Files by the name of the folder, the cheapest first.
+
+    Raises:
+        FileNotFoundError: If a file is missing.
+        ValueError: If a file is damaged, or as :func:`export_arch`.
+    """
+    cost, steps = read_steps(Path(work_dir, 'front.json'))
+    answer, space, about = resolve_arch(str(Path(work_dir, 'best_arch.json')))
+    checkpoint = checkpoint or newest_whole(Path(work_dir))
+    if checkpoint is None:
+        raise FileNotFoundError(f'no checkpoint in {work_dir}: name the supernet with --checkpoint')
+    files = {}
+    for step in steps:
+        arch = space.parse(step['arch'])
+        name = f'{step["costs"][cost]:.5g}{cost.rpartition("_")[2]}'
+        mine = dict(about, rating=step.get('rating') or {})
+        if arch != answer:
+            mine['choice'] = dict(about.get('choice') or {}, notes=[])  # of the answer alone
+        files[name] = _export(arch, space, mine, checkpoint, Path(out, name).resolve(), root)
+    return files
+
+
+def _export(
+    arch_value: Arch, space: MBConvSpace, about: dict, checkpoint, out: Path, root: str
+) -> dict[str, Path]:
+    detects = about.get('task') == DETECTION
+    steps = {**DEFAULT_NEXT_STEPS, **(about.get('next_steps') or {})}
+    bases = {key: _base_config(root, steps[key]) for key in ('retrain', 'detector')}
+    weights = cut_path(load_weights(checkpoint), arch_value, space=space) if checkpoint else None
+    size = about.get('input_size', [224, 224])
+    if detects:  # its data, classes and batches are a detector's, and no classifier's
+        costs = build_cost_model(space, size, head=None)
+        of_a_detector = ('data_root', 'classes', 'batch_size', 'num_workers', 'input_size')
+        classifier = {k: v for k, v in about.items() if k not in of_a_detector}
+        classifier.update(num_classes=1000, head_channels=space.head_channels)
+    else:
+        num_classes = about.get('num_classes', 1000)
+        if weights and 'head.classifier.bias' in weights:
+            num_classes = len(weights['head.classifier.bias'])
+        head_channels = about.get('head_channels', space.head_channels)
+        about = dict(about, num_classes=num_classes, head_channels=head_channels, input_size=size)
+        if len(about.get('classes') or []) > num_classes:
+            about.pop('classes')  # of other weights
+        costs = build_cost_model(space, size, num_classes, head_channels)
+        classifier = about
+
     files = dict(arch=out / 'arch.json')
-    size = about.setdefault('input_size', [224, 224])
-    costs = build_cost_model(space, size, num_classes, about['head_channels'])
     write_json(files['arch'], {**about, **arch_content(arch_value, costs)})
     if weights:
         files['weights'] = out / 'weights.pth'
@@ -91,7 +138,7 @@ def export_arch(arch: str, checkpoint: str | None, out: str, *, root: str) -> di
             meta['dataset_meta'] = dict(classes=tuple(about['classes']))
         torch.save(dict(state_dict=weights, meta=meta), files['weights'])
     files['retrain'] = out / 'retrain.py'
-    cfg = _retrain_config(read_config(bases['retrain'])[0], arch_value, space, about)
+    cfg = _retrain_config(read_config(bases['retrain'])[0], arch_value, space, classifier)
     _write_config(files['retrain'], cfg, f'Retrain {arch_value}.')
     cfg = read_config(bases['detector'])[0]
     if max(cfg.model.backbone.out_indices) >= len(space.stage_channels):
@@ -108,10 +155,6 @@ def export_arch(arch: str, checkpoint: str | None, out: str, *, root: str) -> di
         '# writes into its work_dir, beside its checkpoints: this one does not know them.',
     )
     return files
-
-
-def _head_channels(about: Mapping, space: MBConvSpace) -> int:
-    return about.get('head_channels', space.head_channels)
 
 
 def _base_config(root: str, step: str) -> str:
@@ -138,7 +181,7 @@ def _retrain_config(cfg: Config, arch: Arch, space: MBConvSpace, about: Mapping)
     cfg.pop('classes', None)
     if about.get('classes'):
         cfg.classes = tuple(about['classes'])
-    if 'input_size' in cfg:
+    if 'input_size' in cfg and 'input_size' in about:
         override(cfg, dict(input_size=about['input_size'][0]))
     _set_backbone(cfg, arch, space, about)
     cfg.model.head.update(
@@ -166,7 +209,11 @@ def _retrain_config(cfg: Config, arch: Arch, space: MBConvSpace, about: Mapping)
 def _detector_config(
     cfg: Config, arch: Arch, space: MBConvSpace, about: Mapping, *, with_weights: bool
 ) -> Config:
-    _take_over(cfg, about, ('num_workers',))
+    keys = ('num_workers',)
+    if about.get('task') == DETECTION:
+        about = dict(about, num_classes=len(about.get('classes') or []) or None)
+        keys = ('data_root', 'num_classes', 'batch_size', 'num_workers')
+    _take_over(cfg, about, keys)
     _set_backbone(cfg, arch, space, about)
     backbone, neck = cfg.model.backbone, cfg.model.neck
     backbone.pop('init_cfg', None)

@@ -14,8 +14,11 @@ from .safe_load import load_checkpoint_file
 
 # What wrappers put before a name: parallel training, torch.compile, and models around a model.
 WRAPPERS = r'(?:module\.|_orig_mod\.|model\.)*'
-# Belong to a search or to how images are prepared, not to the network.
-OPTIONAL = ('data_preprocessor.', 'board.', 'matching.')
+SEARCH_ONLY = ('board.', 'matching.')
+"""What names begin with that belong to a search and not to the network."""
+
+# Nor does how images are prepared.
+OPTIONAL = ('data_preprocessor.', *SEARCH_ONLY)
 
 
 def local_file(filename: str | Path) -> Path:

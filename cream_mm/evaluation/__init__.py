@@ -2,6 +2,7 @@
 
 from .accuracy_table import AccuracyTable, TableRow
 from .arch_evaluator import ArchEvaluator, Rating
+from .proxies import naswot, naswot_images, naswot_scores, num_layers
 from .rank_correlation import compare, correlation, regret, top_k_precision
 from .rank_report import RankReport
 from .veto import best_rated, first_not_vetoed, paired_difference, sampling_notes
@@ -16,6 +17,10 @@ __all__ = [
     'compare',
     'correlation',
     'first_not_vetoed',
+    'naswot',
+    'naswot_images',
+    'naswot_scores',
+    'num_layers',
     'paired_difference',
     'regret',
     'sampling_notes',

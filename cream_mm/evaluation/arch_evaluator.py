@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.data import Dataset
 
+from ..checkpoints.load_weights import SEARCH_ONLY
 from ..files.rating_log import RatingLog, digest
 from ..models.layers.bn_policy import (
     batch_stats,
@@ -162,7 +163,7 @@ class ArchEvaluator:
             if self.metric is not None:
                 yield from (self.metric, str(self.seed))
             for name, value in self.model.state_dict().items():
-                if not name.startswith(('board.', 'matching.')):
+                if not name.startswith(SEARCH_ONLY):
                     yield from (name, value)
             for name, value in preprocessor.named_buffers():
                 yield from (name, value)  # mean and std are in no state_dict

@@ -6,14 +6,18 @@ import numpy as np
 
 from ..spaces import Space
 from .accuracy_table import TableRow
+from .proxies import num_layers
 from .rank_correlation import COEFFICIENTS, compare, regret, top_k_precision
 
 RANK_FORMAT = 'cream_mm.rank_correlation/1'
-BASELINES = ('macs', 'params')
+# Scores that cost no training, which a ranking has to beat; the last only where it was computed.
+BASELINES = dict(macs='MACs', params='params', layers='layers', naswot='NASWOT')
 
 
 class RankReport:
-    """Scores of some networks of a table against their true accuracy, beside costs as scores.
+    """Scores of some networks of a table against their true accuracy, beside baselines.
+
+    The baselines are MACs, parameters, the number of layers that are no identity, and NASWOT.
 
     Args:
         scores (Sequence[float]): Of ``rows``, higher is better.
@@ -26,6 +30,8 @@ class RankReport:
         without (Sequence[str]): Adds subsets: networks without a choice, an index or 'identity'.
         others (dict[str, Sequence[float]], optional): Other scores of ``rows`` by name, compared
             in the same way.
+        naswot (Sequence[float], optional): :func:`naswot_scores` of ``rows``. None leaves this
+            baseline out.
         **bootstrap: See :func:`compare`.
 
     Raises:
@@ -43,6 +49,7 @@ class RankReport:
         above: Sequence[float] = (),
         without: Sequence[str] = (),
         others: dict[str, Sequence[float]] | None = None,
+        naswot: Sequence[float] | None = None,
         **bootstrap,
     ):
         if len(rows) < 2:
@@ -52,7 +59,11 @@ class RankReport:
         table_truth, table_macs, _ = _columns(table)
         others = {name: np.asarray(values, dtype=float) for name, values in (others or {}).items()}
         scorings = dict(score=self.scores, **others, macs=self.macs_m, params=self.params_m)
+        scorings['layers'] = np.array([num_layers(row.arch, space) for row in rows], dtype=float)
+        if naswot is not None:
+            scorings['naswot'] = np.asarray(naswot, dtype=float)
         self.names = tuple(scorings)
+        self.baselines = tuple(name for name in BASELINES if name in scorings)
 
         masks = dict(all=np.ones(len(rows), dtype=bool))
         for bound in above:
@@ -66,7 +77,7 @@ class RankReport:
             part = {key: values[mask] for key, values in scorings.items()}
             truth, macs = self.truth[mask], self.macs_m[mask]
             self.subsets[name] = dict(
-                num=int(mask.sum()), **compare(part, truth, baselines=BASELINES, **bootstrap)
+                num=int(mask.sum()), **compare(part, truth, baselines=self.baselines, **bootstrap)
             )
             ks = dict.fromkeys((10, max(1, round(0.05 * len(truth)))))
             self.subsets[name]['top_k_precision'] = {
@@ -102,15 +113,16 @@ class RankReport:
 
     def text(self) -> str:
         """The numbers as tables in Markdown."""
+        less = ' | less that of '.join(BASELINES[name] for name in self.baselines)
         lines = [
             '| networks | n | scored by | Kendall tau-b | Spearman | Pearson | tau less that of '
-            'MACs | less that of params | top-k precision |',
-            '|' + '---|' * 9,
+            f'{less} | top-k precision |',
+            '|' + '---|' * (7 + len(self.baselines)),
         ]
         for name, subset in self.subsets.items():
             for key in self.names:
                 cells = [_cell(subset[key][c]) for c in COEFFICIENTS]
-                cells += [_cell(subset[key].get(f'kendall_minus_{b}')) for b in BASELINES]
+                cells += [_cell(subset[key].get(f'kendall_minus_{b}')) for b in self.baselines]
                 tops = subset['top_k_precision'].items()
                 cells.append(', '.join(f'{v[key]:.2f} (k={k})' for k, v in tops))
                 lines.append(f'| {name} | {subset["num"]} | {key} | ' + ' | '.join(cells) + ' |')
@@ -138,10 +150,10 @@ class RankReport:
         figure.colorbar(points, ax=axes, label='MACs, millions')
         axes.set_xlabel(score_label)
         axes.set_ylabel('accuracy when trained alone, %')
-        taus = [_cell(overall[key]['kendall']) for key in ('score', *BASELINES)]
+        tau = _cell(overall['score']['kendall'])
+        alone = [f'{BASELINES[b]} {_value(overall[b]["kendall"])}' for b in self.baselines]
         axes.set_title(
-            f'Kendall tau-b {taus[0]}\nMACs alone {taus[1]}, params alone {taus[2]}'
-            f'   (n = {overall["num"]})',
+            f'Kendall tau-b {tau}   (n = {overall["num"]})\nalone: {", ".join(alone)}',
             fontsize=10,
         )
         axes.grid(alpha=0.25)
@@ -174,6 +186,10 @@ def _choice(choice: str, space: Space) -> int:
     if str(choice) not in names:
         raise ValueError(f'no choice {choice!r} in {space.name!r}; it has {", ".join(names)}')
     return names[str(choice)]
+
+
+def _value(entry: dict) -> str:
+    return '-' if entry['value'] is None else f'{entry["value"]:.3f}'
 
 
 def _cell(entry: dict | None) -> str:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from ..structures import Arch
-from .arch_file import arch_content, run_settings
+from .arch_file import DETECTION, arch_content, run_settings
 
 
 def rating_content(rating, bn_policy: str) -> dict:
@@ -46,6 +46,8 @@ def answer_content(
     """
     supernet = model.backbone
     details = model.answer_details() if hasattr(model, 'answer_details') else {}
+    if supernet.budget.cost_model.num_classes is None:  # of a backbone alone
+        details = dict(details, task=DETECTION)
     return arch_content(
         arch,
         supernet.budget.cost_model,

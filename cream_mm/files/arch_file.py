@@ -14,6 +14,9 @@ from .read import read_json, shorten
 ARCH_FORMAT = 'cream_mm.arch/1'
 """Value of the "format" key in files that hold an exported architecture."""
 
+DETECTION = 'detection'
+"""Value of the "task" key of what a detector's search found."""
+
 RULES = dict(
     effects='the effects of its choices on the training loss',
     board='its rating, among the paths of the board',
@@ -42,12 +45,12 @@ def arch_content(arch: Arch, costs: CostModel, **more) -> dict:
         costs (CostModel): Of its space, image size, classes and head.
         **more: Further entries.
     """
+    head = dict(num_classes=costs.num_classes, head_channels=costs.head_channels)
     return dict(
         format=ARCH_FORMAT,
         arch=arch.to_list(),
         space=costs.space.to_dict(),
-        num_classes=costs.num_classes,
-        head_channels=costs.head_channels,
+        **({} if costs.num_classes is None else head),  # a backbone alone
         input_size=list(costs.input_size),
         costs=costs.cost(arch).in_units(),
         **more,
@@ -153,6 +156,10 @@ def _check(content: dict) -> None:
     top1, count = rating.get('top1_pct', 0), rating.get('num_images', 1)
     _need(_is_number(top1, 100) and top1 >= 0, 'rating.top1_pct', top1)
     _need(type(count) is int and count > 0, 'rating.num_images', count)
+    metric, value = rating.get('metric', ''), rating.get('value', 0)
+    ok = isinstance(metric, str) and len(metric) <= MAX_NAME and _is_number(value, 1e9)
+    _need(ok, 'rating.value', f'{metric}: {value}')
+    _need(content.get('task', DETECTION) == DETECTION, 'task', content.get('task'))
     # A "type" here would be built: any class there is, with arguments from the file.
     preprocess = content.get('preprocess') or {}
     ok = isinstance(preprocess, Mapping) and set(preprocess) <= {'mean', 'std', 'to_rgb'}

@@ -1,10 +1,12 @@
 """``front.json``: the best path for each of several budgets, and what to compare them with."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from ..costs import Budget
 from ..structures import Arch
+from .read import read_json
 
 FRONT_FORMAT = 'cream_mm.front/1'
 """Value of the "format" key."""
@@ -58,3 +60,27 @@ def front_content(
         references=names,
         answer=row(answer),
     )
+
+
+def read_steps(path: str | Path) -> tuple[str, list[dict]]:
+    """What a run goes on with: the cost that the steps go through, and ``steps``.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it is none, or a step lacks its architecture or its cost.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f'no {path}; a search writes it beside its best_arch.json')
+    content = read_json(path, finite=False)
+    steps = content.get('steps') if isinstance(content, dict) else None
+    if not isinstance(steps, list) or content.get('format') != FRONT_FORMAT:
+        raise ValueError(f'{path} is no set of answers: it needs "format": "{FRONT_FORMAT}"')
+    cost = content.get('cost')
+    for i, step in enumerate(steps):
+        ok = isinstance(step, dict) and isinstance(step.get('arch'), list)
+        costs = step.get('costs') if ok else None
+        value = costs.get(cost) if isinstance(costs, dict) else None
+        if type(value) not in (int, float) or not 0 <= value < 1e9:
+            raise ValueError(f'{path}: step {i} has no "arch" with its "costs"')
+    return cost, steps

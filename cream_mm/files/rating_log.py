@@ -15,6 +15,8 @@ from .lines import mend_lines
 from .read import Dropped, read_json_lines, shorten
 from .whole import append_lines
 
+MAX_DRAWS = 100_000
+
 
 class RatingLog:
     """A file with one rating a line, each appended when it is made.
@@ -73,18 +75,25 @@ def check_rating(record: dict) -> None:
     Raises:
         ValueError: With the first that no rating can have.
     """
-    for key, kinds, low, high in (
-        ('top1_pct', (int, float), 0, 100),
-        ('num_images', (int,), 1, 2**63),
-        ('loss', (int, float), 0, 1e9),
-    ):
+    of_a_metric = 'metric' in record
+    expected = [('num_images', (int,), 1, 2**63)]
+    if of_a_metric:
+        expected.append(('value', (int, float), -1e9, 1e9))
+    else:
+        expected += [('top1_pct', (int, float), 0, 100), ('loss', (int, float), 0, 1e9)]
+    for key, kinds, low, high in expected:
         value = record.get(key)
         if type(value) not in kinds or not low <= value <= high:
             raise ValueError(f'"{key}" is {shorten(repr(value))}')
-    losses = record.get('losses', [])
+    losses, draws = record.get('losses', []), record.get('draws', [])
     ok = isinstance(losses, list) and len(losses) in (0, record['num_images'])
     if not ok or not all(type(x) in (int, float) and 0 <= x <= 1e9 for x in losses):
         raise ValueError(f'"losses" is {shorten(repr(losses))}')
+    ok = isinstance(draws, list) and len(draws) <= MAX_DRAWS
+    if not ok or not all(type(x) in (int, float) and -1e9 <= x <= 1e9 for x in draws):
+        raise ValueError(f'"draws" is {shorten(repr(draws))}')
+    if of_a_metric and not (isinstance(record['metric'], str) and len(record['metric']) < 200):
+        raise ValueError(f'"metric" is {shorten(repr(record["metric"]))}')
 
 
 def digest(parts: Iterable) -> str:

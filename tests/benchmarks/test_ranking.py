@@ -6,9 +6,14 @@ import sys
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
+import torch
 
 from cream_mm.config.load import load_config
+from cream_mm.evaluation import TableRow, naswot_scores
+from cream_mm.search import MainEffects
+from cream_mm.spaces import MBConvSpace
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / 'benchmarks/ranking'
@@ -104,7 +109,8 @@ def test_the_committed_records_are_those_of_the_page(run):
     content = json.loads(path.read_text())
     page = path.with_suffix('.md').read_text()
     report = sys.modules['report']
-    for table in report.tables_of(run.Records(path).all()):
+    records, baselines = run.Records(path).all(), report.read_baselines(path)
+    for table in report.tables_of(records, baselines):
         assert table in page
     assert content['format'] == run.FORMAT
 
@@ -140,10 +146,166 @@ def test_time_of_training_steps(run, tmp_path):
     assert run.step_times(tmp_path) == dict(seconds=100 * 0.5 + 100 * 0.25 + 60, images=2600)
 
 
+def sets_of_baselines(num_seeds):
+    """NASWOT of seed s has tau 0.4 + s / 10."""
+    entry = dict(kendall=dict(value=0.4, interval=[0.3, 0.5]))
+    constant = dict(kendall=dict(value=None, interval=None))
+    names = ('macs', 'params', 'layers', 'naswot', 'fitted_effects', 'one_training')
+    subset = dict.fromkeys(names, entry) | dict(
+        num=33, layers=constant, naswot_seeds=[0.4 + s / 10 for s in range(num_seeds)]
+    )
+    subsets = ('all', 'accuracy >= 90', 'accuracy >= 92', 'without identity')
+    return dict.fromkeys(('all', 'rated'), dict.fromkeys(subsets, subset))
+
+
+def test_report_with_baselines(run, tmp_path):
+    path = tmp_path / 'ranking.json'
+    records = [record(run, 'spos', seed, 0.6 + seed / 5) for seed in (0, 1)]
+    path.with_name('naswot.json').write_text(json.dumps(dict(sets=sets_of_baselines(2))))
+    run.write_report(records, path)
+    text = path.with_suffix('.md').read_text()
+    assert '| - | 2 | NASWOT, untrained | 0.450 (0.400 to 0.500) |' in text
+    assert '| - | - | layers that are no identity | - | - | - | - |' in text
+    # 0.6 - 0.4 and 0.8 - 0.5: mean 0.25, deviation 0.1 / sqrt(2), t of one degree 12.706.
+    assert '| spos | 2 | cross entropy | +0.250 [-0.385, +0.885] |' in text
+    assert '| those that are rated | | n = 33 |' in text
+    assert '| | ceiling: one training of each network | 0.400 [0.300, 0.500] |' in text
+    # Runs of seeds that NASWOT has not are compared with nothing.
+    path.with_name('naswot.json').write_text(json.dumps(dict(sets=sets_of_baselines(1))))
+    run.write_report(records, path)
+    assert 'less NASWOT' not in path.with_suffix('.md').read_text()
+
+
+@pytest.fixture
+def naswot(monkeypatch, run):
+    yield SimpleNamespace(**runpy.run_path(str(FOLDER / 'naswot.py')))
+    for name in ('run', 'report'):
+        sys.modules.pop(name, None)
+
+
+@pytest.fixture
+def space():
+    return MBConvSpace.build(
+        dict(preset='nas_bench_macro', widths=(8, 8, 8), stem_channels=8, final_channels=8)
+    )
+
+
+class Images:
+    """50 random images in two folders."""
+
+    def __len__(self):
+        return 50
+
+    def __getitem__(self, i):
+        rng = torch.Generator().manual_seed(i)
+        return dict(inputs=torch.randn(3, 8, 8, generator=rng))
+
+    def get_data_info(self, i):
+        return dict(img_path=f'data/train/class{i % 2}/{i:04d}.jpg')
+
+
+def test_naswot_goes_on_after_a_kill(naswot, space, tmp_path):
+    def stack(batch):
+        return dict(inputs=torch.stack(batch['inputs']))
+
+    model = SimpleNamespace(backbone=SimpleNamespace(space=space), data_preprocessor=stack)
+    archs = [space.parse(text) for text in ('01200210', '22222222', '10012012')]
+    log = tmp_path / 'naswot/0.jsonl'
+    whole = naswot.rate(archs, model, Images(), 0, log)
+    assert list(whole['scores']) == ['01200210', '22222222', '10012012']
+    assert len(set(whole['images'])) == 32 and whole['images'][0].startswith('class')
+    chosen = [int(name[7:11]) for name in whole['images']]
+    images = torch.stack([Images()[i]['inputs'] for i in chosen])
+    expected = naswot_scores(archs, space, images)
+    assert list(whole['scores'].values()) == pytest.approx(expected, abs=1e-4)
+
+    lines = log.read_text().splitlines(keepends=True)
+    changed = lines[0].replace(f'{whole["scores"]["01200210"]}', '1.5')
+    log.write_text(changed + lines[1][:20])  # the second line was being written
+    again = naswot.rate(archs, model, Images(), 0, log)
+    assert again['scores'] == whole['scores'] | {'01200210': 1.5}  # not rated again
+    assert len(log.read_text().splitlines()) == 3
+
+
+def test_correlations_of_baselines_and_ceilings(naswot, space):
+    texts = ('00000000', '20000000', '11111111', '12121212', '22222222')
+    archs = [space.parse(text) for text in texts]
+    truth, macs = [70.0, 90.0, 91.0, 92.0, 93.0], [1.0, 5.0, 2.0, 3.0, 4.0]
+    rows = [TableRow(*values, 1.0) for values in zip(archs, truth, macs)]
+    records = [
+        dict(scores=dict(zip([space.format(space.canonical(a)) for a in archs], scores)))
+        for scores in ([1, 2, 3, 4, 5], [5, 4, 3, 2, 1])
+    ]
+    trainings = {
+        space.format(space.canonical(arch)): [first, value + 1, value - 1]
+        for arch, value, first in zip(archs, truth, [5.0, 1, 2, 3, 4])
+    }
+    effects = MainEffects(archs, truth)
+    found = naswot.correlations(rows, space, records, trainings, effects, num_resamples=5)
+    assert [found[key]['num'] for key in found] == [5, 4, 2, 3]
+    overall = found['all']
+    assert overall['naswot_seeds'] == pytest.approx([1, -1])
+    # Of ten pairs, those of the second network with the three after it are the wrong way round.
+    assert overall['macs']['kendall']['value'] == pytest.approx(0.4)
+    # The first training puts the worst network on top: four pairs.
+    assert overall['one_training']['kendall']['value'] == pytest.approx(0.2)
+    assert overall['naswot']['kendall_minus_macs']['value'] == pytest.approx(0.6)
+    # Three networks of eight layers tie: 7 of 10 pairs differ.
+    assert overall['layers']['kendall']['value'] == pytest.approx(np.sqrt(0.7))
+    assert found['without identity']['layers']['kendall']['value'] is None
+
+
+def test_the_committed_baselines_are_of_the_networks_of_the_records(run):
+    report = sys.modules['report']
+    path = ROOT / 'docs/results/ranking.json'
+    rated, record = report.read_baselines(path)['rated'], run.Records(path).all()[0]
+    for subset in report.SUBSETS:
+        assert rated[subset]['num'] == record['subsets'][subset]['num']
+        for cost in ('macs', 'params'):
+            ours, theirs = (x[cost]['kendall'] for x in (rated[subset], record['subsets'][subset]))
+            assert ours['value'] == pytest.approx(theirs['value'], abs=1e-12)
+
+
 @pytest.fixture
 def regret(monkeypatch, run):
     yield SimpleNamespace(**runpy.run_path(str(FOLDER / 'regret.py')))
-    sys.modules.pop('run', None)
+    for name in ('run', 'naswot'):
+        sys.modules.pop(name, None)
+
+
+def test_what_naswot_adds_to_effects(regret, space):
+    archs = [space.parse(text) for text in ('00000000', '10000000', '12222222', '22222222')]
+    rows = [TableRow(*values, 1.0) for values in zip(archs, [60.0, 92.0, 91.0, 95.0], [1, 2, 3, 4])]
+    weights = {
+        f'{stage}.{layer}.{choice}': float(choice == 1)
+        for stage, depth in enumerate(space.depths, start=1)
+        for layer in range(depth)
+        for choice in range(3)
+    }
+    scores = dict(zip(['00000000', '10000000', '12222222', '22222222'], [1.0, 2.0, 4.0, 5.0]))
+    ranks, missed = regret.with_naswot(rows, space, weights, scores)
+    # Effects 0 1 1 0: of the pairs that do not tie, 0-1 and 0-2 right, 3-1 and 3-2 wrong.
+    assert ranks['all'] == dict(num=4, effects=0.0, naswot=0.6667, effects_naswot=0.0)
+    # In deviations: 0 + 0.63, 2 + 1.26, 2 + 2.53, 0 + 3.16.
+    assert missed == dict(effects=3.0, naswot=0.0, effects_naswot=4.0)
+    assert ranks['accuracy >= 92']['num'] == 2 and ranks['without identity']['num'] == 2
+    assert ranks['accuracy >= 92']['effects'] == -1.0
+
+
+def test_table_of_what_naswot_adds(regret):
+    def one(share, effects, both, num=30):
+        ranks = dict(num=num, effects=effects, naswot=0.5, effects_naswot=both)
+        few = dict(num=19, effects=None, naswot=None, effects_naswot=None)
+        return dict(share=share, ranks=dict.fromkeys(regret.SUBSETS, few) | dict(all=ranks))
+
+    records = [one(0.2, 0.6, 0.7), one(0.2, 0.8, 0.8), one(1.0, 0.7, 0.9, 90)]
+    assert regret.ranks_of(records)[2:] == [
+        # Differences 0.1 and 0: t of one degree 12.706 times 0.05.
+        '| 0.2 | all | 30 | 0.700 | 0.500 | 0.750 | +0.050 [-0.585, +0.685] | 2 |',
+        '| 1.0 | all | 90 | 0.700 | 0.500 | 0.900 | +0.200 | 1 |',
+        '| all | all |  | 0.700 | 0.500 | 0.800 | +0.100 [-0.148, +0.348] | 3 |',
+    ]
+    assert regret.ranks_of([dict(share=0.2)]) == []
 
 
 def test_regret_table(regret, tmp_path, capsys):
@@ -177,3 +339,4 @@ def test_the_page_has_the_table_of_the_regret_records(regret):
         pytest.skip('no records yet')
     text = (ROOT / 'docs/results/ranking.md').read_text()
     assert '\n'.join(regret.table_of(records)) in text
+    assert '\n'.join(regret.ranks_of(records)) in text

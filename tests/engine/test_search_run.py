@@ -91,7 +91,8 @@ def test_a_search_ends_with_its_answer(data, tmp_path):
     board = json.loads((tmp_path / 'run/board.json').read_text())
     assert [e['arch'] for e in board['entries']] == [e.arch.to_list() for e in model.board.entries]
     sources = [r['source'] for r in board['rated']]
-    assert sources == ['board'] * 3 + ['random'] * 4
+    assert sources[:7] == ['board'] * 3 + ['random'] * 4
+    assert set(sources[7:]) <= {'reference'}  # the cheapest and the costliest, unless there before
     archs = [str(r['arch']) for r in board['rated']]
     assert len(set(archs)) == len(archs)
     rated = {str(r['arch']): r for r in board['rated'][:3]}
@@ -176,7 +177,8 @@ def test_the_answer_has_the_best_training_effects(data, tmp_path, monkeypatch):
     write_path_log(runner, 0 * weights, noise=0.3)
     best = answer()
     assert best['choice']['rule'] == 'board'
-    assert best['choice']['notes'][0].startswith('The losses of the training do not tell')
+    told = best['choice']['notes'][0]
+    assert told.startswith('No training effects: the losses of the training do not tell')
     # So in the modes that keep to the released code, whatever the log says.
     write_path_log(runner, weights, noise=0.3)
     runner.model.compat = Compat.build('paper')

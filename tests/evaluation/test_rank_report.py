@@ -3,6 +3,7 @@ import json
 import numpy as np
 import pytest
 from PIL import Image
+from scipy.stats import kendalltau
 
 from cream_mm.costs import build_cost_model
 from cream_mm.evaluation import RankReport, TableRow, rank_report
@@ -36,11 +37,11 @@ def test_everything_at_once(tmp_path):
     assert overall['score']['kendall']['interval'] == pytest.approx([1.0, 1.0])
     assert overall['macs']['kendall']['value'] < 1
     assert overall['score']['kendall_minus_macs']['interval'][0] >= 0
-    assert overall['top_k_precision'] == {
-        '10': dict(score=1.0, macs=overall['top_k_precision']['10']['macs'],
-                   params=overall['top_k_precision']['10']['params']),
-        '1': dict(score=1.0, macs=1.0, params=1.0),
-    }  # fmt: skip
+    top = overall['top_k_precision']
+    assert list(top) == ['10', '1'] and top['10']['score'] == 1.0
+    # All have four layers; of equal scores the cheapest goes first.
+    assert top['1'] == dict(score=1.0, macs=1.0, params=1.0, layers=0.0)
+    assert overall['layers']['kendall']['value'] is None
     high = content['subsets']['accuracy >= 89']
     assert high['num'] == sum(row.accuracy >= 89 for row in rows)
     # One network has no 1: no coefficient, no error.
@@ -60,6 +61,37 @@ def test_everything_at_once(tmp_path):
     report.plot(tmp_path / 'scatter.png')
     with Image.open(tmp_path / 'scatter.png') as image:
         assert image.width > 500 and image.height > 400
+
+
+def test_baselines(tmp_path):
+    space = tiny_space(choices=('identity', (3, 4)))
+    costs = build_cost_model(space, 8, 3, 16)
+    archs = [space.decode([int(c) for c in f'{i:04b}']) for i in range(16)]
+    rows = []
+    for i, arch in enumerate(archs):
+        cost = costs.cost(arch).in_units()
+        accuracy = 10.0 * sum(space.encode(arch)) + i / 16
+        rows.append(TableRow(arch, accuracy, cost['macs_m'], cost['params_m']))
+    depth = np.array([sum(space.encode(arch)) for arch in archs])
+    score, naswot = np.arange(16.0), np.arange(16.0) % 5
+    report = RankReport(score, rows, rows, space, naswot=naswot, num_resamples=20)
+    overall = json.loads(json.dumps(report.to_dict()))['subsets']['all']
+    truth = [row.accuracy for row in rows]
+    for name, values in dict(score=score, layers=depth, naswot=naswot).items():
+        expected = kendalltau(values, truth).statistic
+        assert overall[name]['kendall']['value'] == pytest.approx(expected)
+    # By 10 points a layer, ties aside: of 120 pairs 6 + 15 + 1 of sizes 4, 6, 4 tie.
+    assert overall['layers']['kendall']['value'] == pytest.approx(np.sqrt((120 - 27) / 120))
+    assert overall['score']['kendall_minus_layers']['value'] == pytest.approx(
+        overall['score']['kendall']['value'] - overall['layers']['kendall']['value']
+    )
+    assert 'kendall_minus_naswot' in overall['score']
+    assert 'kendall_minus_naswot' not in overall['layers']
+    assert report.regret.popitem()[1]['naswot']['best_scored'] >= 0
+    text = report.text()
+    assert 'less that of params | less that of layers | less that of NASWOT |' in text
+    assert {len(line.split('|')) for line in text.split('\n\n')[0].split('\n')} == {13}
+    report.plot(tmp_path / 'scatter.png')
 
 
 def test_regret_counts_networks_that_were_not_scored():

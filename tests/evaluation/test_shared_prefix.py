@@ -54,7 +54,7 @@ def test_the_saving_is_told(monkeypatch):
 
 def run(net, archs, max_bytes):
     images = [torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(1))]
-    shared = SharedPrefix(net, archs, images, None, max_bytes)
+    shared = SharedPrefix([net.path_layers(arch) for arch in archs], images, None, max_bytes)
     with torch.no_grad():
         return shared, [shared[i][0].clone() for i in range(len(archs))]
 

@@ -86,17 +86,17 @@ def test_search(call, home, tmp_path, strategy):
         write_path_log(log)
         args[-len(FAST) : -len(FAST)] = ['--path-log', log]
     text = call(*args)
-    assert '[6/6]' in text
     content = json.loads((tmp_path / 'search.json').read_text())
-    assert len({str(r['arch']) for r in content['rated']}) == 6
+    asked = [r for r in content['rated'] if r['source'] in ('given', 'effects')]
+    assert len({str(r['arch']) for r in asked}) == 6 and 'Rated [6/' in text
     assert all(2.3 <= r['macs_m'] <= 3.2 for r in content['rated'])
-    best = min(content['rated'], key=lambda r: r['loss'])
+    best = min(asked, key=lambda r: r['loss'])
     if strategy in FITTED:
         best = content['best']
     assert content['best'] == best and best in content['rated']
     assert strategy in FITTED or best in content['front']
     if strategy == 'training_effects':  # choice 1 of each layer was made to be the best
-        firsts = [sum(c == 1 for stage in r['arch'] for c in stage) for r in content['rated']]
+        firsts = [sum(c == 1 for stage in r['arch'] for c in stage) for r in asked]
         assert sum(c == 1 for stage in best['arch'] for c in stage) == max(firsts)
     arch, _, about = resolve_arch(str(tmp_path / 'best_arch.json'))
     assert arch.to_list() == best['arch'] and about['rating']['num_images'] == 9
@@ -114,7 +114,7 @@ def test_search(call, home, tmp_path, strategy):
 def test_search_of_an_empty_board(call, home, tmp_path):
     args = ['search.py', CONFIG, home / 'supernet.pth', '--strategy', 'board', *FAST]
     text = call(*args, '--work-dir', tmp_path)
-    assert text == "error: nothing was rated: strategy 'board' has no path to propose"
+    assert text == "error: strategy 'board' has no path to propose"
 
 
 def test_the_config_that_a_resumed_run_wrote(call, home, tmp_path):
@@ -123,7 +123,7 @@ def test_the_config_that_a_resumed_run_wrote(call, home, tmp_path):
         'search.py', CONFIG, home / 'supernet.pth', '--strategy', 'random', '--num', 1, *FAST,
         '--work-dir', folder, options=['resume=True'],
     )  # fmt: skip
-    assert '[1/1]' in text
+    assert '1 given, 2 reference' in text
     *_, command = text.strip().splitlines()
     assert shlex.split(command)[2:] == [
         str(folder / 'best_arch.json'), '--checkpoint', str(home / 'supernet.pth'),
@@ -157,6 +157,11 @@ def test_rank_correlation(call, home, table, tmp_path):
     assert list(content['subsets']) == ['all', 'accuracy >= 90', 'without 5']
     assert (tmp_path / 'out/scatter.png').is_file()
     assert f'| all | {len(macs)} | score |' in text
+    assert (
+        f'NASWOT of {len(macs)} networks' in text and f'[{len(macs)}/{len(macs)}] eta: 0:00' in text
+    )
+    untrained = [point['naswot'] for point in content['points']]
+    assert len(set(untrained)) == len(macs) and 'layers' in content['subsets']['all']
 
     # From its own ratings, without the supernet: the same coefficients, whatever is left out.
     ratings = ['--ratings', tmp_path / 'out/ratings.jsonl', '--out', tmp_path / 'again']
@@ -169,6 +174,15 @@ def test_rank_correlation(call, home, table, tmp_path):
     ours, theirs = (c['subsets']['all']['score']['kendall'] for c in (again, content))
     assert ours['value'] == pytest.approx(theirs['value'])
     assert ours['interval'] == pytest.approx(theirs['interval'])
+    assert [point['naswot'] for point in again['points']] == untrained
+
+    # Nor without images: one line says what is missing beside the scores.
+    nowhere = [f'data_root={tmp_path / "nowhere"}']
+    text = call('rank_correlation.py', CONFIG, table, *ratings, '--resamples', 2, options=nowhere)
+    assert 'note: no NASWOT beside the scores: the images are not here' in text
+    again = json.loads((tmp_path / 'again/rank_correlation.json').read_text())
+    assert 'naswot' not in again['points'][0] and 'naswot' not in again['subsets']['all']
+    args.append('--no-naswot')
 
     # By cross entropy, of the same ratings: nothing is rated again.
     assert f'{len(macs)} were rated before' in call(*args, '--score', 'loss')

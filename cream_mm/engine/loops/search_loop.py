@@ -168,9 +168,9 @@ class SearchLoop(BaseLoop):
             *sampling_notes([ratings[best], *rest], evaluator.largest_class_pct),
         ]  # fmt: skip
         if is_main_process():
-            self.write(evaluator, ratings, sources, choice._replace(notes=notes))
             references += [('random', a) for a, source in others.items() if source == 'random']
             self.write_front(ratings, steps, references, best)
+            self.write(evaluator, ratings, sources, choice._replace(notes=notes))
         rating, macs = ratings[best], self.budget.cost_model.cost(best).macs / 1e6
         shown = {'best/top1': rating.top1_pct} if rating.metric is None else {
             f'best/{rating.metric}': rating.value
@@ -378,9 +378,10 @@ class SearchLoop(BaseLoop):
         write_json(file, answer)
         for note in choice.notes:
             runner.logger.warning(note)
-        export = ['python', 'tools/export_arch.py', str(file), '--out', str(work_dir / 'export')]
+        export = ['python', 'tools/export_arch.py', str(file)]
         if runner.iter == 0 and runner._load_from:
             export += ['--checkpoint', str(runner._load_from)]
+        export += ['--out', str(work_dir / 'export')]
         runner.logger.info(
             f'Best path: {best}  chosen by {RULES[choice.rule]}; {rating} on {rating.num_images} '
             f'held-out images, {self.budget.cost_model.cost(best).macs / 1e6:.2f} MMACs. Written '

@@ -5,11 +5,9 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
+from ...checkpoints.load_weights import SEARCH_ONLY
 from ...spaces import IDENTITY, MBConvSpace
 from ...structures import Arch
-
-# The parts that models of OpenMMLab are made of.
-_OF_A_NETWORK = re.compile(r'\w*(neck|head)\.')
 
 
 def cut_path(
@@ -21,8 +19,8 @@ def cut_path(
     """Keep what ``arch`` uses and rename it to the keys of a fixed network.
 
     ``blocks.{stage}.{layer}.{choice}.X`` of the chosen choices becomes
-    ``blocks.{stage}.{layer}.X``. Of what is outside the backbone, necks and heads stay
-    (``head.*``, ``neck.*``, ``bbox_head.*``); what only a search needs is dropped.
+    ``blocks.{stage}.{layer}.X``. Keys outside the backbone (``head.*``, ``neck.*``) stay; what only
+    a search needs (``board.*``, ``matching.*``) is dropped.
 
     Args:
         state_dict (dict): Weights of a supernet, or of a whole model around it.
@@ -47,7 +45,7 @@ def cut_path(
             if chosen.get((stage, layer)) == choice:
                 out[f'{prefix}blocks.{stage}.{layer}.{match.group(4)}'] = value
                 found.add((stage, layer))
-        elif key.startswith(prefix) or _OF_A_NETWORK.match(key):
+        elif not key.startswith(SEARCH_ONLY):
             out[key] = value
     missing = sorted(set(chosen) - found - _weightless(arch, space))
     if missing:

@@ -133,6 +133,8 @@ class StrategyContract:
                 )
             }  # fmt: skip
             assert {(item.cost_m, item.score) for item in front} == unbeaten
+            strategy.tell([item.arch for item in items], [1.0] * len(items), renew=True)
+            assert [item.cost_m for item in strategy.front()] == [costs[0]]  # no more for no gain
 
     def test_goes_on_from_its_state(self, make):
         strategy = make(seed=5)

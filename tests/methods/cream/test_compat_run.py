@@ -187,7 +187,8 @@ def test_the_answer_obeys_the_budget(data, tmp_path, mode):
     assert best['arch'] == CHEAP.to_list()
     assert best['budget'] == {'macs_m': [None, 0.33]}
     assert [r['arch'] for r in rated if r['source'] == 'board'] == [CHEAP.to_list()]  # once
-    assert len(rated) == 3 and all(r['macs_m'] <= 0.33 for r in rated)
+    assert [r['source'] for r in rated].count('random') == 2
+    assert all(r['macs_m'] <= 0.33 for r in rated)
 
 
 # --- images and count of the meta steps ---

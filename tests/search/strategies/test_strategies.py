@@ -9,10 +9,10 @@ import pytest
 from cream_mm.costs import Budget, build_cost_model
 from cream_mm.methods.cream.board_pick import BoardPick
 from cream_mm.registry import TASK_UTILS
-from cream_mm.search import MainEffects, RandomSearch, RegularizedEvolution
+from cream_mm.search import NSGA2, MainEffects, RandomSearch, RegularizedEvolution
 from cream_mm.spaces import MBConvSpace
 from cream_mm.structures import Arch
-from cream_mm.testing import tiny_space
+from cream_mm.testing import ToySpace, tiny_space
 
 SPACE = MBConvSpace(
     depths=(3, 3), choices=((3, 4), (5, 6), (7, 6)), widths=(16, 24), strides=(2, 1),
@@ -320,3 +320,13 @@ def test_a_front_of_time():
     assert [(item.cost_m, item.score) for item in strategy.front()] == [
         (1, -4), (2, -3), (3, -2), (4, -1),
     ]  # fmt: skip
+
+
+def test_children_change_to_every_choice_of_their_position():
+    pytest.importorskip('pymoo')
+    space = ToySpace('uneven', sizes=(3, 1, 2, 5), nodes=(2, 2))
+    strategy = NSGA2(space, Budget(build_cost_model(space, 1)))
+    strategy._is_new = lambda arch: True
+    rows = np.tile([2, 0, 1, 4], (200, 1))
+    changed = strategy._change(rows, np.random.default_rng(0))
+    assert [set(column) for column in changed.T.tolist()] == [set(range(n)) for n in space.sizes]
