@@ -35,7 +35,9 @@ TINY = [
 
 def files_of_the_page():
     """Path of each file of the page, and its text."""
-    found = re.findall(r'^`([\w/]+\.py)`[^\n]*\n\n```python\n(.+?)```', PAGE.read_text(), re.M | re.S)
+    found = re.findall(
+        r'^`([\w/]+\.py)`[^\n]*\n\n```python\n(.+?)```', PAGE.read_text(), re.M | re.S
+    )
     return dict(found)
 
 
