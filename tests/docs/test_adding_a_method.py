@@ -99,14 +99,14 @@ def test_it_trains_and_answers(search):
     for row in log:
         assert ('teacher_loss' in row) == (row['arch'] != costliest)
     answer = json.loads((search / 'best_arch.json').read_text())
-    assert 0 < answer['costs']['macs_m'] <= 1.5
+    assert 0 < answer['costs']['macs_m'] <= 1.5 and answer['inplace'] == dict(share=0.5)
     front = json.loads((search / 'front.json').read_text())
     assert front['answer']['arch'] == answer['arch'] and len(front['steps']) > 1
     names = {row['name']: row['arch'] for row in front['references']}
     assert names['costliest'] == costliest
 
 
-def test_it_is_searched_further_and_exported(search, home, monkeypatch):
+def test_it_is_searched_further_and_exported(search, home):
     checkpoint = (search / 'last_checkpoint').read_text().strip()
     config = home / 'configs/inplace/search_imagenet.py'
     with DefaultScope.overwrite_default_scope('mmpretrain'):
@@ -116,6 +116,8 @@ def test_it_is_searched_further_and_exported(search, home, monkeypatch):
         rated = json.loads((home / 'further/search.json').read_text())['rated']
         assert [row['source'] for row in rated[:2]] == ['given', 'given']
         tool('export_arch', search / 'best_arch.json', '--out', home / 'export')
+    kept = json.loads((home / 'export/arch.json').read_text())
+    assert kept['inplace'] == dict(share=0.5)
     retrain = Config.fromfile(str(home / 'export/retrain.py'))
     answer = json.loads((search / 'best_arch.json').read_text())
     assert retrain.model.backbone.arch == answer['arch']
@@ -163,3 +165,13 @@ def test_the_laws_of_the_loss(home):
 def test_its_contract_holds(home, pytester):
     pytester.makepyfile(contract_of_the_page())
     pytester.runpytest_inprocess('-p', 'no:cacheprovider').assert_outcomes(passed=4)
+
+
+def test_it_keeps_the_law_of_the_rooms(home):
+    law = runpy.run_path(str(ROOT / 'tests/test_rooms.py'))
+    law['imported'].__globals__['ROOT'] = home / 'cream_mm'
+    for name in ('inplace.py', '__init__.py'):
+        path = Path('methods/inplace', name)
+        law['test_imports_run_down'](path)
+        law['test_no_shared_room_names_a_method'](path)
+    assert ('registry', 'MODELS') in law['imported'](Path('methods/inplace/inplace.py'))
