@@ -100,3 +100,15 @@ def test_make_targets_exist():
         named += re.findall(r'`make ([a-z-]+)', text)
         assert set(named) <= targets, page.name
     assert '\nmake test\n' in (ROOT / 'README.md').read_text()
+
+
+def test_tests_of_a_family_are_there():
+    text = (ROOT / 'Makefile').read_text().replace('\\\n', ' ')
+    (names,) = re.findall(
+        r'^FAMILY_TESTS := \$\(addprefix tests/,(.+)\)$', text, flags=re.MULTILINE
+    )
+    names = names.split()
+    assert len(names) > 5
+    for name in names:
+        path = ROOT / 'tests' / name
+        assert path.is_file() or list(path.rglob('test_*.py')), name
