@@ -6,6 +6,9 @@ import shlex
 from pathlib import Path
 
 import pytest
+import torch
+from mmengine.config import Config
+from mmengine.registry import MODELS, DefaultScope
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / 'README.md', ROOT / 'CHANGELOG.md', *sorted((ROOT / 'docs').rglob('*.md'))]
@@ -112,3 +115,24 @@ def test_tests_of_a_family_are_there():
     for name in names:
         path = ROOT / 'tests' / name
         assert path.is_file() or list(path.rglob('test_*.py')), name
+
+
+@pytest.mark.parametrize('page', PAGES, ids=PAGE_IDS)
+def test_python_on_a_page_is_python(page):
+    blocks = re.findall(r'^( *)```python\n(.+?)^ *```', page.read_text(), flags=re.M | re.S)
+    for indent, block in blocks:
+        compile(re.sub(rf'^{indent}', '', block, flags=re.M), page.name, 'exec')
+
+
+def test_the_detector_of_the_readme():
+    """Its config, around a published network: a list of maps for the neck, as it says."""
+    text = (ROOT / 'README.md').read_text()
+    (block,) = re.findall(r'```python\n(_base_.+?)```', text, flags=re.S)
+    block = block.replace("'work_dirs/export/arch.json'", "'cream-287m'")
+    block = re.sub(r'init_cfg=dict\(.+?\n        \),', 'init_cfg=None,', block, flags=re.S)
+    cfg = Config.fromstring(block, '.py')
+    with torch.device('meta'), DefaultScope.overwrite_default_scope('mmdet'):
+        model = MODELS.build(cfg.model)
+        maps = model.extract_feat(torch.empty(1, 3, 64, 64))
+    assert cfg.model.neck.in_channels == list(model.backbone.out_channels)
+    assert [64 // x.shape[-1] for x in maps][:3] == [8, 16, 32]  # FPN of mmdet starts at level 1
