@@ -9,6 +9,7 @@ _base_ = '../spos/search_retinanet_coco.py'
 
 data_root = 'data/digit_scenes/'
 num_classes = 10
+scale = (96, 96)
 budget = dict(macs_m=(5, 8))  # millions of multiply-adds at 96 x 96, the backbone alone
 batch_size = 16
 max_epochs = 24
@@ -45,12 +46,12 @@ model = dict(
 train_pipeline = [
     dict(type='cream_mm.LoadImage'),
     dict(type='LoadAnnotations', with_bbox=True),
-    dict(type='Resize', scale=(96, 96), keep_ratio=True),
+    dict(type='Resize', scale=scale, keep_ratio=True),
     dict(type='PackDetInputs'),
 ]
 test_pipeline = [
     dict(type='cream_mm.LoadImage', on_error='partial'),
-    dict(type='Resize', scale=(96, 96), keep_ratio=True),
+    dict(type='Resize', scale=scale, keep_ratio=True),
     dict(type='LoadAnnotations', with_bbox=True),
     dict(
         type='PackDetInputs',

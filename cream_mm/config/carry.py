@@ -62,15 +62,27 @@ def override(cfg: Config, options: Mapping[str, Any]) -> Places:
     Raises:
         ValueError: As :func:`read_config`.
     """
+    options = {key: _as_before(cfg, key, value) for key, value in options.items()}
     merged = copy.deepcopy(cfg)
-    merged.merge_from_dict(copy.deepcopy(dict(options)))
+    merged.merge_from_dict(copy.deepcopy(options))
     given = {key.split('.')[0] for key in options}
     changes = _changes(cfg, merged)
     carry(cfg._cfg_dict, changes, given)
     before = copy.deepcopy(cfg._cfg_dict)
-    cfg.merge_from_dict(dict(options))
+    cfg.merge_from_dict(options)
     _follow(before, cfg._cfg_dict, given)
     return _places(merged._cfg_dict, cfg._cfg_dict, changes)
+
+
+def _as_before(cfg: Config, key: str, value: Any) -> Any:
+    """A list from a command line as a tuple, where a tuple was: mmcv's Resize takes no list."""
+    node: Any = cfg
+    for part in key.split('.'):
+        if isinstance(node, (list, tuple)) and part.isdigit() and int(part) < len(node):
+            node = node[int(part)]
+        else:
+            node = node.get(part) if isinstance(node, Mapping | Config) else None
+    return tuple(value) if isinstance(node, tuple) and isinstance(value, list) else value
 
 
 def set_values(base: dict, **values: Any) -> None:

@@ -251,4 +251,4 @@ def _follow_metric(cfg: Config) -> None:
     metric = (cfg.get('test_cfg') or {}).get('metric')
     checkpoint = (cfg.get('default_hooks') or {}).get('checkpoint')
     if metric and isinstance(checkpoint, dict) and checkpoint.get('save_best'):
-        checkpoint['save_best'] = metric
+        checkpoint.update(save_best=metric, rule='greater')

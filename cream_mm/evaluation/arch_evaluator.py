@@ -141,14 +141,7 @@ class ArchEvaluator:
                     "test_cfg.metric='coco/bbox_mAP'"
                 )
             return
-        words = re.split(r'[^a-z]+', self.metric.lower())
-        if any(word in _LOWER_IS_BETTER for word in words):
-            raise ValueError(f'a metric has to be better when higher; got metric={self.metric!r}')
-        if not self.metrics:
-            raise ValueError(
-                f'metric={self.metric!r} is asked of the evaluator, which has no metric: give '
-                'test_evaluator one, as val_evaluator has'
-            )
+        check_metric(self.metric, self.metrics)
         for metric in self.metrics:
             if hasattr(metric, 'img_ids'):  # a subset of the images is one for the metric, too
                 indices = self._batches.indices
@@ -312,7 +305,7 @@ class ArchEvaluator:
             try:
                 with of_this_rank(model.backbone.modules()):
                     maps = shared[i]
-                rating = _rating((model.head((x,)), _labels(d)) for x, d in zip(maps, data))
+                rating = _rating((self._logits(x), _labels(d)) for x, d in zip(maps, data))
             finally:
                 model.train(was_training)
             yield rating
@@ -324,15 +317,19 @@ class ArchEvaluator:
                 'current',
             )
 
+    def _logits(self, last_map: Tensor) -> Tensor:
+        feats = (last_map,)
+        return self.model.head(self.model.neck(feats) if self.model.with_neck else feats)
+
     def _shared_layers(self, archs: list[Arch]) -> list[list[PathLayer]] | None:
         """The paths layer by layer; None where they are run one by one.
 
-        That is, where the model is more than a path and a head that takes its last map, or the
-        feature maps of all images do not fit into memory at once.
+        That is, where norms outside the supernet are fitted, too, or the feature maps of all
+        images do not fit into memory at once.
         """
         model, backbone = self.model, self.model.backbone
         kept = [b for b in (self._batches, self._bn_batches) if b is not None]
-        plain = self.metric is None and not model.with_neck and not self._norms_outside
+        plain = self.metric is None and not self._norms_outside
         if not archs or not plain or not all(batches.fit() for batches in kept):
             return None
         layers = [backbone.path_layers(arch) for arch in archs]
@@ -345,6 +342,21 @@ class ArchEvaluator:
         number = sum(batches.num_images for batches in kept)
         # A layer's input and output, and the largest that is kept.
         return layers if 3 * bytes_per_image * number <= self.max_bytes else None
+
+
+def check_metric(name: str, metrics: Sequence[BaseMetric]) -> None:
+    """Check that paths can be compared by a metric; its name is known only once it was measured.
+
+    Raises:
+        ValueError: If lower values of it are better, or there is none to measure it.
+    """
+    if any(word in _LOWER_IS_BETTER for word in re.split(r'[^a-z]+', name.lower())):
+        raise ValueError(f'a metric has to be better when higher; got metric={name!r}')
+    if not metrics:
+        raise ValueError(
+            f'metric={name!r} is asked of the evaluator, which has no metric: give test_evaluator '
+            'one, as val_evaluator has'
+        )
 
 
 def _known(record: dict | None) -> Rating | None:

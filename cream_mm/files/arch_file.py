@@ -20,7 +20,7 @@ DETECTION = 'detection'
 RULES = dict(
     effects='the effects of its choices on the training loss',
     board='its rating, among the paths of the board',
-    random='its rating, among random paths',
+    random='its rating, among random paths, the cheapest and the costliest',
     given='its scores in a strategy',
 )
 """How an answer was chosen, ``choice.rule`` in its file, in words."""

@@ -131,7 +131,8 @@ def test_the_config_that_a_resumed_run_wrote(call, home, tmp_path):
     ]  # fmt: skip
     options = ['resume=True', 'test_cfg.num_random=1', 'test_cfg.num_images=9']
     call('test.py', CONFIG, home / 'supernet.pth', '--work-dir', tmp_path / 't', options=options)
-    assert len(json.loads((tmp_path / 't/board.json').read_text())['rated']) == 1
+    rated = json.loads((tmp_path / 't/board.json').read_text())['rated']
+    assert sorted(row['source'] for row in rated) == ['random', 'reference', 'reference']
 
 
 @pytest.fixture

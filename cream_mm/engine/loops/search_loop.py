@@ -20,6 +20,7 @@ from ...evaluation import (
     paired_difference,
     sampling_notes,
 )
+from ...evaluation.arch_evaluator import check_metric
 from ...files import PATH_LOG, write_json
 from ...files.answer_file import answer_content, rating_content
 from ...files.arch_file import RULES
@@ -127,6 +128,10 @@ class SearchLoop(BaseLoop):
             keep_gb=keep_gb,
         )
         self._state: Mapping | None = None
+        if strategy is not None:  # before any training, not after it
+            self._strategy_class(strategy)
+        if metric is not None:
+            check_metric(metric, self.metrics.metrics)
 
     @property
     def budget(self) -> Budget:
@@ -160,7 +165,7 @@ class SearchLoop(BaseLoop):
         self._rate(evaluator, list(sources), ratings, sources)
         if strategy is not None and not strategy.learns and asked:
             strategy.tell(asked, [ratings[arch].score for arch in asked])
-        choice = self.choose(asked, others, ratings)
+        choice = self.choose(asked, {**others, **_ends(references, others)}, ratings)
         best = choice.arch
         rest = [rating for arch, rating in ratings.items() if arch != best]
         notes = [
@@ -213,6 +218,11 @@ class SearchLoop(BaseLoop):
         Raises:
             FileNotFoundError, ValueError: If there is none of this name, or it cannot work here.
         """
+        kind, cfg = self._strategy_class(cfg)
+        return kind.for_run(self, **{'seed': self.runner.seed, **cfg})
+
+    @staticmethod
+    def _strategy_class(cfg: dict) -> tuple[type[Strategy], dict]:
         cfg = dict(cfg)
         name = str(cfg.pop('type'))
         kind = TASK_UTILS.get(name if '.' in name else f'cream_mm.{name}')
@@ -221,7 +231,7 @@ class SearchLoop(BaseLoop):
         known = (argument_names(kind) | kind.of_a_run) - {'space', 'budget', 'key', *kind.by_a_run}
         if unknown := sorted(set(cfg) - known):
             raise ValueError(f'strategy {name!r} has no {unknown}; it knows {sorted(known)}')
-        return kind.for_run(self, **{'seed': self.runner.seed, **cfg})
+        return kind, cfg
 
     def search(self, evaluator: ArchEvaluator, num: int) -> dict[Arch, Rating]:
         """Ask for paths, rate them, and tell the strategy; fewer than ``num`` if no more are left.
@@ -518,6 +528,10 @@ def pick_by_effects(
         f'The answer is number {place + 1} by effects.'
     )
     return finalists[place], [note]
+
+
+def _ends(references: Sequence[tuple[str, Arch]], others: Mapping[Arch, str]) -> dict[Arch, str]:
+    return {arch: 'reference' for _, arch in references if arch not in others}
 
 
 def _in_front(rating: Rating) -> dict:

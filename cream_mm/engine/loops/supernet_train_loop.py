@@ -59,6 +59,8 @@ class SupernetTrainLoop(EpochBasedTrainLoop):
 
     def run(self):
         """Train, then let the test loop rate the paths."""
+        if self.rate_at_end:
+            _ = self.runner.test_loop  # builds it: a mistake in it should not wait for the end
         if self.zero_grad == 'zero':
             self._keep_gradients()
         if self._iter > 0:  # resumed: where the last step left it, for the validation that follows

@@ -13,6 +13,7 @@ They need pytest, which the package itself does not.
 """
 
 from .costs import CostModelContract
+from .ratings import RatingContract
 from .samplers import SamplerContract
 from .spaces import SpaceContract
 from .strategies import StrategyContract
@@ -20,6 +21,7 @@ from .supernets import SupernetContract
 
 __all__ = [
     'CostModelContract',
+    'RatingContract',
     'SamplerContract',
     'SpaceContract',
     'StrategyContract',
