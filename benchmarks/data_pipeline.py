@@ -30,7 +30,7 @@ from mmengine.dataset import pseudo_collate
 from mmengine.registry import DATASETS, init_default_scope
 from PIL import Image
 
-from cream_mm.command_line import clear_errors
+from cream_mm.command_line import one_line_errors
 from cream_mm.config.load import load_config
 from cream_mm.datasets.prepare_images import prepare_images
 from cream_mm.datasets.seeded import SeededSamples
@@ -227,5 +227,5 @@ def report(root: Path, roots: dict[str, Path], args) -> None:
 
 
 if __name__ == '__main__':
-    with clear_errors():
+    with one_line_errors():
         main()

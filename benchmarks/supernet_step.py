@@ -259,7 +259,7 @@ def report(steps: dict, ratios: dict, args) -> None:
         steps=args.steps,
         device=args.device,
         amp=args.amp,
-        side_bf16=steps['cream'].model.side_bf16,
+        side_bf16=steps['cream'].model.auxiliary_bf16,
         threads=threads,
         torch=torch.__version__,
         img_per_s=rate['cream'],

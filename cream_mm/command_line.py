@@ -9,7 +9,7 @@ from pathlib import Path
 
 
 @contextmanager
-def clear_errors() -> Iterator[None]:
+def one_line_errors() -> Iterator[None]:
     """End a command with one line where cream_mm or the command itself says what the user can mend.
 
     Errors from anywhere else keep their traceback, and so does running out of memory: the line

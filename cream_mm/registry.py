@@ -5,6 +5,7 @@ A config of mmpretrain or mmdet that says ``custom_imports = dict(imports=['crea
 """
 
 import inspect
+from collections.abc import Callable
 
 from mmengine.registry import DATASETS as MMENGINE_DATASETS
 from mmengine.registry import HOOKS as MMENGINE_HOOKS
@@ -37,7 +38,7 @@ TASK_UTILS = Registry('task util', parent=MMENGINE_TASK_UTILS, scope=_SCOPE)
 """Samplers, and later strategies."""
 
 
-def argument_names(cls) -> set[str] | None:
+def argument_names(cls: Callable) -> set[str] | None:
     """Arguments of a class; through ``**kwargs``, those of its bases too. None: it takes any."""
     if not inspect.isclass(cls):
         parameters = inspect.signature(cls).parameters.values()

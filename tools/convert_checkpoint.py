@@ -9,12 +9,14 @@ every one of which is checked. Nothing in SRC is executed.
 
 import argparse
 import shlex
+from collections.abc import Sequence
 
-from cream_mm.command_line import clear_errors
+from cream_mm.command_line import one_line_errors
 from cream_mm.converters import convert_checkpoint
+from cream_mm.converters.convert_checkpoint import Conversion
 
 
-def main(argv=None) -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -41,7 +43,7 @@ def main(argv=None) -> None:
         print(f'  {command}')
 
 
-def print_found(found) -> None:
+def print_found(found: Conversion) -> None:
     layout = found.layout
     if layout.is_supernet:
         print(f'found      a supernet of depths {list(layout.depths)}, 6 choices per layer')
@@ -55,7 +57,7 @@ def print_found(found) -> None:
         print(f'note       {note}')
 
 
-def next_steps(found, dst: str) -> list[str]:
+def next_steps(found: Conversion, dst: str) -> list[str]:
     """Commands that use the converted file."""
     layout = found.layout
     classes = f'num_classes={layout.num_classes} ' if layout.num_classes != 1000 else ''
@@ -86,5 +88,5 @@ def next_steps(found, dst: str) -> list[str]:
 
 
 if __name__ == '__main__':
-    with clear_errors():
+    with one_line_errors():
         main()

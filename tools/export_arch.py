@@ -11,15 +11,16 @@ With --all every path of the search's front.json, small to large, gets a folder 
 import argparse
 import os.path as osp
 import shlex
+from collections.abc import Sequence
 
 from cream_mm.apis.export_arch import export_arch, export_front
-from cream_mm.command_line import clear_errors
+from cream_mm.command_line import one_line_errors
 from cream_mm.files.arch_file import read_arch_file
 
 ROOT = osp.dirname(osp.dirname(osp.abspath(__file__)))
 
 
-def parse_args(argv=None):
+def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -43,7 +44,7 @@ def parse_args(argv=None):
     return args
 
 
-def main(argv=None) -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
     if args.all:
         print_all(args)
@@ -58,7 +59,7 @@ def main(argv=None) -> None:
     print(f'next:     python tools/train.py {shlex.quote(osp.relpath(files["retrain"]))}')
 
 
-def print_all(args) -> None:
+def print_all(args: argparse.Namespace) -> None:
     out = args.out or osp.join(args.arch, 'exports')
     every = export_front(args.arch, args.checkpoint, out, root=ROOT)
     for files in every.values():
@@ -75,5 +76,5 @@ def print_all(args) -> None:
 
 
 if __name__ == '__main__':
-    with clear_errors():
+    with one_line_errors():
         main()

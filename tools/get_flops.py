@@ -12,19 +12,21 @@ FLOPs are printed in three conventions:
 """
 
 import argparse
+from collections.abc import Sequence
 
 import torch
 from mmdet.structures import DetDataSample
 from mmengine.config import DictAction
+from mmengine.model import BaseModel
 from mmengine.registry import MODELS, init_default_scope
 
 from cream_mm.apis.count_model import count_model
-from cream_mm.command_line import clear_errors
+from cream_mm.command_line import one_line_errors
 from cream_mm.config.load import load_config
 from cream_mm.models import CreamNet
 
 
-def main(argv=None) -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -66,7 +68,7 @@ def main(argv=None) -> None:
     print(f'board      {cost["board_flops_m"]:.2f} M')
 
 
-def forward(model, image: torch.Tensor) -> None:
+def forward(model: BaseModel, image: torch.Tensor) -> None:
     """Run any model once; a two-stage detector wants to know the image's size."""
     if not getattr(model, 'with_rpn', False):
         model(image, mode='tensor')
@@ -76,7 +78,7 @@ def forward(model, image: torch.Tensor) -> None:
     model(image, [sample], mode='tensor')
 
 
-def print_search(model) -> None:
+def print_search(model: BaseModel) -> None:
     """Range of a search space: what its smallest and its largest path cost."""
     budget = model.backbone.budget
     smallest, largest = budget.cost_model.extremes()
@@ -90,5 +92,5 @@ def print_search(model) -> None:
 
 
 if __name__ == '__main__':
-    with clear_errors():
+    with one_line_errors():
         main()

@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from cream_mm.datasets.digits import write_digit_scenes, write_digits
@@ -15,7 +16,7 @@ downloaded. The same arguments a second time do nothing.
 """
 
 
-def parse_args(argv=None):
+def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Parse the command line."""
     parser = argparse.ArgumentParser(
         description='Write ROOT/digits (an image folder with the classes 0..9) and '
@@ -30,7 +31,7 @@ def parse_args(argv=None):
     return parser.parse_args(argv)
 
 
-def main(argv=None):
+def main(argv: Sequence[str] | None = None) -> None:
     """Write both sets and say so in one line each."""
     args = parse_args(argv)
     digits, scenes = args.root / 'digits', args.root / 'digit_scenes'

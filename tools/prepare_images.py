@@ -7,13 +7,14 @@ The copy is another data_root: classes, labels and the held-out images stay the 
 """
 
 import argparse
+from collections.abc import Sequence
 
-from cream_mm.command_line import clear_errors
+from cream_mm.command_line import one_line_errors
 from cream_mm.datasets.prepare_images import prepare_images
 from cream_mm.engine.hooks.data_time_hook import usable_cores
 
 
-def parse_args(argv=None):
+def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Parse the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -41,7 +42,7 @@ def parse_args(argv=None):
     return parser.parse_args(argv)
 
 
-def main(argv=None) -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     """Prepare, and say what was written."""
     args = parse_args(argv)
     size = 256 if args.size is None and not args.pack else args.size
@@ -53,5 +54,5 @@ def main(argv=None) -> None:
 
 
 if __name__ == '__main__':
-    with clear_errors():
+    with one_line_errors():
         main()

@@ -15,14 +15,15 @@ small one. A supernet that ranks no better than they do has taught nothing about
 """
 
 import argparse
+from collections.abc import Sequence
 
 from mmengine.config import DictAction
 
 from cream_mm.apis.correlate import LABELS, correlate
-from cream_mm.command_line import clear_errors
+from cream_mm.command_line import one_line_errors
 
 
-def parse_args(argv=None):
+def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -93,10 +94,10 @@ def parse_args(argv=None):
     return args
 
 
-def main(argv=None) -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     correlate(**vars(parse_args(argv)))
 
 
 if __name__ == '__main__':
-    with clear_errors():
+    with one_line_errors():
         main()

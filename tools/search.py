@@ -17,14 +17,15 @@ was.
 
 import argparse
 import os.path as osp
+from collections.abc import Sequence
 
 from mmengine.config import DictAction
 
 from cream_mm.apis import open_search
-from cream_mm.command_line import clear_errors
+from cream_mm.command_line import one_line_errors
 
 
-def parse_args(argv=None):
+def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -56,7 +57,7 @@ def parse_args(argv=None):
     return parser.parse_args(argv)
 
 
-def main(argv=None) -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
     if args.num < 1:
         raise ValueError(f'--num is at least 1; got {args.num}')
@@ -76,5 +77,5 @@ def main(argv=None) -> None:
 
 
 if __name__ == '__main__':
-    with clear_errors():
+    with one_line_errors():
         main()

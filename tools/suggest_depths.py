@@ -7,14 +7,15 @@ LOW and HIGH are millions of FLOPs as the released search code counts them ("boa
 """
 
 import argparse
+from collections.abc import Sequence
 
-from cream_mm.command_line import clear_errors
+from cream_mm.command_line import one_line_errors
 from cream_mm.costs import build_cost_model
 from cream_mm.methods.cream.depth_layout import depth_layout
 from cream_mm.spaces import MBConvSpace
 
 
-def main(argv=None) -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -48,5 +49,5 @@ def main(argv=None) -> None:
 
 
 if __name__ == '__main__':
-    with clear_errors():
+    with one_line_errors():
         main()

@@ -7,15 +7,16 @@ python tools/test.py configs/cream/retrain_imagenet.py best.pth --cfg-options da
 import argparse
 import os
 import os.path as osp
+from collections.abc import Sequence
 
 from mmengine.config import DictAction
 
-from cream_mm.command_line import clear_errors
+from cream_mm.command_line import one_line_errors
 from cream_mm.config.load import load_config
 from cream_mm.engine import Runner
 
 
-def parse_args(argv=None):
+def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -38,7 +39,7 @@ def parse_args(argv=None):
     return args
 
 
-def main(argv=None) -> dict:
+def main(argv: Sequence[str] | None = None) -> dict:
     args = parse_args(argv)
     cfg = load_config(args.config, args.cfg_options)
     cfg.launcher = args.launcher
@@ -60,5 +61,5 @@ def main(argv=None) -> dict:
 
 
 if __name__ == '__main__':
-    with clear_errors():
+    with one_line_errors():
         main()

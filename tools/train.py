@@ -8,16 +8,17 @@ torchrun --nproc_per_node=8 tools/train.py configs/cream/search_imagenet.py --la
 import argparse
 import os
 import os.path as osp
+from collections.abc import Sequence
 
 import torch
 from mmengine.config import DictAction
 
-from cream_mm.command_line import clear_errors
+from cream_mm.command_line import one_line_errors
 from cream_mm.config.load import load_config
 from cream_mm.engine import Runner
 
 
-def parse_args(argv=None):
+def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -51,7 +52,7 @@ def parse_args(argv=None):
     return args
 
 
-def build_runner(args) -> Runner:
+def build_runner(args: argparse.Namespace) -> Runner:
     cfg = load_config(args.config, args.cfg_options)
     cfg.launcher = args.launcher
     if args.work_dir:
@@ -73,10 +74,10 @@ def build_runner(args) -> Runner:
     return Runner.from_cfg(cfg)
 
 
-def main(argv=None) -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     build_runner(parse_args(argv)).train()
 
 
 if __name__ == '__main__':
-    with clear_errors():
+    with one_line_errors():
         main()

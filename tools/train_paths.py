@@ -13,15 +13,16 @@ Give both commands the same --cfg-options.
 """
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 
 from mmengine.config import DictAction
 
 from cream_mm.apis.train_paths import train_paths
-from cream_mm.command_line import clear_errors
+from cream_mm.command_line import one_line_errors
 
 
-def parse_args(argv=None):
+def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -36,10 +37,10 @@ def parse_args(argv=None):
     return parser.parse_args(argv)
 
 
-def main(argv=None) -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     train_paths(**vars(parse_args(argv)), root=str(Path(__file__).resolve().parents[1]))
 
 
 if __name__ == '__main__':
-    with clear_errors():
+    with one_line_errors():
         main()

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from cream_mm.command_line import clear_errors
+from cream_mm.command_line import one_line_errors
 from cream_mm.costs import build_cost_model
 from cream_mm.evaluation import AccuracyTable, correlation
 from cream_mm.search import MainEffects
@@ -75,7 +75,7 @@ def pairs_of_layers(rows) -> np.ndarray:
 
 
 if __name__ == '__main__':
-    with clear_errors():
+    with one_line_errors():
         if len(sys.argv) != 2:
             sys.exit(__doc__)
         main(sys.argv[1])

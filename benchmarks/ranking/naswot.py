@@ -22,7 +22,7 @@ import numpy as np
 from mmengine.registry import DATASETS, MODELS, init_default_scope
 from run import ROOT, image_folder, prepare  # beside this file
 
-from cream_mm.command_line import clear_errors
+from cream_mm.command_line import one_line_errors
 from cream_mm.config.load import load_config
 from cream_mm.evaluation import AccuracyTable, compare, correlation, num_layers
 from cream_mm.evaluation.proxies import naswot_images, naswot_indices, naswot_scores
@@ -194,5 +194,5 @@ def correlations(
 
 
 if __name__ == '__main__':
-    with clear_errors():
+    with one_line_errors():
         main()

@@ -37,7 +37,7 @@ from run import ROOT, image_folder, prepare
 from scipy import stats
 
 from cream_mm.apis import open_search
-from cream_mm.command_line import clear_errors
+from cream_mm.command_line import one_line_errors
 from cream_mm.config.load import load_config
 from cream_mm.costs import Budget
 from cream_mm.evaluation import (
@@ -418,5 +418,5 @@ def interval(values: list[float], digits: int = 2) -> str:
 
 
 if __name__ == '__main__':
-    with clear_errors():
+    with one_line_errors():
         main()

@@ -29,7 +29,7 @@ from pathlib import Path
 from mmengine.config import Config
 from report import SCORES, write_report  # beside this file
 
-from cream_mm.command_line import clear_errors
+from cream_mm.command_line import one_line_errors
 from cream_mm.files import PATH_LOG, write_json
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -276,5 +276,5 @@ class Records:
 
 
 if __name__ == '__main__':
-    with clear_errors():
+    with one_line_errors():
         main()

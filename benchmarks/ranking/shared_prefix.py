@@ -12,7 +12,7 @@ import tempfile
 import time
 
 from cream_mm.apis import open_search
-from cream_mm.command_line import clear_errors
+from cream_mm.command_line import one_line_errors
 from cream_mm.evaluation import AccuracyTable
 from cream_mm.structures.randomness import named_rng
 
@@ -42,5 +42,5 @@ def main(argv=None) -> None:
 
 
 if __name__ == '__main__':
-    with clear_errors():
+    with one_line_errors():
         main()

@@ -2,8 +2,10 @@
 
 from collections.abc import Sequence
 from types import SimpleNamespace
+from typing import Any
 
 from mmengine.config import Config
+from mmengine.model import BaseModule
 
 from ..checkpoints import load_weights
 from ..checkpoints.load_weights import local_file
@@ -28,8 +30,8 @@ def create_model(
     num_classes: int | None = None,
     checkpoint: str | None = None,
     features_only: bool = False,
-    **backbone_kwargs,
-):
+    **backbone_kwargs: Any,
+) -> BaseModule:
     """Build a network that behaves like any model of mmpretrain.
 
     Args:

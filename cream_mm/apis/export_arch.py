@@ -7,7 +7,7 @@ import torch
 from mmengine.config import Config
 
 from ..checkpoints import load_weights
-from ..checkpoints.whole_file import newest_whole
+from ..checkpoints.whole_file import latest_checkpoint
 from ..config.carry import entries, override, read_config
 from ..config.check import _KNOWN as KNOWN_KEYS
 from ..costs import build_cost_model
@@ -69,7 +69,7 @@ def export_arch(arch: str, checkpoint: str | None, out: str, *, root: str) -> di
     """
     arch_value, space, about = resolve_arch(arch)
     if checkpoint is None and str(arch).endswith('.json'):
-        checkpoint = newest_whole(Path(arch).parent)
+        checkpoint = latest_checkpoint(Path(arch).parent)
     return _export(arch_value, space, about, checkpoint, Path(out).resolve(), root)
 
 
@@ -91,7 +91,7 @@ def export_front(
     """
     cost, steps = read_steps(Path(work_dir, 'front.json'))
     answer, space, about = resolve_arch(str(Path(work_dir, 'best_arch.json')))
-    checkpoint = checkpoint or newest_whole(Path(work_dir))
+    checkpoint = checkpoint or latest_checkpoint(Path(work_dir))
     if checkpoint is None:
         raise FileNotFoundError(f'no checkpoint in {work_dir}: name the supernet with --checkpoint')
     files = {}

@@ -5,13 +5,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from mmengine.config import Config
 from mmengine.registry import LOOPS as MMENGINE_LOOPS
 
 from ..config import load_config
 from ..engine import Runner, SearchLoop
 
 
-def search_config(config: str, options: dict | None = None):
+def search_config(config: str, options: dict | None = None) -> Config:
     """Read the config of a search.
 
     Raises:

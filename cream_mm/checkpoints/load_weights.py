@@ -89,7 +89,7 @@ def without_wrappers(own: Mapping[str, Tensor], weights: dict[str, Tensor]) -> d
     return {k.removeprefix(best): v for k, v in weights.items() if k.startswith(best)}
 
 
-def find_misfit(own: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> str | None:
+def find_mismatch(own: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> str | None:
     """What keeps ``weights`` from being those of a model with the state dict ``own``.
 
     Only a search's board and matching network may be beyond it; counters of batches and what a

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from numbers import Real
 from typing import Any
 
-from mmengine.optim import OptimWrapper, OptimWrapperDict
+from mmengine.optim import OptimWrapper, OptimWrapperDict, _ParamScheduler
 from torch import Tensor
 from torch.nn import Module
 from torch.optim import Optimizer
@@ -20,7 +20,12 @@ _AS_PARAMETER = {
 }  # fmt: skip
 
 
-def check_resumable(checkpoint: dict, model: Module, optim_wrapper, schedulers) -> None:
+def check_resumable(
+    checkpoint: dict,
+    model: Module,
+    optim_wrapper: OptimWrapper | OptimWrapperDict,
+    schedulers: list[_ParamScheduler] | dict[str, list[_ParamScheduler]] | None,
+) -> None:
     """Check what is restored of a run: counts, weights, optimizer and schedulers.
 
     Args:

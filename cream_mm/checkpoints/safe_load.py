@@ -206,7 +206,7 @@ def _refuse_archives(path: str) -> dict[str, int] | None:
     raise ValueError('it is a tar archive; unpack it, or save the file with a current torch')
 
 
-def load_checkpoint_file(path) -> dict[str, Any]:
+def load_checkpoint_file(path: str | Path) -> dict[str, Any]:
     """The dictionary in a checkpoint, on the CPU; objects other than tensors are placeholders.
 
     Raises:

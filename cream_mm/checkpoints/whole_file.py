@@ -27,10 +27,10 @@ _END_OF_ZIP = 22  # bytes of the last record, whose last two are the length of t
 class WholeFileBackend(LocalBackend):
     """mmengine's local files, written so that a kill leaves the old one or the new one."""
 
-    def put(self, obj: bytes, filepath) -> None:
+    def put(self, obj: bytes, filepath: str | Path) -> None:
         write_whole(filepath, seal(obj))
 
-    def put_text(self, obj: str, filepath, encoding: str = 'utf-8') -> None:
+    def put_text(self, obj: str, filepath: str | Path, encoding: str = 'utf-8') -> None:
         write_whole(filepath, obj.encode(encoding))
 
 
@@ -43,7 +43,7 @@ def seal(content: bytes) -> bytes:
     return b''.join([body, _COMMENT_SIZE.to_bytes(2, 'little'), _MARK, digest])
 
 
-def check_whole(path) -> None:
+def check_whole(path: str | Path) -> None:
     """Compare a checkpoint with its checksum; without one, see whether it can be read.
 
     Raises:
@@ -54,7 +54,7 @@ def check_whole(path) -> None:
         load_checkpoint_file(path)
 
 
-def load_whole(path) -> dict:
+def load_whole(path: str | Path) -> dict:
     """The content of a checkpoint that matches its checksum, or has none.
 
     Raises:
@@ -87,7 +87,7 @@ def _matches_checksum(path) -> bool:
     return True
 
 
-def newest_whole(work_dir) -> Path | None:
+def latest_checkpoint(work_dir: str | Path) -> Path | None:
     """The checkpoint to resume from: the last one, or the newest before it that is not damaged.
 
     Returns:

@@ -1,5 +1,7 @@
 """Bounds on what an architecture may cost."""
 
+from collections.abc import Sequence
+
 from ..structures import Arch
 from .cost import BUDGET_KEYS
 from .cost_model import CostModel
@@ -19,7 +21,7 @@ class Budget:
             tells what the space offers.
     """
 
-    def __init__(self, cost_model: CostModel, **bounds):
+    def __init__(self, cost_model: CostModel, **bounds: Sequence[float | None]):
         self.cost_model = cost_model
         self.bounds: dict[str, tuple[float | None, float | None]] = {}
         for key, bound in bounds.items():
@@ -61,7 +63,7 @@ class Budget:
             'the space'
         )
 
-    def excess(self, arch: Arch) -> float:
+    def violation(self, arch: Arch) -> float:
         """How far ``arch`` lies outside, relative to the bounds, summed; 0.0 when inside."""
         if not self.bounds:
             return 0.0
@@ -78,7 +80,7 @@ class Budget:
 
     def is_feasible(self, arch: Arch) -> bool:
         """Whether every cost of ``arch`` lies within its bounds."""
-        return self.excess(arch) == 0.0
+        return self.violation(arch) == 0.0
 
     def to_dict(self) -> dict:
         """The bounds as plain JSON values."""

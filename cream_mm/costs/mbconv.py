@@ -19,7 +19,13 @@ from .cost_model import CostTable, as_pair, build_cost_model
 
 
 def conv_bn(
-    cin: int, cout: int, kernel: int, pixels: int, *, relu=False, board_counts_bn=True
+    cin: int,
+    cout: int,
+    kernel: int,
+    pixels: int,
+    *,
+    relu: bool = False,
+    board_counts_bn: bool = True,
 ) -> Cost:
     """Convolution without bias, then BN. ``pixels`` is the number of output positions."""
     macs = kernel * kernel * cin * cout * pixels
@@ -29,7 +35,7 @@ def conv_bn(
     return Cost(macs, params, board, macs + norm)
 
 
-def depthwise_bn(channels: int, kernel: int, pixels: int, *, relu=False) -> Cost:
+def depthwise_bn(channels: int, kernel: int, pixels: int, *, relu: bool = False) -> Cost:
     """Depthwise convolution without bias, then BN."""
     macs = kernel * kernel * channels * pixels
     norm = 2 * channels * pixels

@@ -18,7 +18,7 @@ from .packed_images import PackedImages, is_packed
 EXTENSIONS = ('.jpg', '.jpeg', '.png', '.ppm', '.bmp', '.pgm', '.tif', '.tiff', '.webp')
 
 
-def list_classes(data_root, folder: str = 'train') -> list[str]:
+def list_classes(data_root: str | Path, folder: str = 'train') -> list[str]:
     """Sorted names of the class folders below ``data_root/folder``, or of its packed classes.
 
     Raises:
@@ -161,7 +161,7 @@ class ImageFolder(CustomDataset):
         part: str = 'all',
         holdout: float | str = 0.02,
         split_seed: int = 0,
-        **kwargs,
+        **kwargs: Any,
     ):
         if part not in ('all', 'train', 'holdout'):
             raise ValueError(f"part is 'all', 'train' or 'holdout'; got {part!r}")

@@ -119,7 +119,7 @@ class _NumberedBatches:
                 return  # an empty set, or an iterator that is used up
 
 
-def remembering_transforms(dataset) -> list[str]:
+def remembering_transforms(dataset: Dataset) -> list[str]:
     """Names of the transforms that keep earlier images for later samples: mmdet's ``Cached*``."""
     names, found, todo = ('dataset', 'datasets', 'pipeline', 'transforms'), [], [dataset]
     while todo:

@@ -17,7 +17,7 @@ from torch.nn.parallel import DistributedDataParallel
 from ..models.layers.sync_batch_norm import SyncBatchNorm
 
 
-def unwrap(model):
+def unwrap(model: nn.Module) -> nn.Module:
     """The model inside a distributed wrapper."""
     return model.module if is_model_wrapper(model) else model
 
@@ -76,7 +76,7 @@ def use_cpu_sync_norm(model: nn.Module) -> None:
             module.__class__ = SyncBatchNorm  # the same state; only the forward pass differs
 
 
-def on_main_process(function: Callable, *args) -> Any:
+def on_main_process(function: Callable, *args: Any) -> Any:
     """What ``function(*args)`` returns on rank 0, on every rank; an error is raised on every rank.
 
     For what looks at the disk: two processes may see two states of it.

@@ -1,5 +1,7 @@
 """Data-parallel training of a supernet: one path's gradients travel, not the whole supernet's."""
 
+from typing import Any
+
 import torch.nn as nn
 from mmengine.dist import all_reduce_params, broadcast
 from mmengine.optim import OptimWrapper
@@ -31,10 +33,12 @@ class PathDataParallel(nn.Module):
         for tensor in (*module.parameters(), *module.buffers()):
             broadcast(tensor.data)
 
-    def forward(self, *args, **kwargs):
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
         return self.module(*args, **kwargs)
 
-    def train_step(self, data, optim_wrapper: OptimWrapper) -> dict[str, Tensor]:
+    def train_step(
+        self, data: dict | tuple | list, optim_wrapper: OptimWrapper
+    ) -> dict[str, Tensor]:
         """Forward, backward, all-reduce, optimizer step; returns what is to be logged.
 
         With gradient accumulation there is one message, before the optimizer steps.
@@ -56,8 +60,8 @@ class PathDataParallel(nn.Module):
         grads = [p.grad for p in self.module.parameters() if p.grad is not None]
         all_reduce_params(grads, op='mean')
 
-    def val_step(self, data) -> list:
+    def val_step(self, data: dict | tuple | list) -> list:
         return self.module.val_step(data)
 
-    def test_step(self, data) -> list:
+    def test_step(self, data: dict | tuple | list) -> list:
         return self.module.test_step(data)

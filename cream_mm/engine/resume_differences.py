@@ -1,6 +1,7 @@
 """What a resumed run does otherwise than the run that saved the checkpoint."""
 
 from collections.abc import Mapping
+from logging import Logger
 from typing import Any, NamedTuple
 
 from ..files.config_values import read_values
@@ -92,7 +93,7 @@ def config_differences(before: str, now: str) -> list[Difference]:
     return sorted(found.values(), key=lambda one: order.index(one.effect))
 
 
-def tell_differences(before: Any, now: str, logger) -> None:
+def tell_differences(before: Any, now: str, logger: Logger) -> None:
     """Log one line for each difference of a resumed run's config.
 
     Args:

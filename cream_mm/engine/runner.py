@@ -2,20 +2,23 @@
 
 import copy
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
 from mmengine.fileio import LocalBackend, get_file_backend
 from mmengine.model import BaseTTAModel, is_model_wrapper
 from mmengine.runner import Runner as _Runner
 from mmengine.runner.checkpoint import CheckpointLoader, _load_checkpoint_to_model
+from mmengine.runner.runner import ConfigType
+from torch import nn
 
-from ..checkpoints import find_misfit, load_checkpoint_file
+from ..checkpoints import find_mismatch, load_checkpoint_file
 from ..checkpoints.load_weights import local_file, weights_of, without_wrappers
 from ..checkpoints.resume_check import check_resumable
-from ..checkpoints.whole_file import BACKEND, load_whole, newest_whole, restore
+from ..checkpoints.whole_file import BACKEND, latest_checkpoint, load_whole, restore
 from ..files.config_text import TextConfig
 from ..models.backbones.pretrained import check_model
 from ..ops import keep_freed_memory
@@ -63,7 +66,7 @@ class Runner(_Runner):
     whole_weights = False  # load_from has to hold every tensor, as for val() and test()
     _known_whole: Path | None = None  # compared with its checksum a moment ago
 
-    def __init__(self, *args, **kwargs):
+    def __init__(self, *args: Any, **kwargs: Any):
         if kwargs.get('cfg') is not None:
             kwargs['cfg'] = TextConfig.of(kwargs['cfg'])
         CheckpointLoader.register_scheme(
@@ -74,11 +77,11 @@ class Runner(_Runner):
         super().__init__(*args, **kwargs)
 
     @classmethod
-    def from_cfg(cls, cfg):
+    def from_cfg(cls, cfg: ConfigType) -> 'Runner':
         cfg = copy.deepcopy(cfg)
         checkpoint = cfg.get('load_from')
         if cfg.get('resume') and checkpoint is None:
-            checkpoint = newest_whole(cfg.work_dir)
+            checkpoint = latest_checkpoint(cfg.work_dir)
         keep_holdout(cfg, checkpoint)
         return super().from_cfg(cfg)
 
@@ -92,7 +95,7 @@ class Runner(_Runner):
                 super().setup_env(cpu_backend(env_cfg))
         on_main_process(hold_work_dir, self.work_dir)  # nothing was written yet
 
-    def train(self):
+    def train(self) -> nn.Module:
         with self._alone():
             return super().train()
 
@@ -114,7 +117,7 @@ class Runner(_Runner):
         finally:
             release_work_dir(self.work_dir)
 
-    def wrap_model(self, model_wrapper_cfg: dict | None, model):
+    def wrap_model(self, model_wrapper_cfg: dict | None, model: nn.Module) -> nn.Module:
         if not self.distributed or torch.cuda.is_available() or is_model_wrapper(model):
             return super().wrap_model(model_wrapper_cfg, model)
         unused = self.cfg.get('find_unused_parameters', False)
@@ -145,7 +148,7 @@ class Runner(_Runner):
             ValueError: If there are checkpoints to resume from, and all are damaged.
         """
         if self._resume and self._load_from is None and not self._has_loaded:
-            path = on_main_process(newest_whole, self.work_dir)
+            path = on_main_process(latest_checkpoint, self.work_dir)
             if path is None:
                 self.logger.info(f'No checkpoint in {self.work_dir}: starting from the beginning')
                 return
@@ -156,10 +159,10 @@ class Runner(_Runner):
 
     def load_checkpoint(
         self,
-        filename,
-        map_location='cpu',
+        filename: str | Path,
+        map_location: Any = 'cpu',
         strict: bool = False,
-        revise_keys=((r'^module\.', ''),),
+        revise_keys: Sequence[tuple[str, str]] = ((r'^module\.', ''),),
     ) -> dict:
         """Load weights, or all state when resuming, without executing anything in the file.
 
@@ -212,8 +215,8 @@ class Runner(_Runner):
             # Whole again, with what is new: EMAHook loads it strictly into its copy.
             fits = {k: v for k, v in weights.items() if k in own and v.shape == own[k].shape}
             return {**own, **fits}
-        if misfit := find_misfit(own, weights):
-            raise ValueError(f'{filename} is not a checkpoint of this config: {misfit}')
+        if mismatch := find_mismatch(own, weights):
+            raise ValueError(f'{filename} is not a checkpoint of this config: {mismatch}')
         return weights
 
     def _compare(self, meta: dict) -> None:
@@ -245,7 +248,13 @@ class Runner(_Runner):
         tell_differences(meta.get('cfg'), self.cfg.pretty_text, self.logger)
 
     def save_checkpoint(
-        self, out_dir, filename, file_client_args=None, *args, backend_args=None, **kwargs
+        self,
+        out_dir: str | Path,
+        filename: str | Path,
+        file_client_args: dict | None = None,
+        *args: Any,
+        backend_args: dict | None = None,
+        **kwargs: Any,
     ) -> None:
         """Save the state of the run; a local file is there whole, or is not there.
 
@@ -267,6 +276,6 @@ class Runner(_Runner):
             ) from error
 
 
-def load_from_cream_mm(filename: str, map_location=None) -> dict:
+def load_from_cream_mm(filename: str, map_location: Any = None) -> dict:
     """mmengine's loader for ``init_cfg=dict(type='Pretrained')``: nothing is executed."""
     return load_checkpoint_file(local_file(filename))

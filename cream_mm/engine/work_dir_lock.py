@@ -21,7 +21,7 @@ _held: dict[Path, tuple[int, int]] = {}  # process and file descriptor; a fork i
 _BUSY = (errno.EACCES, errno.EAGAIN)
 
 
-def hold_work_dir(work_dir) -> None:
+def hold_work_dir(work_dir: str | Path) -> None:
     """Keep other processes out of a folder until :func:`release_work_dir`, or until this one ends.
 
     The system's own record of who has the file locked counts, and it ends with the process however
@@ -64,7 +64,7 @@ def hold_work_dir(work_dir) -> None:
     _held[folder] = os.getpid(), number
 
 
-def release_work_dir(work_dir) -> None:
+def release_work_dir(work_dir: str | Path) -> None:
     """Let other processes in; nothing happens if this one does not hold the folder."""
     pid, number = _held.pop(Path(work_dir).resolve(), (None, None))
     if pid == os.getpid():

@@ -39,7 +39,7 @@ class AccuracyTable:
         ValueError: If it cannot be read; says where.
     """
 
-    def __init__(self, path, cost_model: CostModel):
+    def __init__(self, path: str | Path, cost_model: CostModel):
         path = Path(path)
         if not path.is_file():
             raise FileNotFoundError(f'no table {path}')

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
+from pathlib import Path
 from typing import NamedTuple
 
 import torch
@@ -11,6 +12,7 @@ from mmengine.dist import all_gather_object, get_dist_info
 from mmengine.evaluator import BaseMetric
 from mmengine.evaluator.metric import _to_cpu
 from mmengine.logging import print_log
+from mmengine.model import BaseModel
 from mmpretrain.models.classifiers import BaseClassifier
 from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -100,7 +102,7 @@ class ArchEvaluator:
 
     def __init__(
         self,
-        model,
+        model: BaseModel,
         dataset: Dataset,
         bn_dataset: Dataset,
         *,
@@ -114,7 +116,7 @@ class ArchEvaluator:
         seed: int = 0,
         max_gb: float = 4.0,
         keep_gb: float = 4.0,
-        log_file=None,
+        log_file: str | Path | None = None,
     ):
         if bn_policy not in ('recalibrate', 'batch_stats'):
             raise ValueError(f"bn_policy is 'recalibrate' or 'batch_stats'; got {bn_policy!r}")

@@ -53,7 +53,7 @@ def metric_draws(
     return np.array(values)
 
 
-def coco_draws(metric, results: Sequence, name: str, weights: np.ndarray) -> np.ndarray:
+def coco_draws(metric: BaseMetric, results: Sequence, name: str, weights: np.ndarray) -> np.ndarray:
     """:func:`metric_draws` of a ``CocoMetric`` after its ``compute_metrics``, which fills it.
 
     An image that a draw has twice counts twice, as if it stood in the set twice.

@@ -99,13 +99,20 @@ def best_first(scores: np.ndarray, macs_m: np.ndarray) -> np.ndarray:
     return np.lexsort((macs_m, -np.asarray(scores)))
 
 
-def top_k_precision(scores, truth, macs_m, k: int) -> float:
+def top_k_precision(scores: np.ndarray, truth: np.ndarray, macs_m: np.ndarray, k: int) -> float:
     """Share of the k networks with the best scores that are among the k truly best."""
     chosen, best = best_first(scores, macs_m)[:k], best_first(truth, macs_m)[:k]
     return len(set(chosen.tolist()) & set(best.tolist())) / k
 
 
-def regret(scores, truth, macs_m, table_truth, table_macs_m, budget_m: float) -> dict | None:
+def regret(
+    scores: np.ndarray,
+    truth: np.ndarray,
+    macs_m: np.ndarray,
+    table_truth: np.ndarray,
+    table_macs_m: np.ndarray,
+    budget_m: float,
+) -> dict | None:
     """What is lost by taking the best-scored network within a budget.
 
     Args:

@@ -1,6 +1,8 @@
 """The whole comparison of a list of scores with a table: numbers, text, and a scatter plot."""
 
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -50,7 +52,7 @@ class RankReport:
         without: Sequence[str] = (),
         others: dict[str, Sequence[float]] | None = None,
         naswot: Sequence[float] | None = None,
-        **bootstrap,
+        **bootstrap: Any,
     ):
         if len(rows) < 2:
             raise ValueError(f'a correlation needs at least 2 networks; got {len(rows)}')
@@ -136,7 +138,7 @@ class RankReport:
             lines.append(f'| {budget} | {entry["num_scored"]} | ' + ' | '.join(cells) + ' |')
         return '\n'.join(lines)
 
-    def plot(self, path, *, score_label: str = 'top-1 in the supernet, %') -> None:
+    def plot(self, path: str | Path, *, score_label: str = 'top-1 in the supernet, %') -> None:
         """Write the scatter plot as a PNG."""
         from matplotlib.figure import Figure  # no pyplot: no display, no global state
 

@@ -1,12 +1,24 @@
 """``best_arch.json``: the path that a search ends with, and all that goes on from it."""
 
 from collections.abc import Mapping
+from typing import Protocol
+
+from mmengine.model import BaseModel
 
 from ..structures import Arch
 from .arch_file import DETECTION, arch_content, run_settings
 
+SEARCH_FORMAT = 'cream_mm.search/1'
+"""Value of the "format" key of ``search.json``: all paths that a search rated."""
 
-def rating_content(rating, bn_policy: str) -> dict:
+
+class Recorded(Protocol):
+    """A rating, which is known by what its log keeps of it."""
+
+    def record(self) -> dict: ...
+
+
+def rating_content(rating: Recorded, bn_policy: str) -> dict:
     """A rating as the answer's file has it; what single images say stays in the log."""
     content = dict(rating.record(), bn_policy=bn_policy)
     return {key: value for key, value in content.items() if key not in ('losses', 'draws')}
@@ -23,7 +35,7 @@ def _preprocess(model) -> dict:
 
 
 def answer_content(
-    model,
+    model: BaseModel,
     arch: Arch,
     cfg: Mapping,
     *,

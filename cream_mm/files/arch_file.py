@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from numbers import Real
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from ..costs import CostModel, build_cost_model
 from ..spaces import IDENTITY, MBConvSpace
@@ -37,7 +38,7 @@ MAX_BATCH, MAX_WORKERS, MAX_NAME = 1_000_000, 10_000, 200
 MAX_CLASS_NAME = 4096
 
 
-def arch_content(arch: Arch, costs: CostModel, **more) -> dict:
+def arch_content(arch: Arch, costs: CostModel, **more: Any) -> dict:
     """What the file of an exported architecture holds.
 
     Args:

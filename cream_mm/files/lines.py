@@ -9,7 +9,7 @@ from .regular import open_regular
 from .whole import write_whole
 
 
-def mend_lines(path) -> None:
+def mend_lines(path: str | Path) -> None:
     """Make a file ready for :func:`append_lines`.
 
     A last line that a kill cut is taken off; text in another encoding is written anew in UTF-8.
@@ -34,7 +34,7 @@ def mend_lines(path) -> None:
         os.truncate(path, end)
 
 
-def set_aside(path) -> Path:
+def set_aside(path: str | Path) -> Path:
     """Keep a file as it is under another name, ``FILE.damaged``, before it is written anew."""
     path = Path(path)
     aside, number = path.with_name(f'{path.name}.damaged'), 1

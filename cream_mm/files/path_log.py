@@ -17,7 +17,7 @@ PATH_LOG = 'path_log.jsonl'  # in the work directory, beside the checkpoints
 
 
 def read_path_log(
-    path, space: Space, end: int | None = None, dropped: Dropped | None = None
+    path: str | Path, space: Space, end: int | None = None, dropped: Dropped | None = None
 ) -> tuple[list[Arch], np.ndarray, np.ndarray]:
     """Paths, losses (n,) and teachers' losses (n,) of the steps before ``end``, in order of steps.
 
@@ -57,7 +57,7 @@ def read_path_log(
     return list(archs), np.array(losses, dtype=float), np.array(teacher_losses, dtype=float)
 
 
-def cut_path_log(path, end: int) -> str | None:
+def cut_path_log(path: str | Path, end: int) -> str | None:
     """Leave the steps before ``end``, each once: a run that resumes there writes the others again.
 
     Damaged lines are taken off, too; the file as it was is then kept beside the new one.

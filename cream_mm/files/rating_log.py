@@ -8,7 +8,7 @@ from pathlib import Path
 
 from mmengine.dist import broadcast_object_list, is_main_process
 from mmengine.logging import print_log
-from torch import Tensor, uint8
+from torch import Tensor, empty, uint8
 
 from ..structures import Arch
 from .lines import mend_lines
@@ -30,7 +30,7 @@ class RatingLog:
             another key stay in the file and are not used.
     """
 
-    def __init__(self, path, key: str):
+    def __init__(self, path: str | Path, key: str):
         self.path = Path(path)
         self.key = key
         known = [self._read() if is_main_process() else {}]
@@ -102,8 +102,9 @@ def digest(parts: Iterable) -> str:
     for part in parts:
         if isinstance(part, Tensor):
             sha.update(f'{tuple(part.shape)} {part.dtype} '.encode())
-            part = part.detach().cpu().contiguous().flatten().view(uint8).numpy()
-            sha.update(part)
+            # Copied: a tensor of one number may have any stride, and `contiguous` leaves it.
+            flat = empty(part.numel(), dtype=part.dtype).copy_(part.detach().flatten())
+            sha.update(flat.view(uint8).numpy())
         else:
             sha.update(f'{part}\n'.encode())
     return sha.hexdigest()

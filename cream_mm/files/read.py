@@ -65,7 +65,7 @@ def encoding_of(start: bytes) -> str:
     return next((name for mark, name in _MARKS if start.startswith(mark)), 'utf-8')
 
 
-def read_text(path, max_bytes: int = MAX_BYTES) -> str:
+def read_text(path: str | Path, max_bytes: int = MAX_BYTES) -> str:
     """The text of a file: UTF-8, or what a mark at its beginning says (UTF-16, UTF-32).
 
     Raises:
@@ -75,7 +75,11 @@ def read_text(path, max_bytes: int = MAX_BYTES) -> str:
 
 
 def read_json(
-    path, *, finite: bool = True, max_bytes: int = MAX_BYTES, max_values: int | None = MAX_VALUES
+    path: str | Path,
+    *,
+    finite: bool = True,
+    max_bytes: int = MAX_BYTES,
+    max_values: int | None = MAX_VALUES,
 ) -> Any:
     """The content of a JSON file.
 
@@ -96,7 +100,7 @@ def read_json(
         raise ValueError(f'{path} is not valid JSON: {error}. Write it again') from None
 
 
-def read_lines(path, max_bytes: int = MAX_LOG_BYTES) -> Iterator[tuple[int, bytes]]:
+def read_lines(path: str | Path, max_bytes: int = MAX_LOG_BYTES) -> Iterator[tuple[int, bytes]]:
     r"""Lines of a file with their numbers from 1, in UTF-8, each with its ``\n``.
 
     The last one has none where a kill cut it. One that is longer than ``MAX_LINE_BYTES`` is given
@@ -121,7 +125,7 @@ def read_lines(path, max_bytes: int = MAX_LOG_BYTES) -> Iterator[tuple[int, byte
 
 
 def read_json_lines(
-    path,
+    path: str | Path,
     dropped: Dropped | None = None,
     *,
     finite: bool = True,
@@ -164,7 +168,7 @@ def read_json_lines(
         yield where, record
 
 
-def read_csv(path, max_bytes: int = MAX_TABLE_BYTES) -> tuple[list[str], Iterator]:
+def read_csv(path: str | Path, max_bytes: int = MAX_TABLE_BYTES) -> tuple[list[str], Iterator]:
     """A table with a header.
 
     Returns:

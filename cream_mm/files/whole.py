@@ -5,14 +5,15 @@ import os
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 
-def write_json(path, content) -> None:
+def write_json(path: str | Path, content: Any) -> None:
     """Write JSON as :func:`write_whole` does."""
     write_whole(path, (json.dumps(content, indent=1) + '\n').encode())
 
 
-def write_whole(path, content: bytes) -> None:
+def write_whole(path: str | Path, content: bytes) -> None:
     """Write a file so that a kill leaves the old one or the new one, never half of one.
 
     Raises:
@@ -40,7 +41,7 @@ def write_whole(path, content: bytes) -> None:
             os.close(folder)
 
 
-def append_lines(path, lines: Iterable[str]) -> None:
+def append_lines(path: str | Path, lines: Iterable[str]) -> None:
     """Add lines to a file, made with the first ones; they are on the disk when this returns.
 
     Raises:

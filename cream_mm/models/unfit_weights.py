@@ -1,5 +1,7 @@
 """Refuses weights of other shapes where they would leave a layer as it was allocated."""
 
+from typing import Any
+
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 from torch.nn.modules.module import register_module_module_registration_hook
@@ -7,7 +9,7 @@ from torch.nn.modules.module import register_module_module_registration_hook
 from .backbones import CreamNet
 
 
-def refuse_unfit(module: BaseModule, state_dict: dict[str, Tensor], prefix: str, *_) -> None:
+def refuse_unfit(module: BaseModule, state_dict: dict[str, Tensor], prefix: str, *_: Any) -> None:
     """Hook of a model around a :class:`CreamNet`, before it loads a state dict.
 
     mmengine loads what fits and prints the rest. A model that is to be trained was initialised

@@ -117,7 +117,16 @@ def multiplies_bf16() -> bool:
 ACTIVATIONS = dict(none=0, silu=1, relu=2)  # as in cpu_kernels.cpp
 
 
-def norm_act_forward(x, gamma, beta, running, momentum, eps, act, out) -> tuple[Tensor, Tensor]:
+def norm_act_forward(
+    x: Tensor,
+    gamma: Tensor,
+    beta: Tensor,
+    running: tuple[Tensor, Tensor] | None,
+    momentum: float,
+    eps: float,
+    act: str,
+    out: Tensor,
+) -> tuple[Tensor, Tensor]:
     """Batch norm by the batch's statistics, then the activation.
 
     Args:
@@ -142,7 +151,9 @@ def norm_act_forward(x, gamma, beta, running, momentum, eps, act, out) -> tuple[
     return mean, invstd
 
 
-def norm_act_backward(grad, x, gamma, beta, mean, invstd, act) -> tuple[Tensor, Tensor, Tensor]:
+def norm_act_backward(
+    grad: Tensor, x: Tensor, gamma: Tensor, beta: Tensor, mean: Tensor, invstd: Tensor, act: str
+) -> tuple[Tensor, Tensor, Tensor]:
     """Gradients with respect to ``x``, ``gamma`` and ``beta``."""
     channels = x.shape[1]
     grad_in, grad_gamma, grad_beta = torch.empty_like(x), *x.new_empty(2, channels)
@@ -154,7 +165,7 @@ def norm_act_backward(grad, x, gamma, beta, mean, invstd, act) -> tuple[Tensor, 
     return grad_in, grad_gamma, grad_beta
 
 
-def depthwise_weight_grad(x, grad, weight, stride) -> Tensor:
+def depthwise_weight_grad(x: Tensor, grad: Tensor, weight: Tensor, stride: int) -> Tensor:
     """Weight gradient of a depthwise convolution with padding ``kernel // 2``, like ``weight``."""
     out = torch.empty_like(weight, memory_format=torch.contiguous_format)
     n, channels, height, width = x.shape
@@ -165,14 +176,14 @@ def depthwise_weight_grad(x, grad, weight, stride) -> Tensor:
     return out
 
 
-def pool(x) -> Tensor:
+def pool(x: Tensor) -> Tensor:
     """Mean over all pixels: (N, C, H, W) -> (N, C)."""
     out = x.new_empty(x.shape[:2], dtype=torch.float32)
     load().pool(x.data_ptr(), out.data_ptr(), *_images(x), x.dtype == torch.bfloat16)
     return out
 
 
-def scale(x, gate, out) -> None:
+def scale(x: Tensor, gate: Tensor, out: Tensor) -> None:
     """``out = x * gate`` with a gate (N, C); ``out`` may be ``x``."""
     half = x.dtype == torch.bfloat16
     load().scale(x.data_ptr(), gate.data_ptr(), out.data_ptr(), *_images(x), half)
@@ -180,14 +191,14 @@ def scale(x, gate, out) -> None:
         _tell_autograd(x)
 
 
-def gate_grad(x, grad) -> Tensor:
+def gate_grad(x: Tensor, grad: Tensor) -> Tensor:
     """Sum of ``x * grad`` over all pixels, (N, C)."""
     out = x.new_empty(x.shape[:2])
     load().gate_grad(x.data_ptr(), grad.data_ptr(), out.data_ptr(), *_images(x))
     return out
 
 
-def gated_grad(grad, gate, pooled) -> Tensor:
+def gated_grad(grad: Tensor, gate: Tensor, pooled: Tensor) -> Tensor:
     """``grad * gate + pooled / pixels``, like ``grad``."""
     out = torch.empty_like(grad)
     pointers = (t.data_ptr() for t in (grad, gate, pooled, out))

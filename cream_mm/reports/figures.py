@@ -11,8 +11,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from .formats import format_cost, format_pct, format_range
+from .formats import format_cost, format_range
 from .front import Front, FrontPath
+from .metric import Metric
 from .style import BLUE, GREEN, GREY, LOSS_COLORS, MUTED, NAVY, ORANGE, PALE, plot_style
 
 Curve = list[tuple[int, float]]
@@ -29,14 +30,18 @@ POINTS = dict(
 
 
 def draw_scatter(
-    points: list[dict], chosen: tuple[float | None, float | None], limits: Limits
+    points: list[dict],
+    chosen: tuple[float | None, float | None],
+    limits: Limits,
+    metric: Metric,
 ) -> Markup | None:
     """Rating against MACs of rated paths, or None without any.
 
     Args:
-        points (list[dict]): "rated" of ``board.json``.
-        chosen (tuple): MACs in millions and top-1 of the answer, as far as they are known.
+        points (list[dict]): "rated" of ``board.json`` or ``search.json``.
+        chosen (tuple): MACs in millions and rating of the answer, as far as they are known.
         limits (tuple): Both ends of the budget of MACs, in millions.
+        metric (Metric): What the ratings are.
     """
     if not points:
         return None
@@ -46,7 +51,7 @@ def draw_scatter(
         for source, (label, style) in POINTS.items():
             part = [p for p in points if p.get('source') == source]
             if part:
-                xs, ys = [p['macs_m'] for p in part], [p['top1_pct'] for p in part]
+                xs, ys = [p['macs_m'] for p in part], [metric.shown(p) for p in part]
                 ax.scatter(xs, ys, label=f'{label} ({len(part)})', zorder=3, **style)
 
         x, y = chosen
@@ -56,11 +61,11 @@ def draw_scatter(
         left, right = _shade_budget(ax, limits, 'M')
         if x is not None and y is not None:
             to_left = x > (left + right) / 2
-            ax.annotate(f'chosen: {format_cost(x)} M, {format_pct(y)}', (x, y),
+            ax.annotate(f'chosen: {format_cost(x)} M, {metric.format(y)}', (x, y),
                         (-13 if to_left else 13, 9), textcoords='offset points',
                         ha='right' if to_left else 'left', color=ORANGE, weight='bold',
                         zorder=6)  # fmt: skip
-        ax.set(xlabel='MACs per image (millions)', ylabel='search rating, top-1 (%)')
+        ax.set(xlabel='MACs per image (millions)', ylabel=f'search rating, {metric.label}')
         fig.legend(loc='outside upper left', ncols=5, handletextpad=0.5, columnspacing=1.6)
         return to_svg(fig, 'scatter', 'Rating against MACs of all rated paths')
 

@@ -5,12 +5,9 @@ from typing import NamedTuple
 import numpy as np
 
 from .formats import COST_NAMES, cost_name, format_cost, format_difference, format_pct
+from .metric import METRIC_NAMES
 
 MAX_PATHS = 200  # of the front, and references; a page shows no more
-METRIC_NAMES = {
-    'cross_entropy': 'cross entropy', 'coco/bbox_mAP': 'box mAP', 'coco/bbox_mAP_50': 'box mAP50',
-    'coco/bbox_mAP_75': 'box mAP75',
-}  # fmt: skip
 
 
 class FrontPath(NamedTuple):

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ..files import Dropped, read_json, read_json_lines, read_lines, shorten
+from ..files.answer_file import SEARCH_FORMAT
 from ..files.arch_file import ARCH_FORMAT, MAX_LAYERS
 from ..files.board_file import BOARD_FORMAT
 from ..files.front_file import FRONT_FORMAT
@@ -51,6 +52,15 @@ def read_board(path: Path) -> dict:
     """
     content = _read(path, BOARD_FORMAT)
     return dict(entries=[], rated=[]) | _checked(content, _BOARD, path)
+
+
+def read_search(path: Path) -> list[dict]:
+    """The rated paths of ``search.json``.
+
+    Raises:
+        OSError, ValueError: If it cannot be read, or holds what no search writes.
+    """
+    return _checked(_read(path, SEARCH_FORMAT), _SEARCH, path).get('rated', [])
 
 
 def read_front(path: Path) -> dict:
@@ -287,7 +297,8 @@ _ANSWER = dict(
     costs=_dict_of(_cost),
     rating=_fields(
         dict(
-            top1_pct=_percent, num_images=_integer(1, 10**12), loss=_number(0), bn_policy=_word
+            top1_pct=_percent, num_images=_integer(1, 10**12), loss=_number(0), bn_policy=_word,
+            metric=_word, value=_number(),
         )
     ),
     choice=_fields(dict(rule=_word, notes=_list_of(_sentence, most=100))),
@@ -299,8 +310,9 @@ _ANSWER = dict(
 )  # fmt: skip
 _PATH = dict(
     rank=_integer(0, 10**9), arch=_arch, source=_word, macs_m=_cost, params_m=_cost,
-    top1_pct=_percent, train_top1_pct=_percent, loss=_number(0),
+    top1_pct=_percent, train_top1_pct=_percent, loss=_number(0), metric=_word, value=_number(),
 )  # fmt: skip
+_SEARCH = dict(rated=_list_of(_PATH))
 _BOARD = dict(capacity=_integer(0, 10**9), entries=_list_of(_PATH), rated=_list_of(_PATH))
 _RATED = dict(
     arch=_arch,

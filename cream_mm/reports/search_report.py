@@ -32,7 +32,8 @@ from .formats import (
     wilson_interval,
 )
 from .front import Front
-from .run_files import read_answer, read_board, read_front, read_scalars
+from .metric import Metric
+from .run_files import read_answer, read_board, read_front, read_scalars, read_search
 from .style import PAGE_COLORS
 from .tables import board_rows, cost_table
 
@@ -111,10 +112,14 @@ class SearchReport:
 
         self.board = dict(entries=[], rated=[])
         path = self.search_dir / 'board.json'
+        every = self.search_dir / 'search.json'
         if os.path.lexists(path):
             self.board = read_board(path)
+        elif os.path.lexists(every):  # a search without a board
+            self.board['rated'] = read_search(every)
         else:
-            self.notes.append(f'Board and scatter plot: {path} not found.')
+            self.notes.append(f'Scatter plot: there is neither {path} nor search.json beside it.')
+        self.metric = Metric.of(self.best['rating'])
 
         path, self.front = self.search_dir / 'front.json', None
         if os.path.lexists(path):
@@ -132,7 +137,7 @@ class SearchReport:
 
         self.rated = [
             p for p in self.board['rated']
-            if p.get('macs_m') is not None and p.get('top1_pct') is not None
+            if p.get('macs_m') is not None and self.metric.shown(p) is not None
         ]  # fmt: skip
         if len(self.rated) > MAX_POINTS:
             self.notes.append(
@@ -169,7 +174,7 @@ class SearchReport:
         best, front = self.best, self.front
         count = min(len(self.rated), MAX_POINTS)
         points = [self.rated[i * len(self.rated) // count] for i in range(count)]
-        chosen = best['costs'].get('macs_m'), best['rating'].get('top1_pct')
+        chosen = best['costs'].get('macs_m'), self.metric.shown(best['rating'])
         half_curve = curve_of(self.detector_lines, 'coco/bbox_mAP_50')
         return env.get_template('search_report.html.j2').render(
             headline=self._headline(),
@@ -177,7 +182,7 @@ class SearchReport:
             warnings=best['choice'].get('notes', []),
             config_name=Path(best.get('config') or self.search_dir).stem,
             results=self.results(),
-            scatter=draw_scatter(points, chosen, self._macs_budget()),
+            scatter=draw_scatter(points, chosen, self._macs_budget(), self.metric),
             num_rated=len(self.rated),
             front=front,
             front_figure=draw_front(front) if front else None,
@@ -204,14 +209,16 @@ class SearchReport:
                 if key == 'macs_m':
                     note += budget_verdict(costs[key], self._macs_budget())
                 rows.append((label, f'{format_cost(costs[key])} M', note))
-        if rating.get('top1_pct') is not None:
-            note = 'top-1 with the weights of the supernet'
-            if rating.get('num_images'):
+        if (shown := self.metric.shown(rating)) is not None:
+            note = f'{self.metric.name} with the weights of the supernet'
+            if rating.get('num_images') and rating.get('top1_pct') is None:
+                note += f', {rating["num_images"]} images'
+            elif rating.get('num_images'):
                 low, high = wilson_interval(rating['top1_pct'], rating['num_images'])
                 note += f', {rating["num_images"]} images (95 % interval {low:.1f} to {high:.1f})'
             if rating.get('bn_policy'):
                 note += f', BN statistics: {rating["bn_policy"]}'
-            rows.append(('Search rating', format_pct(rating['top1_pct']), note))
+            rows.append(('Search rating', self.metric.format(shown), note))
         if self.retrain_curve:
             last, best = self.retrain_curve[-1][1], max(v for _, v in self.retrain_curve)
             note = f'top-1 on the validation set after the last epoch; best {format_pct(best)}'
@@ -260,19 +267,20 @@ class SearchReport:
     # -- words --------------------------------------------------------------------------------
 
     def _headline(self) -> str:
-        macs_m, top1_pct = self.best['costs'].get('macs_m'), self.best['rating'].get('top1_pct')
+        macs_m, shown = self.best['costs'].get('macs_m'), self.metric.shown(self.best['rating'])
         what, parts = 'A network', []
         if macs_m is not None:
             what += f' of {format_cost(macs_m)} M multiply-adds'
-        if top1_pct is not None:
-            parts.append(f'{format_pct(top1_pct)} top-1 in the search')
+        if shown is not None:
+            parts.append(f'{self.metric.format(shown)} {self.metric.name} in the search')
         if self.retrain_curve:
             parts.append(f'{format_pct(self.retrain_curve[-1][1])} retrained')
         return unbroken(': '.join([what, ', '.join(parts)]) if parts else what)
 
     def _story(self) -> str:
         """What was searched and found, in sentences; only what the files say."""
-        best, costs, top1_pct = self.best, self.best['costs'], self.best['rating'].get('top1_pct')
+        best, costs = self.best, self.best['costs']
+        shown = self.metric.shown(best['rating'])
         text = 'One supernet holding every candidate network'
         if best['space'].get('name'):
             text += f' of the space “{best["space"]["name"]}”'
@@ -285,12 +293,11 @@ class SearchReport:
             count = len(self.board['entries'])
             text += f' While training, the search kept a board of the {count} most promising paths.'
         sentences = [text]
-        if self.rated and top1_pct is not None:
-            sentences += self._comparison(top1_pct)
-        elif top1_pct is not None:
-            sentences.append(
-                f'The chosen path reaches {format_pct(top1_pct)} top-1 without retraining.'
-            )
+        if self.rated and shown is not None:
+            sentences += self._comparison(shown)
+        elif shown is not None:
+            told = f'{self.metric.format(shown)} {self.metric.name}'
+            sentences.append(f'The chosen path reaches {told} without retraining.')
         if costs.get('macs_m') is not None:
             text = f'One image costs it {format_cost(costs["macs_m"])} M multiply-adds'
             if costs.get('params_m') is not None:
@@ -304,15 +311,17 @@ class SearchReport:
             sentences.append(f'As the backbone of a detector it reaches {last} box mAP.')
         return unbroken(' '.join(sentences))
 
-    def _comparison(self, top1_pct: float) -> list[str]:
+    def _comparison(self, shown: float) -> list[str]:
         """Where the answer stands among the rated paths, and what chose it."""
         best, rated = self.best, self.rated
-        by_source = {s: [p['top1_pct'] for p in rated if p.get('source') == s] for s in _SOURCES}
+        by_source = {
+            s: [self.metric.shown(p) for p in rated if p.get('source') == s] for s in _SOURCES
+        }
         counts = [f'{len(v)} {_SOURCES[s]}' for s, v in by_source.items() if v]
         groups = ' and '.join(part for part in (', '.join(counts[:-1]), *counts[-1:]) if part)
         text = f'Afterwards {len(rated)} paths were rated ({groups}). '
-        # By cross entropy, as the search compares them; by top-1 where one is not finite.
-        own, scores = top1_pct, [p['top1_pct'] for p in rated]
+        # By cross entropy, as the search compares them; by what is shown where one is not finite.
+        own, scores = shown, [self.metric.shown(p) for p in rated]
         losses = [best['rating'].get('loss'), *(p.get('loss') for p in rated)]
         if None not in losses:
             own, *scores = (-loss for loss in losses)
@@ -320,10 +329,11 @@ class SearchReport:
         better, level = sum(s > own for s in others), others.count(own)
         place = 'the best rating of all' if not better else f'place {better + 1} by rating'
         place += f' (shared with {level} more)' if level else ''
-        text += f'The chosen one has {place}: {format_pct(top1_pct)} top-1 without retraining'
+        told = f'{self.metric.format(shown)} {self.metric.name}'
+        text += f'The chosen one has {place}: {told} without retraining'
         if by_source['random']:
             mean = float(np.mean(by_source['random']))
-            text += f'; random paths average {format_pct(mean)}'
+            text += f'; random paths average {self.metric.format(mean)}'
         chosen_by = RULES.get(best['choice'].get('rule'))
         return [text + '.', *([f'It was chosen by {chosen_by}.'] if chosen_by else [])]
 

@@ -1,10 +1,13 @@
 """Strict fairness: every choice of every layer is trained equally often."""
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
+from ..costs import Budget
 from ..registry import TASK_UTILS
+from ..spaces import Space
 from ..structures import Arch
 from ..structures.randomness import named_rng
 from .path_sampler import PathSampler
@@ -34,7 +37,9 @@ class FairPathSampler(PathSampler):
         so that an image costs what it costs in single-path training.
     """
 
-    def __init__(self, space, budget, *, seed: int = 0, op_prob=None):
+    def __init__(
+        self, space: Space, budget: Budget, *, seed: int = 0, op_prob: Sequence[float] | None = None
+    ):
         super().__init__(space, budget, seed=seed)
         if budget.bounds or op_prob is not None:
             raise ValueError(

@@ -98,20 +98,20 @@ class PathSampler:
         Raises:
             ValueError: If no path within the budget could be found.
         """
-        closest, least = arch, self.budget.excess(arch)
+        closest, least = arch, self.budget.violation(arch)
         for _ in range(20):
-            excess = self.budget.excess(arch)
+            violation = self.budget.violation(arch)
             for _ in range(20 * len(self.space.sizes)):
                 other = arch
                 for _ in range(rng.geometric(0.5)):
                     other = self.space.mutate(other, rng)
-                other_excess = self.budget.excess(other)
-                if other_excess <= excess:
-                    arch, excess = other, other_excess
-                    if excess == 0.0:
+                other_violation = self.budget.violation(other)
+                if other_violation <= violation:
+                    arch, violation = other, other_violation
+                    if violation == 0.0:
                         return arch
-                    if excess < least:
-                        closest, least = arch, excess
+                    if violation < least:
+                        closest, least = arch, violation
             arch = self.space.sample(rng)
         raise ValueError(
             f'found no path with {self.budget}; the closest costs '

@@ -13,7 +13,12 @@ from .main_effects import MainEffects
 
 
 def training_effects(
-    path, space: Space, *, end: int | None = None, share: float = 2 / 3, window: int = 101
+    path: str | Path,
+    space: Space,
+    *,
+    end: int | None = None,
+    share: float = 2 / 3,
+    window: int = 101,
 ) -> MainEffects:
     """Main effects of minus the training loss, over the last part of a training.
 
@@ -63,7 +68,9 @@ def training_effects(
     return MainEffects(archs[first:], -own)
 
 
-def training_effects_until(checkpoint, space: Space, path_log=None) -> MainEffects:
+def training_effects_until(
+    checkpoint: str | Path, space: Space, path_log: str | Path | None = None
+) -> MainEffects:
     """:func:`training_effects` of the training up to a checkpoint.
 
     Args:

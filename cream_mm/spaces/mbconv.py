@@ -1,6 +1,6 @@
 """The MBConv search space: a fixed skeleton, and a choice of kernel and expansion per layer."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import ClassVar, NamedTuple
 
@@ -287,7 +287,7 @@ class MBConvSpace(Space):
         return {k: _to_lists(v) for k, v in asdict(self).items()}
 
     @classmethod
-    def settings(cls, cfg=None) -> dict:
+    def settings(cls, cfg: 'Mapping | str | MBConvSpace | None' = None) -> dict:
         """Keyword arguments of the space that ``cfg`` describes; see :meth:`build`."""
         if isinstance(cfg, cls):
             return cfg.to_dict()
@@ -301,7 +301,7 @@ class MBConvSpace(Space):
         return {**SPACE_PRESETS[preset], **cfg}
 
     @classmethod
-    def build(cls, cfg=None) -> 'MBConvSpace':
+    def build(cls, cfg: 'Mapping | str | MBConvSpace | None' = None) -> 'MBConvSpace':
         """Make a space from a config, or pass one through.
 
         Args:

@@ -3,6 +3,7 @@
 import json
 from collections import defaultdict
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -14,7 +15,7 @@ _TIMES = ('time', 'data_time', 'eta', 'memory')
 _PLACES = ('last_ckpt', 'best_ckpt', 'cfg', 'experiment_name', 'mmengine_version')
 
 
-def differences(ours, theirs, where: str = '') -> list[str]:
+def differences(ours: Any, theirs: Any, where: str = '') -> list[str]:
     """Where two nested contents differ; tensors and numbers are compared bit by bit."""
     if isinstance(theirs, dict) and isinstance(ours, dict):
         found = [f'{where}/{key}: only in one' for key in ours.keys() ^ theirs.keys()]
@@ -34,7 +35,7 @@ def differences(ours, theirs, where: str = '') -> list[str]:
     return [] if same else [f'{where}: {ours!r} and {theirs!r}']
 
 
-def logged_scalars(work_dir) -> dict[tuple, set]:
+def logged_scalars(work_dir: str | Path) -> dict[tuple, set]:
     """(what, step, name) -> the values that any process of the run has logged for it."""
     logged = defaultdict(set)
     for path in sorted(Path(work_dir).glob('*/vis_data/scalars.json')):
@@ -50,7 +51,7 @@ def logged_scalars(work_dir) -> dict[tuple, set]:
     return dict(logged)
 
 
-def run_differences(ours, theirs, checkpoint: str) -> list[str]:
+def run_differences(ours: str | Path, theirs: str | Path, checkpoint: str) -> list[str]:
     """Where two finished runs differ: a checkpoint, the logs, the answer, the ratings.
 
     Args:

@@ -2,8 +2,10 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from mmengine.model import BaseModel
 from mmengine.registry import DefaultScope
 from mmpretrain.structures import DataSample
 from PIL import Image
@@ -13,7 +15,7 @@ from ..registry import MODELS
 from ..spaces import MBConvSpace
 
 
-def tiny_space(**kwargs) -> MBConvSpace:
+def tiny_space(**kwargs: Any) -> MBConvSpace:
     """Two stages of two layers, two choices, 8 to 24 channels."""
     settings = dict(
         depths=(2, 2), choices=((3, 4), (5, 6)), widths=(16, 24), strides=(2, 1),
@@ -22,7 +24,7 @@ def tiny_space(**kwargs) -> MBConvSpace:
     return MBConvSpace.build({**settings, **kwargs})
 
 
-def tiny_cream(num_classes: int = 3, input_size: int = 8, **kwargs):
+def tiny_cream(num_classes: int = 3, input_size: int = 8, **kwargs: Any) -> BaseModel:
     """A :class:`Cream` around the tiny space's supernet, with a board of 3 x 2 images."""
     space = kwargs.pop('space', tiny_space())
     settings = dict(
@@ -54,7 +56,13 @@ def tiny_samples(labels: Sequence[int]) -> list:
 
 
 def write_image_folder(
-    root, *, classes=('ant', 'bee'), train: int = 8, val: int = 4, size=(20, 24), seed: int = 0
+    root: str | Path,
+    *,
+    classes: Sequence[str] = ('ant', 'bee'),
+    train: int = 8,
+    val: int = 4,
+    size: tuple[int, int] = (20, 24),
+    seed: int = 0,
 ) -> Path:
     """Photograph-like JPEGs as ``root/{train,val}/<class>/*.jpg``; classes differ in colour."""
     rng = np.random.default_rng(seed)

@@ -61,7 +61,7 @@ def test_two_bounds_must_both_hold(model, archs):
     assert {arch for arch in archs if budget.is_feasible(arch)} == inside
 
 
-def test_excess_is_the_relative_distance(model, archs):
+def test_violation_is_the_relative_distance(model, archs):
     smallest, largest = model.extremes()
     low = 0.5 * (smallest['macs_m'] + largest['macs_m'])
     high = 1.01 * low
@@ -71,7 +71,7 @@ def test_excess_is_the_relative_distance(model, archs):
         expected = max(0, low - cost['macs_m']) / low + max(0, cost['macs_m'] - high) / high
         over = cost['params_m'] - smallest['params_m']
         expected += max(0, over) / smallest['params_m']
-        assert budget.excess(arch) == pytest.approx(expected, rel=1e-12, abs=0)
+        assert budget.violation(arch) == pytest.approx(expected, rel=1e-12, abs=0)
 
 
 def test_without_bounds_everything_is_feasible(model, archs):
@@ -132,13 +132,13 @@ def test_a_budget_of_time():
     for flat in itertools.product((0, 1), repeat=4):
         arch = model.space.decode(flat)
         assert budget.is_feasible(arch) == (4.5 <= model.cost(arch).latency_ms <= 6)
-    assert budget.excess(model.space.decode([1, 1, 1, 1])) == pytest.approx((12 - 6) / 6)
+    assert budget.violation(model.space.decode([1, 1, 1, 1])) == pytest.approx((12 - 6) / 6)
     with pytest.raises(ValueError, match=r'latency_ms=\(13, None\) .* between 4.500 and 12.000'):
         Budget(model, latency_ms=(13, None))
     with pytest.raises(ValueError, match=r'pair \(low, high\) in milliseconds; got 5'):
         Budget(model, latency_ms=5)
     with pytest.raises(ValueError, match='has no latency_ms: it is deeper than what was measured'):
-        budget.excess(Arch(((0, 0, 0), (0,))))
+        budget.violation(Arch(((0, 0, 0), (0,))))
 
 
 def test_a_budget_of_time_needs_times(model):
@@ -151,7 +151,7 @@ def test_without_extremes_nothing_is_checked_ahead():
     model = build_cost_model(space, 1, 0)
     budget = Budget(model, params_m=(None, 0))
     assert budget.is_feasible(space.parse('020')) and not budget.is_feasible(space.parse('120'))
-    assert budget.excess(space.parse('100')) == pytest.approx(101e-6)
+    assert budget.violation(space.parse('100')) == pytest.approx(101e-6)
     Budget(model, params_m=(5, 6))  # nobody knows that there is none
     with pytest.raises(ValueError, match='cannot be met: its lower end is above'):
         Budget(model, params_m=(2, 1))

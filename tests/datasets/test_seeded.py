@@ -1,12 +1,14 @@
 import random
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+from mmdet.datasets.transforms import CachedMixUp, CachedMosaic
+from mmengine.dataset import Compose
 from torch.utils.data import DataLoader, Dataset
 
-from cream_mm.datasets.seeded import SeededSamples
-from cream_mm.structures.randomness import seed_generators
+from cream_mm.datasets.seeded import SeededSamples, remembering_transforms
 
 
 class Drawing(Dataset):
@@ -18,29 +20,6 @@ class Drawing(Dataset):
     def __getitem__(self, index):
         draws = np.random.rand(), random.random(), float(torch.rand(()))
         return torch.tensor([float(index), *draws], dtype=torch.float64)
-
-
-def draw():
-    return np.random.rand(), random.random(), float(torch.rand(()))
-
-
-def test_a_function_of_the_name_and_numbers():
-    def of(*args):
-        seed_generators(*args)
-        return draw()
-
-    assert of('sample', 0, 1, 2) == of('sample', 0, 1, 2)
-    others = [of('step', 0, 1, 2), of('sample', 1, 1, 2), of('sample', 0, 2, 1), of('sample', 0, 1)]
-    everything = {of('sample', 0, 1, 2), *others}
-    assert len(everything) == 5
-    assert len({value for draws in everything for value in draws}) == 15
-
-
-def test_without_devices_the_cpu_draws_the_same():
-    seed_generators('sample', 0, 1, 2)
-    expected = draw()
-    seed_generators('sample', 0, 1, 2, devices=False)
-    assert draw() == expected
 
 
 def samples(num_workers, seed=0, epochs=(0, 1), batch_size=3):
@@ -71,3 +50,14 @@ def test_epochs_seeds_and_samples_differ():
     assert torch.equal(samples(0, epochs=(1,))[0], second)  # no epoch before it: a resumed run
     draws = torch.cat([part[:, 1:].flatten() for part in (first, second, other)])
     assert len(draws.unique()) == len(draws)
+
+
+def test_transforms_that_keep_images_are_found_wherever_they_are():
+    cached = [CachedMosaic((8, 8)), CachedMixUp((8, 8))]
+    plain = SimpleNamespace(pipeline=Compose([]))
+    inner = SimpleNamespace(pipeline=Compose([lambda x: x, cached[0]]))
+    nested = SimpleNamespace(pipeline=[SimpleNamespace(transforms=[[cached[1]]])], dataset=inner)
+    assert remembering_transforms(plain) == []
+    assert remembering_transforms(inner) == ['CachedMosaic']
+    both = SimpleNamespace(datasets=[plain, nested])
+    assert sorted(remembering_transforms(both)) == ['CachedMixUp', 'CachedMosaic']

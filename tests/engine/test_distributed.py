@@ -257,3 +257,9 @@ def test_a_restarted_group_has_a_store_of_its_own(monkeypatch):
     assert (settings['backend'], settings['rank'], settings['world_size']) == ('gloo', 0, 1)
     settings['store'].set('address', 'here')
     assert settings['store'].underlying_store.get('attempt_2/address') == b'here'
+
+
+def test_a_model_in_a_wrapper():
+    model = torch.nn.Linear(1, 1)
+    assert unwrap(model) is model
+    assert unwrap(torch.nn.DataParallel(model)) is model

@@ -18,7 +18,7 @@ from test_work_dir_lock import ask, process
 
 from cream_mm.checkpoints import load_checkpoint_file, load_weights
 from cream_mm.checkpoints import whole_file as checkpoint_file
-from cream_mm.checkpoints.whole_file import newest_whole
+from cream_mm.checkpoints.whole_file import latest_checkpoint
 from cream_mm.engine import Runner
 from cream_mm.engine import runner as runner_module
 from cream_mm.engine.work_dir_lock import LOCK_FILE, hold_work_dir
@@ -362,7 +362,7 @@ def damage(path, how):
 @pytest.mark.parametrize('how', ['truncated', 'flipped', 'empty'])
 def test_a_damaged_newest_checkpoint_is_passed_over(data, finished, copied, how):
     damage(copied / 'epoch_3.pth', how)
-    assert newest_whole(copied) == copied / 'epoch_2.pth'
+    assert latest_checkpoint(copied) == copied / 'epoch_2.pth'
     run(lambda **kw: retraining(data, copied, **{**kw, 'resume': True}))
     assert not run_differences(copied, finished, 'epoch_3.pth')
 
@@ -371,7 +371,7 @@ def test_the_warning_names_both(copied, monkeypatch):
     told = []
     monkeypatch.setattr(checkpoint_file, 'print_log', lambda text, *args, **kw: told.append(text))
     damage(copied / 'epoch_3.pth', 'flipped')
-    newest_whole(copied)
+    latest_checkpoint(copied)
     assert len(told) == 1 and 'epoch_3.pth is damaged' in told[0] and 'epoch_2.pth' in told[0]
 
 
@@ -396,18 +396,19 @@ def test_which_checkpoint_is_the_newest(tmp_path):
         with open(tmp_path / name, 'wb') as file:
             torch.save(dict(state_dict={}), file)
 
-    assert newest_whole(tmp_path) is None and newest_whole(tmp_path / 'nowhere') is None
+    assert latest_checkpoint(tmp_path) is None and latest_checkpoint(tmp_path / 'nowhere') is None
     for name in ('epoch_2.pth', 'epoch_10.pth', 'best_accuracy_epoch_11.pth'):
         save(name)
-    assert newest_whole(tmp_path).name == 'epoch_10.pth'  # killed before the first last_checkpoint
+    # Killed before the first last_checkpoint.
+    assert latest_checkpoint(tmp_path).name == 'epoch_10.pth'
     (tmp_path / 'last_checkpoint').write_text('/elsewhere/epoch_2.pth')
-    assert newest_whole(tmp_path).name == 'epoch_2.pth'  # epoch_10 is of an earlier run; moved
+    assert latest_checkpoint(tmp_path).name == 'epoch_2.pth'  # epoch_10 is of an earlier run; moved
     save('epoch_9.pth')
     (tmp_path / 'last_checkpoint').write_text(str(tmp_path / 'epoch_10.pth'))
     (tmp_path / 'epoch_10.pth').unlink()
-    assert newest_whole(tmp_path).name == 'epoch_9.pth'
+    assert latest_checkpoint(tmp_path).name == 'epoch_9.pth'
     (tmp_path / 'last_checkpoint').write_bytes(b'\xff\0nonsense')
-    assert newest_whole(tmp_path).name == 'epoch_9.pth'
+    assert latest_checkpoint(tmp_path).name == 'epoch_9.pth'
 
 
 def test_a_last_checkpoint_that_is_gone_hides_none(tmp_path):
@@ -432,15 +433,15 @@ def test_a_last_checkpoint_that_is_gone_hides_none(tmp_path):
         ('/', 'epoch_10.pth'),
     ):
         note.write_text(gone)
-        assert newest_whole(folder) == folder / found, gone
+        assert latest_checkpoint(folder) == folder / found, gone
     save(tmp_path / 'apart/epoch_5.pth')  # checkpoints with a folder of their own
     note.write_text(f'{tmp_path}/apart/epoch_6.pth')
-    assert newest_whole(folder).name in ('epoch_5.pth', 'epoch_3.pth')
+    assert latest_checkpoint(folder).name in ('epoch_5.pth', 'epoch_3.pth')
     note.write_text(f'{tmp_path}/apart/epoch_5.pth')
-    assert newest_whole(folder) == tmp_path / 'apart/epoch_5.pth'
+    assert latest_checkpoint(folder) == tmp_path / 'apart/epoch_5.pth'
     note.write_text(f'{folder}/epoch_1.pth')  # here, and gone: 10 is of an earlier run
     with pytest.raises(ValueError, match=r'no checkpoint .*epoch_1.pth.*epoch_10.pth is of an ear'):
-        newest_whole(folder)
+        latest_checkpoint(folder)
 
 
 def test_a_full_disk_leaves_the_checkpoint_before(data, finished, tmp_path, monkeypatch):
@@ -466,7 +467,7 @@ def test_a_full_disk_leaves_the_checkpoint_before(data, finished, tmp_path, monk
         Runner.from_cfg(build()).train()
     assert error.value.errno == errno.ENOSPC
     assert not list(folder.glob('*.tmp')) and not (folder / 'epoch_2.pth').exists()
-    assert newest_whole(folder).name == 'epoch_1.pth'
+    assert latest_checkpoint(folder).name == 'epoch_1.pth'
 
     monkeypatch.setattr(os, 'fsync', real)
     Runner.from_cfg(build(resume=True)).train()

@@ -1,3 +1,4 @@
+import hashlib
 import json
 import os
 
@@ -159,3 +160,19 @@ def test_other_weights_images_or_settings_are_rated_anew(tmp_path):
         assert key() == first
         model.head.classifier.bias += 1
     assert len(keys | {key()}) == 8
+
+
+def test_a_digest_depends_on_shape_type_and_numbers_alone():
+    one = torch.tensor([3], dtype=torch.long)
+    odd = torch.empty(0, dtype=torch.long).new_full((1,), 3).as_strided((1,), (0,))
+    assert odd.stride() == (0,) and digest([one]) == digest([odd])
+    grid = torch.arange(12.0).view(3, 4)
+    assert digest([grid.t()]) == digest([grid.t().contiguous()]) != digest([grid])
+    assert digest([grid]) != digest([grid.double()]) != digest([grid.view(4, 3).double()])
+    assert digest([grid.bfloat16()]) != digest([(grid + 1).bfloat16()])
+    assert digest([torch.zeros(0, 4)]) == digest([torch.zeros(0, 4)])
+    assert digest([grid, 'a']) == (
+        hashlib.sha256(
+            f'{tuple(grid.shape)} {grid.dtype} '.encode() + grid.numpy().tobytes() + b'a\n'
+        ).hexdigest()
+    )

@@ -9,7 +9,6 @@ from cream_mm.costs import Budget, build_cost_model
 from cream_mm.registry import TASK_UTILS
 from cream_mm.search import PathSampler
 from cream_mm.spaces import MBConvSpace
-from cream_mm.structures.randomness import named_rng
 from cream_mm.testing import ToySpace, tiny_space
 
 PRIOR = (0.05, 0.2, 0.05, 0.5, 0.05, 0.15)
@@ -52,15 +51,6 @@ def test_golden_draws():
     """Runs are resumed by (seed, step): a change here changes every resumed search."""
     sampler = sampler_of(MBConvSpace(), 224, seed=0, op_prob=PRIOR)
     assert [str(sampler.sample(step)) for step in (0, 1, 2**40)] == GOLDEN_DRAWS
-
-
-def test_named_generators_are_independent():
-    streams = [
-        named_rng(name, seed, step).integers(2**60)
-        for name in ('path', 'meta', 'rating') for seed in (0, 1, 2) for step in (0, 1, 2, 2**40)
-    ]  # fmt: skip
-    assert len(set(streams)) == len(streams)
-    assert named_rng('path', 5, 7).integers(2**60) == named_rng('path', 5, 7).integers(2**60)
 
 
 @pytest.mark.parametrize('op_prob', [PRIOR, None], ids=['prior', 'uniform'])

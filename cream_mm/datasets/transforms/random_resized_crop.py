@@ -1,6 +1,7 @@
 """The training crop of the published recipes."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from mmpretrain.datasets.transforms import RandomResizedCrop as _RandomResizedCrop
@@ -26,7 +27,7 @@ class RandomResizedCrop(_RandomResizedCrop):
         scale: int | Sequence[int],
         interpolation: Sequence[str] = ('bilinear', 'bicubic'),
         backend: str = 'pillow',
-        **kwargs,
+        **kwargs: Any,
     ):
         super().__init__(scale, interpolation=interpolation[0], backend=backend, **kwargs)
         self.interpolations = tuple(interpolation)

@@ -4,6 +4,7 @@ import os.path as osp
 
 from mmengine.dist import is_main_process
 from mmengine.hooks import CheckpointHook as _CheckpointHook
+from mmengine.runner import Runner
 
 from ...checkpoints.whole_file import make_plain
 from ...files import write_whole
@@ -26,7 +27,7 @@ class CheckpointHook(_CheckpointHook):
     ``cream_mm.Runner`` puts it in the place of mmengine's. Arguments are the same.
     """
 
-    def before_train(self, runner) -> None:
+    def before_train(self, runner: Runner) -> None:
         hub = runner.message_hub
         ids = hub.get_info('keep_ckpt_ids', [])
         hub.update_info('keep_ckpt_ids', [i for i in ids if isinstance(i, int)])
@@ -67,11 +68,11 @@ class CheckpointHook(_CheckpointHook):
             runner.message_hub.update_info('iter', loop.iter - 1)
             val.run()
 
-    def after_val_epoch(self, runner, metrics: dict) -> None:
+    def after_val_epoch(self, runner: Runner, metrics: dict) -> None:
         runner.message_hub.update_info('validated_epoch', runner.epoch)
         super().after_val_epoch(runner, metrics)
 
-    def before_save_checkpoint(self, runner, checkpoint: dict) -> None:
+    def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         share = getattr(runner.train_dataloader.dataset, 'holdout', None)
         if share is not None:
             checkpoint['meta'][META_KEY] = share

@@ -5,7 +5,9 @@ from collections.abc import Callable
 from time import perf_counter
 
 from mmengine.hooks import Hook
+from mmengine.hooks.hook import DATA_BATCH
 from mmengine.logging import print_log
+from mmengine.runner import Runner
 
 from ...registry import HOOKS
 
@@ -39,14 +41,16 @@ class DataTimeHook(Hook):
         self.window = window
         self.warmup = warmup
 
-    def before_train(self, runner) -> None:
+    def before_train(self, runner: Runner) -> None:
         self._seen = -self.warmup  # steps; the window begins at 0
         self._waited = self._total = 0.0  # seconds
         self._is_done = False
         # At the end of the list of hooks, so that the loop over it, which called this, may go on.
         runner.register_hook(_Last(self._restart, self._end_step))
 
-    def before_train_iter(self, runner, batch_idx, data_batch=None) -> None:
+    def before_train_iter(
+        self, runner: Runner, batch_idx: int, data_batch: DATA_BATCH = None
+    ) -> None:
         self._wait = perf_counter() - self._start
 
     def _restart(self) -> None:

@@ -1,8 +1,11 @@
 """mmengine's EMAHook, with the accuracy of the weights that are trained beside the average's."""
 
+from typing import Any
+
 import numpy as np
 import torch
 from mmengine.hooks import EMAHook as _EMAHook
+from mmengine.runner import Runner
 from mmengine.runner.amp import autocast
 
 from ...registry import HOOKS
@@ -38,7 +41,7 @@ class EMAHook(_EMAHook):
         ema_type: str = 'MomentumAnnealingEMA',
         momentum: float = 1e-4,
         raw_metrics: bool = True,
-        **kwargs,
+        **kwargs: Any,
     ):
         if ema_type == 'MomentumAnnealingEMA':
             kwargs.setdefault('gamma', 10)
@@ -46,12 +49,12 @@ class EMAHook(_EMAHook):
         self.raw_metrics = raw_metrics
         self._raw: dict = {}
 
-    def before_val_epoch(self, runner) -> None:
+    def before_val_epoch(self, runner: Runner) -> None:
         if self.raw_metrics:
             self._raw = {f'raw_{k}': v for k, v in _evaluate(runner).items()}
         super().before_val_epoch(runner)
 
-    def after_val_epoch(self, runner, metrics: dict | None = None) -> None:
+    def after_val_epoch(self, runner: Runner, metrics: dict | None = None) -> None:
         super().after_val_epoch(runner, metrics)
         if metrics is not None and self._raw:
             metrics.update(self._raw)  # behind the average's: save_best='auto' takes the first

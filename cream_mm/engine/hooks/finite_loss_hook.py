@@ -8,8 +8,10 @@ from functools import partial
 import torch
 from mmengine.dist import all_reduce
 from mmengine.hooks import Hook
+from mmengine.hooks.hook import DATA_BATCH
 from mmengine.logging import print_log
 from mmengine.optim import ApexOptimWrapper, OptimWrapper
+from mmengine.runner import Runner
 from torch import Tensor
 from torch.nn import Parameter
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -65,7 +67,7 @@ class FiniteLossHook(Hook):
         """Whether the last step was left out."""
         return self._leave_out
 
-    def before_train(self, runner) -> None:
+    def before_train(self, runner: Runner) -> None:
         wrapper = runner.optim_wrapper
         if not isinstance(wrapper, OptimWrapper):
             return  # several optimizers: the model steps them itself
@@ -77,7 +79,9 @@ class FiniteLossHook(Hook):
             self._statistics = [buffer for norm in norms for buffer in norm.buffers()]
             self._before = [torch.empty_like(buffer) for buffer in self._statistics]
 
-    def before_train_iter(self, runner, batch_idx, data_batch=None) -> None:
+    def before_train_iter(
+        self, runner: Runner, batch_idx: int, data_batch: DATA_BATCH = None
+    ) -> None:
         self._copy(self._before, self._statistics)  # the forward pass moves them
 
     def _backward(self, runner, backward: Callable, loss: Tensor, **kwargs) -> None:
@@ -124,10 +128,10 @@ class FiniteLossHook(Hook):
         if hasattr(model, 'forget_step'):
             model.forget_step()
 
-    def before_save_checkpoint(self, runner, checkpoint: dict) -> None:
+    def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         checkpoint['finite_loss'] = dict(num_skipped=self.num_skipped, recent=list(self._recent))
 
-    def after_load_checkpoint(self, runner, checkpoint: dict) -> None:
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         saved = checkpoint.get('finite_loss')
         if not runner._resume or not isinstance(saved, dict):
             return

@@ -1,6 +1,8 @@
 """Refuses labels that the head has no output for."""
 
 from mmengine.hooks import Hook
+from mmengine.hooks.hook import DATA_BATCH
+from mmengine.runner import Runner
 
 from ...registry import HOOKS
 from ..distributed import unwrap
@@ -17,11 +19,13 @@ class LabelRangeHook(Hook):
         ValueError: With the label, the image and the number of outputs.
     """
 
-    def before_train(self, runner) -> None:
+    def before_train(self, runner: Runner) -> None:
         self._first_epoch = runner.epoch
         self._num_classes = _num_classes(unwrap(runner.model))
 
-    def before_train_iter(self, runner, batch_idx, data_batch=None) -> None:
+    def before_train_iter(
+        self, runner: Runner, batch_idx: int, data_batch: DATA_BATCH = None
+    ) -> None:
         if self._num_classes is None or runner.epoch != self._first_epoch:
             return
         samples = data_batch.get('data_samples') if isinstance(data_batch, dict) else None

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from mmengine.hooks import Hook
-from mmengine.runner import BaseLoop
+from mmengine.runner import BaseLoop, Runner
 
 from ...registry import HOOKS
 
@@ -16,13 +16,13 @@ class LoopStateHook(Hook):
     alternating search, or a strategy with all that it was told would be lost by a resume.
     """
 
-    def before_save_checkpoint(self, runner, checkpoint: dict) -> None:
+    def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         states = {name: loop.state_dict() for name, loop in _loops(runner)}
         states = {name: state for name, state in states.items() if state}
         if states:
             checkpoint['loops'] = states
 
-    def after_load_checkpoint(self, runner, checkpoint: dict) -> None:
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         states = checkpoint.get('loops')
         if not runner._resume or not isinstance(states, dict):
             return

@@ -2,6 +2,7 @@
 
 from mmengine.dist import all_reduce_params
 from mmengine.hooks import EMAHook, Hook
+from mmengine.runner import Runner
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from ...registry import HOOKS
@@ -17,7 +18,7 @@ class NormStatsHook(Hook):
     or with synchronised batch norm, beyond rounding.
     """
 
-    def after_train_epoch(self, runner) -> None:
+    def after_train_epoch(self, runner: Runner) -> None:
         models = [runner.model]
         models += [hook.ema_model for hook in runner.hooks if isinstance(hook, EMAHook)]
         norms = (m for model in models for m in model.modules() if isinstance(m, _BatchNorm))

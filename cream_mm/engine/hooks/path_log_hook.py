@@ -6,6 +6,8 @@ from pathlib import Path
 import torch
 from mmengine.dist import all_reduce, is_main_process
 from mmengine.hooks import Hook
+from mmengine.hooks.hook import DATA_BATCH
+from mmengine.runner import Runner
 from torch import Tensor
 
 from ...files import PATH_LOG, append_lines, cut_path_log
@@ -31,14 +33,20 @@ class PathLogHook(Hook):
 
     priority = 'NORMAL'  # before CheckpointHook
 
-    def before_train(self, runner) -> None:
+    def before_train(self, runner: Runner) -> None:
         self._pending: list[tuple[int, Arch, Losses]] = []
         if is_main_process():
             wrong = cut_path_log(Path(runner.work_dir) / PATH_LOG, runner.iter)
             if wrong:
                 runner.logger.warning(wrong)
 
-    def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None) -> None:
+    def after_train_iter(
+        self,
+        runner: Runner,
+        batch_idx: int,
+        data_batch: DATA_BATCH = None,
+        outputs: dict | None = None,
+    ) -> None:
         model = unwrap(runner.model)
         if any(isinstance(hook, FiniteLossHook) and hook.left_out for hook in runner.hooks):
             return
@@ -46,10 +54,10 @@ class PathLogHook(Hook):
         if losses:
             self._pending.append((runner.iter, model.backbone.arch, losses))
 
-    def after_train_epoch(self, runner) -> None:
+    def after_train_epoch(self, runner: Runner) -> None:
         self._write(runner)
 
-    def after_train(self, runner) -> None:
+    def after_train(self, runner: Runner) -> None:
         self._write(runner)  # the rest, of a loop that counts steps
 
     def _write(self, runner) -> None:

@@ -2,7 +2,9 @@
 
 from mmengine.dist import get_rank
 from mmengine.hooks import Hook
+from mmengine.hooks.hook import DATA_BATCH
 from mmengine.logging import print_log
+from mmengine.runner import Runner
 from torch.utils.data import IterableDataset
 
 from ...datasets.seeded import EndlessBatches, SeededSamples, remembering_transforms
@@ -26,7 +28,7 @@ class SeedHook(Hook):
 
     priority = 'VERY_HIGH'  # before any hook that draws
 
-    def before_train(self, runner) -> None:
+    def before_train(self, runner: Runner) -> None:
         loader = runner.train_dataloader
         dataset = loader.dataset
         self.samples = dataset.__getitems__ = SeededSamples(dataset, runner.seed)
@@ -44,14 +46,16 @@ class SeedHook(Hook):
                 level=30,
             )
 
-    def before_train_epoch(self, runner) -> None:
+    def before_train_epoch(self, runner: Runner) -> None:
         self.samples.set_epoch(runner.epoch)
 
-    def before_train_iter(self, runner, batch_idx, data_batch=None) -> None:
+    def before_train_iter(
+        self, runner: Runner, batch_idx: int, data_batch: DATA_BATCH = None
+    ) -> None:
         # The batch is there: what it drew in this process, without workers, does not matter.
         seed_generators('step', runner.seed, runner.iter, get_rank())
 
-    def after_train(self, runner) -> None:
+    def after_train(self, runner: Runner) -> None:
         batches = getattr(runner.train_loop, 'dataloader_iterator', None)
         if isinstance(batches, EndlessBatches):
             batches.close()

@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from mmengine.dist import is_main_process
+from mmengine.evaluator import Evaluator
 from mmengine.registry import DATASETS
-from mmengine.runner import BaseLoop
+from mmengine.runner import BaseLoop, Runner
+from torch.utils.data import DataLoader
 
 from ...checkpoints import load_checkpoint_file
 from ...checkpoints.load_weights import local_file
@@ -22,7 +24,7 @@ from ...evaluation import (
 )
 from ...evaluation.arch_evaluator import check_metric
 from ...files import PATH_LOG, write_json
-from ...files.answer_file import answer_content, rating_content
+from ...files.answer_file import SEARCH_FORMAT, answer_content, rating_content
 from ...files.arch_file import RULES
 from ...files.front_file import front_content
 from ...models.backbones.published import published_costs
@@ -34,8 +36,6 @@ from ..distributed import on_main_process, unwrap
 from ..progress import Progress
 from .supernet_train_loop import supernet_of
 from .supernet_val_loop import FAR_STEP
-
-SEARCH_FORMAT = 'cream_mm.search/1'
 
 
 class Choice(NamedTuple):
@@ -94,9 +94,9 @@ class SearchLoop(BaseLoop):
 
     def __init__(
         self,
-        runner,
-        dataloader,
-        evaluator=None,
+        runner: Runner,
+        dataloader: DataLoader | dict,
+        evaluator: Evaluator | dict | list | None = None,
         *,
         bn_dataset: dict,
         strategy: dict | None = None,
@@ -291,7 +291,7 @@ class SearchLoop(BaseLoop):
             raise ValueError(f'strategy {self.strategy_cfg["type"]!r} has no path to propose')
         return 'No path within the budget was trained: the answer goes by ratings alone'
 
-    def build_evaluator(self, **kwargs) -> ArchEvaluator:
+    def build_evaluator(self, **kwargs: Any) -> ArchEvaluator:
         """What rates the paths, with its record in the work_dir.
 
         Args:
@@ -488,7 +488,7 @@ class SearchLoop(BaseLoop):
         return local_file(self.runner._load_from)
 
     @staticmethod
-    def on_main_process(function: Callable, *args, **kwargs) -> Any:
+    def on_main_process(function: Callable, *args: Any, **kwargs: Any) -> Any:
         """See :func:`on_main_process`."""
         return on_main_process(lambda: function(*args, **kwargs))
 

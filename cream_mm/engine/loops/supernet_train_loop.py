@@ -2,9 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from functools import partial
+from typing import Any
 
 import torch
-from mmengine.runner import EpochBasedTrainLoop
+from mmengine.model import BaseModule
+from mmengine.runner import EpochBasedTrainLoop, Runner
+from torch import nn
+from torch.utils.data import DataLoader
 
 from ...costs import Budget
 from ...registry import LOOPS, TASK_UTILS, argument_names
@@ -38,13 +42,13 @@ class SupernetTrainLoop(EpochBasedTrainLoop):
 
     def __init__(
         self,
-        runner,
-        dataloader,
+        runner: Runner,
+        dataloader: DataLoader | dict,
         *,
         sampler: dict | None = None,
         zero_grad: str = 'none',
         rate_at_end: bool = True,
-        **kwargs,
+        **kwargs: Any,
     ):
         super().__init__(runner, dataloader, **kwargs)
         if zero_grad not in ZERO_GRADS:
@@ -57,7 +61,7 @@ class SupernetTrainLoop(EpochBasedTrainLoop):
         if hasattr(self.model, 'prepare_search'):
             self.model.prepare_search(self)
 
-    def run(self):
+    def run(self) -> nn.Module:
         """Train, then let the test loop rate the paths."""
         if self.rate_at_end:
             _ = self.runner.test_loop  # builds it: a mistake in it should not wait for the end
@@ -100,7 +104,7 @@ class SupernetTrainLoop(EpochBasedTrainLoop):
         return dict(sampler=argument_names(PathSampler) - {'space', 'budget'})
 
 
-def supernet_of(model):
+def supernet_of(model: nn.Module) -> BaseModule:
     """The supernet that a model is built around.
 
     Raises:

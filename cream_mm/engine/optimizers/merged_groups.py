@@ -1,6 +1,9 @@
 """Few parameter groups instead of one per parameter."""
 
+from typing import Any
+
 from mmengine.optim import DefaultOptimWrapperConstructor
+from torch import nn
 
 from ...registry import OPTIM_WRAPPER_CONSTRUCTORS
 
@@ -13,7 +16,9 @@ class MergedGroupsConstructor(DefaultOptimWrapperConstructor):
     optimizer, schedulers and logger walk over every group at every step.
     """
 
-    def add_params(self, params, module, prefix='', **kwargs) -> None:
+    def add_params(
+        self, params: list[dict], module: nn.Module, prefix: str = '', **kwargs: Any
+    ) -> None:
         super().add_params(params, module, prefix=prefix, **kwargs)
         if prefix:  # the default constructor calls itself for each child
             return

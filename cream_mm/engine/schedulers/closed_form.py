@@ -1,9 +1,12 @@
 """Learning rates as a function of time alone."""
 
 import math
+from typing import Any
 
 from mmengine.optim import _ParamScheduler
+from mmengine.optim.optimizer.base import BaseOptimWrapper
 from mmengine.optim.scheduler.param_scheduler import INF
+from torch.optim import Optimizer
 
 from ...registry import PARAM_SCHEDULERS
 
@@ -40,7 +43,7 @@ class WarmupLR(_ParamScheduler):
 
     def __init__(
         self,
-        optimizer,
+        optimizer: Optimizer | BaseOptimWrapper,
         *,
         warmup_epochs: float = 0,
         warmup_lr: float = 0.0,
@@ -70,13 +73,13 @@ class WarmupLR(_ParamScheduler):
     @classmethod
     def build_iter_from_epoch(
         cls,
-        *args,
+        *args: Any,
         epoch_length: int,
         begin: int = 0,
         end: int = INF,
         by_epoch: bool = True,
-        **kwargs,
-    ):
+        **kwargs: Any,
+    ) -> 'WarmupLR':
         """The same schedule with a step per iteration; mmengine calls this."""
         if not by_epoch:
             raise ValueError('only a schedule in epochs can be converted to iterations')
@@ -120,7 +123,14 @@ class WarmupCosineLR(WarmupLR):
         timm, ``CosineLRScheduler`` with one cycle and ``warmup_prefix=False``.
     """
 
-    def __init__(self, optimizer, *, T_max: float, eta_min: float = 0.0, **kwargs):
+    def __init__(
+        self,
+        optimizer: Optimizer | BaseOptimWrapper,
+        *,
+        T_max: float,
+        eta_min: float = 0.0,
+        **kwargs: Any,
+    ):
         _check('T_max', T_max, positive=True)
         _check('eta_min', eta_min)
         self.T_max = T_max
@@ -148,7 +158,14 @@ class WarmupStepLR(WarmupLR):
         timm, ``StepLRScheduler`` with ``warmup_prefix=False``.
     """
 
-    def __init__(self, optimizer, *, decay_epochs: float, gamma: float, **kwargs):
+    def __init__(
+        self,
+        optimizer: Optimizer | BaseOptimWrapper,
+        *,
+        decay_epochs: float,
+        gamma: float,
+        **kwargs: Any,
+    ):
         _check('decay_epochs', decay_epochs, positive=True)
         _check('gamma', gamma)
         self.decay_epochs = decay_epochs

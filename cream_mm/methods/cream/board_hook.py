@@ -5,6 +5,8 @@ from pathlib import Path
 import torch
 from mmengine.dist import all_reduce, master_only
 from mmengine.hooks import Hook
+from mmengine.hooks.hook import DATA_BATCH
+from mmengine.runner import Runner
 
 from ...engine.distributed import unwrap
 from ...files import write_json
@@ -31,7 +33,13 @@ class BoardHook(Hook):
             raise ValueError(f'warmup is a share of the run, 0 <= warmup < 1; got {warmup}')
         self.warmup = warmup
 
-    def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None) -> None:
+    def after_train_iter(
+        self,
+        runner: Runner,
+        batch_idx: int,
+        data_batch: DATA_BATCH = None,
+        outputs: dict | None = None,
+    ) -> None:
         model = unwrap(runner.model)
         if model.board is None or runner.iter < self.warmup * runner.max_iters:
             return
@@ -52,7 +60,7 @@ class BoardHook(Hook):
             runner.message_hub.update_scalar('train/board_worst', scores[-1])
 
     @master_only
-    def after_train_epoch(self, runner) -> None:
+    def after_train_epoch(self, runner: Runner) -> None:
         model = unwrap(runner.model)
         if model.board is not None:
             board = model.board

@@ -1,9 +1,12 @@
 """Cream's own way to end a search: rate what is on the board."""
 
 from collections.abc import Sequence
+from typing import Any
 
+from ...costs import Budget
 from ...registry import TASK_UTILS
 from ...search.strategies.strategy import Strategy
+from ...spaces import Space
 from ...structures import Arch
 
 
@@ -23,13 +26,15 @@ class BoardPick(Strategy):
     by_a_run = frozenset({'archs'})
     learns = False
 
-    def __init__(self, space, budget, *, archs: Sequence[Arch | list], **kwargs):
+    def __init__(
+        self, space: Space, budget: Budget, *, archs: Sequence[Arch | list], **kwargs: Any
+    ):
         super().__init__(space, budget, **kwargs)
         self._archs = [space.parse(arch) for arch in archs]
         self.settings['archs'] = [arch.to_list() for arch in self._archs]
 
     @classmethod
-    def for_run(cls, run, **settings):
+    def for_run(cls, run: Any, **settings: Any) -> 'BoardPick':
         """The paths of the board of the run's model."""
         board = getattr(run.model, 'board', None)
         archs = [entry.arch for entry in board.entries] if board is not None else []

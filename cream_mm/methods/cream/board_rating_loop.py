@@ -2,10 +2,15 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
+
+from mmengine.evaluator import Evaluator
+from mmengine.runner import Runner
+from torch.utils.data import DataLoader
 
 from ...engine.loops import SearchLoop
 from ...engine.loops.search_loop import Choice
-from ...evaluation import Rating
+from ...evaluation import ArchEvaluator, Rating
 from ...files import write_json
 from ...files.board_file import board_content
 from ...registry import LOOPS
@@ -25,7 +30,15 @@ class BoardRatingLoop(SearchLoop):
         **kwargs: Arguments of :class:`SearchLoop`; ``num`` is for a ``strategy`` of its own.
     """
 
-    def __init__(self, runner, dataloader, evaluator=None, *, num_finalists: int = 11, **kwargs):
+    def __init__(
+        self,
+        runner: Runner,
+        dataloader: DataLoader | dict,
+        evaluator: Evaluator | dict | list | None = None,
+        *,
+        num_finalists: int = 11,
+        **kwargs: Any,
+    ):
         kwargs.setdefault('num', num_finalists)
         super().__init__(runner, dataloader, evaluator, **kwargs)
 
@@ -64,7 +77,7 @@ class BoardRatingLoop(SearchLoop):
 
     def write(
         self,
-        evaluator,
+        evaluator: ArchEvaluator,
         ratings: Mapping[Arch, Rating],
         sources: Mapping[Arch, str],
         choice: Choice,

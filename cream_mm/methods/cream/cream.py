@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from mmpretrain.models.classifiers import ImageClassifier
@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ...costs import Budget, CostModel
 from ...costs.budget import BUDGET_KEYS
+from ...engine.loops import SupernetTrainLoop
 from ...models.layers.bn_policy import batch_stats
 from ...models.losses import soft_cross_entropy
 from ...ops import cpu_kernels
@@ -81,7 +82,7 @@ class Cream(ImageClassifier):
         matching: dict | None = None,
         compat: str | dict | Compat = 'fixed',
         side_precision: str = 'float32',
-        **kwargs,
+        **kwargs: Any,
     ):
         if side_precision not in ('float32', 'bfloat16', 'auto'):
             raise ValueError(
@@ -114,7 +115,7 @@ class Cream(ImageClassifier):
                 if isinstance(self.matching, MetaMatching):
                     self.matching.rate = self.compat.rate
         fast = side_precision == 'auto' and cpu_kernels.multiplies_bf16()
-        self.side_bf16 = fast or side_precision == 'bfloat16'
+        self.auxiliary_bf16 = fast or side_precision == 'bfloat16'
         self.trained_path: TrainedPath | None = None
 
     @property
@@ -129,7 +130,7 @@ class Cream(ImageClassifier):
 
     # ---- what the loops and hooks of every search ask ----------------------------------------
 
-    def prepare_search(self, loop) -> None:
+    def prepare_search(self, loop: SupernetTrainLoop) -> None:
         """Let the training follow ``compat``: what it draws, and what it does to other paths."""
         loop.sampler.budget = self.path_budget
         if self.compat.sampling == 'uniform':
@@ -237,7 +238,11 @@ class Cream(ImageClassifier):
         length = len(self.board)
         images = self.board.images[:length]  # (K, S, 3, H, W)
         with_grad = torch.is_grad_enabled() and self.compat.matching_grad == 'kept'
-        with torch.set_grad_enabled(with_grad), self.side_norm(), self.side_cast(images):
+        with (
+            torch.set_grad_enabled(with_grad),
+            self.auxiliary_norm(),
+            self.auxiliary_autocast(images),
+        ):
             if self.compat.matching_batch == 'joint':
                 logits = self(images.flatten(0, 1))
             else:
@@ -254,19 +259,19 @@ class Cream(ImageClassifier):
 
         (N, 3, H, W) -> (N, num_classes)
         """
-        with self.backbone.using(teacher), self.side_norm(), self.side_cast(inputs):
+        with self.backbone.using(teacher), self.auxiliary_norm(), self.auxiliary_autocast(inputs):
             logits = self(inputs)
         return logits.to(torch.promote_types(logits.dtype, torch.float32))
 
-    def side_norm(self) -> AbstractContextManager:
+    def auxiliary_norm(self) -> AbstractContextManager:
         """How BN treats forwards of the current path other than the student's own."""
         if self.compat.norm_stats == 'updated':
             return nullcontext()
         return batch_stats(self.backbone.path_modules())
 
-    def side_cast(self, images: Tensor) -> AbstractContextManager:
+    def auxiliary_autocast(self, images: Tensor) -> AbstractContextManager:
         """``side_precision``, where it applies to a forward of these images."""
         on_cpu = images.device.type == 'cpu' and images.dtype == torch.float32
-        if self.side_bf16 and on_cpu and not torch.is_grad_enabled():
+        if self.auxiliary_bf16 and on_cpu and not torch.is_grad_enabled():
             return torch.autocast('cpu', torch.bfloat16)
         return nullcontext()

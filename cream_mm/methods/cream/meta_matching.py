@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import torch
 import torch.nn as nn
 from mmengine.dist import all_reduce_params, broadcast
+from mmengine.model import BaseModel
 from torch import Tensor
 from torch.func import functional_call
 from torch.optim import Optimizer
@@ -63,7 +64,7 @@ class MetaMatching(nn.Module):
 
 
 def meta_gradient(
-    model,
+    model: BaseModel,
     train_inputs: Tensor,
     val_inputs: Tensor,
     val_samples: list,
@@ -103,7 +104,7 @@ def meta_gradient(
 
     params = path_and_head(model)
     sizes = step_size if isinstance(step_size, dict) else dict.fromkeys(params, step_size)
-    with model.side_norm():
+    with model.auxiliary_norm():
         kd = soft_cross_entropy(teacher_logits, model(train_inputs))
         kd_grads = mean_over_ranks(torch.autograd.grad(kd, list(params.values())))
         virtual = {
@@ -124,7 +125,7 @@ def meta_gradient(
 
 
 def real_meta_step(
-    model,
+    model: BaseModel,
     optimizer: Optimizer,
     train_inputs: Tensor,
     val_inputs: Tensor,
@@ -169,7 +170,7 @@ def real_meta_step(
         for name, p in model.matching.named_parameters()
     }
 
-    with model.side_norm():
+    with model.auxiliary_norm():
         weights = {f'model.{name}': p for name, p in {**copies, **theta_copies}.items()}
         loss = functional_call(_MatchedDistillation(model), weights, (train_inputs,))
         grads = torch.autograd.grad(loss, list(copies.values()), create_graph=True)
@@ -233,14 +234,14 @@ def mean_over_ranks(grads: Sequence[Tensor]) -> list[Tensor]:
     return grads
 
 
-def path_and_head(model) -> dict[str, nn.Parameter]:
+def path_and_head(model: BaseModel) -> dict[str, nn.Parameter]:
     """Trainable parameters that the current path and the head use, by their name in the model."""
     params = {f'backbone.{k}': p for k, p in model.backbone.path_parameters().items()}
     params.update({f'head.{k}': p for k, p in model.head.named_parameters()})
     return {name: param for name, param in params.items() if param.requires_grad}
 
 
-def matching_lr(model, optimizer: Optimizer) -> float:
+def matching_lr(model: BaseModel, optimizer: Optimizer) -> float:
     """Learning rate of the matching network inside the main optimizer."""
     theta = {id(p) for p in model.matching.parameters()}
     rates = []

@@ -3,8 +3,10 @@
 from mmengine.dataset import pseudo_collate
 from mmengine.dist import get_dist_info
 from mmengine.hooks import Hook
+from mmengine.hooks.hook import DATA_BATCH
 from mmengine.registry import DATASETS
 from mmengine.registry import OPTIMIZERS as MMENGINE_OPTIMIZERS
+from mmengine.runner import Runner
 
 from ...checkpoints.resume_check import check_optimizer
 from ...engine.distributed import unwrap
@@ -57,7 +59,7 @@ class MetaMatchingHook(Hook):
         self.optimizer = None
         self._state = None
 
-    def before_train(self, runner) -> None:
+    def before_train(self, runner: Runner) -> None:
         model = unwrap(runner.model)
         if model.matching is None:
             raise ValueError('MetaMatchingHook needs a model with matching=dict(...)')
@@ -81,7 +83,9 @@ class MetaMatchingHook(Hook):
                 check_optimizer(self._state, self.optimizer, 'meta_optimizer')
                 self.optimizer.load_state_dict(self._state)
 
-    def before_train_iter(self, runner, batch_idx, data_batch=None) -> None:
+    def before_train_iter(
+        self, runner: Runner, batch_idx: int, data_batch: DATA_BATCH = None
+    ) -> None:
         model = unwrap(runner.model)
         count = batch_idx if model.compat.meta_count == 'epoch' else runner.iter
         if count % self.interval or count == 0 or len(model.board) == 0:
@@ -132,9 +136,9 @@ class MetaMatchingHook(Hook):
         picked = rng.choice(size, number, replace=size < number)
         return [self.dataset[int(i)] for i in picked[rank::world_size]]
 
-    def before_save_checkpoint(self, runner, checkpoint: dict) -> None:
+    def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         if self.optimizer is not None:
             checkpoint['meta_optimizer'] = self.optimizer.state_dict()
 
-    def after_load_checkpoint(self, runner, checkpoint: dict) -> None:
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         self._state = checkpoint.get('meta_optimizer')

@@ -17,7 +17,7 @@ from ...checkpoints.load_weights import (
     OPTIONAL,
     WRAPPERS,
     count_tensors,
-    find_misfit,
+    find_mismatch,
     fitting,
     load_weights,
     local_file,
@@ -242,9 +242,9 @@ def load_classifier(
     weights = without_wrappers(own, weights)
     heads = [k for k in own if k.startswith('head.classifier.') and k in weights]
     heads = [k for k in heads if weights[k].shape != own[k].shape and new_head]
-    misfit = find_misfit({k: v for k, v in own.items() if k not in heads},
+    mismatch = find_mismatch({k: v for k, v in own.items() if k not in heads},
                          {k: v for k, v in weights.items() if k not in heads})  # fmt: skip
-    if misfit:
+    if mismatch:
         state = model.backbone.state_dict()
         starts = prefixes(state, weights)
         whole = any(not missing_names(state, fitting(state, weights, start)) for start in starts)
@@ -252,7 +252,7 @@ def load_classifier(
         hint = f'. The file holds {network}' if network else ''
         if whole and not any(name.startswith('head.classifier.') for name in weights):
             hint = '. The file holds the backbone without this head: features_only=True takes it'
-        raise ValueError(f'{path} does not fit this architecture: {misfit}{hint}')
+        raise ValueError(f'{path} does not fit this architecture: {mismatch}{hint}')
     found = fitting(own, weights)
     model.load_state_dict(found, strict=False)
     print_log(f'{count_tensors(own, found)} of {len(own)} tensors loaded from {path}', 'current')

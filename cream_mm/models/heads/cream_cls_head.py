@@ -1,5 +1,7 @@
 """Classification head of Cream's networks."""
 
+from typing import Any
+
 import torch.nn as nn
 from mmpretrain.models.heads import ClsHead
 from torch import Tensor
@@ -37,7 +39,7 @@ class CreamClsHead(ClsHead):
         loss: dict | None = None,
         topk: tuple[int, ...] = (1,),
         init_cfg: dict | None = None,
-        **kwargs,
+        **kwargs: Any,
     ):
         if num_classes < 2:
             raise ValueError(f'a classifier needs num_classes >= 2; got {num_classes}')

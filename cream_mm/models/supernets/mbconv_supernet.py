@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import torch.nn as nn
 from mmengine.model import BaseModule
@@ -62,7 +63,7 @@ class CreamSupernet(BaseModule):
 
     def __init__(
         self,
-        space=None,
+        space: Mapping | str | MBConvSpace | None = None,
         *,
         costs: Mapping | None = None,
         budget: Mapping | None = None,
@@ -235,7 +236,7 @@ class CreamSupernet(BaseModule):
 
     # ---- export ------------------------------------------------------------------------------
 
-    def export(self, arch: Arch, **kwargs) -> CreamNet:
+    def export(self, arch: Arch, **kwargs: Any) -> CreamNet:
         """A fixed network of its own with this path's weights.
 
         Args:

@@ -2,9 +2,11 @@
 
 import hashlib
 from itertools import islice
+from typing import Any
 
 from ...costs import Budget
 from ...registry import TASK_UTILS
+from ...spaces import Space
 from ...structures import Arch
 from ..main_effects import MainEffects
 from ..pareto_merge import best_paths
@@ -38,12 +40,12 @@ class MainEffectsSearch(Strategy):
 
     def __init__(
         self,
-        space,
-        budget,
+        space: Space,
+        budget: Budget,
         *,
         num_random: int = 100,
         known: MainEffects | None = None,
-        **kwargs,
+        **kwargs: Any,
     ):
         super().__init__(space, budget, **kwargs)
         if num_random < 2:

@@ -1,8 +1,12 @@
 """Searches all trade-offs of score and cost at once, by pymoo's NSGA-II."""
 
+from typing import Any
+
 import numpy as np
 
+from ...costs import Budget
 from ...registry import TASK_UTILS
+from ...spaces import Space
 from ...structures import Arch
 from .strategy import Strategy, collect
 
@@ -28,7 +32,7 @@ class NSGA2(Strategy):
         Differs: paths that were told before the first ``ask`` are part of the first generation.
     """
 
-    def __init__(self, space, budget, *, population: int = 40, **kwargs):
+    def __init__(self, space: Space, budget: Budget, *, population: int = 40, **kwargs: Any):
         super().__init__(space, budget, **kwargs)
         if population < 2:
             raise ValueError(f'NSGA-II needs a population of at least 2; got {population}')

@@ -1,6 +1,10 @@
 """Evolution by mutation in which the old die, not the weak."""
 
+from typing import Any
+
+from ...costs import Budget
 from ...registry import TASK_UTILS
+from ...spaces import Space
 from ...structures import Arch
 from .strategy import Scored, Strategy, collect
 
@@ -25,7 +29,15 @@ class RegularizedEvolution(Strategy):
         or outside the budget is mutated again.
     """
 
-    def __init__(self, space, budget, *, population: int = 50, tournament: int = 10, **kwargs):
+    def __init__(
+        self,
+        space: Space,
+        budget: Budget,
+        *,
+        population: int = 50,
+        tournament: int = 10,
+        **kwargs: Any,
+    ):
         super().__init__(space, budget, **kwargs)
         if not 1 <= tournament <= population:
             raise ValueError(

@@ -3,7 +3,7 @@
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -79,7 +79,7 @@ class Strategy(ABC):
         self._calls: list[dict] = []
 
     @classmethod
-    def for_run(cls, run, **settings) -> 'Strategy':
+    def for_run(cls, run: Any, **settings: Any) -> 'Strategy':
         """Make one for the supernet of a run.
 
         Args:

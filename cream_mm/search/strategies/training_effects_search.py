@@ -2,8 +2,11 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+from ...costs import Budget
 from ...registry import TASK_UTILS
+from ...spaces import Space
 from ...structures import Arch
 from ..main_effects import MainEffects
 from ..pareto_merge import best_paths
@@ -36,7 +39,7 @@ class TrainingEffectsSearch(MainEffectsSearch):
     learns = False
     ratings_veto = True
 
-    def __init__(self, space, budget, *, known: MainEffects, **kwargs):
+    def __init__(self, space: Space, budget: Budget, *, known: MainEffects, **kwargs: Any):
         if known.num_paths < 2 * known.num_effects:
             raise ValueError(
                 f'the log has {known.num_paths} steps to use for the effects of '
@@ -48,7 +51,9 @@ class TrainingEffectsSearch(MainEffectsSearch):
         self._paths: Iterator[tuple[float, Arch]] | None = None
 
     @classmethod
-    def for_run(cls, run, *, path_log: str | Path | None = None, **settings):
+    def for_run(
+        cls, run: Any, *, path_log: str | Path | None = None, **settings: Any
+    ) -> 'TrainingEffectsSearch':
         """Read the log of the training that ``run`` rates; ``path_log`` names another file."""
         log = Path(path_log or run.path_log)
         settings['known'] = run.on_main_process(

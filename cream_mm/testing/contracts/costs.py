@@ -24,7 +24,7 @@ class CostModelContract:
         raise NotImplementedError
 
     @pytest.fixture
-    def archs(self, cost_model) -> list[Arch]:
+    def archs(self, cost_model: CostModel) -> list[Arch]:
         """All architectures of its space, or some."""
         space = cost_model.space
         if math.prod(space.sizes) <= MAX_ARCHS:
@@ -32,7 +32,7 @@ class CostModelContract:
         rng = np.random.default_rng(0)
         return [space.sample(rng) for _ in range(300)]
 
-    def test_counts(self, cost_model, archs):
+    def test_counts(self, cost_model: CostModel, archs: list[Arch]) -> None:
         keys = set(cost_model.cost(archs[0]).in_units())
         for arch in archs:
             cost = cost_model.cost(arch)
@@ -42,12 +42,16 @@ class CostModelContract:
             assert set(units) == keys and units['macs_m'] == cost.macs / 1e6
             assert all(math.isfinite(value) for value in units.values())
 
-    def test_the_same_network_costs_the_same(self, cost_model, archs):
+    def test_the_same_network_costs_the_same(
+        self, cost_model: CostModel, archs: list[Arch]
+    ) -> None:
         for arch in archs:
             form = cost_model.cost(cost_model.space.canonical(arch))
             assert form[:4] == cost_model.cost(arch)[:4]
 
-    def test_extremes_are_those_of_the_space(self, cost_model, archs):
+    def test_extremes_are_those_of_the_space(
+        self, cost_model: CostModel, archs: list[Arch]
+    ) -> None:
         ends = cost_model.extremes()
         if ends is None:
             pytest.skip('this model knows none')
@@ -60,7 +64,7 @@ class CostModelContract:
             if whole:
                 assert (ends[0][key], ends[1][key]) == (min(values), max(values))
 
-    def test_a_table_adds_up(self, cost_model, archs):
+    def test_a_table_adds_up(self, cost_model: CostModel, archs: list[Arch]) -> None:
         if not isinstance(cost_model, CostTable):
             pytest.skip('its costs do not add up')
         for arch in archs:
@@ -75,13 +79,13 @@ class CostModelContract:
                 times = [part.latency_ms for part in parts]
                 assert cost_model.fixed.latency_ms + sum(times) == pytest.approx(cost.latency_ms)
 
-    def test_a_lookup_takes_no_time(self, cost_model, archs):
+    def test_a_lookup_takes_no_time(self, cost_model: CostModel, archs: list[Arch]) -> None:
         if not isinstance(cost_model, CostTable):
             pytest.skip('its costs are in no table')
         times = timeit.repeat(lambda: cost_model.cost(archs[-1]), number=100, repeat=50)
         assert min(times) / 100 < 20e-6
 
-    def test_a_budget_is_obeyed(self, cost_model, archs):
+    def test_a_budget_is_obeyed(self, cost_model: CostModel, archs: list[Arch]) -> None:
         units = {arch: cost_model.cost(arch).in_units() for arch in archs}
         for key in next(iter(units.values())):
             values = sorted(unit[key] for unit in units.values())
@@ -91,9 +95,9 @@ class CostModelContract:
                 for arch, unit in units.items():
                     inside = bound[0] is None or bound[0] <= unit[key]
                     inside &= bound[1] is None or unit[key] <= bound[1]
-                    assert budget.is_feasible(arch) == inside == (budget.excess(arch) == 0)
+                    assert budget.is_feasible(arch) == inside == (budget.violation(arch) == 0)
 
-    def test_a_budget_that_nothing_meets(self, cost_model, archs):
+    def test_a_budget_that_nothing_meets(self, cost_model: CostModel, archs: list[Arch]) -> None:
         key = 'params_m'
         with pytest.raises(ValueError, match='cannot be met'):
             Budget(cost_model, **{key: (2, 1)})

@@ -4,6 +4,7 @@ import itertools
 
 import pytest
 import torch
+from mmengine.model import BaseModel
 
 from ...evaluation import ArchEvaluator
 from ..tiny import tiny_samples
@@ -17,7 +18,7 @@ class RatingContract:
     """
 
     @pytest.fixture
-    def evaluators(self, model, request):
+    def evaluators(self, model: BaseModel, request: pytest.FixtureRequest) -> list[ArchEvaluator]:
         """One that may share what paths have in common, and one that has no memory for it."""
         policy = getattr(request, 'param', 'recalibrate')
         return [
@@ -27,7 +28,9 @@ class RatingContract:
         ]  # fmt: skip
 
     @pytest.mark.parametrize('evaluators', ['recalibrate', 'batch_stats'], indirect=True)
-    def test_many_at_once_are_each_alone(self, model, evaluators):
+    def test_many_at_once_are_each_alone(
+        self, model: BaseModel, evaluators: list[ArchEvaluator]
+    ) -> None:
         shared, alone = evaluators
         space = model.backbone.space
         archs = [space.decode(list(flat)) for flat in itertools.product(*map(range, space.sizes))][
@@ -38,14 +41,18 @@ class RatingContract:
         assert ratings == alone.rate_all(archs, lambda *_: None)
         assert ratings[::5] == [shared.rate(arch) for arch in archs[::5]]
 
-    def test_the_order_does_not_matter(self, model, evaluators):
+    def test_the_order_does_not_matter(
+        self, model: BaseModel, evaluators: list[ArchEvaluator]
+    ) -> None:
         space = model.backbone.space
         last = [size - 1 for size in space.sizes]
         archs = [space.decode(flat) for flat in (last, [0] * len(last))]
         ratings = evaluators[0].rate_all(archs, lambda *_: None)
         assert evaluators[0].rate_all(archs[::-1], lambda *_: None) == ratings[::-1]
 
-    def test_the_model_is_left_as_it_was(self, model, evaluators):
+    def test_the_model_is_left_as_it_was(
+        self, model: BaseModel, evaluators: list[ArchEvaluator]
+    ) -> None:
         model.train()
         before = {name: value.clone() for name, value in model.state_dict().items()}
         arch, path = model.backbone.arch, model.backbone.space.decode

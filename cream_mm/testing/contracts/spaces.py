@@ -18,17 +18,17 @@ class SpaceContract:
         raise NotImplementedError
 
     @pytest.fixture
-    def archs(self, space) -> list[Arch]:
+    def archs(self, space: Space) -> list[Arch]:
         """Some of its architectures, drawn."""
         rng = np.random.default_rng(0)
         return [space.sample(rng) for _ in range(30)]
 
-    def test_sizes(self, space):
+    def test_sizes(self, space: Space) -> None:
         assert isinstance(space.name, str) and space.name
         assert isinstance(space.sizes, tuple) and space.sizes
         assert all(type(size) is int and size >= 1 for size in space.sizes)
 
-    def test_encode_and_decode_are_inverse(self, space, archs):
+    def test_encode_and_decode_are_inverse(self, space: Space, archs: list[Arch]) -> None:
         for arch in archs:
             flat = space.encode(arch)
             assert len(flat) == len(space.sizes) and all(type(c) is int for c in flat)
@@ -38,24 +38,24 @@ class SpaceContract:
             # One after the other: effects and tables find a choice by its place in the lists.
             assert flat == [choice for stage in arch.stages for choice in stage]
 
-    def test_sample_is_a_function_of_the_generator(self, space, archs):
+    def test_sample_is_a_function_of_the_generator(self, space: Space, archs: list[Arch]) -> None:
         rng = np.random.default_rng(0)
         assert archs == [space.sample(rng) for _ in archs]
         other = np.random.default_rng(1)
         several = max(space.sizes) > 1
         assert (archs != [space.sample(other) for _ in archs]) or not several
 
-    def test_sample_covers_all_choices(self, space):
+    def test_sample_covers_all_choices(self, space: Space) -> None:
         rng = np.random.default_rng(2)
         drawn = [space.encode(space.sample(rng)) for _ in range(50 * max(space.sizes))]
         for size, column in zip(space.sizes, zip(*drawn)):
             assert set(column) == set(range(size))
 
-    def test_validate_gives_it_back(self, space, archs):
+    def test_validate_gives_it_back(self, space: Space, archs: list[Arch]) -> None:
         for arch in archs:
             assert space.validate(arch) is arch and arch.space == space.name
 
-    def test_validate_refuses(self, space, archs):
+    def test_validate_refuses(self, space: Space, archs: list[Arch]) -> None:
         with pytest.raises(ValueError, match='belongs to space'):
             space.validate(Arch(archs[0].stages, f'not {space.name}'))
         flat = space.encode(archs[0])
@@ -67,7 +67,7 @@ class SpaceContract:
         with pytest.raises(ValueError, match='stage|nested'):
             space.validate(Arch((), space.name))
 
-    def test_mutate_changes_the_architecture(self, space, archs):
+    def test_mutate_changes_the_architecture(self, space: Space, archs: list[Arch]) -> None:
         if max(space.sizes) == 1:
             pytest.skip('the space has one architecture')
         rng, again = np.random.default_rng(3), np.random.default_rng(3)
@@ -77,19 +77,19 @@ class SpaceContract:
             assert space.validate(other) != arch and space.encode(arch) == before
             assert space.mutate(arch, again) == other
 
-    def test_mutate_reaches_every_choice(self, space, archs):
+    def test_mutate_reaches_every_choice(self, space: Space, archs: list[Arch]) -> None:
         rng, seen = np.random.default_rng(4), [set() for _ in space.sizes]
         for i in range(60 * sum(space.sizes)):
             for values, choice in zip(seen, space.encode(space.mutate(archs[i % 30], rng))):
                 values.add(choice)
         assert seen == [set(range(size)) for size in space.sizes]
 
-    def test_canonical_is_one_of_its_own(self, space, archs):
+    def test_canonical_is_one_of_its_own(self, space: Space, archs: list[Arch]) -> None:
         for arch in archs:
             form = space.canonical(arch)
             assert space.validate(form) == space.canonical(form)
 
-    def test_every_notation_is_read(self, space, archs):
+    def test_every_notation_is_read(self, space: Space, archs: list[Arch]) -> None:
         for arch in archs:
             flat, nested = space.encode(arch), arch.to_list()
             assert json.loads(json.dumps(nested)) == nested
@@ -98,7 +98,7 @@ class SpaceContract:
                 read = space.parse(value)
                 assert read == arch and read.to_list() == nested
 
-    def test_what_is_no_architecture_is_not_read(self, space, archs):
+    def test_what_is_no_architecture_is_not_read(self, space: Space, archs: list[Arch]) -> None:
         flat = space.encode(archs[0])
         wrong = [None, 3, 1.5, '', 'x', '[', [], {}, True, flat[:-1], [*flat, 0], [*flat[:-1], -1],
                  [*flat[:-1], space.sizes[-1]], [float(c) for c in flat], [[c] for c in 'abc'],
@@ -109,14 +109,14 @@ class SpaceContract:
                 space.parse(value)
             assert len(str(error.value)) < 2000 + 4 * len(str(archs[0]))
 
-    def test_comes_back_from_json(self, space, archs):
+    def test_comes_back_from_json(self, space: Space, archs: list[Arch]) -> None:
         again = build_space(json.loads(json.dumps(space.to_dict())))
         assert type(again) is type(space) and again == space and hash(again) == hash(space)
         rng = np.random.default_rng(0)
         assert [again.sample(rng) for _ in archs] == archs
         assert build_space(space) is space
 
-    def test_factors_tell_choices_apart(self, space):
+    def test_factors_tell_choices_apart(self, space: Space) -> None:
         for position, size in enumerate(space.sizes):
             factors = space.factors(position)
             assert len(factors) == len(set(factors)) == size

@@ -9,6 +9,7 @@ import pytest
 
 from ...costs import Budget
 from ...search import Strategy
+from ...spaces import Space
 from ...structures import Arch
 
 
@@ -29,7 +30,7 @@ class StrategyContract:
         """``make(seed=0)`` gives a new strategy; all have the same space and budget."""
         raise NotImplementedError
 
-    def score(self, arch: Arch, space) -> float:
+    def score(self, arch: Arch, space: Space) -> float:
         """A score that its choices decide, alone and in pairs."""
         value, before = 0.0, 0
         for position, choice in enumerate(space.encode(arch)):
@@ -48,7 +49,7 @@ class StrategyContract:
             asked += archs
         return asked
 
-    def test_asks_for_new_paths_within_the_budget(self, make):
+    def test_asks_for_new_paths_within_the_budget(self, make: Callable[..., Strategy]) -> None:
         for batch in (1, 7):
             strategy = make()
             asked = self.run(strategy, self.num, batch)
@@ -57,14 +58,14 @@ class StrategyContract:
                 assert strategy.budget.is_feasible(strategy.space.validate(arch))
             assert [item.arch for item in strategy.scored] == asked
 
-    def test_is_a_function_of_the_seed(self, make):
+    def test_is_a_function_of_the_seed(self, make: Callable[..., Strategy]) -> None:
         assert self.run(make(seed=3), self.num) == self.run(make(seed=3), self.num)
 
-    def test_ask_is_for_at_least_one(self, make):
+    def test_ask_is_for_at_least_one(self, make: Callable[..., Strategy]) -> None:
         with pytest.raises(ValueError, match='at least one path; got 0'):
             make().ask(0)
 
-    def test_ends_when_nothing_is_left(self, make):
+    def test_ends_when_nothing_is_left(self, make: Callable[..., Strategy]) -> None:
         strategy = make()
         strategy.max_repeats = 200
         asked = self.run(strategy, 40, batch=40)
@@ -72,13 +73,13 @@ class StrategyContract:
         if number <= 40:
             assert len(asked) <= number and strategy.ask(5) == []
 
-    def test_what_was_told_is_not_asked_for(self, make):
+    def test_what_was_told_is_not_asked_for(self, make: Callable[..., Strategy]) -> None:
         strategy = make()
         told = self.run(make(), 3)
         strategy.tell(told, [self.score(arch, strategy.space) for arch in told])
         assert not set(self.run(strategy, self.num - 3)) & set(told)
 
-    def test_tell_refuses(self, make):
+    def test_tell_refuses(self, make: Callable[..., Strategy]) -> None:
         strategy = make()
         archs = strategy.ask(1)
         arch = archs[0]
@@ -98,7 +99,7 @@ class StrategyContract:
         with pytest.raises(ValueError, match='has a score already'):
             strategy.tell([arch, arch], [1.0, 2.0], renew=True)
 
-    def test_best(self, make):
+    def test_best(self, make: Callable[..., Strategy]) -> None:
         strategy = make()
         with pytest.raises(ValueError, match='has a score yet'):
             strategy.best()
@@ -114,7 +115,7 @@ class StrategyContract:
         if self.compares_scores:
             assert strategy.best(tighter).score == max(item.score for item in inside)
 
-    def test_front(self, make):
+    def test_front(self, make: Callable[..., Strategy]) -> None:
         strategy = make()
         assert strategy.front() == []
         self.run(strategy, self.num)
@@ -136,7 +137,7 @@ class StrategyContract:
             strategy.tell([item.arch for item in items], [1.0] * len(items), renew=True)
             assert [item.cost_m for item in strategy.front()] == [costs[0]]  # no more for no gain
 
-    def test_goes_on_from_its_state(self, make):
+    def test_goes_on_from_its_state(self, make: Callable[..., Strategy]) -> None:
         strategy = make(seed=5)
         told = self.run(strategy, self.num // 2)
         strategy.tell(told[:2], [5.0, -5.0], renew=True)
@@ -151,7 +152,7 @@ class StrategyContract:
         with pytest.raises(ValueError, match='the state is of'):
             make(seed=6).load_state_dict(state)
 
-    def test_scores_are_renewed(self, make):
+    def test_scores_are_renewed(self, make: Callable[..., Strategy]) -> None:
         strategy = make()
         told = self.run(strategy, min(self.num, 6))
         before = strategy.scored

@@ -5,7 +5,8 @@ import itertools
 import numpy as np
 import pytest
 import torch
-from torch import nn
+from mmengine.model import BaseModule
+from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from ...evaluation.shared_prefix import SharedPrefix
@@ -33,18 +34,18 @@ class SupernetContract:
         pytest.skip('not a chain')
 
     @pytest.fixture
-    def archs(self, supernet) -> list[Arch]:
+    def archs(self, supernet: BaseModule) -> list[Arch]:
         """Some paths: the first choices everywhere, the last ones, and drawn ones."""
         space, rng = supernet.space, np.random.default_rng(0)
         ends = [space.decode([0] * len(space.sizes)), space.decode([n - 1 for n in space.sizes])]
         return [*ends, *(space.sample(rng) for _ in range(4))]
 
     @pytest.fixture
-    def images(self) -> torch.Tensor:
+    def images(self) -> Tensor:
         """(4, *image_shape)."""
         return torch.randn(4, *self.image_shape, generator=torch.Generator().manual_seed(0))
 
-    def used(self, supernet, arch, images) -> dict[str, torch.Tensor]:
+    def used(self, supernet: BaseModule, arch: Arch, images: Tensor) -> dict[str, Tensor]:
         """Gradients of the parameters that have one after a backward pass of a path."""
         supernet.zero_grad(set_to_none=True)
         supernet.train()
@@ -53,7 +54,9 @@ class SupernetContract:
         named = supernet.named_parameters()
         return {name: p.grad for name, p in named if p.grad is not None}
 
-    def test_runs_the_path_that_was_set(self, supernet, archs, images):
+    def test_runs_the_path_that_was_set(
+        self, supernet: BaseModule, archs: list[Arch], images: Tensor
+    ) -> None:
         supernet.eval()
         for arch in archs:
             supernet.set_arch(arch)
@@ -63,7 +66,7 @@ class SupernetContract:
                 assert isinstance(outs, tuple) and all(len(out) == len(images) for out in outs)
                 assert all(torch.equal(a, b) for a, b in zip(outs, supernet(images)))
 
-    def test_refuses_what_is_no_path(self, supernet, archs):
+    def test_refuses_what_is_no_path(self, supernet: BaseModule, archs: list[Arch]) -> None:
         supernet.set_arch(archs[0])
         with pytest.raises(ValueError, match='belongs to space'):
             supernet.set_arch(Arch(archs[1].stages, 'no such space'))
@@ -72,7 +75,9 @@ class SupernetContract:
             supernet.set_arch(supernet.space.decode([supernet.space.sizes[0], *flat[1:]]))
         assert supernet.arch == archs[0]  # as before
 
-    def test_using_is_for_a_moment(self, supernet, archs, images):
+    def test_using_is_for_a_moment(
+        self, supernet: BaseModule, archs: list[Arch], images: Tensor
+    ) -> None:
         supernet.eval()
         supernet.set_arch(archs[0])
         with torch.no_grad():
@@ -87,7 +92,9 @@ class SupernetContract:
             raise RuntimeError('stop')
         assert supernet.arch == archs[0]
 
-    def test_gradients_are_those_of_the_path_alone(self, supernet, archs, images):
+    def test_gradients_are_those_of_the_path_alone(
+        self, supernet: BaseModule, archs: list[Arch], images: Tensor
+    ) -> None:
         for arch in archs:
             gradients = self.used(supernet, arch, images)
             with supernet.using(arch):
@@ -96,7 +103,9 @@ class SupernetContract:
             names = {name for name, p in supernet.named_parameters() if id(p) in on_path}
             assert set(gradients) == names
 
-    def test_statistics_are_those_of_the_path_alone(self, supernet, archs, images):
+    def test_statistics_are_those_of_the_path_alone(
+        self, supernet: BaseModule, archs: list[Arch], images: Tensor
+    ) -> None:
         supernet.train()
         norms = [m for m in supernet.modules() if isinstance(m, _BatchNorm)]
         for arch in archs:
@@ -107,7 +116,9 @@ class SupernetContract:
             changed = [not torch.equal(m.running_mean, old) for m, old in zip(norms, before)]
             assert changed == [id(m) in on_path for m in norms]
 
-    def test_the_exported_network_is_the_path(self, supernet, archs, images):
+    def test_the_exported_network_is_the_path(
+        self, supernet: BaseModule, archs: list[Arch], images: Tensor
+    ) -> None:
         supernet.train()
         with torch.no_grad():
             for arch in archs:  # statistics that tell the paths apart
@@ -125,7 +136,9 @@ class SupernetContract:
             after = supernet.state_dict()  # its weights are its own
             assert all(torch.equal(value, after[name]) for name, value in before.items())
 
-    def test_weights_come_back(self, supernet, archs, images):
+    def test_weights_come_back(
+        self, supernet: BaseModule, archs: list[Arch], images: Tensor
+    ) -> None:
         supernet.eval()
         state = {name: value.clone() for name, value in supernet.state_dict().items()}
         with supernet.using(archs[1]), torch.no_grad():
@@ -135,7 +148,9 @@ class SupernetContract:
             supernet.load_state_dict(state)
             assert torch.equal(supernet(images)[-1], before)
 
-    def test_weights_of_a_path_are_cut_out(self, supernet, archs, images):
+    def test_weights_of_a_path_are_cut_out(
+        self, supernet: BaseModule, archs: list[Arch], images: Tensor
+    ) -> None:
         if not supernet.weights_travel:
             pytest.skip("a path's weights mean nothing alone")
         supernet.eval()
@@ -151,12 +166,12 @@ class SupernetContract:
             again = supernet.cut(supernet.state_dict(), arch, prefix='')
             assert set(again) == set(weights)
 
-    def test_has_a_budget(self, chain):
+    def test_has_a_budget(self, chain: BaseModule) -> None:
         arch = chain.space.decode([0] * len(chain.space.sizes))
         assert chain.budget.cost_model.space == chain.space
         assert chain.budget.is_feasible(arch) in (True, False)
 
-    def test_layers_one_by_one_are_the_path(self, chain, images):
+    def test_layers_one_by_one_are_the_path(self, chain: BaseModule, images: Tensor) -> None:
         chain.eval()
         rng = np.random.default_rng(1)
         for arch in (chain.space.sample(rng) for _ in range(4)):
@@ -170,7 +185,7 @@ class SupernetContract:
             listed = [m for layer in layers for m in layer.norms if isinstance(m, _BatchNorm)]
             assert {id(m) for m in listed} == on_path and len(listed) == len(on_path)
 
-    def test_equal_keys_are_equal_layers(self, chain, images):
+    def test_equal_keys_are_equal_layers(self, chain: BaseModule, images: Tensor) -> None:
         chain.eval()
         rng = np.random.default_rng(2)
         paths = [chain.path_layers(chain.space.sample(rng)) for _ in range(8)]
@@ -187,7 +202,9 @@ class SupernetContract:
         assert shared > len(paths)
 
     @pytest.mark.parametrize('policy', ['recalibrate', 'batch_stats'])
-    def test_sharing_first_layers_changes_no_bit(self, chain, images, policy):
+    def test_sharing_first_layers_changes_no_bit(
+        self, chain: BaseModule, images: Tensor, policy: str
+    ) -> None:
         chain.eval()
         space, rng = chain.space, np.random.default_rng(3)
         archs = sorted((space.sample(rng) for _ in range(10)), key=lambda arch: arch.stages)

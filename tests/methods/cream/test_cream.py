@@ -315,7 +315,7 @@ def test_side_precision_is_that_of_matching_and_teaching_alone(precision, tolera
     model, inputs, samples = make(num_teachers=3)
     expected, rate = model.loss(inputs, samples), model.pick_teacher().rate
     other, inputs, samples = make(num_teachers=3, side_precision=precision)
-    assert other.side_bf16 == (precision == 'bfloat16')
+    assert other.auxiliary_bf16 == (precision == 'bfloat16')
     got = other.loss(inputs, samples)
     for key in ('loss_cls', 'loss_kd'):
         assert got[key].dtype == torch.float32

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from cream_mm.methods.cream.meta_matching import MetaMatching, meta_gradient
+from cream_mm.methods.cream.meta_matching import MetaMatching, clipped_step, meta_gradient
 from cream_mm.registry import MODELS
 from cream_mm.structures import Arch
 from cream_mm.testing import tiny_cream, tiny_samples
@@ -174,3 +174,23 @@ def test_starts_uniform_and_unbiased():
     assert weight.shape == (1, 4000) and matching.fc.bias.item() == 0
     assert weight.min() < -0.99 and 0.99 < weight.max() <= 1
     assert weight.std().item() == pytest.approx(1 / math.sqrt(3), rel=0.03)
+
+
+@pytest.mark.parametrize('compat', ['fixed', 'paper', 'official'])
+def test_scores_that_are_not_finite_stop_in_every_mode(compat):
+    model = tiny_cream(compat=compat)
+    model.board.offer(
+        model.backbone.space.decode([0] * model.backbone.space.num_layers), 50.0,
+        torch.rand(4, 3, 8, 8), torch.full((4, 3), 1 / 3),
+    )  # fmt: skip
+    model.matching.fc.weight.data.fill_(float('nan'))
+    with pytest.raises(FloatingPointError, match='meta matching scores are not finite'):
+        model.loss(torch.rand(4, 3, 8, 8), tiny_samples([0, 1, 2, 0]))
+
+
+def test_a_meta_gradient_that_is_not_finite_steps_nothing():
+    param = torch.nn.Parameter(torch.ones(3))
+    optimizer = torch.optim.SGD([param], 0.1)
+    with pytest.raises(FloatingPointError, match='meta gradient of me is not finite'):
+        clipped_step(optimizer, [param], [torch.full((3,), float('nan'))], 1.0, 'of me')
+    assert torch.equal(param.detach(), torch.ones(3))

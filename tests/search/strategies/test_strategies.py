@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 
 from cream_mm.costs import Budget, build_cost_model
-from cream_mm.methods.cream.board_pick import BoardPick
 from cream_mm.registry import TASK_UTILS
 from cream_mm.search import NSGA2, MainEffects, RandomSearch, RegularizedEvolution
 from cream_mm.spaces import MBConvSpace
@@ -260,12 +259,6 @@ def test_the_cheaper_of_equals_is_best():
     assert strategy.best().arch == cheap
     narrow = Budget(COSTS, macs_m=(MACS[dear], MACS[dear]))
     assert strategy.best(narrow) == (dear, 3.0, pytest.approx(MACS[dear]))
-
-
-def test_board_pick_keeps_the_order():
-    strategy = BoardPick(SPACE, BUDGET, archs=[a.to_list() for a in BOARD], key=same)
-    expected = [a for a in dict.fromkeys(BOARD) if BUDGET.is_feasible(a)]
-    assert run(strategy, 9) == expected
 
 
 def test_errors():

@@ -7,17 +7,12 @@ from functools import partial
 
 import pytest
 import torch
-from mmdet.structures import DetDataSample
 from mmengine.optim import AmpOptimWrapper, OptimWrapper
-from mmengine.structures import InstanceData
-from mmpretrain.structures import DataSample
 from test_search_run import build, data  # noqa: F401
 
-from cream_mm.engine.hooks import FiniteLossHook, LabelRangeHook
+from cream_mm.engine.hooks import FiniteLossHook
 from cream_mm.engine.hooks.finite_loss_hook import _bad_gradient
-from cream_mm.methods.cream.meta_matching import clipped_step
 from cream_mm.registry import HOOKS
-from cream_mm.testing import tiny_cream, tiny_samples
 
 
 class Poison:
@@ -229,75 +224,6 @@ def test_a_count_that_is_none(saved):
 def test_wrong_arguments(kwargs):
     with pytest.raises(ValueError, match='action is|max_share is'):
         HOOKS.build(dict(type='cream_mm.FiniteLossHook', **kwargs))
-
-
-# --- the meta step ---
-
-
-@pytest.mark.parametrize('compat', ['fixed', 'paper', 'official'])
-def test_scores_that_are_not_finite_stop_in_every_mode(compat):
-    model = tiny_cream(compat=compat)
-    model.board.offer(
-        model.backbone.space.decode([0] * model.backbone.space.num_layers), 50.0,
-        torch.rand(4, 3, 8, 8), torch.full((4, 3), 1 / 3),
-    )  # fmt: skip
-    model.matching.fc.weight.data.fill_(float('nan'))
-    with pytest.raises(FloatingPointError, match='meta matching scores are not finite'):
-        model.loss(torch.rand(4, 3, 8, 8), tiny_samples([0, 1, 2, 0]))
-
-
-def test_a_meta_gradient_that_is_not_finite_steps_nothing():
-    param = torch.nn.Parameter(torch.ones(3))
-    optimizer = torch.optim.SGD([param], 0.1)
-    with pytest.raises(FloatingPointError, match='meta gradient of me is not finite'):
-        clipped_step(optimizer, [param], [torch.full((3,), float('nan'))], 1.0, 'of me')
-    assert torch.equal(param.detach(), torch.ones(3))
-
-
-# --- labels ---
-
-
-class _Runner:
-    epoch = 0
-
-    def __init__(self, **parts):
-        self.model = torch.nn.Module()
-        for name, num_classes in parts.items():
-            head = torch.nn.Module()
-            head.num_classes = num_classes
-            self.model.add_module(name, head)
-
-
-def test_a_label_out_of_range_of_a_classifier():
-    hook, runner = LabelRangeHook(), _Runner(head=3)
-    hook.before_train(runner)
-    good = DataSample(metainfo=dict(img_path='a.jpg')).set_gt_label(2)
-    bad = DataSample(metainfo=dict(img_path='b.jpg')).set_gt_label(3)
-    hook.before_train_iter(runner, 0, dict(data_samples=[good]))
-    with pytest.raises(ValueError, match='b.jpg has the label 3, but the model has 3 outputs'):
-        hook.before_train_iter(runner, 0, dict(data_samples=[good, bad]))
-    runner.epoch = 1  # every label was seen
-    hook.before_train_iter(runner, 0, dict(data_samples=[bad]))
-
-
-@pytest.mark.parametrize('label', [-1, 5])
-def test_a_label_out_of_range_of_a_detector(label):
-    hook, runner = LabelRangeHook(), _Runner(bbox_head=5)
-    hook.before_train(runner)
-    sample = DetDataSample(metainfo=dict(img_path='c.jpg'))
-    sample.gt_instances = InstanceData(labels=torch.tensor([], dtype=torch.long))
-    hook.before_train_iter(runner, 0, dict(data_samples=[sample]))
-    sample.gt_instances = InstanceData(labels=torch.tensor([0, label]))
-    with pytest.raises(ValueError, match=f'c.jpg has the label {label}.*labels 0 to 4'):
-        hook.before_train_iter(runner, 0, dict(data_samples=[sample]))
-
-
-def test_a_label_out_of_range_ends_a_run(data, tmp_path):  # noqa: F811
-    runner = build(data, tmp_path / 'run', default_hooks=dict(
-        label_range=dict(type='cream_mm.LabelRangeHook')))  # fmt: skip
-    runner.model.head.num_classes = 2  # the folders have three classes
-    with pytest.raises(ValueError, match=r'\.jpg has the label 2, but the model has 2 outputs'):
-        runner.train()
 
 
 # --- several processes ---

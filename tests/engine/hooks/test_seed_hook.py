@@ -5,13 +5,12 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from mmdet.datasets.transforms import CachedMixUp, CachedMosaic
+from mmdet.datasets.transforms import CachedMosaic
 from mmengine.dataset import Compose
 from test_runner import _quick, data, retraining, run  # noqa: F401
 from torch.utils.data import DataLoader, Dataset, IterableDataset
 
 from cream_mm.checkpoints import load_checkpoint_file
-from cream_mm.datasets.seeded import remembering_transforms
 from cream_mm.engine import Runner
 from cream_mm.engine.hooks import SeedHook
 from cream_mm.testing import logged_scalars, run_differences
@@ -119,17 +118,6 @@ def test_what_has_no_index_stays_as_it_was():
 
 
 # ---- transforms with a memory ------------------------------------------------------------------
-
-
-def test_transforms_that_keep_images_are_found_wherever_they_are():
-    cached = [CachedMosaic((8, 8)), CachedMixUp((8, 8))]
-    plain = SimpleNamespace(pipeline=Compose([]))
-    inner = SimpleNamespace(pipeline=Compose([lambda x: x, cached[0]]))
-    nested = SimpleNamespace(pipeline=[SimpleNamespace(transforms=[[cached[1]]])], dataset=inner)
-    assert remembering_transforms(plain) == []
-    assert remembering_transforms(inner) == ['CachedMosaic']
-    both = SimpleNamespace(datasets=[plain, nested])
-    assert sorted(remembering_transforms(both)) == ['CachedMixUp', 'CachedMosaic']
 
 
 @pytest.mark.parametrize('cached', [False, True])

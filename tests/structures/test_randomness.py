@@ -1,0 +1,40 @@
+"""Draws that are a function of their name and numbers."""
+
+import random
+
+import numpy as np
+import torch
+
+from cream_mm.structures.randomness import named_rng, seed_generators
+
+
+def draw():
+    return np.random.rand(), random.random(), float(torch.rand(()))
+
+
+def test_named_generators_are_independent():
+    streams = [
+        named_rng(name, seed, step).integers(2**60)
+        for name in ('path', 'meta', 'rating') for seed in (0, 1, 2) for step in (0, 1, 2, 2**40)
+    ]  # fmt: skip
+    assert len(set(streams)) == len(streams)
+    assert named_rng('path', 5, 7).integers(2**60) == named_rng('path', 5, 7).integers(2**60)
+
+
+def test_a_function_of_the_name_and_numbers():
+    def of(*args):
+        seed_generators(*args)
+        return draw()
+
+    assert of('sample', 0, 1, 2) == of('sample', 0, 1, 2)
+    others = [of('step', 0, 1, 2), of('sample', 1, 1, 2), of('sample', 0, 2, 1), of('sample', 0, 1)]
+    everything = {of('sample', 0, 1, 2), *others}
+    assert len(everything) == 5
+    assert len({value for draws in everything for value in draws}) == 15
+
+
+def test_without_devices_the_cpu_draws_the_same():
+    seed_generators('sample', 0, 1, 2)
+    expected = draw()
+    seed_generators('sample', 0, 1, 2, devices=False)
+    assert draw() == expected
