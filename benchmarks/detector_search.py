@@ -23,7 +23,7 @@ import numpy as np
 from mmdet.evaluation import CocoMetric
 from mmengine.registry import DefaultScope
 
-from cream_mm.command_line import clear_errors
+from cream_mm.command_line import one_line_errors
 from cream_mm.evaluation.bootstrap import coco_draws, image_weights
 from cream_mm.files import read_json, write_json
 from cream_mm.files.arch_file import read_arch_file
@@ -157,5 +157,5 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    with clear_errors():
+    with one_line_errors():
         main()

@@ -7,6 +7,7 @@ from made_run import best_arch, board, front, sections, write_json, write_scalar
 from cream_mm.reports import figures
 from cream_mm.reports.figures import curve_of, draw_front, draw_later, draw_scatter, draw_search
 from cream_mm.reports.front import Front
+from cream_mm.reports.metric import Metric
 from cream_mm.reports.search_report import SearchReport
 
 
@@ -27,7 +28,7 @@ def words(ax):
 
 def test_scatter(axes):
     rated = [dict(p, source=s) for p, s in zip(board()['rated'], ['effects', 'board'] * 2)]
-    (ax,) = draw_scatter(rated, (10.0, 97.0), (None, 30.0))
+    (ax,) = draw_scatter(rated, (10.0, 97.0), (None, 30.0), Metric())
     assert points(ax) == {
         'best training effects': [[14.0, 96.25], [7.0, 94.0]],
         'on the board': [[10.0, 97.0], [8.0, 95.0]],
@@ -35,7 +36,7 @@ def test_scatter(axes):
     }
     assert 'chosen: 10.00 M, 97.0 %' in words(ax)
     assert ax.get_xlim()[1] < 15  # 30 is far outside the points
-    assert draw_scatter([], (10.0, 97.0), (None, None)) is None
+    assert draw_scatter([], (10.0, 97.0), (None, None), Metric()) is None
 
 
 def test_front(axes):
@@ -131,3 +132,11 @@ def test_curves_survive_unknown_and_non_finite_values(tmp_path):
     write_scalars(tmp_path, '20250101_000000', lines)
     html = SearchReport(tmp_path).to_html()
     assert 'curves' in sections(html) and 'mystery' not in html and 'learning rate' not in html
+
+
+def test_scatter_of_a_metric(axes):
+    mine = dict(source='random', metric='coco/bbox_mAP')
+    rated = [dict(mine, macs_m=5.0, value=0.25), dict(mine, macs_m=8.0, value=0.5)]
+    (ax,) = draw_scatter(rated, (8.0, 50.0), (None, None), Metric('coco/bbox_mAP'))
+    assert points(ax) == {'random path': [[5.0, 25.0], [8.0, 50.0]], 'chosen': [[8.0, 50.0]]}
+    assert ax.get_ylabel() == 'search rating, box mAP (%)'

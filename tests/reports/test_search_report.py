@@ -114,7 +114,7 @@ def test_search_dir_alone_suffices(search_dir):  # noqa: F811
     assert sections(html) == ['results', 'architecture', 'cost', 'made', 'notes']
     labels = [label for label, _, _ in report.results()]
     assert 'Retrained top-1' not in labels and 'Detector mAP' not in labels
-    for word in ('Board', 'Search curves', '--retrain', '--detector'):
+    for word in ('Scatter plot', 'Search curves', '--retrain', '--detector'):
         assert sum(word in note for note in report.notes) == 1
 
 
@@ -270,3 +270,23 @@ def test_a_front_without_ratings_has_a_table_and_no_figure(search_dir):  # noqa:
     html = SearchReport(search_dir).to_html()
     section = html[html.index('<section id="front">') : html.index('<section id="curves">')]
     assert '<svg' not in section and section.count('<tr') == 7 and 'images' not in section
+
+
+def test_a_search_without_a_board(search_dir):  # noqa: F811
+    """A detector's: its paths are in search.json, rated by box mAP."""
+    (search_dir / 'board.json').unlink()
+    best = json.loads((search_dir / 'best_arch.json').read_text())
+    rating = dict(metric='coco/bbox_mAP', value=0.5, num_images=20)
+    write_json(search_dir / 'best_arch.json', dict(best, rating=rating))
+    rated = [
+        dict(arch=arch, source=source, macs_m=macs, params_m=0.1, metric='coco/bbox_mAP', value=v)
+        for arch, source, macs, v in (
+            (best['arch'], 'effects', 10.0, 0.5), (ARCH, 'random', 8.0, 0.25),
+        )
+    ]  # fmt: skip
+    write_json(search_dir / 'search.json', dict(format='cream_mm.search/1', rated=rated))
+    report = SearchReport(search_dir)
+    assert ('Search rating', '50.0 %') in [row[:2] for row in report.results()]
+    html = report.to_html().replace('\u00a0', ' ')
+    assert 'box mAP with the weights of the supernet, 20 images' in html
+    assert '50.0 % box mAP without retraining; random paths average 25.0 %' in html
