@@ -14,6 +14,17 @@ pytest.register_assert_rewrite('cream_mm.testing.contracts')
 DATA = Path(__file__).parent / 'data'
 
 
+@pytest.fixture(autouse=True, scope='module')
+def own_default_scope():
+    """The scope that a file's tests or Runners set is not that of the next file."""
+    from mmengine.registry import DefaultScope
+
+    before = dict(DefaultScope._instance_dict)
+    yield
+    DefaultScope._instance_dict.clear()
+    DefaultScope._instance_dict.update(before)
+
+
 @pytest.fixture(scope='session')
 def golden():
     return json.loads((DATA / 'cream_golden.json').read_text())

@@ -132,8 +132,9 @@ def _check_types(node: Any, where: str) -> None:
     if known is not None:
         _check_names(node, known, where, str(node['type']))
         for key, names in _inner_names(_find(node['type'])).items():
-            if isinstance(node.get(key), Mapping):
-                _check_names(node[key], names, f'{where}.{key}')
+            inner = node.get(key)
+            if isinstance(inner, Mapping) and _arguments(inner) is None:  # else by its own type
+                _check_names(inner, names, f'{where}.{key}')
     for key, value in node.items():
         _check_types(value, f'{where}.{key}')
 

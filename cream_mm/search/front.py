@@ -1,6 +1,7 @@
 """Steps through a budget's range, and the ends of a space: what a set of answers is made of."""
 
-from collections.abc import Iterator
+import itertools
+import math
 from itertools import islice
 
 import numpy as np
@@ -10,6 +11,8 @@ from ..structures import Arch
 from .pareto_merge import best_sums
 
 NUM_STEPS = 8
+MAX_LISTED = 10_000  # architectures that are gone through one by one
+GRID = 2**14  # steps of a space's range, where its ends within bounds are sought
 
 
 def budget_steps(budget: Budget, num_steps: int = NUM_STEPS) -> list[tuple[float, Budget]]:
@@ -45,24 +48,62 @@ def front_cost(budget: Budget) -> str:
     return next(iter(budget.bounds), 'macs_m')
 
 
-def ends(budget: Budget) -> Iterator[Arch]:
+def ends(budget: Budget) -> list[Arch]:
     """The cheapest and the costliest path within a budget, by :func:`front_cost`.
 
-    They are found where costs add up; else there are none.
+    Exact in spaces of up to ``MAX_LISTED`` architectures, and where the bounds do not bind. Else
+    to about a thousandth of the space's range: which of 6**20 sums comes closest to a bound is a
+    knapsack problem, whose exact solution takes gigabytes.
+
+    Returns:
+        list[Arch]: Both; empty where costs do not add up, or no path was found.
     """
-    if not isinstance(budget.cost_model, CostTable):
-        return
-    space, costs, key = budget.cost_model.space, budget.cost_model, front_cost(budget)
-    tables = [costs.choice_costs(position) for position in range(len(space.sizes))]
-    fixed = costs.fixed.in_units()
-    values, bounds = {}, {}
-    for name in {key, *budget.bounds}:
-        values[name] = [np.array([c.in_units()[name] for c in table]) for table in tables]
-    for name, bound in budget.bounds.items():
-        bounds[name] = tuple(None if side is None else side - fixed[name] for side in bound)
-    for sign in (-1, 1):
-        scores = [sign * table for table in values[key]]
-        limited = {name: values[name] for name in bounds}
-        paths = (space.decode(list(flat)) for _, flat in best_sums(scores, limited, bounds))
-        # Feasible to the last digit: sums in another order differ there.
-        yield from islice((arch for arch in paths if budget.is_feasible(arch)), 1)
+    costs, key = budget.cost_model, front_cost(budget)
+    if not isinstance(costs, CostTable):
+        return []
+    space = costs.space
+    if math.prod(space.sizes) <= MAX_LISTED:
+        archs = (space.decode(flat) for flat in itertools.product(*map(range, space.sizes)))
+        inside = {a: costs.cost(a).in_units()[key] for a in archs if budget.is_feasible(a)}
+        return [pick(inside, key=inside.get) for pick in (min, max)] if inside else []
+    found = [_end(budget, key, sign) for sign in (-1, 1)]
+    return [] if None in found else found
+
+
+def _end(budget: Budget, key: str, sign: int) -> Arch | None:
+    """The cheapest path (``sign`` -1) or the costliest (1) of a large space."""
+    costs, space = budget.cost_model, budget.cost_model.space
+    units = [[c.in_units() for c in costs.choice_costs(i)] for i in range(len(space.sizes))]
+    tables = {
+        name: [np.array([unit[name] for unit in choices]) for choices in units]
+        for name in {key, *budget.bounds}
+    }
+    scores = [sign * table for table in tables[key]]
+    free = space.decode([int(score.argmax()) for score in scores])
+    if budget.is_feasible(free):
+        return free
+    fixed, grids, limits = costs.fixed.in_units(), {}, {}
+    for name, (low, high) in budget.bounds.items():
+        for side, limit in ((-1, low), (1, high)):
+            # Of the cost itself only the bound on the far side excludes what is sought.
+            if limit is not None and (name != key or side == sign):
+                grid, limit = _on_grid(tables[name], side, limit - fixed[name])
+                grids[name, side] = grid
+                limits[name, side] = (None, limit) if side == 1 else (limit, None)
+    try:
+        paths = (space.decode(list(flat)) for _, flat in best_sums(scores, grids, limits))
+        return next((arch for arch in islice(paths, 100) if budget.is_feasible(arch)), None)
+    except ValueError:  # bounds on several costs that hardly anything meets together
+        return None
+
+
+def _on_grid(tables: list[np.ndarray], side: int, limit: float) -> tuple[list[np.ndarray], float]:
+    """Costs in whole steps of a grid, and the limit in them; few sums are then different.
+
+    Rounded up where the limit is an upper one (``side`` 1), down where it is a lower one (-1), so
+    that what keeps to it there keeps to it.
+    """
+    step = sum(np.ptp(table) for table in tables) / GRID or 1.0
+    rounded = np.ceil if side == 1 else np.floor
+    grid = [rounded((table - table.min()) / step - side * 1e-9) for table in tables]
+    return grid, (limit - sum(table.min() for table in tables)) / step
