@@ -26,11 +26,13 @@ class FairPathSampler(PathSampler):
 
     Args:
         space (Space): The search space.
-        budget (Budget): Has to be open: the rounds leave no room for one.
+        budget (Budget): That of the answer. The rounds leave no room for one: every choice is
+            trained, whatever its paths cost.
+        within_budget (bool): Has to be False, the default.
         seed (int): Seed of the draws.
 
     Raises:
-        ValueError: If there is a budget or an ``op_prob``.
+        ValueError: If ``within_budget`` is True, or there is an ``op_prob``.
 
     Reference:
         FairNAS, strict fairness. Differs: each path of a round is trained on a batch of its own,
@@ -38,13 +40,20 @@ class FairPathSampler(PathSampler):
     """
 
     def __init__(
-        self, space: Space, budget: Budget, *, seed: int = 0, op_prob: Sequence[float] | None = None
+        self,
+        space: Space,
+        budget: Budget,
+        *,
+        within_budget: bool = False,
+        seed: int = 0,
+        op_prob: Sequence[float] | None = None,
     ):
-        super().__init__(space, budget, seed=seed)
-        if budget.bounds or op_prob is not None:
+        super().__init__(space, budget, within_budget=False, seed=seed)
+        if within_budget or op_prob is not None:
             raise ValueError(
                 'a fair sampler trains every choice equally often, so it obeys neither a budget '
-                f'nor op_prob; got {budget}, op_prob={op_prob}. Leave them out, or use PathSampler'
+                f'nor op_prob; got within_budget={within_budget}, op_prob={op_prob}. Leave them '
+                'out, or use PathSampler. The answer obeys the budget in any case'
             )
 
     @property

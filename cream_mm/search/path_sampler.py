@@ -17,7 +17,9 @@ class PathSampler:
 
     Args:
         space (Space): The search space.
-        budget (Budget): Bounds every drawn path obeys.
+        budget (Budget): Bounds every drawn path obeys; those of the answer.
+        within_budget (bool): False trains paths outside of it, too: the answer obeys it all the
+            same. Defaults to True.
         seed (int): Seed of the draws.
         op_prob (Sequence[float], optional): Probability of each choice, in a space with as many
             at every position. Uniform if None.
@@ -36,6 +38,7 @@ class PathSampler:
         space: Space,
         budget: Budget,
         *,
+        within_budget: bool = True,
         seed: int = 0,
         op_prob: Sequence[float] | None = None,
         max_draws: int = 100,
@@ -54,7 +57,7 @@ class PathSampler:
                 )
             op_prob = op_prob / op_prob.sum()
         self.space = space
-        self.budget = budget
+        self.budget = budget if within_budget else Budget(budget.cost_model)
         self.seed = seed
         self.op_prob = op_prob
         self.max_draws = max_draws

@@ -36,9 +36,15 @@ def test_is_a_function_of_seed_and_step():
     ]
 
 
-def test_a_budget_is_refused():
-    with pytest.raises(ValueError, match='neither a budget nor op_prob'):
-        make(macs_m=(10, 100))
+def test_every_choice_is_trained_whatever_the_budget():
+    """It is the answer's: the rounds leave no room for one."""
+    tight = make(macs_m=(10, 30))
+    assert [tight.sample(i) for i in range(30)] == [make().sample(i) for i in range(30)]
+    space, budget = tight.space, Budget(build_cost_model(tight.space, 32), macs_m=(10, 30))
+    assert not all(budget.is_feasible(tight.sample(i)) for i in range(30))
+    for wrong in (dict(within_budget=True), dict(op_prob=(1, 1, 1))):
+        with pytest.raises(ValueError, match='neither a budget nor op_prob'):
+            FairPathSampler(space, budget, **wrong)
 
 
 def test_where_positions_differ_a_round_is_their_least_common_multiple():

@@ -172,3 +172,16 @@ def test_has_no_state_but_seed_and_step():
     assert sampler.state_dict() == {}
     with pytest.raises(ValueError, match="PathSampler has no state; got .'pool'"):
         sampler.load_state_dict(dict(pool=[]))
+
+
+def test_paths_outside_of_the_budget_are_drawn_on_request():
+    space, bounds = tiny_space(), dict(macs_m=(0, 1.65))
+    free = sampler_of(space, 8, bounds=bounds, within_budget=False)
+    assert [free.sample(i) for i in range(40)] == [
+        sampler_of(space, 8).sample(i) for i in range(40)
+    ]
+    budget = Budget(build_cost_model(space, 8), **bounds)
+    inside = [budget.is_feasible(free.sample(i)) for i in range(40)]
+    assert any(inside) and not all(inside)
+    held = sampler_of(space, 8, bounds=bounds)
+    assert all(budget.is_feasible(held.sample(i)) for i in range(40))

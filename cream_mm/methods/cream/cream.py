@@ -132,7 +132,8 @@ class Cream(ImageClassifier):
 
     def prepare_search(self, loop: SupernetTrainLoop) -> None:
         """Let the training follow ``compat``: what it draws, and what it does to other paths."""
-        loop.sampler.budget = self.path_budget
+        if self.compat.budget == 'ignored':
+            loop.sampler.budget = self.path_budget
         if self.compat.sampling == 'uniform':
             loop.sampler.op_prob = None
         if self.compat.unsampled == 'decayed':
