@@ -94,6 +94,7 @@ def test_resume_continues_with_the_board(search):
     assert 'meta_optimizer' in checkpoint
 
 
+@pytest.mark.timeout(900)  # four commands, each in a process of its own
 def test_export_retrain_detect(search):
     home, data, _ = search
     text = run('export_arch.py', 'search/best_arch.json', '--out', 'export', cwd=home)
@@ -114,6 +115,7 @@ def test_export_retrain_detect(search):
     coco = write_coco(home / 'coco')
     options = ['batch_size=2', 'num_workers=0', f'data_root={coco}/', 'max_epochs=1']
     options += [f'model.backbone.init_cfg.checkpoint={retrained}']
+    options += ['model.bbox_head.stacked_convs=1']
     resize = ['train_dataloader.dataset.pipeline.2.scale=(96,64)']
     resize += [f'{s}_dataloader.dataset.pipeline.1.scale=(96,64)' for s in ('val', 'test')]
     text = run('train.py', 'export/retinanet.py', '--work-dir', 'detector', '--cfg-options',
