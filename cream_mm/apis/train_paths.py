@@ -27,7 +27,6 @@ from ..files import (
     write_whole,
 )
 from ..files.answer_file import answer_content
-from ..files.arch_file import DETECTION
 from ..search import RandomSearch
 from ..structures import Arch
 from .export_arch import export_arch
@@ -72,6 +71,8 @@ def train_paths(
     cfg = search_config(config, cfg_options)
     init_default_scope(cfg.get('default_scope', 'mmpretrain'))
     model = MODELS.build(cfg.model)
+    if model.backbone.budget.cost_model.num_classes is None:
+        raise ValueError(f'{config} searches for a detector; only classifiers are trained here')
     hold_work_dir(folder)
     archs = RandomSearch(model.backbone.space, model.backbone.budget, seed=seed).ask(num)
     settings = dict(
@@ -91,8 +92,6 @@ def train_paths(
         print(f'{text}, log in {folder / f"{i:03d}" / "train.log"}', flush=True)
         next_steps = cfg.test_cfg.get('next_steps', {})
         answer = answer_content(model, arch, cfg, seed=seed, next_steps=next_steps)
-        if answer.get('task') == DETECTION:
-            raise ValueError(f'{config} searches for a detector; only classifiers are trained here')
         accuracy, epochs = train(folder / f'{i:03d}', answer, train_options, Path(root))
         costs = answer['costs']
         append(table, (arch, accuracy, costs['macs_m'], costs['params_m'], epochs, f'{i:03d}'))

@@ -97,7 +97,7 @@ def _kind(component: dict) -> str:
 
 def _fit_to_data(cfg: Config, chosen: bool) -> None:
     datasets = _datasets(cfg)
-    _check_split(datasets)
+    _check_split(datasets, _whole_sets(cfg.get('train_dataloader')))
     classes = None
     for dataset in datasets:
         if _kind(dataset) == 'ImageFolder':
@@ -137,13 +137,13 @@ def _fit_to_data(cfg: Config, chosen: bool) -> None:
     cfg.num_classes = len(classes)
 
 
-def _check_split(datasets: list[dict]) -> None:
+def _check_split(datasets: list[dict], whole: list[dict]) -> None:
     """Refuse to rate on images that are trained on."""
 
     def place(dataset):
         inner = dataset.get('dataset', dataset)
         below = inner['ann_file'] if 'ann_file' in inner else inner.get('folder', 'train')
-        return str(Path(inner['data_root'], below))
+        return str(Path(inner.get('data_root') or '', below))
 
     usual = dict(ImageFolder=0.02, DatasetPart='auto')
     parts = [d for d in datasets if _kind(d) in usual]
@@ -158,6 +158,23 @@ def _check_split(datasets: list[dict]) -> None:
                     f'part has holdout={left_out!r}, split_seed={seeds[0]}, a held-out part has '
                     f'holdout={rated!r}, split_seed={seeds[1]}. Give every part the same'
                 )
+    for held in (d for d in parts if d.get('part') == 'holdout'):
+        if _kind(held) == 'DatasetPart' and any(place(d) == place(held) for d in whole):
+            raise ValueError(
+                f'images of {place(held)} would be trained on and rated on: the training set '
+                "leaves none out. Wrap it in dict(type='cream_mm.DatasetPart', part='train', "
+                'dataset=...)'
+            )
+
+
+def _whole_sets(node: object) -> list[dict]:
+    """Training sets with an annotation file that are no part of another one, wrappers opened."""
+    if isinstance(node, (list, tuple)):
+        return [found for item in node for found in _whole_sets(item)]
+    if not isinstance(node, dict) or _kind(node) == 'DatasetPart':
+        return []
+    own = [node] if node.get('ann_file') and 'type' in node else []
+    return own + [found for value in node.values() for found in _whole_sets(value)]
 
 
 def _check_heads(cfg: Config, num_classes: int) -> None:
@@ -241,9 +258,10 @@ def _follow_annotations(cfg: Config) -> None:
     for side in ('val', 'test'):
         evaluator = cfg.get(f'{side}_evaluator')
         path = annotation_file(cfg.get(f'{side}_dataloader'))
-        is_metric = isinstance(evaluator, dict) and _kind(evaluator) == 'CocoMetric'
-        if path and is_metric and not evaluator.get('ann_file'):
-            evaluator['ann_file'] = path
+        for metric in evaluator if isinstance(evaluator, (list, tuple)) else [evaluator]:
+            is_coco = isinstance(metric, dict) and _kind(metric) == 'CocoMetric'
+            if path and is_coco and not metric.get('ann_file'):
+                metric['ann_file'] = path
 
 
 def _follow_metric(cfg: Config) -> None:

@@ -43,11 +43,13 @@ def DatasetPart(
     filtered = built.filter_data
 
     def filter_data() -> list[dict]:
+        nonlocal holdout
         number = len(built.data_list)
         if number < 2:
             raise ValueError(f'{type(built).__name__} has {number} images; a split needs two')
-        share = holdout_share(number) if holdout == 'auto' else holdout
-        count = min(max(1, round(number * share)), number - 1)
+        if holdout == 'auto':
+            holdout = holdout_share(number)
+        count = min(max(1, round(number * holdout)), number - 1)
         keys = sorted(map(_key, built.data_list))
         order = named_rng('holdout', split_seed, 0).permutation(number)[:count]
         held = {keys[i] for i in order}
@@ -63,4 +65,8 @@ def DatasetPart(
 
 
 def _key(info: Mapping) -> tuple:
-    return (0, info['img_id']) if 'img_id' in info else (1, str(info['img_path']))
+    if 'img_id' in info:
+        return (0, info['img_id'])
+    if 'img_path' in info:
+        return (1, str(info['img_path']))
+    raise TypeError('DatasetPart splits by img_id or img_path; these samples have neither')

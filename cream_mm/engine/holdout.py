@@ -60,6 +60,16 @@ def check_holdout(meta: Mapping, share: Any) -> None:
         )
 
 
+def holdout_of(dataset: Any) -> Any:
+    """``holdout`` of a dataset, wrappers opened; None if it holds nothing out."""
+    while dataset is not None:
+        if (share := getattr(dataset, 'holdout', None)) is not None:
+            return share
+        inner = getattr(dataset, 'dataset', None)
+        dataset = inner if inner is not None else next(iter(getattr(dataset, 'datasets', ())), None)
+    return None
+
+
 def _share_of(meta: Mapping) -> Any:
     share, text = meta.get(META_KEY), str(meta.get('cfg'))
     if share is None and "part='holdout'" in text and "holdout='auto'" not in text:

@@ -32,7 +32,7 @@ from .distributed import (
     unwrap,
     use_cpu_sync_norm,
 )
-from .holdout import check_holdout, keep_holdout
+from .holdout import check_holdout, holdout_of, keep_holdout
 from .resume_differences import check_classes, tell_differences
 from .work_dir_lock import hold_work_dir, release_work_dir
 
@@ -244,7 +244,7 @@ class Runner(_Runner):
             )
         dataset = self.train_dataloader.dataset
         check_classes(meta.get('dataset_meta'), getattr(dataset, 'metainfo', None))
-        check_holdout(meta, getattr(dataset, 'holdout', None))
+        check_holdout(meta, holdout_of(dataset))
         tell_differences(meta.get('cfg'), self.cfg.pretty_text, self.logger)
 
     def save_checkpoint(

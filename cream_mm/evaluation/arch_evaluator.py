@@ -14,6 +14,7 @@ from mmengine.evaluator.metric import _to_cpu
 from mmengine.logging import print_log
 from mmengine.model import BaseModel
 from mmpretrain.models.classifiers import BaseClassifier
+from mmpretrain.models.heads import MultiLabelClsHead, MultiTaskHead
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.data import Dataset
@@ -30,7 +31,7 @@ from ..models.layers.bn_policy import (
 from ..models.supernets import PathLayer
 from ..structures import Arch
 from ..structures.randomness import named_rng
-from .bootstrap import metric_draws, quiet
+from .bootstrap import NUM_DRAWS, metric_draws, quiet
 from .kept_batches import KeptBatches
 from .shared_prefix import SharedPrefix
 
@@ -128,12 +129,15 @@ class ArchEvaluator:
         self.bn_policy = bn_policy
         self.max_bytes = int(max_gb * 2**30)
         self.metrics, self.metric, self.seed = list(metrics), metric, seed
+        self._settings = list(_settings(model, self.metrics))
         args = dict(batch_size=batch_size, num_workers=num_workers, max_bytes=keep_gb * 2**30)
         rng = named_rng('rating', seed, 0)
         self._batches = KeptBatches(dataset, num_images, rng, **args)
         self._bn_batches = None
         if bn_policy == 'recalibrate':
-            self._bn_batches = KeptBatches(bn_dataset, num_bn_images, rng, **args)
+            # Of a single image some maps have one number per channel: no statistics.
+            bn_args = dict(args, batch_size=max(2, batch_size), spare_one=True)
+            self._bn_batches = KeptBatches(bn_dataset, num_bn_images, rng, **bn_args)
         self._norms_outside = [m for m in modules_outside(model) if isinstance(m, _BatchNorm)]
         self._check_metric(dataset)
         self.log = RatingLog(log_file, self.fingerprint()) if log_file is not None else None
@@ -148,6 +152,7 @@ class ArchEvaluator:
             if hasattr(metric, 'img_ids'):  # a subset of the images is one for the metric, too
                 indices = self._batches.indices
                 metric.img_ids = [dataset.get_data_info(i)['img_id'] for i in indices]
+                check_annotations(metric, dataset, indices)
 
     def fingerprint(self) -> str:
         """Of everything that a rating depends on besides the path."""
@@ -156,7 +161,7 @@ class ArchEvaluator:
             preprocessor = self.model.data_preprocessor
             yield from ('rating/3', self.bn_policy, getattr(preprocessor, 'to_rgb', None))
             if self.metric is not None:
-                yield from (self.metric, str(self.seed))
+                yield from (self.metric, str(self.seed), *self._settings)
             for name, value in self.model.state_dict().items():
                 if not name.startswith(SEARCH_ONLY):
                     yield from (name, value)
@@ -242,12 +247,22 @@ class ArchEvaluator:
             if name in values and f'{prefix}{name}' == self.metric:
                 drawn = metric_draws(metric, results, name, self.seed, self.num_images)
                 draws = tuple(round(float(draw), 6) for draw in drawn)
-        if found and self.metric not in found:
+        if self.metric not in found and not self._says_nothing(found):
             raise ValueError(
                 f'the evaluator has no metric {self.metric!r}; it has {", ".join(sorted(found))}'
             )
-        value = float(found.get(self.metric, 0.0))  # CocoMetric says nothing if no box was found
+        value = float(found.get(self.metric, 0.0))
+        if self.metric not in found:  # as no box was found
+            draws = (0.0,) * NUM_DRAWS
         return Rating(None, self.num_images, None, metric=self.metric, value=value, draws=draws)
+
+    def _says_nothing(self, found: dict[str, float]) -> bool:
+        """Whether it is asked of a CocoMetric that found no box: it then has no metrics at all."""
+        prefixes = [f'{m.prefix}/' for m in self.metrics if hasattr(m, '_coco_api')]
+        return any(
+            self.metric.startswith(prefix) and not any(name.startswith(prefix) for name in found)
+            for prefix in prefixes
+        )
 
     @property
     def num_images(self) -> int:
@@ -339,7 +354,7 @@ class ArchEvaluator:
             return None
         first = model.data_preprocessor(next(iter(self._batches)))['inputs'][:1]
         stem = layers[0][0]
-        with batch_stats(stem.norms):
+        with of_this_rank(stem.norms), batch_stats(stem.norms):  # a rank without paths is not here
             bytes_per_image = stem.run(first).nbytes
         number = sum(batches.num_images for batches in kept)
         # A layer's input and output, and the largest that is kept.
@@ -356,7 +371,8 @@ def check_metric(
             or there is nothing to measure it.
     """
     if name is None:
-        if not isinstance(model, BaseClassifier):
+        several = isinstance(getattr(model, 'head', None), (MultiLabelClsHead, MultiTaskHead))
+        if not isinstance(model, BaseClassifier) or several:
             raise ValueError(_NAME_ONE.format(type(model).__name__))
         return
     if any(word in _LOWER_IS_BETTER for word in re.split(r'[^a-z]+', name.lower())):
@@ -366,6 +382,40 @@ def check_metric(
             f'metric={name!r} is asked of the evaluator, which has no metric: give test_evaluator '
             'one, as val_evaluator has'
         )
+
+
+def check_annotations(metric: BaseMetric, dataset: Dataset, indices: Iterable[int]) -> None:
+    """Check that a metric with a COCO file of its own has the images of a dataset in it.
+
+    Ids alone do not tell: many files number their images from 1.
+
+    Raises:
+        ValueError: If one is not there, or is another image.
+    """
+    coco = getattr(metric, '_coco_api', None)
+    for info in (dataset.get_data_info(i) for i in indices) if coco is not None else ():
+        known = coco.imgs.get(info['img_id'], {}).get('file_name')
+        if known is None or not str(info['img_path']).endswith(Path(known).name):
+            raise ValueError(
+                f'the annotation file of {type(metric).__name__} does not hold {info["img_path"]}: '
+                'it is that of other images. Leave ann_file out of test_evaluator, and it is the '
+                "data's own"
+            )
+
+
+def _settings(model: nn.Module, metrics: Sequence[BaseMetric]) -> Iterator[str]:
+    """What a metric's value depends on besides weights and images, before anything was rated."""
+    preprocessor = model.data_preprocessor
+    for key in ('_channel_conversion', 'pad_size_divisor'):
+        yield f'{key} {getattr(preprocessor, key, None)}'
+    for name, module in model.named_modules():
+        if isinstance(getattr(module, 'test_cfg', None), dict):
+            yield f'{name} {module.test_cfg}'
+    plain = (str, int, float, bool, list, tuple, type(None))
+    for metric in metrics:
+        values = {k: v for k, v in vars(metric).items() if k not in ('results', 'img_ids')}
+        values = {k: v for k, v in values.items() if isinstance(v, plain) or k == 'iou_thrs'}
+        yield f'{type(metric).__name__} {sorted((k, repr(v)) for k, v in values.items())}'
 
 
 def _known(record: dict | None) -> Rating | None:

@@ -39,9 +39,11 @@ def paired_difference(one: Rating, other: Rating) -> Difference:
     if one.metric != other.metric:
         raise ValueError(f'rated by {one.metric} and by {other.metric}: not comparable')
     if one.metric is not None:
+        mean = other.value - one.value
+        if len(one.draws) != len(other.draws) or len(one.draws) < 2:
+            return Difference(mean, math.inf)
         draws = np.asarray(other.draws) - np.asarray(one.draws)
-        error = float(draws.std(ddof=1)) if len(draws) > 1 else math.inf
-        return Difference(other.value - one.value, error)
+        return Difference(mean, float(draws.std(ddof=1)))
     a, b = np.asarray(one.losses), np.asarray(other.losses)
     if a.shape != b.shape:
         raise ValueError(f'rated on {len(a)} and on {len(b)} images: not comparable')

@@ -186,6 +186,32 @@ def test_a_plain_detector(scenes, tmp_path, monkeypatch):
     assert Path('retrained/epoch_1.pth').is_file()
 
 
+def test_a_training_set_that_leaves_nothing_out_is_refused(scenes, tmp_path):
+    (tmp_path / 'mine.py').write_text(
+        f'_base_ = {DETECTOR!r}\n'
+        'train_dataloader = dict(dataset=dict(_delete_=True, type="RepeatDataset", times=2, '
+        'dataset=dict(type="CocoDataset", data_root="data/coco/", '
+        'ann_file="annotations/instances_train2017.json", data_prefix=dict(img="train2017/"))))\n'
+    )
+    with pytest.raises(ValueError, match='would be trained on and rated on: the training set'):
+        load_config(str(tmp_path / 'mine.py'), dict(data_root=str(scenes)))
+
+
+@pytest.mark.parametrize(
+    'option, error',
+    [
+        ('test_evaluator.ann_file=VAL', 'does not hold .*it is that of other images'),
+        ('model.backbone.costs.head=classifier', 'counts the head of a classifier'),
+    ],
+)
+def test_what_would_be_rated_wrongly_is_refused(scenes, tmp_path, option, error):
+    option = option.replace('VAL', f'{scenes}/annotations/instances_val2017.json')
+    options = [*of_scenes(scenes), option]
+    with pytest.raises(ValueError, match=error):
+        tool('train', DETECTOR, '--work-dir', tmp_path / 'run', '--cfg-options', *options)
+    assert not list((tmp_path / 'run').glob('*.pth'))
+
+
 def test_the_model_is_the_familys_own(scenes):
     from mmengine.registry import MODELS, DefaultScope
 

@@ -2,11 +2,13 @@
 
 import json
 import pickle
+from types import SimpleNamespace
 
 import pytest
 from mmengine.registry import DATASETS, DefaultScope
 
 import cream_mm  # noqa: F401
+from cream_mm.engine.holdout import holdout_of
 
 
 @pytest.fixture(scope='module')
@@ -59,7 +61,10 @@ def test_neither_filters_nor_the_order_move_an_image(root):
 
 
 def test_auto_is_ten_percent_of_a_small_set(root):
-    assert len(build(root, 'holdout', holdout='auto')) == 4
+    held = build(root, 'holdout', holdout='auto')
+    assert len(held) == 4 and held.holdout == 0.1  # the share itself, for the checkpoint
+    wrapped = SimpleNamespace(datasets=[SimpleNamespace(dataset=held)])
+    assert holdout_of(wrapped) == 0.1 and holdout_of(SimpleNamespace()) is None
 
 
 def test_it_travels_to_workers(root):

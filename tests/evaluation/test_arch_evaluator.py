@@ -141,7 +141,7 @@ def test_subsets_are_random_and_seeded(model):
 
     first, again, other = make(0), make(0), make(1)
     rated, fitted = numbers(first._batches), numbers(first._bn_batches)
-    assert len(set(rated)) == 10 and len(set(fitted)) == 16
+    assert len(set(rated)) == 10 and len(set(fitted)) == 15  # a last one alone is left out
     assert rated != sorted(rated)
     assert (rated, fitted) == (numbers(again._batches), numbers(again._bn_batches))
     assert rated != numbers(other._batches)

@@ -58,3 +58,10 @@ def test_a_subset():
 def test_nothing_to_read():
     with pytest.raises(ValueError, match='no images to rate on'):
         build(0)
+
+
+def test_a_last_batch_of_one_image_can_be_spared():
+    assert [len(b['inputs']) for b in build(7)[1]] == [2, 2, 2, 1]
+    spared = build(7, spare_one=True)[1]
+    assert [len(b['inputs']) for b in spared] == [2, 2, 2] and spared.num_images == 6
+    assert [len(b['inputs']) for b in build(1, spare_one=True)[1]] == [1]  # all there is

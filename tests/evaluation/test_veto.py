@@ -82,3 +82,14 @@ def test_notes_say_what_chance_explains():
     assert 'two standard errors are 15.6 points' in first  # 2 * sqrt(2 * .246 * .754 / 61)
     assert 'The search has found nothing yet' in first
     assert sampling_notes([tied[0]], 100 * 15 / 61) == [first]
+
+
+def test_a_path_without_any_box():
+    """It has no draws, or zeros: neither is an error, and known zeros are worse."""
+    found = Rating(None, 9, None, metric='coco/bbox_mAP', value=0.3, draws=(0.25, 0.3, 0.35))
+    silent = Rating(None, 9, None, metric='coco/bbox_mAP', value=0.0)
+    zeros = silent._replace(draws=(0.0, 0.0, 0.0))
+    assert paired_difference(silent, found) == (0.3, math.inf)
+    assert not paired_difference(silent, found).is_beyond_chance
+    assert paired_difference(zeros, found).is_beyond_chance
+    assert first_not_vetoed([zeros, found]) == 1 and first_not_vetoed([silent, found]) == 0

@@ -9,7 +9,7 @@ from mmengine.runner import Runner
 from ...checkpoints.whole_file import make_plain
 from ...files import write_whole
 from ...registry import HOOKS
-from ..holdout import META_KEY
+from ..holdout import META_KEY, holdout_of
 
 
 @HOOKS.register_module()
@@ -73,7 +73,7 @@ class CheckpointHook(_CheckpointHook):
         super().after_val_epoch(runner, metrics)
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        share = getattr(runner.train_dataloader.dataset, 'holdout', None)
+        share = holdout_of(runner.train_dataloader.dataset)
         if share is not None:
             checkpoint['meta'][META_KEY] = share
         checkpoint['meta']['world_size'] = runner.world_size

@@ -29,6 +29,10 @@ class LoopStateHook(Hook):
         for name, loop in _loops(runner):
             if isinstance(states.get(name), dict):
                 loop.load_state_dict(states[name])
+        if isinstance(states.get('test_loop'), dict) and not isinstance(
+            runner._test_loop, BaseLoop
+        ):
+            runner.test_loop.load_state_dict(states['test_loop'])  # the property builds it
 
 
 def _loops(runner) -> Iterator[tuple[str, BaseLoop]]:

@@ -1,5 +1,6 @@
 """From a trained supernet to the answer: asks a strategy, rates, tells it, writes the best."""
 
+import math
 import shlex
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -7,8 +8,10 @@ from typing import Any, NamedTuple
 
 from mmengine.dist import is_main_process
 from mmengine.evaluator import Evaluator
+from mmengine.hooks import EMAHook
 from mmengine.registry import DATASETS
 from mmengine.runner import BaseLoop, Runner
+from mmpretrain.models.classifiers import BaseClassifier
 from torch.utils.data import DataLoader
 
 from ...checkpoints import load_checkpoint_file
@@ -22,7 +25,7 @@ from ...evaluation import (
     paired_difference,
     sampling_notes,
 )
-from ...evaluation.arch_evaluator import check_metric
+from ...evaluation.arch_evaluator import check_annotations, check_metric
 from ...files import PATH_LOG, write_json
 from ...files.answer_file import SEARCH_FORMAT, answer_content, rating_content
 from ...files.arch_file import RULES
@@ -112,8 +115,8 @@ class SearchLoop(BaseLoop):
         super().__init__(runner, dataloader)
         self.model = unwrap(runner.model)
         self.supernet = supernet_of(self.model)
-        self.metrics = runner.build_evaluator(evaluator or [])
-        self.metrics.dataset_meta = getattr(self.dataloader.dataset, 'metainfo', None)
+        self.evaluator = runner.build_evaluator(evaluator or [])
+        self.evaluator.dataset_meta = getattr(self.dataloader.dataset, 'metainfo', None)
         self.bn_dataset = bn_dataset
         self.strategy_cfg = strategy
         self.strategy: Strategy | None = None
@@ -130,7 +133,17 @@ class SearchLoop(BaseLoop):
         self._state: Mapping | None = None
         if strategy is not None:  # before any training, not after it
             self._strategy_class(strategy)
-        check_metric(metric, self.metrics.metrics, self.model)
+        check_metric(metric, self.evaluator.metrics, self.model)
+        for one in self.evaluator.metrics if metric is not None else ():
+            dataset = self.dataloader.dataset
+            check_annotations(one, dataset, range(len(dataset)))
+        counts_head = getattr(self.budget.cost_model, 'num_classes', None) is not None
+        if counts_head and not isinstance(self.model, BaseClassifier):
+            raise ValueError(
+                'model.backbone.costs counts the head of a classifier, which '
+                f'{type(self.model).__name__} does not have: set head=None there, and leave '
+                'num_classes out'
+            )
 
     @property
     def budget(self) -> Budget:
@@ -140,8 +153,22 @@ class SearchLoop(BaseLoop):
     # ---- the whole way -----------------------------------------------------------------------
 
     def run(self) -> dict:
-        """Search, write, and return ``{'best/top1': ..., 'best/macs_m': ...}``."""
-        self.strategy = None  # anew: what an earlier run asked for is asked for again
+        """Search, write, and return ``{'best/top1': ..., 'best/macs_m': ...}``.
+
+        With averaged weights (``EMAHook``) paths are rated by the average, which is what a
+        checkpoint holds and an export takes.
+        """
+        averages = [hook for hook in self.runner.hooks if isinstance(hook, EMAHook)]
+        for hook in averages:
+            hook._swap_ema_parameters()
+        try:
+            return self._run()
+        finally:
+            for hook in averages:
+                hook._swap_ema_parameters()
+
+    def _run(self) -> dict:
+        self.strategy = self._state = None  # anew: what was asked for before is asked for again
         notes = self.prepare()
         evaluator = self.build_evaluator()
         strategy, ratings = self.strategy, {}
@@ -162,8 +189,8 @@ class SearchLoop(BaseLoop):
         sources |= {arch: 'front' for _, arch in steps if arch not in sources}
         sources |= {arch: 'reference' for _, arch in references if arch not in sources}
         self._rate(evaluator, list(sources), ratings, sources)
-        if strategy is not None and not strategy.learns and asked:
-            strategy.tell(asked, [ratings[arch].score for arch in asked])
+        if strategy is not None and not strategy.learns:
+            self._tell(asked, ratings)
         choice = self.choose(asked, {**others, **_ends(references, others)}, ratings)
         best = choice.arch
         rest = [rating for arch, rating in ratings.items() if arch != best]
@@ -207,7 +234,8 @@ class SearchLoop(BaseLoop):
                 ]
             except ValueError as error:
                 return [f'No training effects: {error}: the answer goes by ratings alone']
-        if self._state is not None:
+        # One that does not learn knows nothing by what it was told, and its effects have changed.
+        if self._state is not None and self.strategy.learns:
             self.strategy.load_state_dict(self._state)
         return []
 
@@ -247,7 +275,8 @@ class SearchLoop(BaseLoop):
                 break
             known = evaluator.log is not None and evaluator.log.get(archs[0]) is not None
             ratings[archs[0]] = evaluator.rate_all(archs, lambda *_: None)[0]
-            strategy.tell(archs, [ratings[archs[0]].score])
+            if not self._tell(archs, ratings):
+                continue
             best = strategy.best()
             self.runner.logger.info(
                 f'Rated {progress.step(known)} {ratings[archs[0]]}, '
@@ -285,6 +314,16 @@ class SearchLoop(BaseLoop):
 
         ratings.update(zip(archs, evaluator.rate_all(archs, tell)))
 
+    def _tell(self, archs: Sequence[Arch], ratings: Mapping[Arch, Rating]) -> bool:
+        """Tell the strategy all finite scores; whether there was one."""
+        finite = [arch for arch in archs if math.isfinite(ratings[arch].score)]
+        for arch in archs:
+            if arch not in finite:
+                self.runner.logger.warning(f'{arch} has no finite rating: it is passed over')
+        if finite:
+            self.strategy.tell(finite, [ratings[arch].score for arch in finite])
+        return bool(finite)
+
     def _nothing_asked(self) -> str:
         if self.strategy_cfg is not None:
             raise ValueError(f'strategy {self.strategy_cfg["type"]!r} has no path to propose')
@@ -298,8 +337,8 @@ class SearchLoop(BaseLoop):
         """
         loader, runner = self.dataloader, self.runner
         settings = dict(
-            metrics=self.metrics.metrics,
-            batch_size=loader.batch_size,
+            metrics=self.evaluator.metrics,
+            batch_size=loader.batch_size or loader.batch_sampler.batch_size,
             num_workers=loader.num_workers,
             seed=runner.seed,
             log_file=Path(runner.work_dir) / 'ratings.jsonl',
@@ -442,6 +481,7 @@ class SearchLoop(BaseLoop):
             steps = [*steps[:-1], (steps[-1][0], answer)]  # ratings may have vetoed another one
         distinct = {arch: bound for bound, arch in reversed(steps)}  # each at its least bound
         steps = sorted((bound, arch) for arch, bound in distinct.items())
+        steps = _not_worse(steps, ratings, answer)
         metric = next(iter(ratings.values())).metric
         told = {arch: _in_front(rating) for arch, rating in ratings.items()}
         content = front_content(
@@ -531,6 +571,18 @@ def pick_by_effects(
 
 def _ends(references: Sequence[tuple[str, Arch]], others: Mapping[Arch, str]) -> dict[Arch, str]:
     return {arch: 'reference' for _, arch in references if arch not in others}
+
+
+def _not_worse(
+    steps: list[tuple[float, Arch]], ratings: Mapping[Arch, Rating], answer: Arch
+) -> list[tuple[float, Arch]]:
+    """Steps without those rated worse, beyond chance, than a cheaper one; the answer stays."""
+    kept: list[tuple[float, Arch]] = []
+    for bound, arch in steps:
+        less = [paired_difference(ratings[arch], ratings[other]) for _, other in kept]
+        if arch == answer or not any(d.mean > 0 and d.is_beyond_chance for d in less):
+            kept.append((bound, arch))
+    return kept
 
 
 def _in_front(rating: Rating) -> dict:

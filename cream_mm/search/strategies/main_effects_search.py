@@ -61,7 +61,11 @@ class MainEffectsSearch(Strategy):
         """The path within another budget whose effects add up best; exact."""
         if self._known is None and len(self.scored) < 2:
             return super().best_within(budget)
-        return next((arch for _, arch in best_paths(self.effects(), self.space, budget)), None)
+        paths = best_paths(self.effects(), self.space, budget)
+        try:
+            return next((arch for _, arch in paths), None)
+        except ValueError:  # hardly any path meets the bounds: none was found in so many steps
+            return super().best_within(budget)
 
     def _values(self, items: list[Scored]) -> list[float]:
         if self._known is None and len(self.scored) < 2:

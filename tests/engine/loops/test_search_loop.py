@@ -11,7 +11,7 @@ from mmengine.config import Config
 from cream_mm.engine import Runner
 from cream_mm.engine.loops import SearchLoop, SupernetTrainLoop
 from cream_mm.engine.loops.search_loop import strategies
-from cream_mm.evaluation import Rating
+from cream_mm.evaluation import ArchEvaluator, Rating
 from cream_mm.registry import LOOPS
 from cream_mm.testing import tiny_space, write_image_folder
 
@@ -264,3 +264,33 @@ def test_a_mistake_is_found_before_the_training(data, tmp_path, changes, error):
     with pytest.raises(ValueError, match=error):
         runner.train()
     assert not list((tmp_path / 'run').glob('*.pth'))
+
+
+def test_a_rating_that_is_not_finite_is_passed_over(data, tmp_path, monkeypatch):
+    runner = build(data, tmp_path / 'run', test_cfg=dict(strategy=dict(type='evolution'), num=4))
+    rate, bad = ArchEvaluator._rate_in_order, []
+
+    def spoilt(self, archs):
+        for arch, rating in zip(archs, rate(self, archs)):
+            if not bad or arch in bad:
+                bad.append(arch)
+                rating = rating._replace(loss=float('nan'))
+            yield rating
+
+    monkeypatch.setattr(ArchEvaluator, '_rate_in_order', spoilt)
+    runner.train()
+    assert len(runner.test_loop.strategy.scored) == 3
+    assert read(tmp_path / 'run', 'best_arch.json')['arch'] != bad[0].to_list()
+
+
+def test_averaged_weights_are_rated_as_they_are_exported(data, tmp_path):
+    hooks = [dict(type='cream_mm.EMAHook', momentum=0.2)]
+    build(data, tmp_path / 'run', custom_hooks=hooks).train()
+    trained = read(tmp_path / 'run', 'search.json')['rated']
+    runner = build(data, tmp_path / 'again', load_from=str(tmp_path / 'run/epoch_2.pth'))
+    runner.test()
+    tested = read(tmp_path / 'again', 'search.json')['rated']
+    assert [(r['arch'], r['loss']) for r in trained] == [(r['arch'], r['loss']) for r in tested]
+    build(data, tmp_path / 'raw').train()
+    raw = read(tmp_path / 'raw', 'search.json')['rated']
+    assert [r['loss'] for r in raw] != [r['loss'] for r in trained]
