@@ -146,7 +146,7 @@ def test_subsets_are_random_and_seeded(model):
     assert (rated, fitted) == (numbers(again._batches), numbers(again._bn_batches))
     assert rated != numbers(other._batches)
     assert first.rate(ARCHS[0]).num_images == 10
-    assert first.description == 'recalibrate(16 images)'
+    assert first.description == 'recalibrate(15 images)'
 
 
 def test_few_images_are_all_taken(model):
