@@ -400,7 +400,6 @@ class SearchLoop(BaseLoop):
         """Write the answer and all that was rated, and say how to go on."""
         runner, work_dir = self.runner, Path(self.runner.work_dir)
         best, rating = choice.arch, ratings[choice.arch]
-        rated = [self.record(arch, rating, sources[arch]) for arch, rating in ratings.items()]
         front = self.strategy.front() if self.strategy is not None else []
         content = dict(
             format=SEARCH_FORMAT,
@@ -414,7 +413,7 @@ class SearchLoop(BaseLoop):
             best=self.record(best, rating, sources[best]),
             front=[self.record(s.arch, ratings[s.arch], sources[s.arch])
                    for s in front if s.arch in ratings],
-            rated=rated,
+            rated=self.records(ratings, sources),
         )  # fmt: skip
         write_json(work_dir / 'search.json', content)
         answer = answer_content(
@@ -435,6 +434,10 @@ class SearchLoop(BaseLoop):
             f'held-out images, {self.budget.cost_model.cost(best).macs / 1e6:.2f} MMACs. Written '
             f'to {file}; cut its weights out with\n  {shlex.join(export)}'
         )
+
+    def records(self, ratings: Mapping[Arch, Rating], sources: Mapping[Arch, str]) -> list[dict]:
+        """All rated paths as files have them, see :meth:`record`."""
+        return [self.record(arch, rating, sources[arch]) for arch, rating in ratings.items()]
 
     def record(self, arch: Arch, rating: Rating, source: str) -> dict:
         """A rated path as files have it; numbers of single images stay in ``ratings.jsonl``."""

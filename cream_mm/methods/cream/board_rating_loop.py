@@ -82,10 +82,9 @@ class BoardRatingLoop(SearchLoop):
         sources: Mapping[Arch, str],
         choice: Choice,
     ) -> None:
-        rated = [self.record(arch, rating, sources[arch]) for arch, rating in ratings.items()]
         board = self.model.board
         entries, capacity = ([], 0) if board is None else (board.entries, board.capacity)
-        content = board_content(entries, capacity, self.budget, rated)
+        content = board_content(entries, capacity, self.budget, self.records(ratings, sources))
         write_json(Path(self.runner.work_dir) / 'board.json', content)
         super().write(evaluator, ratings, sources, choice)
 
