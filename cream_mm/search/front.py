@@ -8,7 +8,7 @@ import numpy as np
 
 from ..costs import Budget, CostTable
 from ..structures import Arch
-from .pareto_merge import best_sums
+from .pareto_merge import best_sums, unit_tables
 
 NUM_STEPS = 8
 MAX_LISTED = 10_000  # architectures that are gone through one by one
@@ -73,11 +73,7 @@ def ends(budget: Budget) -> list[Arch]:
 def _end(budget: Budget, key: str, sign: int) -> Arch | None:
     """The cheapest path (``sign`` -1) or the costliest (1) of a large space."""
     costs, space = budget.cost_model, budget.cost_model.space
-    units = [[c.in_units() for c in costs.choice_costs(i)] for i in range(len(space.sizes))]
-    tables = {
-        name: [np.array([unit[name] for unit in choices]) for choices in units]
-        for name in {key, *budget.bounds}
-    }
+    tables = unit_tables(costs, {key, *budget.bounds})
     scores = [sign * table for table in tables[key]]
     free = space.decode([int(score.argmax()) for score in scores])
     if budget.is_feasible(free):

@@ -3,7 +3,7 @@
 import heapq
 import itertools
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -145,6 +145,14 @@ def _joint_limits(sides: list[tuple]) -> Iterator[tuple[float, list[np.ndarray]]
             yield u * a + v * b + slack, [u * x + v * y for x, y in zip(tables_a, tables_b)]
 
 
+def unit_tables(costs: CostTable, names: Iterable[str]) -> dict[str, list[np.ndarray]]:
+    """Of each cost, e.g. ``'macs_m'``, what every choice adds: an array for each position."""
+    units = [[c.in_units() for c in costs.choice_costs(i)] for i in range(len(costs.space.sizes))]
+    return {
+        name: [np.array([unit[name] for unit in choices]) for choices in units] for name in names
+    }
+
+
 def best_paths(effects: MainEffects, space: Space, budget: Budget) -> Iterator[tuple[float, Arch]]:
     """Full-depth paths within a budget, the best sum of effects first.
 
@@ -179,8 +187,8 @@ def best_paths(effects: MainEffects, space: Space, budget: Budget) -> Iterator[t
         largest = sum(m.max() for m in macs) or 1.0
         ordered = [v - 1e-9 * (spread or 1.0) * m / largest for v, m in zip(values, macs)]
         fixed = budget.cost_model.fixed.in_units()
+        costs = unit_tables(budget.cost_model, budget.bounds)
         for key, bound in budget.bounds.items():
-            costs[key] = [np.array([c.in_units()[key] for c in table]) for table in tables]
             bounds[key] = tuple(None if side is None else side - fixed[key] for side in bound)
     for _, flat in best_sums(ordered, costs, bounds):
         arch = space.decode(list(flat))
