@@ -16,12 +16,11 @@ from collections.abc import Sequence
 
 import torch
 from mmdet.structures import DetDataSample
-from mmengine.config import DictAction
 from mmengine.model import BaseModel
 from mmengine.registry import MODELS, init_default_scope
 
 from cream_mm.apis.count_model import count_model
-from cream_mm.command_line import one_line_errors
+from cream_mm.command_line import OptionsAction, one_line_errors
 from cream_mm.config.load import load_config
 from cream_mm.models import CreamNet
 
@@ -40,7 +39,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument(
         '--cfg-options',
         nargs='+',
-        action=DictAction,
+        action=OptionsAction,
         metavar='KEY=VALUE',
         help='override config values, e.g. model.backbone.arch=cream-604m num_classes=10',
     )

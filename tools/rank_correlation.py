@@ -17,10 +17,8 @@ small one. A supernet that ranks no better than they do has taught nothing about
 import argparse
 from collections.abc import Sequence
 
-from mmengine.config import DictAction
-
 from cream_mm.apis.correlate import LABELS, correlate
-from cream_mm.command_line import one_line_errors
+from cream_mm.command_line import OptionsAction, one_line_errors
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -87,7 +85,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument('--resamples', type=int, default=1000, help='of the bootstrap')
     parser.add_argument('--out', metavar='DIR', help='default: beside the checkpoint or the table')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE')
+    parser.add_argument('--cfg-options', nargs='+', action=OptionsAction, metavar='KEY=VALUE')
     args = parser.parse_intermixed_args(argv)
     if (args.checkpoint is None) == (args.ratings is None):
         parser.error('give either a checkpoint, CONFIG CHECKPOINT TABLE, or --ratings FILE')

@@ -19,10 +19,8 @@ import argparse
 import os.path as osp
 from collections.abc import Sequence
 
-from mmengine.config import DictAction
-
 from cream_mm.apis import open_search
-from cream_mm.command_line import one_line_errors
+from cream_mm.command_line import OptionsAction, one_line_errors
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -50,7 +48,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         '--cfg-options',
         nargs='+',
-        action=DictAction,
+        action=OptionsAction,
         metavar='KEY=VALUE',
         help='override config values, e.g. budget.macs_m=[300,400]',
     )

@@ -9,9 +9,7 @@ import os
 import os.path as osp
 from collections.abc import Sequence
 
-from mmengine.config import DictAction
-
-from cream_mm.command_line import one_line_errors
+from cream_mm.command_line import OptionsAction, one_line_errors
 from cream_mm.config.load import load_config
 from cream_mm.engine import Runner
 
@@ -28,7 +26,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         '--cfg-options',
         nargs='+',
-        action=DictAction,
+        action=OptionsAction,
         metavar='KEY=VALUE',
         help='override config values, e.g. data_root=DIR',
     )

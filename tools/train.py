@@ -11,9 +11,9 @@ import os.path as osp
 from collections.abc import Sequence
 
 import torch
-from mmengine.config import DictAction
 
-from cream_mm.command_line import one_line_errors
+from cream_mm.command_line import OptionsAction, one_line_errors
+from cream_mm.config.folder_data import look_before_training
 from cream_mm.config.load import load_config
 from cream_mm.engine import Runner
 
@@ -40,7 +40,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         '--cfg-options',
         nargs='+',
-        action=DictAction,
+        action=OptionsAction,
         metavar='KEY=VALUE',
         help='override config values, e.g. data_root=DIR max_epochs=2 budget.macs_m=[300,400] '
         'optim_wrapper.optimizer.lr=0.1',
@@ -54,6 +54,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 
 def build_runner(args: argparse.Namespace) -> Runner:
     cfg = load_config(args.config, args.cfg_options)
+    look_before_training(cfg)
     cfg.launcher = args.launcher
     if args.work_dir:
         cfg.work_dir = args.work_dir

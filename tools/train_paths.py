@@ -16,10 +16,8 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from mmengine.config import DictAction
-
 from cream_mm.apis.train_paths import train_paths
-from cream_mm.command_line import one_line_errors
+from cream_mm.command_line import OptionsAction, one_line_errors
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -30,7 +28,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument('--num', type=int, default=30, help='networks (default: %(default)s)')
     parser.add_argument('--seed', type=int, default=0, help='of the draws')
     parser.add_argument('--work-dir', required=True)
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE',
+    parser.add_argument('--cfg-options', nargs='+', action=OptionsAction, metavar='KEY=VALUE',
                         help="override the search's config, e.g. data_root=DIR")  # fmt: skip
     parser.add_argument('--train-options', nargs='+', default=[], metavar='KEY=VALUE',
                         help="override the retraining's config, e.g. max_epochs=30")  # fmt: skip

@@ -6,10 +6,10 @@ from pathlib import Path
 from mmengine.config import Config, ConfigDict
 from mmengine.logging import print_log
 
-from ..datasets.image_folder import list_classes
 from ..files import check_regular, read_json
 from .carry import Places, annotation_file, carry, entries, override, read_config
 from .check import check_keys, check_options, own_names
+from .folder_data import fit_to_folders, limit_top_k, names_of_folders_as_text
 
 MAX_COCO_BYTES = 8 * 2**30
 
@@ -39,7 +39,9 @@ def load_config(path: str, options: dict | None = None, *, check_data: bool = Tr
         # YAML looks like data, but mmengine builds any object that a tag in it names.
         raise ValueError(f'a config is a .py file; got {path}. Write its content as Python')
     cfg, places = read_config(path)
+    names_of_folders_as_text(cfg._cfg_dict)
     options = dict(options or {})
+    names_of_folders_as_text(options)
     check_options(cfg, options)
     places.update(override(cfg, options))
     check_keys(cfg)
@@ -97,25 +99,18 @@ def _kind(component: dict) -> str:
 
 def _fit_to_data(cfg: Config, chosen: bool) -> None:
     datasets = _datasets(cfg)
+    classes = fit_to_folders(cfg, datasets)
     _check_split(datasets, _whole_sets(cfg.get('train_dataloader')))
-    classes = None
     for dataset in datasets:
-        if _kind(dataset) == 'ImageFolder':
-            list_classes(dataset['data_root'], dataset.get('folder', 'train'))
-            classes = list_classes(dataset['data_root'])
-        elif _kind(dataset) == 'CocoDataset':
+        if _kind(dataset) == 'CocoDataset':
             _check_coco(dataset)
     coco = [d for d in datasets if _kind(d) == 'CocoDataset']
     if coco:
         classes = _coco_classes(coco)
         for dataset in coco:
             dataset['metainfo'] = dict(dataset.get('metainfo') or {}, classes=tuple(classes))
-    for evaluator in (cfg.get('val_evaluator'), cfg.get('test_evaluator')):
-        if classes and isinstance(evaluator, dict) and _kind(evaluator) == 'Accuracy':
-            topk = evaluator.get('topk', (1,))
-            topk = topk if isinstance(topk, (list, tuple)) else (topk,)
-            evaluator['topk'] = tuple(k for k in topk if k <= len(classes))
     if classes is not None:
+        limit_top_k(cfg, len(classes))
         names = cfg.get('classes')
         cfg.classes = tuple(classes)  # for whoever goes on from the dumped config
         if names is not None:
