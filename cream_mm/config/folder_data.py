@@ -94,8 +94,9 @@ def fit_to_folders(cfg: Config, datasets: Sequence[ConfigDict]) -> list[str] | N
     first = (training or folders)[0]
     root = first['data_root']
     train = first.get('folder', 'train') if training else find_folder(root, 'train')
-    named = (first.get('metainfo') or {}).get('classes')
-    classes = list_classes(root, train) if named is None else list(named)
+    classes, named = list_classes(root, train), (first.get('metainfo') or {}).get('classes')
+    if named is not None and sorted(named) == classes:
+        classes = list(named)  # in an order of the user's; an export names those of other data
     for dataset in folders:
         _follow_classes(dataset, first, train, classes)
     if not training:
@@ -188,8 +189,9 @@ def _follow_classes(
     dataset: ConfigDict, first: ConfigDict, train: str, classes: Sequence[str]
 ) -> None:
     """Labels are those of the training folder, also where a dataset would not find it."""
+    named = (dataset.get('metainfo') or {}).get('classes') is not None
     same_root = dataset['data_root'] == first['data_root']
-    if same_root and train.lower() in TRAIN_NAMES:
+    if same_root and train.lower() in TRAIN_NAMES and not named:
         return
     dataset['metainfo'] = dict(dataset.get('metainfo') or {}, classes=tuple(classes))
 
