@@ -306,6 +306,12 @@ def _fit_batch(cfg: Config, training: Sequence[ConfigDict]) -> None:
             f'{number} image{"s" * (number != 1)} to train on, of which each process gets '
             f'{per_rank}: batch norm needs two at least'
         )
+    side = cfg.get('input_size')
+    if size == 1 and isinstance(side, int) and side <= 32:
+        raise ValueError(
+            f'batch_size=1 with input_size={side}: the last maps have a single pixel, and batch '
+            'norm needs more than one number. Take batch_size=2 or more'
+        )
     if size > per_rank:
         warn(
             f'batch_size={size} is more than the {per_rank} images that are trained on'
@@ -347,8 +353,8 @@ def look_before_training(cfg: Config, *, max_images: int = MAX_IMAGES) -> None:
     in_folders = any(_datasets_of(cfg.get('train_dataloader')))
     if in_folders and isinstance(size, int) and size < SMALL_BATCH and not cfg.get('sync_bn'):
         warn(
-            f'batch_size={size}: batch norm takes its statistics from {size} images at a time, '
-            'which makes them noisy, and validation worse than training. Where memory allows, '
+            f'batch_size={size}: batch norm takes its statistics from {size} '
+            f'image{"s" * (size > 1)} at a time, which makes them noisy, and validation worse than training. Where memory allows, '
             f'take {SMALL_BATCH} or more; on several GPUs, sync_bn="torch" counts those of all'
         )
     for side in ('train', 'val'):

@@ -272,6 +272,13 @@ def test_each_process_has_its_share(root, lines, monkeypatch):
         load(RETRAIN, root)
 
 
+def test_one_image_at_a_time_where_maps_are_down_to_a_pixel(root):
+    options = dict(data_root=str(root), batch_size=1)
+    with pytest.raises(ValueError, match='batch_size=1 with input_size=32: the last maps have a'):
+        load_config(SPOS, dict(options, input_size=32))
+    assert load_config(SPOS, dict(options, input_size=64)).batch_size == 1
+
+
 def test_small_batches_are_told(root, lines):
     for size in (8, 7):
         look_before_training(load_config(RETRAIN, dict(data_root=str(root), batch_size=size)))
