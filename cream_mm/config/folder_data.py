@@ -354,8 +354,9 @@ def look_before_training(cfg: Config, *, max_images: int = MAX_IMAGES) -> None:
     if in_folders and isinstance(size, int) and size < SMALL_BATCH and not cfg.get('sync_bn'):
         warn(
             f'batch_size={size}: batch norm takes its statistics from {size} '
-            f'image{"s" * (size > 1)} at a time, which makes them noisy, and validation worse than training. Where memory allows, '
-            f'take {SMALL_BATCH} or more; on several GPUs, sync_bn="torch" counts those of all'
+            f'image{"s" * (size > 1)} at a time, which makes them noisy, and validation worse '
+            f'than training. Where memory allows, take {SMALL_BATCH} or more; on several GPUs, '
+            'sync_bn="torch" counts those of all'
         )
     for side in ('train', 'val'):
         for dataset in _datasets_of(cfg.get(f'{side}_dataloader')):
