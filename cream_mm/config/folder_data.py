@@ -11,7 +11,6 @@ from typing import Any
 from mmengine.config import Config, ConfigDict
 from mmengine.logging import print_log
 
-from ..datasets.folder_check import MAX_IMAGES, Picture, look_at
 from ..datasets.folder_listing import (
     TRAIN_NAMES,
     VAL_NAMES,
@@ -21,9 +20,10 @@ from ..datasets.folder_listing import (
     layout,
     list_classes,
     list_folder,
+    no_image_in,
+    num_held_out,
     same_but_for_case,
 )
-from ..datasets.image_folder import no_image_in, num_held_out
 from ..datasets.packed_images import is_packed
 from .carry import carry, entries
 
@@ -346,7 +346,7 @@ def _rank_and_number() -> tuple[int, int]:
 # ---- the files ---------------------------------------------------------------------------------
 
 
-def look_before_training(cfg: Config, *, max_images: int = MAX_IMAGES) -> None:
+def look_before_training(cfg: Config, *, max_images: int = 20_000) -> None:
     """Say which images cannot be read, which lie in two places, and when a batch is very small.
 
     Args:
@@ -356,6 +356,8 @@ def look_before_training(cfg: Config, *, max_images: int = MAX_IMAGES) -> None:
     Raises:
         ValueError: If no image of a training class can be read.
     """
+    from ..datasets.folder_check import Picture, look_at  # imports mmcv
+
     if _rank_and_number()[0] != 0:
         return
     splits: dict[Path, bool] = {}
@@ -421,7 +423,7 @@ def look_before_training(cfg: Config, *, max_images: int = MAX_IMAGES) -> None:
         )
 
 
-def _pairs(repeated: Sequence[Sequence[Picture]]) -> str:
+def _pairs(repeated: Sequence[Sequence[Any]]) -> str:
     return _some([' and '.join(str(picture.path) for picture in same[:3]) for same in repeated])
 
 
