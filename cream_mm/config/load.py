@@ -51,7 +51,7 @@ def load_config(path: str, options: dict | None = None, *, check_data: bool = Tr
     return cfg
 
 
-def check_early(path: str, options: dict | None = None) -> None:
+def check_early(path: str, options: dict | None = None, *, check_data: bool = True) -> None:
     """Raise what :func:`load_config` would, as far as it can be told without importing torch.
 
     For whoever imports much before it calls that.
@@ -61,10 +61,10 @@ def check_early(path: str, options: dict | None = None) -> None:
         ValueError: If it is not a ``.py`` file, or a key of its top level, or one of ``options``,
             is misspelt.
     """
-    _open(path, dict(options or {}))
+    _open(path, dict(options or {}), check_data)
 
 
-def _open(path: str, options: dict, check_data: bool = True) -> tuple[Config, Places]:
+def _open(path: str, options: dict, check_data: bool) -> tuple[Config, Places]:
     """Read and override a config; check what needs none of the classes that it names."""
     check_config(path)
     cfg, places = read_config(path)
