@@ -116,13 +116,13 @@ def _kind(component: dict) -> str:
 
 
 def _fit_to_data(cfg: Config, chosen: bool) -> None:
-    from ..datasets.image_folder import list_classes  # with mmpretrain: after the checks
-
     datasets = _datasets(cfg)
     _check_split(datasets, _whole_sets(cfg.get('train_dataloader')))
     classes = None
     for dataset in datasets:
         if _kind(dataset) == 'ImageFolder':
+            from ..datasets.image_folder import list_classes  # imports mmpretrain
+
             list_classes(dataset['data_root'], dataset.get('folder', 'train'))
             classes = list_classes(dataset['data_root'])
         elif _kind(dataset) == 'CocoDataset':
