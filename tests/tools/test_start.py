@@ -171,5 +171,5 @@ def test_data_that_is_not_there(config, torch_seconds):
 )
 def test_an_option_that_is_no_pair(argument, value):
     _, code, _, errors, imported = start('train', SEARCH, argument, value)
-    assert f'argument {argument}: takes KEY=VALUE; got {value!r}' in errors
+    assert f'argument {argument}: {value!r} is not of the form KEY=VALUE' in errors
     assert (code, imported) == (2, set())
