@@ -10,7 +10,7 @@ from mmengine.logging import print_log
 from ..command_line import check_config
 from ..files import check_regular, read_json
 from .carry import Places, annotation_file, carry, entries, override, read_config
-from .check import check_keys, check_options, check_top_level, own_names
+from .check import check_keys, check_options, check_top_level, is_settled, own_names
 
 MAX_COCO_BYTES = 8 * 2**30
 
@@ -69,11 +69,13 @@ def _open(path: str, options: dict, check_data: bool) -> tuple[Config, Places]:
     check_config(path)
     cfg, places = read_config(path)
     check_options(cfg, options)
+    settled = is_settled(cfg, options)
     places.update(override(cfg, options))
     check_top_level(cfg)
     roots = [d['data_root'] for d in _datasets(cfg) if _kind(d) in ('ImageFolder', 'CocoDataset')]
-    if check_data and not all(os.path.isdir(root) for root in roots if isinstance(root, str)):
-        _fit_to_data(copy.deepcopy(cfg), chosen='num_classes' in options)  # says what is missing
+    missing = not all(os.path.isdir(root) for root in roots if isinstance(root, str))
+    if check_data and settled and missing:
+        _fit_to_data(copy.deepcopy(cfg), chosen='num_classes' in options)  # says what it is
     return cfg, places
 
 
