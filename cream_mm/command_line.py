@@ -1,4 +1,8 @@
-"""What every command line does: errors that the user can mend are one line."""
+"""What every command line does: errors that the user can mend are one line, and come at once.
+
+Nothing here imports more than the standard library. A tool parses its arguments, checks what can be
+checked without torch, and imports the rest then.
+"""
 
 import argparse
 import errno
@@ -8,19 +12,31 @@ import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
+
+from cream_mm.version import __version__
+
+
+def tool_parser(description: str, **kwargs: Any) -> argparse.ArgumentParser:
+    """A parser that prints its description as it stands, and knows ``--version``."""
+    parser = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter, **kwargs
+    )
+    where = Path(__file__).resolve().parent
+    parser.add_argument('--version', action='version', version=f'cream_mm {__version__} of {where}')
+    return parser
+
 
 # Values of --cfg-options that name a file or a folder: they stay the text that they are.
-PLACES = (
-    'ann_file', 'checkpoint', 'data_root', 'folder', 'img', 'load_from', 'work_dir',
-)  # fmt: skip
+PLACES = ('ann_file', 'checkpoint', 'data_root', 'folder', 'img', 'load_from', 'work_dir')
 
 
 class OptionsAction(argparse.Action):
-    """mmengine's ``DictAction``, but the name of a place keeps every letter.
+    """mmengine's ``DictAction``, imported when there are options; what is no option is said.
 
-    That one takes blanks out of a value, makes a number of ``data_root=2024`` or ``007``, and a
-    list of a name with a comma or brackets. A pair of quotes around a name is taken off, and a
-    leading ``~`` is the home.
+    The name of a place keeps every letter: ``DictAction`` takes blanks out of a value, makes a
+    number of ``data_root=2024`` or ``007``, and a list of a name with a comma or brackets. A pair
+    of quotes around such a name is taken off, and a leading ``~`` is the home.
     """
 
     def __call__(
@@ -30,24 +46,72 @@ class OptionsAction(argparse.Action):
         values: Sequence[str],
         option_string: str | None = None,
     ) -> None:
+        check_pairs(parser, values, option_string)
         from mmengine.config import DictAction
 
-        options = dict(getattr(namespace, self.dest, None) or {})
-        for given in values:
-            key, is_pair, text = given.partition('=')
-            if not is_pair:
-                raise argparse.ArgumentError(self, f'{given!r} is not of the form KEY=VALUE')
+        read = DictAction(self.option_strings, self.dest)
+        for given in values:  # in their order: of two of one name, the last one counts
+            key, _, text = given.partition('=')
             if key.split('.')[-1] in PLACES and text != 'None':
-                options[key] = _place(text)
-            else:
-                options[key] = DictAction._parse_iterable(text)
-        setattr(namespace, self.dest, options)
+                options = dict(getattr(namespace, self.dest, None) or {})
+                setattr(namespace, self.dest, {**options, key: _place(text)})
+                continue
+            try:
+                read(parser, namespace, [given], option_string)
+            except AssertionError as error:  # a bracket without the other
+                parser.error(f'argument {option_string}: {error}')
 
 
 def _place(text: str) -> str:
     if len(text) > 1 and text[0] == text[-1] and text[0] in '\'"':
         text = text[1:-1]
     return os.path.expanduser(text) if text.startswith('~') else text
+
+
+def check_pairs(
+    parser: argparse.ArgumentParser, values: Sequence[str], option_string: str | None
+) -> None:
+    """End the command unless every value is ``KEY=VALUE``."""
+    for value in values:
+        if not value.partition('=')[0].strip() or '=' not in value:
+            parser.error(f'argument {option_string}: {value!r} is not of the form KEY=VALUE')
+
+
+def check_config(path: str | os.PathLike) -> None:
+    """Whether a config can be read, as far as its name tells.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        OSError: If it cannot be read.
+        ValueError: If it is not a ``.py`` file.
+    """
+    check_file(path, f'no config file {path}')
+    if not str(path).endswith('.py'):
+        # YAML looks like data, but mmengine builds any object that a tag in it names.
+        raise ValueError(f'a config is a .py file; got {path}. Write its content as Python')
+
+
+def check_checkpoint(path: str | os.PathLike) -> None:
+    """Whether there is such a checkpoint, and may be read.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        OSError: If it cannot be read.
+    """
+    check_file(path, f'no checkpoint {path}')
+
+
+def check_file(path: str | os.PathLike, missing: str) -> None:
+    """Whether there is such a file, and may be read.
+
+    Raises:
+        FileNotFoundError: With the text ``missing``.
+        OSError: If it cannot be read.
+    """
+    if not os.path.isfile(path):
+        raise FileNotFoundError(missing)
+    if not os.access(path, os.R_OK):
+        raise PermissionError(f'cannot read {path}: {os.strerror(errno.EACCES)}')
 
 
 @contextmanager

@@ -1,14 +1,16 @@
 """Reads a config for a run, and looks at the data that it names."""
 
+import copy
 import os
 from pathlib import Path
 
 from mmengine.config import Config, ConfigDict
 from mmengine.logging import print_log
 
+from ..command_line import check_config
 from ..files import check_regular, read_json
 from .carry import Places, annotation_file, carry, entries, override, read_config
-from .check import check_keys, check_options, own_names
+from .check import check_keys, check_options, check_top_level, is_settled, own_names
 from .folder_data import fit_to_folders, limit_top_k, names_of_folders_as_text
 
 MAX_COCO_BYTES = 8 * 2**30
@@ -33,17 +35,8 @@ def load_config(path: str, options: dict | None = None, *, check_data: bool = Tr
         ValueError: If the data and the config contradict each other, a key is misspelt, or the
             config is not a ``.py`` file.
     """
-    if not os.path.isfile(path):
-        raise FileNotFoundError(f'no config file {path}')
-    if not str(path).endswith('.py'):
-        # YAML looks like data, but mmengine builds any object that a tag in it names.
-        raise ValueError(f'a config is a .py file; got {path}. Write its content as Python')
-    cfg, places = read_config(path)
-    names_of_folders_as_text(cfg._cfg_dict)
     options = dict(options or {})
-    names_of_folders_as_text(options)
-    check_options(cfg, options)
-    places.update(override(cfg, options))
+    cfg, places = _open(path, options, check_data)
     check_keys(cfg)
     if own := own_names(cfg):
         cfg.own_names = own  # for the copy that a run writes, whose text does not tell any more
@@ -57,6 +50,36 @@ def load_config(path: str, options: dict | None = None, *, check_data: bool = Tr
     if check_data:
         _fit_to_data(cfg, chosen='num_classes' in options)
     return cfg
+
+
+def check_early(path: str, options: dict | None = None, *, check_data: bool = True) -> None:
+    """Raise what :func:`load_config` would, as far as it can be told without importing torch.
+
+    For whoever imports much before it calls that.
+
+    Raises:
+        FileNotFoundError: If there is no such file, or no such folder with data.
+        ValueError: If it is not a ``.py`` file, or a key of its top level, or one of ``options``,
+            is misspelt.
+    """
+    _open(path, dict(options or {}), check_data)
+
+
+def _open(path: str, options: dict, check_data: bool) -> tuple[Config, Places]:
+    """Read and override a config; check what needs none of the classes that it names."""
+    check_config(path)
+    cfg, places = read_config(path)
+    for content in (cfg._cfg_dict, options):
+        names_of_folders_as_text(content)
+    check_options(cfg, options)
+    settled = is_settled(cfg, options)
+    places.update(override(cfg, options))
+    check_top_level(cfg)
+    roots = [d['data_root'] for d in _datasets(cfg) if _kind(d) in ('ImageFolder', 'CocoDataset')]
+    missing = not all(os.path.isdir(root) for root in roots if isinstance(root, str))
+    if check_data and settled and missing:
+        _fit_to_data(copy.deepcopy(cfg), chosen='num_classes' in options)  # says what it is
+    return cfg, places
 
 
 def _say_places(places: Places) -> None:
