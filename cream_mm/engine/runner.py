@@ -1,6 +1,7 @@
 """mmengine's Runner for runs that are killed, and for files that are not trusted."""
 
 import copy
+import os
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -58,6 +59,8 @@ class Runner(_Runner):
       ``val`` or ``test`` ends.
     * Distributed runs work on machines without a GPU, with the same commands and configs.
     * On a machine without a GPU, memory that a step frees is kept for the next one.
+    * ``env_cfg.num_threads`` is how many threads PyTorch works with, unless ``OMP_NUM_THREADS`` is
+      set. Small networks lose by more than one.
     * Names from data that stand in the config, of classes or folders, stay names in its dumps.
 
     In a config: ``runner_type='cream_mm.Runner'``. Arguments are the same.
@@ -93,6 +96,9 @@ class Runner(_Runner):
         else:
             with no_gpu():
                 super().setup_env(cpu_backend(env_cfg))
+        threads = env_cfg.get('num_threads')
+        if threads and 'OMP_NUM_THREADS' not in os.environ:
+            torch.set_num_threads(threads)
         on_main_process(hold_work_dir, self.work_dir)  # nothing was written yet
 
     def train(self) -> nn.Module:
