@@ -36,7 +36,7 @@ def worker(mode: str, about: dict) -> None:
     if mode == 'cream':
         from cream_mm.wait_policy import wait_briefly
 
-        wait_briefly()
+        assert wait_briefly(), 'torch is there already, or the environment says otherwise'
     import torch
 
     from cream_mm.ops import keep_freed_memory

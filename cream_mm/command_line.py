@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from cream_mm.version import __version__
+from cream_mm.wait_policy import wait_briefly
 
 
 def tool_parser(description: str, **kwargs: Any) -> argparse.ArgumentParser:
@@ -99,6 +100,7 @@ def one_line_errors() -> Iterator[None]:
     Errors from anywhere else keep their traceback, and so does running out of memory: the line
     then stands below it.
     """
+    wait_briefly()
     try:
         yield
     except (FloatingPointError, ImportError, KeyError, OSError, ValueError) as error:
