@@ -5,10 +5,12 @@ touches no network.
 """
 
 from .environment import check_family
+from .import_prints import silence_onedl
 from .mmcv_ext import install_stand_in
 from .version import __version__
 
 check_family()
+silence_onedl()
 install_stand_in()  # before anything imports mmcv.ops
 
 from . import datasets, engine, methods, models, search  # noqa: E402  (they register their classes)

@@ -10,6 +10,7 @@ from mmengine.registry import LOOPS as MMENGINE_LOOPS
 
 from ..config import load_config
 from ..engine import Runner, SearchLoop
+from ..engine.screen import rest_to_file
 
 
 def search_config(config: str, options: dict | None = None) -> Config:
@@ -56,9 +57,10 @@ def open_search(
     cfg.test_cfg.update(loop_options or {})
     runner = Runner.from_cfg(cfg)
     runner.whole_weights = True
-    loop = runner.test_loop
-    # What Runner.test does around a loop.
-    runner.call_hook('before_run')
-    runner.load_or_resume()
-    yield loop
-    runner.call_hook('after_run')
+    with rest_to_file(runner.logger):
+        loop = runner.test_loop
+        # What Runner.test does around a loop.
+        runner.call_hook('before_run')
+        runner.load_or_resume()
+        yield loop
+        runner.call_hook('after_run')

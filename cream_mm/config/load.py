@@ -4,10 +4,9 @@ import os
 from pathlib import Path
 
 from mmengine.config import Config, ConfigDict
-from mmengine.logging import print_log
 
 from ..datasets.image_folder import list_classes
-from ..files import check_regular, read_json
+from ..files import check_regular, read_json, say_early
 from .carry import Places, annotation_file, carry, entries, override, read_config
 from .check import check_keys, check_options, own_names
 
@@ -72,7 +71,7 @@ def _say(message: str) -> None:
     """Log a line on the first rank; the ranks do not know each other yet."""
     ranks = (os.environ.get(name) for name in ('RANK', 'SLURM_PROCID', 'OMPI_COMM_WORLD_RANK'))
     if next((rank for rank in ranks if rank), '0') == '0':
-        print_log(message, 'current')
+        say_early(message)
 
 
 # ---- looking at the data -----------------------------------------------------------------------

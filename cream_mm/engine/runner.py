@@ -3,12 +3,13 @@
 import copy
 import re
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 from mmengine.fileio import LocalBackend, get_file_backend
+from mmengine.logging import MMLogger
 from mmengine.model import BaseTTAModel, is_model_wrapper
 from mmengine.runner import Runner as _Runner
 from mmengine.runner.checkpoint import CheckpointLoader, _load_checkpoint_to_model
@@ -19,6 +20,7 @@ from ..checkpoints import find_mismatch, load_checkpoint_file
 from ..checkpoints.load_weights import local_file, weights_of, without_wrappers
 from ..checkpoints.resume_check import check_resumable
 from ..checkpoints.whole_file import BACKEND, latest_checkpoint, load_whole, restore
+from ..files import take_early_lines
 from ..files.config_text import TextConfig
 from ..models.backbones.pretrained import check_model
 from ..ops import keep_freed_memory
@@ -34,6 +36,7 @@ from .distributed import (
 )
 from .holdout import check_holdout, holdout_of, keep_holdout
 from .resume_differences import check_classes, tell_differences
+from .screen import put_on_screen, rest_to_file
 from .work_dir_lock import hold_work_dir, release_work_dir
 
 
@@ -59,6 +62,8 @@ class Runner(_Runner):
     * Distributed runs work on machines without a GPU, with the same commands and configs.
     * On a machine without a GPU, memory that a step frees is kept for the next one.
     * Names from data that stand in the config, of classes or folders, stay names in its dumps.
+    * The screen shows what tells a user something, the log file has everything (:mod:`.screen`);
+      ``log_level='DEBUG'`` shows all. A run ends with its result: :class:`SummaryHook`.
 
     In a config: ``runner_type='cream_mm.Runner'``. Arguments are the same.
     """
@@ -74,7 +79,9 @@ class Runner(_Runner):
         )
         if not torch.cuda.is_available():
             keep_freed_memory()
-        super().__init__(*args, **kwargs)
+        self._quiet = ExitStack()  # entered when the logger is there
+        with self._quiet:
+            super().__init__(*args, **kwargs)
 
     @classmethod
     def from_cfg(cls, cfg: ConfigType) -> 'Runner':
@@ -84,6 +91,20 @@ class Runner(_Runner):
             checkpoint = latest_checkpoint(cfg.work_dir)
         keep_holdout(cfg, checkpoint)
         return super().from_cfg(cfg)
+
+    def build_logger(
+        self, log_level: int | str = 'INFO', log_file: str | None = None, **kwargs: Any
+    ) -> MMLogger:
+        logger = super().build_logger(log_level, log_file, **kwargs)
+        put_on_screen(logger, self._share_done)
+        self._quiet.enter_context(rest_to_file(logger))
+        for level, line in take_early_lines():
+            logger.log(level, line, extra=dict(file_only=True))
+        return logger
+
+    def _share_done(self) -> float:
+        """How far the training is, 0 to 1."""
+        return (self.iter + 1) / max(self.max_iters, 1)
 
     def setup_env(self, env_cfg: dict) -> None:
         if self.distributed and self.launcher == 'pytorch':
@@ -113,7 +134,8 @@ class Runner(_Runner):
     def _alone(self) -> Iterator[None]:
         on_main_process(hold_work_dir, self.work_dir)
         try:
-            yield
+            with rest_to_file(self.logger):
+                yield
         finally:
             release_work_dir(self.work_dir)
 
@@ -130,6 +152,7 @@ class Runner(_Runner):
         hooks.setdefault('data_time', dict(type='cream_mm.DataTimeHook'))
         hooks.setdefault('seeds', dict(type='cream_mm.SeedHook'))
         hooks.setdefault('loop_state', dict(type='cream_mm.LoopStateHook'))
+        hooks.setdefault('summary', dict(type='cream_mm.SummaryHook'))
         checkpoint = hooks.get('checkpoint', dict(type='CheckpointHook', interval=1))
         if isinstance(checkpoint, dict) and checkpoint.get('type') == 'CheckpointHook':
             hooks['checkpoint'] = dict(checkpoint, type='cream_mm.CheckpointHook')
@@ -137,6 +160,7 @@ class Runner(_Runner):
             'seeds',
             'data_time',
             'loop_state',
+            'summary',
         )  # None leaves one out; mmengine knows that of its own only
         hooks = {k: v for k, v in hooks.items() if k not in ours or v}
         super().register_default_hooks(hooks)
