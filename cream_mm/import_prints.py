@@ -51,15 +51,17 @@ class _Rest(io.TextIOBase):
 
     def __init__(self, stream: Any):
         self._stream = stream
+        self._at_start = True  # of a line
         self._left_out = False
 
     def write(self, text: str) -> int:
-        if text.startswith(_LINE):
+        if self._at_start and text.startswith(_LINE):
             self._left_out = not text.endswith('\n')
         elif self._left_out and text == '\n':
             self._left_out = False
         else:
             self._stream.write(text)
+            self._at_start = text.endswith('\n')
         return len(text)
 
     def flush(self) -> None:

@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from cream_mm.apis.export_arch import export_arch, export_front
 from cream_mm.command_line import one_line_errors
 from cream_mm.files.arch_file import read_arch_file
+from cream_mm.files.commands import note_command
 
 ROOT = osp.dirname(osp.dirname(osp.abspath(__file__)))
 
@@ -57,6 +58,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     if 'weights' not in files:
         print('no weights: name the supernet with --checkpoint to cut them out')
     print(f'next:     python tools/train.py {shlex.quote(osp.relpath(files["retrain"]))}')
+    if osp.isfile(args.arch):
+        note_command(osp.dirname(args.arch) or '.')
 
 
 def print_all(args: argparse.Namespace) -> None:
@@ -71,6 +74,7 @@ def print_all(args: argparse.Namespace) -> None:
         elif 'score' in rating:
             told.append(f'rated {rating["score"]:.4f} in the supernet')
         print(f'{osp.relpath(files["arch"].parent)}: {", ".join(told)}')
+    note_command(args.arch)
     first = next(iter(every.values()))
     print(f'next: python tools/train.py {shlex.quote(osp.relpath(first["retrain"]))}, or another')
 

@@ -10,6 +10,7 @@ import os.path as osp
 from collections.abc import Sequence
 
 from mmengine.config import DictAction
+from mmengine.dist import is_main_process
 
 from cream_mm.command_line import one_line_errors
 from cream_mm.config.load import load_config
@@ -51,13 +52,19 @@ def main(argv: Sequence[str] | None = None) -> dict:
     if args.show_dir:
         if 'visualization' not in cfg.default_hooks:
             raise ValueError('--show-dir draws detections; this config has no visualization hook')
-        cfg.default_hooks.visualization.update(draw=True, test_out_dir=args.show_dir)
+        # mmdet's hook would put a relative one below the log's folder.
+        out = osp.abspath(args.show_dir)
+        cfg.default_hooks.visualization.update(draw=True, test_out_dir=out)
     runner = Runner.from_cfg(cfg)
     if args.out:
         from mmengine.evaluator import DumpResults
 
         runner.test_evaluator.metrics.append(DumpResults(out_file_path=args.out))
-    return runner.test()
+    metrics = runner.test()
+    if args.show_dir and is_main_process():
+        count = len(os.listdir(args.show_dir)) if osp.isdir(args.show_dir) else 0
+        print(f'drawn: {count} images in {args.show_dir}')
+    return metrics
 
 
 if __name__ == '__main__':

@@ -1,8 +1,6 @@
 """How far a long task is, and how long it will take."""
 
-import os
 import time
-from pathlib import Path
 
 
 class Progress:
@@ -33,9 +31,3 @@ class Progress:
         """``eta: 1:05``, minutes and seconds."""
         seconds = (time.time() - self._start) / max(self.fresh, 1) * (self.total - self.done)
         return f'eta: {int(seconds) // 60}:{int(seconds) % 60:02d}'
-
-
-def short_path(path: str | Path) -> str:
-    """A path as one would type it here: relative, if it is below the current folder."""
-    short = os.path.relpath(path)
-    return str(path) if short.startswith('..') else short

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from mmengine.dist import is_main_process
 from mmengine.fileio import LocalBackend, get_file_backend
 from mmengine.logging import MMLogger
 from mmengine.model import BaseTTAModel, is_model_wrapper
@@ -21,6 +22,7 @@ from ..checkpoints.load_weights import local_file, weights_of, without_wrappers
 from ..checkpoints.resume_check import check_resumable
 from ..checkpoints.whole_file import BACKEND, latest_checkpoint, load_whole, restore
 from ..files import take_early_lines
+from ..files.commands import note_command
 from ..files.config_text import TextConfig
 from ..models.backbones.pretrained import check_model
 from ..ops import keep_freed_memory
@@ -115,6 +117,8 @@ class Runner(_Runner):
             with no_gpu():
                 super().setup_env(cpu_backend(env_cfg))
         on_main_process(hold_work_dir, self.work_dir)  # nothing was written yet
+        if is_main_process():
+            note_command(self.work_dir, launcher=self.launcher)
 
     def train(self) -> nn.Module:
         with self._alone():

@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 LIBRARIES = ('mmengine', 'mmcv', 'mmdet', 'mmpretrain')
-PROGRESS_STEP = 1 / 16
-"""Share of a task after which a line about its progress is shown again."""
+PROGRESS_STEPS = dict(training=1 / 16, task=1 / 8)
+"""Shares after which a line about the progress of a training, or another task, is shown again."""
 PROGRESS_SECONDS = 300.0
 """Time after which it is shown in any case."""
 
@@ -94,7 +94,7 @@ class ScreenFilter(logging.Filter):
     def _is_due(self, task: str, share: float) -> bool:
         now, last = time.monotonic(), self._last.get(task)
         is_first = task != 'other' and (last is None or share < last)
-        is_far = task != 'other' and (share >= (last or 0.0) + PROGRESS_STEP or share >= 1)
+        is_far = task != 'other' and (share >= (last or 0.0) + PROGRESS_STEPS[task] or share >= 1)
         if is_first or is_far or now - self._shown_at >= PROGRESS_SECONDS:
             self._last[task], self._shown_at = share, now
             return True

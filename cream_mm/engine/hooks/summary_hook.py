@@ -15,10 +15,7 @@ from torch import nn
 
 from ...registry import HOOKS
 from ..distributed import unwrap
-from ..progress import short_path
-
-_PERCENT = ('accuracy/', 'single-label/', 'multi-label/')
-_SHARE = ('coco/',)
+from ..words import PERCENT, SHARE, format_duration, short_path, with_unit
 
 
 @HOOKS.register_module()
@@ -70,9 +67,10 @@ class SummaryHook(Hook):
         else:
             rows, commands = self._of_a_training(runner), _after_training(runner)
         rows = [*rows, ('log', short_path(_log_file(runner)))]
-        rows += [('next' if i == 0 else '', shlex.join(c)) for i, c in enumerate(commands)]
         width = max(len(name) for name, _ in rows)
-        runner.logger.info('\n'.join([took, *(f'  {n:<{width}}  {text}' for n, text in rows)]))
+        lines = [took, *(f'  {name:<{width}}  {text}' for name, text in rows)]
+        lines += [*(['  next'] if commands else []), *(f'  {shlex.join(c)}' for c in commands)]
+        runner.logger.info('\n'.join(lines))
 
     def _of_a_training(self, runner) -> list[tuple[str, str]]:
         rows, best = [], runner.message_hub.get_info('best_result')
@@ -95,26 +93,6 @@ class SummaryHook(Hook):
         rows = [('result', ', '.join(told) or 'no metric')]
         weights = runner._load_from
         return [*rows, *([('weights', short_path(weights))] if weights else [])]
-
-
-def with_unit(metric: str, value: float) -> str:
-    """A metric's name and value, with the unit that it has in logs."""
-    if metric.removeprefix('raw_').startswith(_PERCENT):
-        return f'{metric} {value:.2f} %'
-    unit = ' (0 to 1)' if metric.removeprefix('raw_').startswith(_SHARE) else ''
-    return f'{metric} {value:.4f}{unit}'
-
-
-def format_duration(seconds: float) -> str:
-    """``47 s``, ``3 min 5 s``, ``2 h 5 min``, ``3 days 2 h``."""
-    seconds = round(seconds)
-    if seconds < 60:
-        return f'{seconds} s'
-    if seconds < 3600:
-        return f'{seconds // 60} min {seconds % 60} s'
-    if seconds < 48 * 3600:
-        return f'{seconds // 3600} h {seconds % 3600 // 60} min'
-    return f'{seconds // 86400} days {seconds % 86400 // 3600} h'
 
 
 def result_checkpoint(runner: Runner) -> str | None:
@@ -141,7 +119,8 @@ def _beginning(runner) -> list[str]:
         images += f' ({root})'
     if runner.val_loop is not None:
         images += f'; validated on {len(runner.val_dataloader.dataset)}'
-    loop, batch = runner.train_loop, runner.train_dataloader.batch_size
+    loop, loader = runner.train_loop, runner.train_dataloader
+    batch = loader.batch_size or getattr(loader.batch_sampler, 'batch_size', None)
     length = f'{loop.max_iters} steps'
     if isinstance(loop, EpochBasedTrainLoop):
         length = f'{loop.max_epochs} epochs of {len(loop.dataloader)} steps'
@@ -238,7 +217,7 @@ def _comparison(metric: str) -> int:
     """1 where more is better, -1 where less is; 0 where nobody knows."""
     if any(part in metric for part in CheckpointHook._default_less_keys):
         return -1
-    known = (*_PERCENT, *_SHARE, *CheckpointHook._default_greater_keys)
+    known = (*PERCENT, *SHARE, *CheckpointHook._default_greater_keys)
     return int(any(part in metric for part in known))
 
 

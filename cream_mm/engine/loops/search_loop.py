@@ -35,7 +35,8 @@ from ...search import PathSampler, Strategy
 from ...search.front import budget_steps, ends, front_cost
 from ...structures import Arch
 from ..distributed import on_main_process, unwrap
-from ..progress import Progress, short_path
+from ..progress import Progress
+from ..words import short_path, with_unit
 from .supernet_train_loop import supernet_of
 from .supernet_val_loop import FAR_STEP
 
@@ -436,8 +437,9 @@ class SearchLoop(BaseLoop):
         export += ['--out', short_path(work_dir / 'export')]
         runner.logger.info(f'Best path: {best}, chosen by {RULES[choice.rule]}')
         macs = self.budget.cost_model.cost(best).macs / 1e6
+        told = rating if rating.metric is None else with_unit(rating.metric, rating.value)
         self.summary = [
-            ('best', f'{rating} on {rating.num_images} held-out images, {macs:.2f} MMACs'),
+            ('best', f'{told} on {rating.num_images} held-out images, {macs:.2f} MMACs'),
             ('answer', short_path(file)),
             *self._front_told,
         ]
