@@ -5,10 +5,10 @@ from pathlib import Path
 
 from mmengine.config import Config, ConfigDict
 
-from ..datasets.image_folder import list_classes
+from ..command_line import check_config
 from ..files import check_regular, read_json, say_early
 from .carry import Places, annotation_file, carry, entries, override, read_config
-from .check import check_keys, check_options, own_names
+from .check import check_keys, check_option_roots, check_options, check_top_level, own_names
 
 MAX_COCO_BYTES = 8 * 2**30
 
@@ -32,11 +32,7 @@ def load_config(path: str, options: dict | None = None, *, check_data: bool = Tr
         ValueError: If the data and the config contradict each other, a key is misspelt, or the
             config is not a ``.py`` file.
     """
-    if not os.path.isfile(path):
-        raise FileNotFoundError(f'no config file {path}')
-    if not str(path).endswith('.py'):
-        # YAML looks like data, but mmengine builds any object that a tag in it names.
-        raise ValueError(f'a config is a .py file; got {path}. Write its content as Python')
+    check_config(path)
     cfg, places = read_config(path)
     options = dict(options or {})
     check_options(cfg, options)
@@ -56,22 +52,32 @@ def load_config(path: str, options: dict | None = None, *, check_data: bool = Tr
     return cfg
 
 
+def check_early(path: str, options: dict | None = None) -> None:
+    """Raise what :func:`load_config` would, as far as it can be told without importing torch.
+
+    For whoever imports much before it calls that.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it is not a ``.py`` file, or a key of its top level, or the first part of a
+            key of ``options``, is misspelt.
+    """
+    check_config(path)
+    cfg, _ = read_config(path)
+    check_option_roots(cfg, options or {})
+    override(cfg, options or {})
+    check_top_level(cfg)
+
+
 def _say_places(places: Places) -> None:
     for name, paths in sorted(places.items()):
         roots = ', '.join(dict.fromkeys(path.split('.')[0] for path in paths))
         count = f'{len(paths)} place{"" if len(paths) == 1 else "s"}'
-        _say(
+        say_early(
             f'{name}: {count} ({roots})'
             if paths
             else f'{name}: 0 places: nothing held its old value'
         )
-
-
-def _say(message: str) -> None:
-    """Log a line on the first rank; the ranks do not know each other yet."""
-    ranks = (os.environ.get(name) for name in ('RANK', 'SLURM_PROCID', 'OMPI_COMM_WORLD_RANK'))
-    if next((rank for rank in ranks if rank), '0') == '0':
-        say_early(message)
 
 
 # ---- looking at the data -----------------------------------------------------------------------
@@ -95,6 +101,8 @@ def _kind(component: dict) -> str:
 
 
 def _fit_to_data(cfg: Config, chosen: bool) -> None:
+    from ..datasets.image_folder import list_classes  # with mmpretrain: after the checks
+
     datasets = _datasets(cfg)
     _check_split(datasets, _whole_sets(cfg.get('train_dataloader')))
     classes = None
@@ -131,7 +139,7 @@ def _fit_to_data(cfg: Config, chosen: bool) -> None:
             f'num_classes={old}, but the data has {len(classes)} classes; leave num_classes out '
             'and it is taken from the data'
         )
-    _say(f'The data has {len(classes)} classes: the heads get as many, not {old}.')
+    say_early(f'The data has {len(classes)} classes: the heads get as many, not {old}.')
     carry(cfg._cfg_dict, dict(num_classes=(old, len(classes))))
     cfg.num_classes = len(classes)
 
