@@ -31,7 +31,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         '--shape',
         type=int,
         nargs='+',
-        help="height and width, or one side; default: the config's input_size or scale; 800 1280 where that is COCO's 1333 x 800",
+        help="height and width, or one side; default: the config's input_size or scale, 800 1280 "
+        'where that is 1333 x 800',
     )
     parser.add_argument(
         '--cfg-options',

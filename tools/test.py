@@ -52,14 +52,17 @@ def main(argv: Sequence[str] | None = None) -> dict:
     from cream_mm.config.load import load_config
     from cream_mm.config.work_dir import config_and_checkpoint
 
+    is_work_dir = osp.isdir(args.config)
     args.config, args.checkpoint = config_and_checkpoint(args.config, args.checkpoint)
 
     cfg = load_config(args.config, args.cfg_options)
     cfg.launcher = args.launcher
     name = osp.splitext(osp.basename(args.config))[0]
     # The config that a run left in its work directory is not to be replaced by this run's.
-    beside = osp.join(osp.dirname(args.config), 'test') if cfg.get('work_dir') else None
-    cfg.work_dir = args.work_dir or beside or osp.join('work_dirs', name)
+    work_dir, folder = cfg.get('work_dir') or osp.join('work_dirs', name), osp.dirname(args.config)
+    if is_work_dir or osp.abspath(folder) == osp.abspath(work_dir):
+        work_dir = osp.join(folder, 'test')
+    cfg.work_dir = args.work_dir or work_dir
     cfg.load_from = args.checkpoint
     if args.show_dir:
         if 'visualization' not in cfg.default_hooks:

@@ -166,7 +166,9 @@ def _after_training(runner) -> list[list[str]]:
     if checkpoint is None or runner._test_loop is None:
         return []
     config, work_dir = _dumped(runner), Path(runner.work_dir)
-    test = ['python', 'tools/test.py', short_path(config), short_path(checkpoint)]
+    test = ['python', 'tools/test.py', short_path(work_dir)]
+    if list(work_dir.glob('*.py')) != [config]:  # which it is has to be said
+        test = ['python', 'tools/test.py', short_path(config), short_path(checkpoint)]
     if 'visualization' in (runner.cfg.get('default_hooks') or {}):
         return [[*test, '--show-dir', short_path(work_dir / 'drawn')]]
     if (search := _search_of(runner)) is not None:
