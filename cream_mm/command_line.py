@@ -78,7 +78,7 @@ def check_pair(config: str, checkpoint: str | None) -> None:
     """
     if not os.path.isdir(config):
         if checkpoint is None and not os.path.exists(config):
-            raise FileNotFoundError(f'no config file and no work directory {config}')
+            raise FileNotFoundError(f'no config file {config}, and no work directory of that name')
         check_config(config)
     if checkpoint is not None and not os.path.isdir(checkpoint):
         check_checkpoint(checkpoint)

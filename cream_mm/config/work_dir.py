@@ -23,7 +23,7 @@ def config_and_checkpoint(config: str, checkpoint: str | None) -> tuple[str, str
     """
     if not os.path.isdir(config) and checkpoint is None:
         if not os.path.exists(config):
-            raise FileNotFoundError(f'no config file and no work directory {config}')
+            raise FileNotFoundError(f'no config file {config}, and no work directory of that name')
         raise ValueError(
             f'{config} without a checkpoint: give CONFIG CHECKPOINT, or the work directory of a run'
         )

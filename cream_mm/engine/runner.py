@@ -71,6 +71,7 @@ class Runner(_Runner):
     """
 
     whole_weights = False  # load_from has to hold every tensor, as for val() and test()
+    _building: ExitStack | None = None
     _known_whole: Path | None = None  # compared with its checksum a moment ago
 
     def __init__(self, *args: Any, **kwargs: Any):
@@ -81,9 +82,9 @@ class Runner(_Runner):
         )
         if not torch.cuda.is_available():
             keep_freed_memory()
-        self._quiet = ExitStack()  # entered when the logger is there
-        with self._quiet:
+        with ExitStack() as self._building:
             super().__init__(*args, **kwargs)
+        self._building = None
 
     @classmethod
     def from_cfg(cls, cfg: ConfigType) -> 'Runner':
@@ -99,7 +100,8 @@ class Runner(_Runner):
     ) -> MMLogger:
         logger = super().build_logger(log_level, log_file, **kwargs)
         put_on_screen(logger, self._share_done)
-        self._quiet.enter_context(rest_to_file(logger))
+        if self._building is not None:  # the rest of __init__
+            self._building.enter_context(rest_to_file(logger))
         for level, line in take_early_lines():
             logger.log(level, line, extra=dict(file_only=True))
         return logger

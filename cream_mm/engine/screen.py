@@ -10,6 +10,8 @@ import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from mmengine.dist import is_main_process
+
 LIBRARIES = ('mmengine', 'mmcv', 'mmdet', 'mmpretrain')
 PROGRESS_STEPS = dict(training=1 / 16, task=1 / 8)
 """Shares after which a line about the progress of a training, or another task, is shown again."""
@@ -130,7 +132,7 @@ def rest_to_file(logger: logging.Logger) -> Iterator[None]:
         if file is None:
             text = f'{filename}:{lineno}: {category.__name__}: {message}'
             logger.log(logging.WARNING, text, extra=dict(file_only=True))
-            if is_noise(str(message)):
+            if is_noise(str(message)) or not is_main_process():
                 return
         show(message, category, filename, lineno, file, line)
 

@@ -368,9 +368,9 @@ class SearchReport:
         ):
             if work_dir is None:
                 continue
-            noted = [c for c in read_commands(work_dir) if 'tools/report.py' not in c]
+            noted = [c for c in read_commands(work_dir) if not _is_of(c, 'report')]
             dumped = sorted(work_dir.glob('*.py'))
-            if any('tools/train.py' in command for command in noted):
+            if any(_is_of(command, 'train') for command in noted):
                 commands += noted
             elif len(dumped) == 1:
                 commands.append(['python', 'tools/train.py', dumped[0], '--work-dir', work_dir])
@@ -382,3 +382,7 @@ class SearchReport:
         if out is not None and Path(out) != self.search_dir / 'report.html':
             report += ['--out', out]
         return list(dict.fromkeys(shlex.join(map(str, c)) for c in [*commands, report]))
+
+
+def _is_of(command: list[str], tool: str) -> bool:
+    return any(word.endswith(f'tools/{tool}.py') for word in command[:3])

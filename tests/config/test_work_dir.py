@@ -102,7 +102,7 @@ def test_one_line_where_something_is_missing(work_dir, tmp_path):
     (empty / 'a.py').write_text('')
     with pytest.raises(FileNotFoundError, match='no checkpoint in .*empty'):
         config_and_checkpoint(str(empty), None)
-    with pytest.raises(FileNotFoundError, match='no config file and no work directory nowhere'):
+    with pytest.raises(FileNotFoundError, match='no config file nowhere, and no work directory'):
         config_and_checkpoint('nowhere', None)
     with pytest.raises(ValueError, match='a.py without a checkpoint'):
         config_and_checkpoint(str(empty / 'a.py'), None)

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 from mmengine.hooks import CheckpointHook, Hook
-from mmengine.runner import EpochBasedTrainLoop, Runner
+from mmengine.runner import BaseLoop, EpochBasedTrainLoop, Runner
 from torch import nn
 
 from ...registry import HOOKS
@@ -34,13 +34,16 @@ class SummaryHook(Hook):
 
     def before_run(self, runner: Runner) -> None:
         self._start = time.monotonic()
-        self._tested: dict | None = None
-        self._last: tuple[str, float] | None = None
+        self._measured: dict | None = None  # by a test, or a validation that is all of a run
+        self._last: tuple[str, float] | None = None  # of the validations of a training
 
     def before_train(self, runner: Runner) -> None:
         runner.logger.info('\n  '.join(['Training', *_beginning(runner)]))
 
     def after_val_epoch(self, runner: Runner, metrics: dict | None = None) -> None:
+        if not _is_trained(runner):
+            self._measured = dict(metrics or {})
+            return
         keys = [k for k, v in (metrics or {}).items() if _is_number(v) and 'raw_' not in k]
         if not keys:
             return
@@ -55,17 +58,19 @@ class SummaryHook(Hook):
             runner.message_hub.update_info('best_result', found)
 
     def after_test_epoch(self, runner: Runner, metrics: dict | None = None) -> None:
-        self._tested = dict(metrics or {})
+        self._measured = dict(metrics or {})
 
     def after_run(self, runner: Runner) -> None:
         took = f'Done in {format_duration(time.monotonic() - self._start)}.'
         loop = runner._test_loop
         if getattr(loop, 'summary', None):
             rows, commands = loop.summary, loop.next_commands
-        elif self._tested is not None:
+        elif self._measured is not None:
             rows, commands = self._of_a_test(runner), _after_test(runner)
-        else:
+        elif _is_trained(runner):
             rows, commands = self._of_a_training(runner), _after_training(runner)
+        else:  # a tool only used the model
+            return
         rows = [*rows, ('log', short_path(_log_file(runner)))]
         width = max(len(name) for name, _ in rows)
         lines = [took, *(f'  {name:<{width}}  {text}' for name, text in rows)]
@@ -88,7 +93,7 @@ class SummaryHook(Hook):
         return rows
 
     def _of_a_test(self, runner) -> list[tuple[str, str]]:
-        numbers = {k: float(v) for k, v in self._tested.items() if _is_number(v)}
+        numbers = {k: float(v) for k, v in self._measured.items() if _is_number(v)}
         told = [with_unit(key, value) for key, value in numbers.items() if value != -1]
         rows = [('result', ', '.join(told) or 'no metric')]
         weights = runner._load_from
@@ -112,7 +117,7 @@ def result_checkpoint(runner: Runner) -> str | None:
 
 def _beginning(runner) -> list[str]:
     dataset = runner.train_dataloader.dataset
-    images = f'{len(dataset)} images'
+    images = f'{len(dataset)} images' if hasattr(dataset, '__len__') else type(dataset).__name__
     classes = (getattr(dataset, 'metainfo', None) or {}).get('classes')
     images += f' of {len(classes)} classes' if classes else ''
     if root := _data_root(dataset):
@@ -221,6 +226,10 @@ def _comparison(metric: str) -> int:
         return -1
     known = (*PERCENT, *SHARE, *CheckpointHook._default_greater_keys)
     return int(any(part in metric for part in known))
+
+
+def _is_trained(runner) -> bool:
+    return isinstance(runner._train_loop, BaseLoop)  # the property would build it
 
 
 def _is_number(value: Any) -> bool:
