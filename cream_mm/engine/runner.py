@@ -38,7 +38,7 @@ from .distributed import (
 )
 from .holdout import check_holdout, holdout_of, keep_holdout
 from .resume_differences import check_classes, tell_differences
-from .screen import put_on_screen, rest_to_file
+from .screen import put_on_screen, quiet_start, rest_to_file
 from .work_dir_lock import hold_work_dir, release_work_dir
 
 
@@ -113,11 +113,12 @@ class Runner(_Runner):
     def setup_env(self, env_cfg: dict) -> None:
         if self.distributed and self.launcher == 'pytorch':
             env_cfg = restart_store(env_cfg)
-        if not self.distributed or torch.cuda.is_available():
-            super().setup_env(env_cfg)
-        else:
-            with no_gpu():
-                super().setup_env(cpu_backend(env_cfg))
+        with quiet_start():
+            if not self.distributed or torch.cuda.is_available():
+                super().setup_env(env_cfg)
+            else:
+                with no_gpu():
+                    super().setup_env(cpu_backend(env_cfg))
         on_main_process(hold_work_dir, self.work_dir)  # nothing was written yet
         if is_main_process():
             note_command(self.work_dir, launcher=self.launcher)

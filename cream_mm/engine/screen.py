@@ -3,6 +3,7 @@
 import contextlib
 import io
 import logging
+import os
 import re
 import sys
 import time
@@ -146,6 +147,27 @@ def rest_to_file(logger: logging.Logger) -> Iterator[None]:
     finally:
         if warnings.showwarning is show_or_log:
             warnings.showwarning = show
+
+
+@contextlib.contextmanager
+def quiet_start() -> Iterator[None]:
+    """Leave out what each process says while a group of them starts: gloo of its peers, by C++.
+
+    Errors go to stderr, and are raised.
+    """
+    with warnings.catch_warnings(), open(os.devnull, 'wb') as nowhere:
+        warnings.filterwarnings('ignore', 'Setting (OMP|MKL)_NUM_THREADS environment variable')
+        if 'WORLD_SIZE' not in os.environ:
+            yield
+            return
+        sys.stdout.flush()
+        kept = os.dup(1)
+        os.dup2(nowhere.fileno(), 1)
+        try:
+            yield
+        finally:
+            os.dup2(kept, 1)
+            os.close(kept)
 
 
 class _Prints(io.TextIOBase):

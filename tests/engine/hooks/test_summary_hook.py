@@ -12,7 +12,8 @@ import torch
 from mmengine.config import Config
 from mmengine.evaluator import BaseMetric
 from mmengine.model import BaseModel
-from mmengine.registry import METRICS, MODELS
+from mmengine.registry import DATASETS, METRICS, MODELS
+from torch.utils.data import Dataset
 
 from cream_mm.checkpoints import load_checkpoint_file
 from cream_mm.engine import Runner
@@ -35,6 +36,15 @@ def parts(monkeypatch):
             loss = (self.weight * torch.stack(inputs)).sum()
             return dict(loss=loss) if mode == 'loss' else inputs
 
+    class Ones(Dataset):
+        metainfo = dict(classes=('a', 'b'))
+
+        def __len__(self):
+            return 4
+
+        def __getitem__(self, index):
+            return dict(inputs=torch.ones(3))
+
     class Known(BaseMetric):
         values = iter(())
 
@@ -44,18 +54,19 @@ def parts(monkeypatch):
         def compute_metrics(self, results):
             return {Known.key: next(Known.values)}
 
-    for registry, kind in ((MODELS, Line), (METRICS, Known)):
+    made = ((MODELS, Line), (METRICS, Known), (DATASETS, Ones))
+    for registry, kind in made:
         registry.register_module(name=kind.__name__, module=kind, force=True)
     Known.key = 'accuracy/top1'
     yield Known
-    for registry, kind in ((MODELS, Line), (METRICS, Known)):
+    for registry, kind in made:
         registry.module_dict.pop(kind.__name__)
 
 
 def build(work_dir, *, best='accuracy/top1', epochs=3, **kwargs):
     loader = dict(
         batch_size=2, num_workers=0, sampler=dict(type='DefaultSampler', shuffle=False),
-        dataset=[dict(inputs=torch.ones(3)) for _ in range(4)],
+        dataset=dict(type='Ones'),
     )  # fmt: skip
     cfg = Config(
         dict(
@@ -95,7 +106,7 @@ def test_a_training_says_what_it_works_on_and_what_came_out(tmp_path, parts):
     parts.values = iter(VALUES)
     runner = build(tmp_path / 'a run')
     begin, end = told(runner, runner.train)
-    assert entries(begin)['data'] == '4 images; validated on 4'
+    assert entries(begin)['data'] == '4 images of 2 classes; validated on 4'
     assert entries(begin)['model'] == 'Line, 0.000 M parameters, on cpu'
     assert entries(begin)['length'] == '3 epochs of 2 steps of 2 images'
     assert Path(entries(begin)['log']).is_file()
