@@ -70,6 +70,21 @@ def check_config(path: str | os.PathLike) -> None:
         raise ValueError(f'a config is a .py file; got {path}. Write its content as Python')
 
 
+def check_pair(config: str, checkpoint: str | None) -> None:
+    """The same for ``CONFIG CHECKPOINT`` and for a work directory in their place.
+
+    Raises:
+        FileNotFoundError, OSError, ValueError: As :func:`check_config` and
+            :func:`check_checkpoint`; what a directory has is looked at later.
+    """
+    if not os.path.isdir(config):
+        if checkpoint is None and not os.path.exists(config):
+            raise FileNotFoundError(f'no config file {config}, and no work directory of that name')
+        check_config(config)
+    if checkpoint is not None and not os.path.isdir(checkpoint):
+        check_checkpoint(checkpoint)
+
+
 def check_checkpoint(path: str | os.PathLike) -> None:
     """Whether there is such a checkpoint, and may be read.
 

@@ -1,6 +1,7 @@
 """Turn a path of a supernet into weights, arch.json and ready-to-run configs.
 
   python tools/export_arch.py work_dirs/search_imagenet/best_arch.json --out work_dirs/export
+  python tools/export_arch.py work_dirs/search_imagenet
   python tools/export_arch.py work_dirs/search_imagenet --all --out work_dirs/exports
   python tools/export_arch.py '[[0],[3,3],[3,1],[3,1,1],[3,3],[3],[0]]' \\
       --checkpoint work_dirs/search_imagenet/epoch_120.pth --out work_dirs/export
@@ -23,7 +24,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         'arch',
         metavar='ARCH',
-        help='best_arch.json, a published name, or a nested list; with --all the work_dir',
+        help='work directory of a search, best_arch.json, a published name, or a nested list',
     )
     parser.add_argument(
         '--checkpoint',
@@ -32,9 +33,14 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument('--all', action='store_true', help='every path of front.json')
     parser.add_argument(
-        '--out', metavar='DIR', help='folder to write into; with --all default: ARCH/exports'
+        '--out',
+        metavar='DIR',
+        help='folder to write into; default in a work directory: export, with --all exports',
     )
     args = parser.parse_args(argv)
+    if osp.isdir(args.arch) and not args.all:
+        args.out = args.out or osp.join(args.arch, 'export')
+        args.arch = osp.join(args.arch, 'best_arch.json')
     if args.out is None and not args.all:
         parser.error('the following arguments are required: --out')
     return args
@@ -48,6 +54,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         return
     from cream_mm.apis.export_arch import export_arch
     from cream_mm.files.arch_file import read_arch_file
+    from cream_mm.files.commands import note_command
 
     files = export_arch(args.arch, args.checkpoint, args.out, root=ROOT)
     for what, path in files.items():
@@ -57,6 +64,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     if 'weights' not in files:
         print('no weights: name the supernet with --checkpoint to cut them out')
     print(f'next:     python tools/train.py {shlex.quote(osp.relpath(files["retrain"]))}')
+    if osp.isfile(args.arch):
+        note_command(osp.dirname(args.arch) or '.')
 
 
 def check_files(args: argparse.Namespace) -> None:
@@ -69,7 +78,7 @@ def check_files(args: argparse.Namespace) -> None:
         front = osp.join(args.arch, 'front.json')
         check_file(front, f'no {front}; a search writes it beside its best_arch.json')
     elif args.arch.endswith('.json'):
-        check_file(args.arch, f'no file {args.arch}')
+        check_file(args.arch, f'no file {args.arch}; a search writes its best_arch.json at its end')
     if args.checkpoint:
         check_checkpoint(args.checkpoint)
 
@@ -77,6 +86,7 @@ def check_files(args: argparse.Namespace) -> None:
 def print_all(args: argparse.Namespace) -> None:
     from cream_mm.apis.export_arch import export_front
     from cream_mm.files.arch_file import read_arch_file
+    from cream_mm.files.commands import note_command
 
     out = args.out or osp.join(args.arch, 'exports')
     every = export_front(args.arch, args.checkpoint, out, root=ROOT)
@@ -89,6 +99,7 @@ def print_all(args: argparse.Namespace) -> None:
         elif 'score' in rating:
             told.append(f'rated {rating["score"]:.4f} in the supernet')
         print(f'{osp.relpath(files["arch"].parent)}: {", ".join(told)}')
+    note_command(args.arch)
     first = next(iter(every.values()))
     print(f'next: python tools/train.py {shlex.quote(osp.relpath(first["retrain"]))}, or another')
 

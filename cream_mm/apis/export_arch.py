@@ -28,6 +28,7 @@ USED_AS = dict(
     data_root=('data_root',),
     num_classes=('num_classes',),
     input_size=('input_size', 'scale', 'crop_size'),
+    scale=('scale', 'img_scale', 'crop_size', 'size'),
     batch_size=('batch_size',),
     max_epochs=('max_epochs', 'end'),
     num_workers=('num_workers',),
@@ -212,7 +213,7 @@ def _detector_config(
     keys = ('num_workers',)
     if about.get('task') == DETECTION:
         about = dict(about, num_classes=len(about.get('classes') or []) or None)
-        keys = ('data_root', 'num_classes', 'batch_size', 'num_workers')
+        keys = ('data_root', 'num_classes', 'batch_size', 'num_workers', 'scale')
     _take_over(cfg, about, keys)
     _set_backbone(cfg, arch, space, about)
     backbone, neck = cfg.model.backbone, cfg.model.neck

@@ -5,10 +5,9 @@ import os
 from pathlib import Path
 
 from mmengine.config import Config, ConfigDict
-from mmengine.logging import print_log
 
 from ..command_line import check_config
-from ..files import check_regular, read_json
+from ..files import check_regular, read_json, say_early
 from .carry import Places, annotation_file, carry, entries, override, read_config
 from .check import check_keys, check_options, check_top_level, own_names
 
@@ -81,18 +80,11 @@ def _say_places(places: Places) -> None:
     for name, paths in sorted(places.items()):
         roots = ', '.join(dict.fromkeys(path.split('.')[0] for path in paths))
         count = f'{len(paths)} place{"" if len(paths) == 1 else "s"}'
-        _say(
+        say_early(
             f'{name}: {count} ({roots})'
             if paths
             else f'{name}: 0 places: nothing held its old value'
         )
-
-
-def _say(message: str) -> None:
-    """Log a line on the first rank; the ranks do not know each other yet."""
-    ranks = (os.environ.get(name) for name in ('RANK', 'SLURM_PROCID', 'OMPI_COMM_WORLD_RANK'))
-    if next((rank for rank in ranks if rank), '0') == '0':
-        print_log(message, 'current')
 
 
 # ---- looking at the data -----------------------------------------------------------------------
@@ -154,7 +146,7 @@ def _fit_to_data(cfg: Config, chosen: bool) -> None:
             f'num_classes={old}, but the data has {len(classes)} classes; leave num_classes out '
             'and it is taken from the data'
         )
-    _say(f'The data has {len(classes)} classes: the heads get as many, not {old}.')
+    say_early(f'The data has {len(classes)} classes: the heads get as many, not {old}.')
     carry(cfg._cfg_dict, dict(num_classes=(old, len(classes))))
     cfg.num_classes = len(classes)
 
