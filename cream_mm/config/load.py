@@ -10,6 +10,7 @@ from ..datasets.image_folder import list_classes
 from ..files import check_regular, read_json
 from .carry import Places, annotation_file, carry, entries, override, read_config
 from .check import check_keys, check_options, own_names
+from .value_ranges import check_values
 
 MAX_COCO_BYTES = 8 * 2**30
 
@@ -43,6 +44,7 @@ def load_config(path: str, options: dict | None = None, *, check_data: bool = Tr
     check_options(cfg, options)
     places.update(override(cfg, options))
     check_keys(cfg)
+    check_values(cfg)
     if own := own_names(cfg):
         cfg.own_names = own  # for the copy that a run writes, whose text does not tell any more
     _say_places(places)
