@@ -1,11 +1,95 @@
-"""What every command line does: errors that the user can mend are one line."""
+"""What every command line does: errors that the user can mend are one line, and come at once.
 
+Nothing here imports more than the standard library. A tool parses its arguments, checks what can be
+checked without torch, and imports the rest then.
+"""
+
+import argparse
 import errno
+import os
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
+
+from cream_mm.version import __version__
+
+
+def tool_parser(description: str, **kwargs: Any) -> argparse.ArgumentParser:
+    """A parser that prints its description as it stands, and knows ``--version``."""
+    parser = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter, **kwargs
+    )
+    where = Path(__file__).resolve().parent
+    parser.add_argument('--version', action='version', version=f'cream_mm {__version__} of {where}')
+    return parser
+
+
+class OptionsAction(argparse.Action):
+    """mmengine's ``DictAction``, imported when there are options; what is no option is said."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Sequence[str],
+        option_string: str | None = None,
+    ) -> None:
+        check_pairs(parser, values, option_string)
+        from mmengine.config import DictAction
+
+        try:
+            DictAction(self.option_strings, self.dest)(parser, namespace, values, option_string)
+        except AssertionError as error:  # a bracket without the other
+            parser.error(f'argument {option_string}: {error}')
+
+
+def check_pairs(
+    parser: argparse.ArgumentParser, values: Sequence[str], option_string: str | None
+) -> None:
+    """End the command unless every value is ``KEY=VALUE``."""
+    for value in values:
+        if not value.partition('=')[0].strip() or '=' not in value:
+            parser.error(f'argument {option_string}: takes KEY=VALUE; got {value!r}')
+
+
+def check_config(path: str | os.PathLike) -> None:
+    """Whether a config can be read, as far as its name tells.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        OSError: If it cannot be read.
+        ValueError: If it is not a ``.py`` file.
+    """
+    check_file(path, f'no config file {path}')
+    if not str(path).endswith('.py'):
+        # YAML looks like data, but mmengine builds any object that a tag in it names.
+        raise ValueError(f'a config is a .py file; got {path}. Write its content as Python')
+
+
+def check_checkpoint(path: str | os.PathLike) -> None:
+    """Whether there is such a checkpoint, and may be read.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        OSError: If it cannot be read.
+    """
+    check_file(path, f'no checkpoint {path}')
+
+
+def check_file(path: str | os.PathLike, missing: str) -> None:
+    """Whether there is such a file, and may be read.
+
+    Raises:
+        FileNotFoundError: With the text ``missing``.
+        OSError: If it cannot be read.
+    """
+    if not os.path.isfile(path):
+        raise FileNotFoundError(missing)
+    if not os.access(path, os.R_OK):
+        raise PermissionError(f'cannot read {path}: {os.strerror(errno.EACCES)}')
 
 
 @contextmanager

@@ -13,17 +13,13 @@ import os.path as osp
 import shlex
 from collections.abc import Sequence
 
-from cream_mm.apis.export_arch import export_arch, export_front
-from cream_mm.command_line import one_line_errors
-from cream_mm.files.arch_file import read_arch_file
+from cream_mm.command_line import check_checkpoint, check_file, one_line_errors, tool_parser
 
 ROOT = osp.dirname(osp.dirname(osp.abspath(__file__)))
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = tool_parser(__doc__)
     parser.add_argument(
         'arch',
         metavar='ARCH',
@@ -46,9 +42,13 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 
 def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
+    check_files(args)
     if args.all:
         print_all(args)
         return
+    from cream_mm.apis.export_arch import export_arch
+    from cream_mm.files.arch_file import read_arch_file
+
     files = export_arch(args.arch, args.checkpoint, args.out, root=ROOT)
     for what, path in files.items():
         print(f'{what:9s} {osp.relpath(path)}')
@@ -59,7 +59,25 @@ def main(argv: Sequence[str] | None = None) -> None:
     print(f'next:     python tools/train.py {shlex.quote(osp.relpath(files["retrain"]))}')
 
 
+def check_files(args: argparse.Namespace) -> None:
+    """Whether what is named is there.
+
+    Raises:
+        FileNotFoundError: If a file is missing.
+    """
+    if args.all:
+        front = osp.join(args.arch, 'front.json')
+        check_file(front, f'no {front}; a search writes it beside its best_arch.json')
+    elif args.arch.endswith('.json'):
+        check_file(args.arch, f'no file {args.arch}')
+    if args.checkpoint:
+        check_checkpoint(args.checkpoint)
+
+
 def print_all(args: argparse.Namespace) -> None:
+    from cream_mm.apis.export_arch import export_front
+    from cream_mm.files.arch_file import read_arch_file
+
     out = args.out or osp.join(args.arch, 'exports')
     every = export_front(args.arch, args.checkpoint, out, root=ROOT)
     for files in every.values():

@@ -17,16 +17,20 @@ small one. A supernet that ranks no better than they do has taught nothing about
 import argparse
 from collections.abc import Sequence
 
-from mmengine.config import DictAction
+from cream_mm.command_line import (
+    OptionsAction,
+    check_checkpoint,
+    check_config,
+    check_file,
+    one_line_errors,
+    tool_parser,
+)
 
-from cream_mm.apis.correlate import LABELS, correlate
-from cream_mm.command_line import one_line_errors
+SCORES = ('combined', 'main_effects', 'training', 'loss', 'top1')
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = tool_parser(__doc__)
     parser.add_argument('config', help='config of the search')
     parser.add_argument('checkpoint', nargs='?', help='supernet; left out with --ratings')
     parser.add_argument('table', help='.csv or .json of true accuracies')
@@ -67,7 +71,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument('--bn-policy', choices=['recalibrate', 'batch_stats'])
     parser.add_argument(
         '--score',
-        choices=LABELS,
+        choices=SCORES,
         help='what the plot, and "score" in the tables, stand for; the others stand beside it, by '
         'name. top1: accuracy. loss: cross entropy, which is finer. main_effects: of the '
         'cross entropy, which are less noisy. training: main effects of the losses in '
@@ -87,7 +91,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument('--resamples', type=int, default=1000, help='of the bootstrap')
     parser.add_argument('--out', metavar='DIR', help='default: beside the checkpoint or the table')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE')
+    parser.add_argument('--cfg-options', nargs='+', action=OptionsAction, metavar='KEY=VALUE')
     args = parser.parse_intermixed_args(argv)
     if (args.checkpoint is None) == (args.ratings is None):
         parser.error('give either a checkpoint, CONFIG CHECKPOINT TABLE, or --ratings FILE')
@@ -95,7 +99,21 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    correlate(**vars(parse_args(argv)))
+    args = parse_args(argv)
+    check_config(args.config)
+    check_file(args.table, f'no table {args.table}')
+    if args.ratings:
+        check_file(args.ratings, f'no table {args.ratings}')
+    else:
+        check_checkpoint(args.checkpoint)
+    if args.path_log:
+        check_file(args.path_log, f'no {args.path_log}')
+    from cream_mm.config.load import check_early
+
+    check_early(args.config, args.cfg_options)
+    from cream_mm.apis.correlate import correlate
+
+    correlate(**vars(args))
 
 
 if __name__ == '__main__':

@@ -19,16 +19,18 @@ import argparse
 import os.path as osp
 from collections.abc import Sequence
 
-from mmengine.config import DictAction
-
-from cream_mm.apis import open_search
-from cream_mm.command_line import one_line_errors
+from cream_mm.command_line import (
+    OptionsAction,
+    check_checkpoint,
+    check_config,
+    check_file,
+    one_line_errors,
+    tool_parser,
+)
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = tool_parser(__doc__)
     parser.add_argument('config', help='config of the search')
     parser.add_argument('checkpoint', help='checkpoint of the search')
     parser.add_argument('--strategy', default='evolution', help='default: %(default)s')
@@ -50,7 +52,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         '--cfg-options',
         nargs='+',
-        action=DictAction,
+        action=OptionsAction,
         metavar='KEY=VALUE',
         help='override config values, e.g. budget.macs_m=[300,400]',
     )
@@ -61,6 +63,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
     if args.num < 1:
         raise ValueError(f'--num is at least 1; got {args.num}')
+    check_config(args.config)
+    check_checkpoint(args.checkpoint)
+    if args.path_log:
+        check_file(args.path_log, f'no {args.path_log}')
     work_dir = args.work_dir or osp.join(osp.dirname(args.checkpoint), args.strategy)
     strategy = dict(
         type=args.strategy, seed=args.seed, population=args.population, path_log=args.path_log
@@ -72,6 +78,11 @@ def main(argv: Sequence[str] | None = None) -> None:
         num_random=args.num_random,
         **{k: v for k, v in given.items() if v is not None},
     )
+    from cream_mm.config.load import check_early
+
+    check_early(args.config, args.cfg_options)
+    from cream_mm.apis import open_search
+
     with open_search(args.config, args.checkpoint, work_dir, args.cfg_options, options) as loop:
         loop.run()
 

@@ -9,17 +9,17 @@ import os
 import os.path as osp
 from collections.abc import Sequence
 
-from mmengine.config import DictAction
-
-from cream_mm.command_line import one_line_errors
-from cream_mm.config.load import load_config
-from cream_mm.engine import Runner
+from cream_mm.command_line import (
+    OptionsAction,
+    check_checkpoint,
+    check_config,
+    one_line_errors,
+    tool_parser,
+)
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = tool_parser(__doc__)
     parser.add_argument('config', help='config file')
     parser.add_argument('checkpoint', help='checkpoint file')
     parser.add_argument('--work-dir', help='for logs and results; default: the config name')
@@ -28,7 +28,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         '--cfg-options',
         nargs='+',
-        action=DictAction,
+        action=OptionsAction,
         metavar='KEY=VALUE',
         help='override config values, e.g. data_root=DIR',
     )
@@ -41,17 +41,21 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 
 def main(argv: Sequence[str] | None = None) -> dict:
     args = parse_args(argv)
+    check_config(args.config)
+    check_checkpoint(args.checkpoint)
+    from cream_mm.config.load import load_config
+
     cfg = load_config(args.config, args.cfg_options)
     cfg.launcher = args.launcher
     name = osp.splitext(osp.basename(args.config))[0]
     cfg.work_dir = args.work_dir or cfg.get('work_dir') or osp.join('work_dirs', name)
-    if not osp.isfile(args.checkpoint):
-        raise FileNotFoundError(f'no checkpoint {args.checkpoint}')
     cfg.load_from = args.checkpoint
     if args.show_dir:
         if 'visualization' not in cfg.default_hooks:
             raise ValueError('--show-dir draws detections; this config has no visualization hook')
         cfg.default_hooks.visualization.update(draw=True, test_out_dir=args.show_dir)
+    from cream_mm.engine import Runner
+
     runner = Runner.from_cfg(cfg)
     if args.out:
         from mmengine.evaluator import DumpResults

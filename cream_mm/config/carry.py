@@ -7,7 +7,6 @@ reaches those places, by the same rules in both cases; what is set explicitly be
 
 import ast
 import copy
-import inspect
 import math
 import os
 from collections import defaultdict
@@ -16,12 +15,12 @@ from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
-from mmengine.runner import Runner
 
+from ..registry import runner_arguments
 from .pair import is_pair, paired
 
 # Read by the Runner where they stand: no variables that anything else is made from.
-RUNNER_KEYS = frozenset(inspect.signature(Runner).parameters) - {'cfg'}
+RUNNER_KEYS = frozenset(runner_arguments()) - {'cfg'}
 # Variables that stand for something in our configs: to set one that reaches nothing is a mistake.
 VARIABLES = (
     'batch_size', 'budget', 'data_root', 'input_size', 'max_epochs', 'num_classes', 'num_workers',

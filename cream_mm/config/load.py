@@ -6,10 +6,10 @@ from pathlib import Path
 from mmengine.config import Config, ConfigDict
 from mmengine.logging import print_log
 
-from ..datasets.image_folder import list_classes
+from ..command_line import check_config
 from ..files import check_regular, read_json
 from .carry import Places, annotation_file, carry, entries, override, read_config
-from .check import check_keys, check_options, own_names
+from .check import check_keys, check_option_roots, check_options, check_top_level, own_names
 from .value_ranges import check_values
 
 MAX_COCO_BYTES = 8 * 2**30
@@ -31,14 +31,10 @@ def load_config(path: str, options: dict | None = None, *, check_data: bool = Tr
 
     Raises:
         FileNotFoundError: If the config or the data is missing; says what is expected where.
-        ValueError: If the data and the config contradict each other, a key is misspelt, or the
-            config is not a ``.py`` file.
+        ValueError: If the data and the config contradict each other, a key is misspelt, a value is
+            out of range, or the config is not a ``.py`` file.
     """
-    if not os.path.isfile(path):
-        raise FileNotFoundError(f'no config file {path}')
-    if not str(path).endswith('.py'):
-        # YAML looks like data, but mmengine builds any object that a tag in it names.
-        raise ValueError(f'a config is a .py file; got {path}. Write its content as Python')
+    check_config(path)
     cfg, places = read_config(path)
     options = dict(options or {})
     check_options(cfg, options)
@@ -57,6 +53,24 @@ def load_config(path: str, options: dict | None = None, *, check_data: bool = Tr
     if check_data:
         _fit_to_data(cfg, chosen='num_classes' in options)
     return cfg
+
+
+def check_early(path: str, options: dict | None = None) -> None:
+    """Raise what :func:`load_config` would, as far as it can be told without importing torch.
+
+    For whoever imports much before it calls that.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it is not a ``.py`` file, a key of its top level, or the first part of a
+            key of ``options``, is misspelt, or a value is out of range.
+    """
+    check_config(path)
+    cfg, _ = read_config(path)
+    check_option_roots(cfg, options or {})
+    override(cfg, options or {})
+    check_top_level(cfg)
+    check_values(cfg)
 
 
 def _say_places(places: Places) -> None:
@@ -98,6 +112,8 @@ def _kind(component: dict) -> str:
 
 
 def _fit_to_data(cfg: Config, chosen: bool) -> None:
+    from ..datasets.image_folder import list_classes  # with mmpretrain: after the checks
+
     datasets = _datasets(cfg)
     _check_split(datasets, _whole_sets(cfg.get('train_dataloader')))
     classes = None

@@ -597,6 +597,7 @@ def _in_front(rating: Rating) -> dict:
 
 def strategies() -> list[str]:
     """Short names of all registered strategies."""
+    TASK_UTILS.import_from_location()
     names: dict[type, str] = {}
     for name, kind in TASK_UTILS.module_dict.items():
         if isinstance(kind, type) and issubclass(kind, Strategy):
