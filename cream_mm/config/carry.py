@@ -364,7 +364,7 @@ def _below(path: Any, folder: Any) -> bool:
 
 def _factor(old: Any, new: Any) -> float:
     for value in (old, new):
-        if not isinstance(value, (int, float)) or not value > 0:
+        if not isinstance(value, (int, float)) or not 0 < value < math.inf:
             raise ValueError(f'max_epochs is a number of epochs, 1 or more; got {value!r}')
     return new / old
 

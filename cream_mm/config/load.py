@@ -10,6 +10,7 @@ from ..command_line import check_config
 from ..files import check_regular, read_json, say_early
 from .carry import Places, annotation_file, carry, entries, override, read_config
 from .check import check_keys, check_options, check_top_level, own_names
+from .value_ranges import check_values
 
 MAX_COCO_BYTES = 8 * 2**30
 
@@ -30,8 +31,8 @@ def load_config(path: str, options: dict | None = None, *, check_data: bool = Tr
 
     Raises:
         FileNotFoundError: If the config or the data is missing; says what is expected where.
-        ValueError: If the data and the config contradict each other, a key is misspelt, or the
-            config is not a ``.py`` file.
+        ValueError: If the data and the config contradict each other, a key is misspelt, a value is
+            out of range, or the config is not a ``.py`` file.
     """
     options = dict(options or {})
     cfg, places = _open(path, options, check_data)
@@ -57,8 +58,8 @@ def check_early(path: str, options: dict | None = None, *, check_data: bool = Tr
 
     Raises:
         FileNotFoundError: If there is no such file, or no such folder with data.
-        ValueError: If it is not a ``.py`` file, or a key of its top level, or one of ``options``,
-            is misspelt.
+        ValueError: If it is not a ``.py`` file, a key of its top level, or one of ``options``, is
+            misspelt, or a value is out of range.
     """
     _open(path, dict(options or {}), check_data)
 
@@ -70,6 +71,7 @@ def _open(path: str, options: dict, check_data: bool) -> tuple[Config, Places]:
     check_options(cfg, options)
     places.update(override(cfg, options))
     check_top_level(cfg)
+    check_values(cfg)
     roots = [d['data_root'] for d in _datasets(cfg) if _kind(d) in ('ImageFolder', 'CocoDataset')]
     if check_data and not all(os.path.isdir(root) for root in roots if isinstance(root, str)):
         _fit_to_data(copy.deepcopy(cfg), chosen='num_classes' in options)  # says what is missing
