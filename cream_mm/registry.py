@@ -6,6 +6,7 @@ A config of mmpretrain or mmdet that says ``custom_imports = dict(imports=['crea
 
 import inspect
 from collections.abc import Callable
+from typing import Any
 
 from mmengine.registry import DATASETS as MMENGINE_DATASETS
 from mmengine.registry import HOOKS as MMENGINE_HOOKS
@@ -36,6 +37,20 @@ OPTIM_WRAPPER_CONSTRUCTORS = Registry(
 PARAM_SCHEDULERS = Registry('parameter scheduler', parent=MMENGINE_PARAM_SCHEDULERS, scope=_SCOPE)
 TASK_UTILS = Registry('task util', parent=MMENGINE_TASK_UTILS, scope=_SCOPE)
 """Samplers, and later strategies."""
+
+
+def type_name(kind: Any) -> str:
+    """What ``type=`` of a config names, without scope or module.
+
+    A type is text (``'mmdet.CocoDataset'``), a class or function, or, in a config of mmengine's
+    lazy form, an import that is still to be done.
+
+    >>> type_name('mmdet.CocoDataset'), type_name(Registry), type_name(None)
+    ('CocoDataset', 'Registry', '')
+    """
+    if inspect.isclass(kind) or inspect.isfunction(kind):
+        return kind.__name__
+    return '' if kind is None else str(kind).rpartition('.')[2]
 
 
 def argument_names(cls: Callable) -> set[str] | None:

@@ -49,7 +49,7 @@ train_pipeline = [
     dict(type='PackDetInputs'),
 ]
 test_pipeline = [
-    dict(type='cream_mm.LoadImage', on_error='partial'),
+    dict(type='cream_mm.LoadImageFromFile'),
     dict(type='Resize', scale=(96, 96), keep_ratio=True),
     dict(type='LoadAnnotations', with_bbox=True),
     dict(

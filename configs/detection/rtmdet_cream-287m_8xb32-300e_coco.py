@@ -99,7 +99,7 @@ train_pipeline_stage2 = [
     dict(type='PackDetInputs'),
 ]
 test_pipeline = [
-    dict(type='cream_mm.LoadImage', on_error='partial'),
+    dict(type='cream_mm.LoadImageFromFile'),
     dict(type='Resize', scale=(640, 640), keep_ratio=True),
     dict(type='Pad', size=(640, 640), pad_val=dict(img=(114, 114, 114))),
     dict(type='LoadAnnotations', with_bbox=True),
