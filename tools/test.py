@@ -13,6 +13,7 @@ from mmengine.config import DictAction
 
 from cream_mm.command_line import one_line_errors
 from cream_mm.config.load import load_config
+from cream_mm.config.tta import use_tta
 from cream_mm.engine import Runner
 
 
@@ -25,6 +26,12 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument('--work-dir', help='for logs and results; default: the config name')
     parser.add_argument('--out', help='write predictions or metrics of mmengine to this .pkl file')
     parser.add_argument('--show-dir', help='draw predictions of a detector into this folder')
+    parser.add_argument(
+        '--tta',
+        action='store_true',
+        help='predict each image several times and merge: as tta_model and tta_pipeline of the '
+        'config say; without them, as it is and mirrored',
+    )
     parser.add_argument(
         '--cfg-options',
         nargs='+',
@@ -48,6 +55,8 @@ def main(argv: Sequence[str] | None = None) -> dict:
     if not osp.isfile(args.checkpoint):
         raise FileNotFoundError(f'no checkpoint {args.checkpoint}')
     cfg.load_from = args.checkpoint
+    if args.tta:
+        use_tta(cfg)
     if args.show_dir:
         if 'visualization' not in cfg.default_hooks:
             raise ValueError('--show-dir draws detections; this config has no visualization hook')
