@@ -30,7 +30,7 @@ train_pipeline = [  # no augmentation: a path sees each digit a few times only
     dict(type='PackInputs'),
 ]
 test_pipeline = [
-    dict(type='cream_mm.LoadImage', on_error='partial'),
+    dict(type='cream_mm.LoadImageFromFile'),
     dict(type='PackInputs'),
 ]
 # 400 training digits per class; 40 of them are held out for rating.

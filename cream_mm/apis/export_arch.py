@@ -278,17 +278,16 @@ def _ready(cfg: Config, *, scope: str) -> Config:
     for side in ('train', 'val', 'test'):
         if cfg[f'{side}_dataloader'].get('num_workers') == 0:
             cfg[f'{side}_dataloader'].persistent_workers = False  # torch refuses it without workers
-    # Inferencers look for this name and put their own loading in its place; they do not know of
-    # damaged files, for which our loader stays in training and validation.
+    # Inferencers look for this name and put their own loading in its place.
     for node, key in list(entries(cfg.test_dataloader)):
         kind = node.get('type') if key == 'type' else None
         if kind == 'cream_mm.LoadImage':
             node.clear()
-            node['type'] = 'LoadImageFromFile'
+            node['type'] = 'cream_mm.LoadImageFromFile'
     if scope == 'mmpretrain':
         # Its inferencer builds the others in the scope of whoever was there before.
         for step in cfg.test_dataloader.dataset.pipeline:
-            if '.' not in step.type and step.type != 'LoadImageFromFile':
+            if '.' not in step.type:
                 step.type = f'{scope}.{step.type}'
     return cfg
 

@@ -8,6 +8,7 @@ from mmengine.config import Config, ConfigDict
 
 from ..command_line import check_config
 from ..files import check_regular, read_json, say_early
+from ..registry import type_name
 from .carry import Places, annotation_file, carry, entries, override, read_config
 from .check import check_keys, check_options, check_top_level, own_names
 from .value_ranges import check_values
@@ -99,14 +100,15 @@ def _datasets(cfg: Config) -> list[ConfigDict]:
     for holder, key in entries({name: cfg.get(name) for name in used}):
         value = holder[key]
         is_part = isinstance(value, dict) and _kind(value) == 'DatasetPart'
-        if is_part or isinstance(value, dict) and 'data_root' in value and 'type' in value:
+        has_place = isinstance(value, dict) and ('data_root' in value or 'ann_file' in value)
+        if is_part or has_place and 'type' in value:
             found.append(value)
     return found
 
 
 def _kind(component: dict) -> str:
     """Type of a component without its scope."""
-    return str(component.get('type', '')).split('.')[-1]
+    return type_name(component.get('type'))
 
 
 def _fit_to_data(cfg: Config, chosen: bool) -> None:
@@ -207,7 +209,7 @@ def _check_heads(cfg: Config, num_classes: int) -> None:
 
 def _coco_paths(dataset: dict) -> tuple[Path, Path]:
     prefix = dataset.get('data_prefix') or {}
-    root = Path(dataset['data_root'])
+    root = Path(dataset.get('data_root') or '')
     return root / dataset['ann_file'], root / prefix.get('img', '')
 
 
@@ -218,7 +220,7 @@ def _check_coco(dataset: dict) -> None:
     if annotations.is_file() and images.is_dir():
         return
     what = f'annotation file {annotations}' if images.is_dir() else f'image folder {images}'
-    root = str(dataset['data_root']).rstrip('/')
+    root = str(dataset.get('data_root') or 'FOLDER').rstrip('/')
     raise FileNotFoundError(
         f'no {what}. A COCO-style set is expected like this:\n'
         f'  {root}/annotations/instances_train2017.json\n'

@@ -11,7 +11,7 @@ from typing import Any
 from mmengine.logging import print_log
 from mmpretrain.datasets import CustomDataset
 
-from ..registry import DATASETS
+from ..registry import DATASETS, type_name
 from ..structures.randomness import named_rng
 from .packed_images import PackedImages, is_packed
 
@@ -125,8 +125,8 @@ def holdout_share(num_images: int) -> float:
 
 def _take_packed(step):
     """A step of a pipeline; one that reads a file, which a packed set lacks, takes the image."""
-    is_file = isinstance(step, dict) and str(step.get('type')).endswith('LoadImageFromFile')
-    return dict(type='cream_mm.LoadImage') if is_file else step
+    is_file = isinstance(step, dict) and type_name(step.get('type')) == 'LoadImageFromFile'
+    return dict(type='cream_mm.LoadImageFromFile') if is_file else step
 
 
 @DATASETS.register_module()

@@ -181,7 +181,7 @@ def test_what_the_configs_take_over(moved):
     assert retrain.val_evaluator.topk == (1,)
     for cfg in (retrain, detector):
         kinds = [cfg[f'{side}_dataloader'].dataset.pipeline[0].type for side in ('val', 'test')]
-        assert kinds == ['cream_mm.LoadImage', 'LoadImageFromFile']
+        assert kinds == ['cream_mm.LoadImageFromFile'] * 2
 
 
 def test_an_exported_config_can_be_edited(moved, tmp_path):
@@ -203,7 +203,7 @@ def test_options_reach_validation_and_test(moved):
     cfg = load_config(str(folder / 'retrain.py'), options, check_data=False)
     test = cfg.test_dataloader
     assert (test.batch_size, test.dataset.folder) == (3, 'more')
-    assert test.dataset.pipeline[0].type == 'LoadImageFromFile'
+    assert test.dataset.pipeline[0].type == 'cream_mm.LoadImageFromFile'
     assert test.dataset.pipeline[1].type == 'mmpretrain.ResizeEdge'
 
 
@@ -449,7 +449,7 @@ def encoded(kind):
     ],
 )  # fmt: skip
 def test_pixels_by_either_name(tmp_path, kind):
-    """An exported config reads images by the family's loader, the search by ours."""
+    """An inferencer reads images by the family's loader, the search by ours."""
     if kind in ('gif P', 'webp turned8') and int(cv2.__version__.split('.')[0]) < 5:
         pytest.skip("the classic family's OpenCV reads no GIF and does not turn WebP")
     path = str(tmp_path / 'image')

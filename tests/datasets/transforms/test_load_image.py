@@ -275,7 +275,7 @@ def test_a_dataset_draws_another_image(tmp_path, warnings):
     broken.write_bytes(broken.read_bytes()[:300])
     training = ImageFolder(str(root), pipeline=[dict(type='cream_mm.LoadImage')])
     testing = ImageFolder(
-        str(root), pipeline=[dict(type='cream_mm.LoadImage', on_error='partial')], test_mode=True
+        str(root), pipeline=[dict(type='cream_mm.LoadImageFromFile')], test_mode=True
     )
     np.random.seed(0)
     assert training.get_data_info(1)['img_path'] == str(broken)
