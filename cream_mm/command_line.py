@@ -28,8 +28,20 @@ def tool_parser(description: str, **kwargs: Any) -> argparse.ArgumentParser:
     return parser
 
 
+# Values of --cfg-options that name a file or a folder: they stay the text that they are.
+PLACES = (
+    'ann_file', 'checkpoint', 'data_root', 'folder', 'img', 'load_from', 'work_dir',
+)  # fmt: skip
+
+
 class OptionsAction(argparse.Action):
-    """mmengine's ``DictAction``, imported when there are options; what is no option is said."""
+    """mmengine's ``DictAction``, but the name of a place keeps every letter.
+
+    That one takes blanks out of a value, makes a number of ``data_root=2024`` or ``007``, and a
+    list of a name with a comma or brackets. A pair of quotes around a name is taken off, and a
+    leading ``~`` is the home. mmengine is imported when there are options; what is no option is
+    said.
+    """
 
     def __call__(
         self,
@@ -41,10 +53,23 @@ class OptionsAction(argparse.Action):
         check_pairs(parser, values, option_string)
         from mmengine.config import DictAction
 
-        try:
-            DictAction(self.option_strings, self.dest)(parser, namespace, values, option_string)
-        except AssertionError as error:  # a bracket without the other
-            parser.error(f'argument {option_string}: {error}')
+        options = dict(getattr(namespace, self.dest, None) or {})
+        for value in values:
+            key, _, text = value.partition('=')
+            if key.split('.')[-1] in PLACES and text != 'None':
+                options[key] = _place(text)
+                continue
+            try:
+                options[key] = DictAction._parse_iterable(text)
+            except AssertionError as error:  # a bracket without the other
+                parser.error(f'argument {option_string}: {error}')
+        setattr(namespace, self.dest, options)
+
+
+def _place(text: str) -> str:
+    if len(text) > 1 and text[0] == text[-1] and text[0] in '\'"':
+        text = text[1:-1]
+    return os.path.expanduser(text) if text.startswith('~') else text
 
 
 def check_pairs(

@@ -59,9 +59,11 @@ def build_runner(args: argparse.Namespace) -> 'Runner':
     check_config(args.config)
     if args.resume and args.resume != 'auto' and '://' not in args.resume:
         check_checkpoint(args.resume)
+    from cream_mm.config.folder_data import look_before_training
     from cream_mm.config.load import load_config
 
     cfg = load_config(args.config, args.cfg_options)
+    look_before_training(cfg)
     cfg.launcher = args.launcher
     if args.work_dir:
         cfg.work_dir = args.work_dir

@@ -11,6 +11,7 @@ from ..files import check_regular, read_json, say_early
 from ..registry import type_name
 from .carry import Places, annotation_file, carry, entries, override, read_config
 from .check import check_keys, check_options, check_top_level, own_names
+from .folder_data import fit_to_folders, limit_top_k, names_of_folders_as_text
 from .value_ranges import check_values
 
 MAX_COCO_BYTES = 8 * 2**30
@@ -69,6 +70,8 @@ def _open(path: str, options: dict, check_data: bool) -> tuple[Config, Places]:
     """Read and override a config; check what needs none of the classes that it names."""
     check_config(path)
     cfg, places = read_config(path)
+    names_of_folders_as_text(cfg._cfg_dict)
+    names_of_folders_as_text(options)
     check_options(cfg, options)
     places.update(override(cfg, options))
     check_top_level(cfg)
@@ -112,28 +115,19 @@ def _kind(component: dict) -> str:
 
 
 def _fit_to_data(cfg: Config, chosen: bool) -> None:
-    from ..datasets.image_folder import list_classes  # with mmpretrain: after the checks
-
     datasets = _datasets(cfg)
+    classes = fit_to_folders(cfg, datasets)
     _check_split(datasets, _whole_sets(cfg.get('train_dataloader')))
-    classes = None
     for dataset in datasets:
-        if _kind(dataset) == 'ImageFolder':
-            list_classes(dataset['data_root'], dataset.get('folder', 'train'))
-            classes = list_classes(dataset['data_root'])
-        elif _kind(dataset) == 'CocoDataset':
+        if _kind(dataset) == 'CocoDataset':
             _check_coco(dataset)
     coco = [d for d in datasets if _kind(d) == 'CocoDataset']
     if coco:
         classes = _coco_classes(coco)
         for dataset in coco:
             dataset['metainfo'] = dict(dataset.get('metainfo') or {}, classes=tuple(classes))
-    for evaluator in (cfg.get('val_evaluator'), cfg.get('test_evaluator')):
-        if classes and isinstance(evaluator, dict) and _kind(evaluator) == 'Accuracy':
-            topk = evaluator.get('topk', (1,))
-            topk = topk if isinstance(topk, (list, tuple)) else (topk,)
-            evaluator['topk'] = tuple(k for k in topk if k <= len(classes))
     if classes is not None:
+        limit_top_k(cfg, len(classes))
         names = cfg.get('classes')
         cfg.classes = tuple(classes)  # for whoever goes on from the dumped config
         if names is not None:

@@ -13,10 +13,12 @@ from mmengine.dist import is_main_process
 from mmengine.fileio import LocalBackend, get_file_backend
 from mmengine.logging import MMLogger
 from mmengine.model import BaseTTAModel, is_model_wrapper
+from mmengine.runner import BaseLoop
 from mmengine.runner import Runner as _Runner
 from mmengine.runner.checkpoint import CheckpointLoader, _load_checkpoint_to_model
 from mmengine.runner.runner import ConfigType
 from torch import nn
+from torch.utils.data import DataLoader
 
 from ..checkpoints import find_mismatch, load_checkpoint_file
 from ..checkpoints.load_weights import local_file, weights_of, without_wrappers
@@ -38,6 +40,7 @@ from .distributed import (
     use_cpu_sync_norm,
 )
 from .holdout import check_holdout, holdout_of, keep_holdout
+from .lone_image import leave_lone_image_out
 from .resume_differences import check_classes, tell_differences
 from .screen import put_on_screen, quiet_start, rest_to_file
 from .work_dir_lock import hold_work_dir, release_work_dir
@@ -66,6 +69,7 @@ class Runner(_Runner):
     * On a machine without a GPU, memory that a step frees is kept for the next one.
     * ``env_cfg.num_threads`` is how many threads PyTorch works with, unless ``OMP_NUM_THREADS`` is
       set. Small networks lose by more than one.
+    * No step is taken on a single image that an epoch's last batch would be.
     * Names from data that stand in the config, of classes or folders, stay names in its dumps.
     * The screen shows what tells a user something, the log file has everything (:mod:`.screen`);
       ``log_level='DEBUG'`` shows all. A run ends with its result: :class:`SummaryHook`.
@@ -159,6 +163,16 @@ class Runner(_Runner):
         model = super().wrap_model(cpu_wrapper(model_wrapper_cfg, unused), model)
         use_cpu_sync_norm(model)
         return model
+
+    def build_train_loop(self, loop: BaseLoop | dict) -> BaseLoop:
+        if isinstance(loop, dict) and isinstance(self._train_dataloader, dict):  # as it would
+            diff_rank_seed = self._randomness_cfg.get('diff_rank_seed', False)
+            self._train_dataloader = self.build_dataloader(
+                self._train_dataloader, seed=self.seed, diff_rank_seed=diff_rank_seed
+            )
+        if isinstance(self._train_dataloader, DataLoader):  # the loop counts its batches
+            leave_lone_image_out(self._train_dataloader, self.model)
+        return super().build_train_loop(loop)
 
     def register_default_hooks(self, hooks: dict | None = None) -> None:
         hooks = dict(hooks or {})

@@ -21,7 +21,7 @@ DEMO = str(ROOT / 'configs/demo/search_digits.py')
 def folder(tmp_path_factory):
     """Three classes of photographs."""
     root = tmp_path_factory.mktemp('images')
-    return str(write_image_folder(root, classes=('ant', 'bee', 'cat'), train=2, val=1))
+    return str(write_image_folder(root, classes=('ant', 'bee', 'cat'), train=4, val=1))
 
 
 def write_coco(root, names=('dog', 'cat', 'emu'), splits=('train', 'val')):
