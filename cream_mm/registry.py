@@ -10,6 +10,7 @@ from collections.abc import Callable
 from mmengine.registry import DATASETS as MMENGINE_DATASETS
 from mmengine.registry import HOOKS as MMENGINE_HOOKS
 from mmengine.registry import LOOPS as MMENGINE_LOOPS
+from mmengine.registry import METRICS as MMENGINE_METRICS
 from mmengine.registry import MODEL_WRAPPERS as MMENGINE_MODEL_WRAPPERS
 from mmengine.registry import MODELS as MMENGINE_MODELS
 from mmengine.registry import OPTIM_WRAPPER_CONSTRUCTORS as MMENGINE_CONSTRUCTORS
@@ -29,6 +30,7 @@ TRANSFORMS = Registry('transform', parent=MMENGINE_TRANSFORMS, scope=_SCOPE)
 HOOKS = Registry('hook', parent=MMENGINE_HOOKS, scope=_SCOPE)
 RUNNERS = Registry('runner', parent=MMENGINE_RUNNERS, scope=_SCOPE)
 LOOPS = Registry('loop', parent=MMENGINE_LOOPS, scope=_SCOPE)
+METRICS = Registry('metric', parent=MMENGINE_METRICS, scope=_SCOPE)
 OPTIMIZERS = Registry('optimizer', parent=MMENGINE_OPTIMIZERS, scope=_SCOPE)
 OPTIM_WRAPPER_CONSTRUCTORS = Registry(
     'optimizer wrapper constructor', parent=MMENGINE_CONSTRUCTORS, scope=_SCOPE
