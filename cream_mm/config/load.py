@@ -7,14 +7,13 @@ from pathlib import Path
 from mmengine.config import Config, ConfigDict
 
 from ..command_line import check_config
-from ..files import check_regular, read_json, say_early
+from ..files import say_early
 from ..registry import type_name
-from .carry import Places, annotation_file, carry, entries, override, read_config
+from .carry import Places, carry, entries, override, read_config
 from .check import check_keys, check_options, check_top_level, own_names
+from .coco_data import fit_coco, follow_annotations
 from .folder_data import fit_to_folders, limit_top_k, names_of_folders_as_text
 from .value_ranges import check_values
-
-MAX_COCO_BYTES = 8 * 2**30
 
 
 def load_config(path: str, options: dict | None = None, *, check_data: bool = True) -> Config:
@@ -46,10 +45,10 @@ def load_config(path: str, options: dict | None = None, *, check_data: bool = Tr
         loader = cfg.get(f'{side}_dataloader')
         if loader and loader.get('num_workers') == 0:
             loader.persistent_workers = False  # torch refuses it without workers
-    _follow_annotations(cfg)
+    follow_annotations(cfg)
     _follow_metric(cfg)
     if check_data:
-        _fit_to_data(cfg, chosen='num_classes' in options)
+        _fit_to_data(cfg, options)
     return cfg
 
 
@@ -76,9 +75,11 @@ def _open(path: str, options: dict, check_data: bool) -> tuple[Config, Places]:
     places.update(override(cfg, options))
     check_top_level(cfg)
     check_values(cfg)
-    roots = [d['data_root'] for d in _datasets(cfg) if _kind(d) in ('ImageFolder', 'CocoDataset')]
+    roots = [
+        d.get('data_root') for d in _datasets(cfg) if _kind(d) in ('ImageFolder', 'CocoDataset')
+    ]
     if check_data and not all(os.path.isdir(root) for root in roots if isinstance(root, str)):
-        _fit_to_data(copy.deepcopy(cfg), chosen='num_classes' in options)  # says what is missing
+        _fit_to_data(copy.deepcopy(cfg), options)  # says what is missing
     return cfg, places
 
 
@@ -114,18 +115,13 @@ def _kind(component: dict) -> str:
     return type_name(component.get('type'))
 
 
-def _fit_to_data(cfg: Config, chosen: bool) -> None:
+def _fit_to_data(cfg: Config, options: dict) -> None:
+    chosen = 'num_classes' in options
+    is_moved = any(key.split('.')[-1] in ('data_root', 'ann_file') for key in options)
     datasets = _datasets(cfg)
     classes = fit_to_folders(cfg, datasets)
     _check_split(datasets, _whole_sets(cfg.get('train_dataloader')))
-    for dataset in datasets:
-        if _kind(dataset) == 'CocoDataset':
-            _check_coco(dataset)
-    coco = [d for d in datasets if _kind(d) == 'CocoDataset']
-    if coco:
-        classes = _coco_classes(coco)
-        for dataset in coco:
-            dataset['metainfo'] = dict(dataset.get('metainfo') or {}, classes=tuple(classes))
+    classes = fit_coco(cfg, _say, is_moved=is_moved) or classes
     if classes is not None:
         limit_top_k(cfg, len(classes))
         names = cfg.get('classes')
@@ -199,81 +195,6 @@ def _check_heads(cfg: Config, num_classes: int) -> None:
             f'the data has {num_classes} classes, but the model has at most {max(outputs)} '
             f'outputs: set num_classes={num_classes} in its heads'
         )
-
-
-def _coco_paths(dataset: dict) -> tuple[Path, Path]:
-    prefix = dataset.get('data_prefix') or {}
-    root = Path(dataset.get('data_root') or '')
-    return root / dataset['ann_file'], root / prefix.get('img', '')
-
-
-def _check_coco(dataset: dict) -> None:
-    annotations, images = _coco_paths(dataset)
-    if annotations.exists():
-        check_regular(annotations)
-    if annotations.is_file() and images.is_dir():
-        return
-    what = f'annotation file {annotations}' if images.is_dir() else f'image folder {images}'
-    root = str(dataset.get('data_root') or 'FOLDER').rstrip('/')
-    raise FileNotFoundError(
-        f'no {what}. A COCO-style set is expected like this:\n'
-        f'  {root}/annotations/instances_train2017.json\n'
-        f'  {root}/annotations/instances_val2017.json\n'
-        f'  {root}/train2017/*.jpg\n'
-        f'  {root}/val2017/*.jpg\n'
-        'Name another place with: --cfg-options data_root=FOLDER\n'
-        'and other names below it with: train_dataloader.dataset.ann_file=FILE '
-        'train_dataloader.dataset.data_prefix.img=FOLDER/ (val_dataloader likewise)'
-    )
-
-
-def _coco_classes(datasets: list[dict]) -> list[str]:
-    """Category names in the order of the annotation files, which must agree."""
-    names: dict[str, list[str]] = {}
-    for dataset in datasets:
-        path, _ = _coco_paths(dataset)
-        if str(path) not in names:
-            try:
-                # Larger than anything else that is read, and read by mmdet a second time.
-                content = read_json(path, max_bytes=MAX_COCO_BYTES, max_values=None)
-                names[str(path)] = [category['name'] for category in content['categories']]
-                wrong = _wrong_annotation(content)
-            except (ValueError, KeyError, TypeError, RecursionError) as error:
-                raise ValueError(f'{path} is not a COCO annotation file: {error!r}') from None
-            if wrong:
-                raise ValueError(f'{path}: {wrong}. Correct the annotation or remove it')
-    (first, classes), *others = names.items()
-    for path, other in others:
-        if other != classes:
-            raise ValueError(
-                f'{first} and {path} list different categories, or in another order; labels '
-                f'would not agree. {classes[:5]}... against {other[:5]}...'
-            )
-    return classes
-
-
-def _wrong_annotation(content: dict) -> str | None:
-    """The first annotation of something that the file does not list; mmdet would drop it."""
-    categories = {category['id'] for category in content['categories']}
-    images = {image['id'] for image in content['images']}
-    for annotation in content.get('annotations', []):
-        for key, known in (('category_id', categories), ('image_id', images)):
-            if annotation[key] not in known:
-                which = 'categories' if key == 'category_id' else 'images'
-                name = annotation.get('id')
-                return f'annotation {name} has {key}={annotation[key]!r}, not one of its {which}'
-    return None
-
-
-def _follow_annotations(cfg: Config) -> None:
-    """Give a CocoMetric that names no annotation file that of the dataset it measures."""
-    for side in ('val', 'test'):
-        evaluator = cfg.get(f'{side}_evaluator')
-        path = annotation_file(cfg.get(f'{side}_dataloader'))
-        for metric in evaluator if isinstance(evaluator, (list, tuple)) else [evaluator]:
-            is_coco = isinstance(metric, dict) and _kind(metric) == 'CocoMetric'
-            if path and is_coco and not metric.get('ann_file'):
-                metric['ann_file'] = path
 
 
 def _follow_metric(cfg: Config) -> None:
