@@ -5,6 +5,13 @@
   python tools/export_arch.py '[[0],[3,3],[3,1],[3,1,1],[3,3],[3],[0]]' \\
       --checkpoint work_dirs/search_imagenet/epoch_120.pth --out work_dirs/export
 
+With --detector, the detector's config in the export is one of your own, or of mmdet's:
+
+  python tools/export_arch.py work_dirs/search_imagenet/best_arch.json --out work_dirs/export \\
+      --detector mmdet::faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py
+
+Everything in it stays but what the backbone decides; what cannot be fitted is said in one line.
+
 With --all every path of the search's front.json, small to large, gets a folder named by its cost.
 """
 
@@ -34,6 +41,12 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         metavar='SUPERNET.pth',
         help="the supernet; default: the last checkpoint beside ARCH's JSON",
     )
+    parser.add_argument(
+        '--detector',
+        metavar='CONFIG.py',
+        help='put the backbone into this config of a detector; default: the one that the search '
+        'names, as retinanet.py',
+    )
     parser.add_argument('--all', action='store_true', help='every path of front.json')
     parser.add_argument(
         '--out', metavar='DIR', help='folder to write into; with --all default: ARCH/exports'
@@ -49,19 +62,33 @@ def main(argv: Sequence[str] | None = None) -> None:
     if args.all:
         print_all(args)
         return
-    files = export_arch(args.arch, args.checkpoint, args.out, root=ROOT)
+    notes = []
+    files = export_arch(
+        args.arch, args.checkpoint, args.out, root=ROOT, detector=args.detector, say=notes.append
+    )
     for what, path in files.items():
         print(f'{what:9s} {osp.relpath(path)}')
-    for note in (read_arch_file(files['arch']).get('choice') or {}).get('notes') or []:
+    notes += (read_arch_file(files['arch']).get('choice') or {}).get('notes') or []
+    for note in notes:
         print(f'note:     {note}')
     if 'weights' not in files:
         print('no weights: name the supernet with --checkpoint to cut them out')
     print(f'next:     python tools/train.py {shlex.quote(osp.relpath(files["retrain"]))}')
+    if args.detector:  # its own work_dir may be there already, under the same name
+        config = osp.relpath(files['detector'])
+        command = ['python', 'tools/train.py', config, '--work-dir', config[: -len('.py')]]
+        print(f'          {shlex.join(command)}')
+
+
+def print_note(note: str) -> None:
+    print(f'note: {note}')
 
 
 def print_all(args: argparse.Namespace) -> None:
     out = args.out or osp.join(args.arch, 'exports')
-    every = export_front(args.arch, args.checkpoint, out, root=ROOT)
+    every = export_front(
+        args.arch, args.checkpoint, out, root=ROOT, detector=args.detector, say=print_note
+    )
     for files in every.values():
         about = read_arch_file(files['arch'])
         rating, costs = about.get('rating') or {}, about['costs']
