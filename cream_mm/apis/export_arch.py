@@ -17,8 +17,9 @@ from ..models.backbones.cream_net import resolve_arch
 from ..models.supernets import cut_path
 from ..spaces import MBConvSpace
 from ..structures import Arch
+from .detector_config import read_detector
 from .export_config import in_bgr, ready, refill, set_backbone, take_over, write_config
-from .export_detector import DetectorFit, fit_default, read_detector
+from .export_detector import DetectorFit, fit_default
 
 DEFAULT_NEXT_STEPS = dict(
     retrain='configs/cream/retrain_imagenet.py', detector='configs/retinanet_cream.py'

@@ -6,27 +6,24 @@ in one line that names the file, the key, and what to change.
 """
 
 import copy
-import importlib
 import inspect
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mmengine.config import Config
-from mmengine.registry import MODELS, OPTIM_WRAPPER_CONSTRUCTORS, DefaultScope, Registry
-from mmengine.utils import get_installed_path, get_object_from_string
+from mmengine.registry import MODELS, OPTIM_WRAPPER_CONSTRUCTORS, DefaultScope
 from torch import nn
 
 from ..checkpoints.load_weights import name_some
-from ..config.carry import entries, read_config
+from ..config.carry import entries
 from ..files.arch_file import DETECTION
-from ..files.read import shorten
 from ..models.backbones.cream_net import resolve_arch
 from ..spaces import MBConvSpace
 from ..structures import Arch
 from .create_model import IMAGENET_PREPROCESS
+from .detector_config import find_detector, imports_of, in_one_line
 from .export_config import WEIGHTS_BESIDE, in_bgr, ready, refill, set_backbone, take_over
 from .probe_maps import Maps, backbone_maps, build_module, neck_shapes, without_extras
 
@@ -39,131 +36,6 @@ OF_A_BACKBONE = ('frozen_stages', 'norm_eval', 'norm_cfg', 'init_cfg', 'pretrain
                  'plugins')  # fmt: skip
 # Parts of a detector whose channels are not those of the maps, whatever their numbers are.
 NO_HEADS = ('backbone', 'neck', 'data_preprocessor', 'train_cfg', 'test_cfg', 'shared_head')
-
-
-# ---- reading it ----------------------------------------------------------------------------------
-
-
-def read_detector(path: str | Path) -> Config:
-    """Read a detector's config, in the form of text or in mmengine's lazy one, as one of names.
-
-    Args:
-        path (str | Path): The file, or ``mmdet::...`` for one of mmdet's own configs.
-
-    Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If it is no ``.py`` file, or cannot be read; says why.
-    """
-    path, package, inside = str(path), *str(path).partition('::')[::2]
-    if inside:
-        try:
-            path = str(Path(get_installed_path(package), '.mim', 'configs', inside))
-        except Exception:
-            raise FileNotFoundError(f'{package}:: is no installed package of configs') from None
-    if not Path(path).is_file():
-        raise FileNotFoundError(f'no detector config {path}')
-    if not path.endswith('.py'):
-        raise ValueError(f'a detector config is a .py file; got {path}')
-    try:
-        cfg = Config.fromfile(path)
-        if 'cream_mm' in _imports(cfg):  # made from a config of ours, whose values are carried on
-            cfg = read_config(path)[0]
-    except ImportError as error:
-        raise ValueError(
-            f'{path} imports what is not there: {_one_line(error)}. Set PYTHONPATH to the folder '
-            'that its custom_imports begin in'
-        ) from None
-    except Exception as error:
-        raise ValueError(f'{path} cannot be read as a config: {_one_line(error)}') from None
-    return _by_name(cfg)
-
-
-def _imports(cfg: Config) -> list[str]:
-    names = (cfg.get('custom_imports') or {}).get('imports') or []
-    return [names] if isinstance(names, str) else list(names)
-
-
-def _one_line(error: Exception) -> str:
-    text = shorten(' '.join(str(error).split()), 300)
-    return f'{type(error).__name__}: {text}' if text else type(error).__name__
-
-
-def _by_name(cfg: Config) -> Config:
-    """A config whose types are names, as the tools of the family look for them."""
-    values = cfg.to_dict()
-    scope = values['default_scope'] = values.get('default_scope') or 'mmdet'
-    for node, key in list(entries(values)):
-        if key == 'type':
-            node[key] = _type_name(node[key], scope)
-        elif key == '_scope_' and node[key] == scope:
-            del node[key]
-    return Config(values)
-
-
-def _type_name(value: Any, scope: str) -> Any:
-    """The registered name of a class, also of one that is named by its module."""
-    cls = value
-    if isinstance(value, str) and '.' in value:
-        try:
-            cls = get_object_from_string(value)
-        except Exception:
-            return value
-    if not inspect.isclass(cls):
-        return value
-    for where in dict.fromkeys((scope, 'mmdet', 'mmpretrain', 'cream_mm')):
-        try:
-            registries = vars(importlib.import_module(f'{where}.registry')).values()
-        except ImportError:
-            continue
-        for registry in registries:
-            if not isinstance(registry, Registry):
-                continue
-            registry.import_from_location()
-            own, name = registry.module_dict, cls.__name__
-            if own.get(name) is cls:
-                return name if where == scope else f'{where}.{name}'
-            parent = registry.parent
-            if parent is not None and parent.module_dict.get(name) is cls and name not in own:
-                return name
-    return value
-
-
-def find_detector(cfg: Config, name: str) -> tuple[str, dict]:
-    """The part of a config that is a detector with a backbone.
-
-    Returns:
-        tuple[str, dict]: Where it stands, ``'model'`` or ``'model.detector'`` (of a tracker, or of
-        a semi-supervised model), and the part itself.
-
-    Raises:
-        ValueError: If there is none.
-    """
-    model = cfg.get('model')
-    if not isinstance(model, dict):
-        raise ValueError(f'{name} has no model: it is no config of a detector')
-    for where, node in (('model', model), ('model.detector', model.get('detector'))):
-        if isinstance(node, dict) and isinstance(node.get('backbone'), dict):
-            return where, node
-    others = [where for where, node in _parts(model, 'model') if 'backbone' in node]
-    if others:
-        raise ValueError(
-            f'{name}: its backbone is {others[0]}.backbone; only model.backbone and '
-            'model.detector.backbone can be fitted. Write a config of that part alone'
-        )
-    raise ValueError(
-        f'{name}: its model ({model.get("type")}) has no backbone, so there is nothing to put '
-        'another one in the place of'
-    )
-
-
-def _parts(node: Any, where: str) -> Iterator[tuple[str, dict]]:
-    """Every dictionary of a config, and where it stands."""
-    if isinstance(node, dict):
-        yield where, node
-    items = node.items() if isinstance(node, dict) else enumerate(node)
-    for key, value in items if isinstance(node, (dict, list, tuple)) else ():
-        if isinstance(value, (dict, list, tuple)):
-            yield from _parts(value, f'{where}.{key}')
 
 
 # ---- fitting it ----------------------------------------------------------------------------------
@@ -191,7 +63,7 @@ class DetectorFit:
     """Fits a detector's config of the user's to an architecture.
 
     Args:
-        cfg (Config): What :func:`read_detector` returned.
+        cfg (Config): What :func:`.detector_config.read_detector` returned.
         name (str): Of its file, for messages.
 
     Attributes:
@@ -207,7 +79,8 @@ class DetectorFit:
         self.notes: list[str] = []
         self.where, self.detector = find_detector(cfg, name)
         self.old_type = str(self.detector.backbone.get('type'))
-        self.old_names: list[str] = []  # of its parameters
+        self.old_names: list[str] = []  # of its parameters, and of those of ours
+        self.names: list[str] = []
         self._before = copy.deepcopy(cfg.model)
         self._refuse_others()
 
@@ -263,12 +136,7 @@ class DetectorFit:
                     f'{self.name}: {where} ({cls.__name__}) is a classifier, no detector; '
                     'retrain.py of the export is the config of a classifier'
                 )
-        lacking = sorted(_asked_of_backbone(cls) - set(dir(self._find(dict(type=OURS), ''))))
-        if lacking:
-            raise self._refusal(
-                'type', f'({cls.__name__}) takes no backbone without {", ".join(lacking)}: its own '
-                'alone. Name a detector that takes any'
-            )  # fmt: skip
+        self._class = cls
 
     def _find(self, node: Mapping, where: str) -> type:
         kind = node.get('type')
@@ -298,8 +166,8 @@ class DetectorFit:
         except Exception as error:
             raise self._refusal(
                 'backbone', f'({self.old_type}) cannot be run here to see its maps: '
-                f'{_one_line(error)}. Install what it needs, or put a ResNet with the same strides '
-                'in its place'
+                f'{in_one_line(error)}. Install what it needs, or put a ResNet with the same '
+                'strides in its place'
             ) from None  # fmt: skip
         self.old_names = [f'backbone.{name}' for name, _ in module.named_parameters()]
         indices = self._blocks(space, theirs.strides)
@@ -309,6 +177,16 @@ class DetectorFit:
         if old.get('with_cp'):
             backbone['with_cp'] = True
         self.detector['backbone'] = backbone
+        ours = build_module(without_extras(backbone), self.scope)
+        lacking = sorted(
+            name for name in _asked_of_backbone(self._class) if not hasattr(ours, name)
+        )
+        if lacking:
+            raise self._refusal(
+                'type', f'({self._class.__name__}) takes no backbone without {", ".join(lacking)}, '
+                f'as {self.old_type} has. Name a detector that takes any'
+            )  # fmt: skip
+        self.names = [f'backbone.{name}' for name, _ in ours.named_parameters()]
         self._say_dropped(old)
         self._fit_neck(theirs, Maps(_channels(space, indices), theirs.strides))
 
@@ -379,7 +257,7 @@ class DetectorFit:
         except Exception as error:
             self._say(
                 f'{self.where}.neck cannot be run here, so its maps were not compared: '
-                f'{_one_line(error)}'
+                f'{in_one_line(error)}'
             )
             return
         try:
@@ -387,7 +265,7 @@ class DetectorFit:
         except Exception as error:
             raise self._refusal(
                 'neck', f'({necks[0].get("type")}) runs on maps of {theirs.channels} channels and '
-                f'not on ours, of {ours.channels}: {_one_line(error)}. Change what else in it '
+                f'not on ours, of {ours.channels}: {in_one_line(error)}. Change what else in it '
                 'names the channels of the backbone'
             ) from None  # fmt: skip
         if [shape[1:] for shape in before] != [shape[1:] for shape in after]:
@@ -422,7 +300,7 @@ class DetectorFit:
         try:
             return build_module(_without_download(self.cfg.model), self.scope)
         except Exception as error:
-            reason = _one_line(error)
+            reason = in_one_line(error)
         try:
             build_module(_without_download(self._before), self.scope)
         except Exception:
@@ -458,7 +336,7 @@ class DetectorFit:
         cfg = self.cfg
         for key in OF_A_RUN:
             cfg.pop(key, None)
-        names = dict.fromkeys(['cream_mm', *_imports(cfg)])
+        names = dict.fromkeys(['cream_mm', *imports_of(cfg)])
         cfg['custom_imports'] = {**(cfg.get('custom_imports') or {}), 'imports': list(names)}
         if self.detector.backbone.out_indices[-1] < len(space.stage_channels) - 1:
             wrapper = cfg.get('model_wrapper_cfg')
@@ -468,12 +346,12 @@ class DetectorFit:
     def _fit_optimizer(self, model: nn.Module | None) -> None:
         wrapper = self.cfg.get('optim_wrapper') or {}
         custom = (wrapper.get('paramwise_cfg') or {}).get('custom_keys') or {}
-        backbone = build_module(without_extras(self.detector.backbone), self.scope)
-        names = [f'backbone.{name}' for name, _ in backbone.named_parameters()]
         dead = [
-            key for key in custom
-            if any(key in name for name in self.old_names) and not any(key in n for n in names)
-        ]  # fmt: skip
+            key
+            for key in custom
+            if any(key in name for name in self.old_names)
+            and not any(key in name for name in self.names)
+        ]
         if dead:
             self._say(
                 f'optim_wrapper.paramwise_cfg.custom_keys: no layer of our backbone is named by '
@@ -493,11 +371,12 @@ class DetectorFit:
                     )
                 )(model)
         except Exception as error:
-            self._say(
-                f'optim_wrapper.constructor={wrapper.pop("constructor")} and its paramwise_cfg '
-                f'left out: it does not know our backbone ({_one_line(error)})'
-            )
+            kind = wrapper.pop('constructor')
             wrapper.pop('paramwise_cfg', None)
+            self._say(
+                f'optim_wrapper.constructor={kind} and its paramwise_cfg left out: it does not know '
+                f'our backbone ({in_one_line(error)})'
+            )
 
 
 def _asked_of_backbone(cls: type) -> set[str]:
