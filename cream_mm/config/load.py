@@ -121,7 +121,7 @@ def _fit_to_data(cfg: Config, options: dict) -> None:
     datasets = _datasets(cfg)
     classes = fit_to_folders(cfg, datasets)
     _check_split(datasets, _whole_sets(cfg.get('train_dataloader')))
-    classes = fit_coco(cfg, _say, is_moved=is_moved) or classes
+    classes = fit_coco(cfg, say_early, is_moved=is_moved) or classes
     if classes is not None:
         limit_top_k(cfg, len(classes))
         names = cfg.get('classes')
