@@ -11,7 +11,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 from PIL import Image
 
 from ..files.regular import open_regular
-from .image_folder import list_images
+from .folder_listing import list_images
 from .pillow_image import MAX_IMAGE_BYTES, UNREADABLE
 
 _ORIENTATION = 0x0112
