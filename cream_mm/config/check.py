@@ -52,6 +52,21 @@ def check_options(cfg: Config, options: Mapping[str, Any]) -> None:
             node = _child(node, part)
 
 
+def is_settled(cfg: Config, options: Iterable[str]) -> bool:
+    """Whether dotted keys, their first parts checked, can be no slips: they stand in the config.
+
+    One that is new in its place, or names a type, has to be compared with what classes take.
+    """
+    for key in options:
+        node: Any = cfg._cfg_dict
+        parts = key.split('.')
+        for part in parts if len(parts) > 1 else ():
+            if part == 'type' or isinstance(node, Mapping) and part not in node:
+                return False
+            node = _child(node, part)
+    return True
+
+
 def check_keys(cfg: Config) -> None:
     """Check the top level of a config, and the arguments of every type of cream_mm in it.
 

@@ -10,7 +10,7 @@ from ..command_line import check_config
 from ..files import say_early
 from ..registry import type_name
 from .carry import Places, carry, entries, override, read_config
-from .check import check_keys, check_options, check_top_level, own_names
+from .check import check_keys, check_options, check_top_level, is_settled, own_names
 from .coco_data import fit_coco, follow_annotations
 from .folder_data import fit_to_folders, limit_top_k, names_of_folders_as_text
 from .value_ranges import check_values
@@ -72,13 +72,15 @@ def _open(path: str, options: dict, check_data: bool) -> tuple[Config, Places]:
     names_of_folders_as_text(cfg._cfg_dict)
     names_of_folders_as_text(options)
     check_options(cfg, options)
+    settled = is_settled(cfg, options)
     places.update(override(cfg, options))
     check_top_level(cfg)
     check_values(cfg)
     roots = [
         d.get('data_root') for d in _datasets(cfg) if _kind(d) in ('ImageFolder', 'CocoDataset')
     ]
-    if check_data and not all(os.path.isdir(root) for root in roots if isinstance(root, str)):
+    missing = not all(os.path.isdir(root) for root in roots if isinstance(root, str))
+    if check_data and settled and missing:
         _fit_to_data(copy.deepcopy(cfg), options)  # says what is missing
     return cfg, places
 
