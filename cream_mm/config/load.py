@@ -6,7 +6,7 @@ from pathlib import Path
 from mmengine.config import Config, ConfigDict
 from mmengine.logging import print_log
 
-from ..command_line import check_config
+from ..command_line import check_config, check_writable
 from ..files import check_regular, read_json
 from .carry import Places, annotation_file, carry, entries, override, read_config
 from .check import check_keys, check_option_roots, check_options, check_top_level, own_names
@@ -15,7 +15,9 @@ from .value_ranges import check_values
 MAX_COCO_BYTES = 8 * 2**30
 
 
-def load_config(path: str, options: dict | None = None, *, check_data: bool = True) -> Config:
+def load_config(
+    path: str, options: dict | None = None, *, check_data: bool = True, writes: bool = False
+) -> Config:
     """Read a config file for a run.
 
     A top-level value such as ``data_root``, ``num_classes``, ``batch_size``, ``max_epochs``,
@@ -28,19 +30,28 @@ def load_config(path: str, options: dict | None = None, *, check_data: bool = Tr
         options (dict, optional): Overrides, dotted keys allowed, as from ``--cfg-options``.
         check_data (bool): Look at the data: its folders must be there, and the number of classes
             and their names are taken from it. Defaults to True.
+        writes (bool): The run will write into its ``work_dir``, which is
+            ``work_dirs/<name of the config>`` where the config names none: it is tried before the
+            data is looked at. Defaults to False.
 
     Raises:
         FileNotFoundError: If the config or the data is missing; says what is expected where.
         ValueError: If the data and the config contradict each other, a key is misspelt, a value is
             out of range, or the config is not a ``.py`` file.
+        OSError: If nothing can be written into ``work_dir``.
     """
     check_config(path)
     cfg, places = read_config(path)
     options = dict(options or {})
     check_options(cfg, options)
     places.update(override(cfg, options))
-    check_keys(cfg)
+    check_top_level(cfg)
     check_values(cfg)
+    if writes:
+        if cfg.get('work_dir') is None:
+            cfg.work_dir = os.path.join('work_dirs', Path(path).stem)
+        check_writable(cfg.work_dir)
+    check_keys(cfg)  # imports the classes: after what can be told without
     if own := own_names(cfg):
         cfg.own_names = own  # for the copy that a run writes, whose text does not tell any more
     _say_places(places)
