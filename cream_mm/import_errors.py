@@ -27,6 +27,11 @@ _DISTRIBUTIONS = dict(
 _HEADLESS = (
     'pip uninstall -y opencv-python opencv-python-headless && pip install opencv-python-headless'
 )
+_OPENCV = ('opencv-python', 'opencv-python-headless')
+_TORN = (
+    'OpenCV is torn: opencv-python and opencv-python-headless write the same files, and one of '
+    f'them was removed or put over the other. {_HEADLESS}'
+)
 _NUMPY_1 = (
     'numpy.dtype size changed',
     'numpy.core.multiarray failed to import',
@@ -49,6 +54,8 @@ def explain_import(error: BaseException) -> str | None:
     text = str(error)
     if isinstance(error, ModuleNotFoundError) and error.name in _DISTRIBUTIONS:
         name = error.name
+        if name == 'cv2' and any(map(_is_listed, _OPENCV)):
+            return _TORN
         return f'the package {name} is not installed: pip install {_DISTRIBUTIONS[name]}'
     library = re.match(r'(lib[\w.+-]+\.so[.\d]*): cannot open shared object file', text)
     if library and (package := _package(error)) == 'cv2':
@@ -59,10 +66,7 @@ def explain_import(error: BaseException) -> str | None:
     if library and package:
         return f'{package} needs {library[1]}, which this machine lacks: install that library'
     if re.search(r"module 'cv2'.* has no attribute", text) and not isinstance(error, ImportError):
-        return (
-            'OpenCV is torn: opencv-python and opencv-python-headless write the same files, and '
-            f'one of them was removed or put over the other. {_HEADLESS}'
-        )
+        return _TORN
     if any(sign in text for sign in _NUMPY_1):
         package = _package(error) or 'a compiled package'
         return (
@@ -95,6 +99,14 @@ def _package(error: BaseException) -> str | None:
                 if name != 'numpy':
                     return name
     return None
+
+
+def _is_listed(distribution: str) -> bool:
+    """Whether it counts as installed, so that pip would do nothing."""
+    try:
+        return bool(metadata.version(distribution))
+    except metadata.PackageNotFoundError:
+        return False
 
 
 def _version(distribution: str) -> str:
