@@ -54,7 +54,7 @@ def check_pairs(
     """End the command unless every value is ``KEY=VALUE``."""
     for value in values:
         if not value.partition('=')[0].strip() or '=' not in value:
-            parser.error(f'argument {option_string}: takes KEY=VALUE; got {value!r}')
+            parser.error(f'argument {option_string}: {value!r} is not of the form KEY=VALUE')
 
 
 def check_config(path: str | os.PathLike) -> None:

@@ -110,7 +110,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         check_file(args.path_log, f'no {args.path_log}')
     from cream_mm.config.load import check_early
 
-    check_early(args.config, args.cfg_options)
+    check_early(args.config, args.cfg_options, check_data=args.ratings is None)
     from cream_mm.apis.correlate import correlate
 
     correlate(**vars(args))

@@ -36,7 +36,10 @@ def check_options(cfg: Config, options: Mapping[str, Any]) -> None:
         ValueError: If the first part of a key is neither in the config nor read by anything, or
             a further part is new in its place and nearly equals what stands there.
     """
-    check_option_roots(cfg, options)
+    for key in options:
+        root = key.split('.')[0]
+        if root not in cfg and root not in _KNOWN:
+            raise ValueError(_unknown(root, [*cfg, *_KNOWN], f'--cfg-options {key}'))
     for key in options:
         root, *rest = key.split('.')
         node = cfg.get(root)
@@ -49,16 +52,19 @@ def check_options(cfg: Config, options: Mapping[str, Any]) -> None:
             node = _child(node, part)
 
 
-def check_option_roots(cfg: Config, options: Iterable[str]) -> None:
-    """Check the first parts of dotted keys; imports nothing.
+def is_settled(cfg: Config, options: Iterable[str]) -> bool:
+    """Whether dotted keys, their first parts checked, can be no slips: they stand in the config.
 
-    Raises:
-        ValueError: As :func:`check_options`.
+    One that is new in its place, or names a type, has to be compared with what classes take.
     """
     for key in options:
-        root = key.split('.')[0]
-        if root not in cfg and root not in _KNOWN:
-            raise ValueError(_unknown(root, [*cfg, *_KNOWN], f'--cfg-options {key}'))
+        node: Any = cfg._cfg_dict
+        parts = key.split('.')
+        for part in parts if len(parts) > 1 else ():
+            if part == 'type' or isinstance(node, Mapping) and part not in node:
+                return False
+            node = _child(node, part)
+    return True
 
 
 def check_keys(cfg: Config) -> None:

@@ -1,5 +1,6 @@
 """Reads a config for a run, and looks at the data that it names."""
 
+import copy
 import os
 from pathlib import Path
 
@@ -9,7 +10,7 @@ from mmengine.logging import print_log
 from ..command_line import check_config, check_writable
 from ..files import check_regular, read_json
 from .carry import Places, annotation_file, carry, entries, override, read_config
-from .check import check_keys, check_option_roots, check_options, check_top_level, own_names
+from .check import check_keys, check_options, check_top_level, is_settled, own_names
 from .value_ranges import check_values
 
 MAX_COCO_BYTES = 8 * 2**30
@@ -40,18 +41,9 @@ def load_config(
             out of range, or the config is not a ``.py`` file.
         OSError: If nothing can be written into ``work_dir``.
     """
-    check_config(path)
-    cfg, places = read_config(path)
     options = dict(options or {})
-    check_options(cfg, options)
-    places.update(override(cfg, options))
-    check_top_level(cfg)
-    check_values(cfg)
-    if writes:
-        if cfg.get('work_dir') is None:
-            cfg.work_dir = os.path.join('work_dirs', Path(path).stem)
-        check_writable(cfg.work_dir)
-    check_keys(cfg)  # imports the classes: after what can be told without
+    cfg, places = _open(path, options, check_data, writes)
+    check_keys(cfg)
     if own := own_names(cfg):
         cfg.own_names = own  # for the copy that a run writes, whose text does not tell any more
     _say_places(places)
@@ -66,22 +58,39 @@ def load_config(
     return cfg
 
 
-def check_early(path: str, options: dict | None = None) -> None:
+def check_early(path: str, options: dict | None = None, *, check_data: bool = True) -> None:
     """Raise what :func:`load_config` would, as far as it can be told without importing torch.
 
     For whoever imports much before it calls that.
 
     Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If it is not a ``.py`` file, a key of its top level, or the first part of a
-            key of ``options``, is misspelt, or a value is out of range.
+        FileNotFoundError: If there is no such file, or no such folder with data.
+        ValueError: If it is not a ``.py`` file, a key of its top level, or one of ``options``, is
+            misspelt, or a value is out of range.
     """
+    _open(path, dict(options or {}), check_data)
+
+
+def _open(
+    path: str, options: dict, check_data: bool, writes: bool = False
+) -> tuple[Config, Places]:
+    """Read and override a config; check what needs none of the classes that it names."""
     check_config(path)
-    cfg, _ = read_config(path)
-    check_option_roots(cfg, options or {})
-    override(cfg, options or {})
+    cfg, places = read_config(path)
+    check_options(cfg, options)
+    settled = is_settled(cfg, options)
+    places.update(override(cfg, options))
     check_top_level(cfg)
     check_values(cfg)
+    if writes:
+        if cfg.get('work_dir') is None:
+            cfg.work_dir = os.path.join('work_dirs', Path(path).stem)
+        check_writable(cfg.work_dir)
+    roots = [d['data_root'] for d in _datasets(cfg) if _kind(d) in ('ImageFolder', 'CocoDataset')]
+    missing = not all(os.path.isdir(root) for root in roots if isinstance(root, str))
+    if check_data and settled and missing:
+        _fit_to_data(copy.deepcopy(cfg), chosen='num_classes' in options)  # says what it is
+    return cfg, places
 
 
 def _say_places(places: Places) -> None:
@@ -123,13 +132,13 @@ def _kind(component: dict) -> str:
 
 
 def _fit_to_data(cfg: Config, chosen: bool) -> None:
-    from ..datasets.image_folder import list_classes  # with mmpretrain: after the checks
-
     datasets = _datasets(cfg)
     _check_split(datasets, _whole_sets(cfg.get('train_dataloader')))
     classes = None
     for dataset in datasets:
         if _kind(dataset) == 'ImageFolder':
+            from ..datasets.image_folder import list_classes  # imports mmpretrain
+
             list_classes(dataset['data_root'], dataset.get('folder', 'train'))
             classes = list_classes(dataset['data_root'])
         elif _kind(dataset) == 'CocoDataset':
