@@ -8,12 +8,14 @@ import argparse
 import errno
 import os
 import sys
+import tempfile
 import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from cream_mm.import_errors import explain_import
 from cream_mm.version import __version__
 from cream_mm.wait_policy import wait_briefly
 
@@ -133,6 +135,25 @@ def check_file(path: str | os.PathLike, missing: str) -> None:
         raise PermissionError(f'cannot read {path}: {os.strerror(errno.EACCES)}')
 
 
+def check_writable(folder: str | os.PathLike) -> None:
+    """Whether files can be written into a folder, which may not be there yet; it is not made.
+
+    Raises:
+        OSError: If not; says at which folder it fails.
+    """
+    folder = Path(folder).absolute()
+    there = next(p for p in (folder, *folder.parents) if os.path.lexists(p))
+    try:
+        with tempfile.TemporaryDirectory(prefix='.cream_mm-', dir=there):
+            pass
+    except OSError as error:
+        where = f'{folder}: {there}' if there != folder else f'{folder}'
+        raise type(error)(
+            error.errno,
+            f'cannot write into {where}: {error.strerror}. Name another folder, with --work-dir',
+        ) from error
+
+
 @contextmanager
 def one_line_errors() -> Iterator[None]:
     """End a command with one line where cream_mm or the command itself says what the user can mend.
@@ -144,15 +165,17 @@ def one_line_errors() -> Iterator[None]:
     try:
         yield
     except (FloatingPointError, ImportError, KeyError, OSError, ValueError) as error:
-        message = _from_worker(error)
+        message = _from_worker(error) or explain_import(error)
         source = Path(traceback.extract_tb(error.__traceback__)[-1].filename).resolve()
         ours = Path(__file__).resolve().parent in source.parents
         if not ours and source != Path(sys.argv[0]).resolve() and not message:
             if getattr(error, 'errno', None) in (errno.ENOSPC, errno.EDQUOT):
                 sys.exit(f'error: {error}. Free some space, then continue with --resume')
             raise
-        sys.exit(f'error: {message or (error.args[-1] if error.args else error)}')
-    except (MemoryError, RuntimeError) as error:
+        sys.exit(f'error: {message or _message(error)}')
+    except (AttributeError, MemoryError, RuntimeError) as error:
+        if message := explain_import(error):
+            sys.exit(f'error: {message}')
         if not is_out_of_memory(error):
             raise
         traceback.print_exc()
@@ -163,6 +186,12 @@ def one_line_errors() -> Iterator[None]:
             'the config has auto_scale_lr; a resumed run keeps its own); on a GPU also --amp; then '
             'continue with --resume'
         )
+
+
+def _message(error: BaseException) -> str:
+    if isinstance(error, OSError) and error.filename is not None and error.strerror:
+        return f'{error.filename}: {error.strerror}'  # the system's own, which args hold in pieces
+    return str(error.args[-1] if error.args else error)
 
 
 def is_out_of_memory(error: BaseException) -> bool:

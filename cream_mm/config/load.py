@@ -6,7 +6,7 @@ from pathlib import Path
 
 from mmengine.config import Config, ConfigDict
 
-from ..command_line import check_config
+from ..command_line import check_config, check_writable
 from ..files import say_early
 from ..registry import type_name
 from .carry import Places, carry, entries, override, read_config
@@ -16,7 +16,9 @@ from .folder_data import fit_to_folders, limit_top_k, names_of_folders_as_text
 from .value_ranges import check_values
 
 
-def load_config(path: str, options: dict | None = None, *, check_data: bool = True) -> Config:
+def load_config(
+    path: str, options: dict | None = None, *, check_data: bool = True, writes: bool = False
+) -> Config:
     """Read a config file for a run.
 
     A top-level value such as ``data_root``, ``num_classes``, ``batch_size``, ``max_epochs``,
@@ -29,14 +31,18 @@ def load_config(path: str, options: dict | None = None, *, check_data: bool = Tr
         options (dict, optional): Overrides, dotted keys allowed, as from ``--cfg-options``.
         check_data (bool): Look at the data: its folders must be there, and the number of classes
             and their names are taken from it. Defaults to True.
+        writes (bool): The run will write into its ``work_dir``, which is
+            ``work_dirs/<name of the config>`` where the config names none: it is tried before the
+            data is looked at. Defaults to False.
 
     Raises:
         FileNotFoundError: If the config or the data is missing; says what is expected where.
         ValueError: If the data and the config contradict each other, a key is misspelt, a value is
             out of range, or the config is not a ``.py`` file.
+        OSError: If nothing can be written into ``work_dir``.
     """
     options = dict(options or {})
-    cfg, places = _open(path, options, check_data)
+    cfg, places = _open(path, options, check_data, writes)
     check_keys(cfg)
     if own := own_names(cfg):
         cfg.own_names = own  # for the copy that a run writes, whose text does not tell any more
@@ -65,7 +71,9 @@ def check_early(path: str, options: dict | None = None, *, check_data: bool = Tr
     _open(path, dict(options or {}), check_data)
 
 
-def _open(path: str, options: dict, check_data: bool) -> tuple[Config, Places]:
+def _open(
+    path: str, options: dict, check_data: bool, writes: bool = False
+) -> tuple[Config, Places]:
     """Read and override a config; check what needs none of the classes that it names."""
     check_config(path)
     cfg, places = read_config(path)
@@ -76,6 +84,10 @@ def _open(path: str, options: dict, check_data: bool) -> tuple[Config, Places]:
     places.update(override(cfg, options))
     check_top_level(cfg)
     check_values(cfg)
+    if writes:
+        if cfg.get('work_dir') is None:
+            cfg.work_dir = os.path.join('work_dirs', Path(path).stem)
+        check_writable(cfg.work_dir)
     roots = [
         d.get('data_root') for d in _datasets(cfg) if _kind(d) in ('ImageFolder', 'CocoDataset')
     ]

@@ -24,6 +24,7 @@ from ..checkpoints import find_mismatch, load_checkpoint_file
 from ..checkpoints.load_weights import local_file, weights_of, without_wrappers
 from ..checkpoints.resume_check import check_resumable
 from ..checkpoints.whole_file import BACKEND, latest_checkpoint, load_whole, restore
+from ..command_line import check_writable
 from ..files import take_early_lines
 from ..files.commands import note_command
 from ..files.config_text import TextConfig
@@ -96,6 +97,7 @@ class Runner(_Runner):
     @classmethod
     def from_cfg(cls, cfg: ConfigType) -> 'Runner':
         cfg = copy.deepcopy(cfg)
+        check_writable(cfg['work_dir'])  # mmengine makes the folder, and reads the data, first
         checkpoint = cfg.get('load_from')
         if cfg.get('resume') and checkpoint is None:
             checkpoint = latest_checkpoint(cfg.work_dir)
