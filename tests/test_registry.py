@@ -1,7 +1,8 @@
 import pytest
+from mmengine.config.lazy import LazyObject
 from mmengine.registry import HOOKS as MMENGINE_HOOKS
 
-from cream_mm.registry import HOOKS, argument_names
+from cream_mm.registry import HOOKS, argument_names, type_name
 
 
 class Base:
@@ -53,3 +54,21 @@ def test_ours_are_found_from_any_scope_by_their_whole_name():
     hook = HOOKS.get('PathLogHook')
     assert MMENGINE_HOOKS.get('cream_mm.PathLogHook') is hook
     assert MMENGINE_HOOKS.get('PathLogHook') is None
+
+
+@pytest.mark.parametrize(
+    ('kind', 'expected'),
+    [
+        ('Base', 'Base'),
+        ('mmdet.Base', 'Base'),
+        ('mmdet.datasets.coco.Base', 'Base'),
+        (Base, 'Base'),
+        (type_name, 'type_name'),
+        (LazyObject('mmdet.datasets', 'Base'), 'Base'),
+        (LazyObject('mmdet.datasets').Base, 'Base'),
+        (None, ''),
+        ('', ''),
+    ],
+)
+def test_type_name(kind, expected):
+    assert type_name(kind) == expected
