@@ -3,7 +3,9 @@ import importlib.util
 import inspect
 import itertools
 import math
+import shutil
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -398,6 +400,69 @@ def test_roi_align_keeps_its_dtype(dtype, mode, device):
     out.sum().backward()
     assert features.grad.dtype == dtype
     assert features.grad.sum().item() == pytest.approx(4, rel=0.01)
+
+
+@pytest.fixture(scope='module')
+def compiled(tmp_path_factory):
+    """mmcv's own CPU sources of the operators that are here, compiled: half a minute."""
+    import mmcv
+    from torch.utils import cpp_extension
+
+    sources = Path(mmcv.__file__).parent / 'ops/csrc'
+    if not (sources / 'pytorch/cpu/roi_align.cpp').is_file() or not shutil.which('c++'):
+        pytest.skip('needs a C++ compiler and an mmcv that brings its sources')
+    names = ('roi_align_forward', 'roi_align_backward', 'softnms', 'nms')
+    code = ['#include <torch/extension.h>', '#include "pytorch_cpp_helper.hpp"']
+    code += [f'#include "{sources}/pytorch/cpu/{name}.cpp"' for name in ('roi_align', 'nms')]
+    code += ['PYBIND11_MODULE(TORCH_EXTENSION_NAME, m) {']
+    code += [f'm.def("{name}", &{name}_cpu);' for name in names] + ['}']
+    folder = tmp_path_factory.mktemp('compiled')
+    (folder / 'all.cpp').write_text('\n'.join(code))
+    paths = [str(sources / part) for part in ('common', 'pytorch')]
+    return cpp_extension.load(
+        'mmcv_cpu', [str(folder / 'all.cpp')], extra_include_paths=paths, build_directory=folder
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('aligned', [True, False])
+@pytest.mark.parametrize('pool_mode', [0, 1])
+@pytest.mark.parametrize('ratio', [0, 2])
+def test_roi_align_equals_mmcvs_own_sources(compiled, aligned, pool_mode, ratio):
+    generator = torch.Generator().manual_seed(0)
+    features = torch.rand(2, 4, 20, 30, generator=generator)
+    corners = torch.rand(60, 2, generator=generator) * torch.tensor([260.0, 180.0]) - 20
+    sides = 1 + 100 * torch.rand(60, 2, generator=generator)
+    image = torch.randint(2, (60, 1), generator=generator)
+    rois = torch.cat([image, corners, corners + sides], 1)
+    found = []
+    for module in (mmcv_ext, compiled):
+        output, grad = torch.zeros(60, 4, 7, 7), torch.zeros_like(features)
+        where = [torch.zeros_like(output) if pool_mode == 0 else torch.zeros(0) for _ in 'yx']
+        settings = (7, 7, 0.125, ratio, pool_mode, aligned)
+        module.roi_align_forward(features, rois, output, *where, *settings)
+        upstream = torch.linspace(-1, 1, output.numel()).view_as(output)
+        module.roi_align_backward(upstream, rois, *where, grad, *settings)
+        found.append([output, grad, *where])
+    for ours, theirs in zip(*found):
+        torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('method', [0, 1, 2])
+@pytest.mark.parametrize('offset', [0, 1])
+def test_soft_nms_equals_mmcvs_own_sources(compiled, method, offset):
+    generator = torch.Generator().manual_seed(0)
+    corners = torch.rand(500, 2, generator=generator) * 60
+    boxes = torch.cat([corners, corners + 3 + torch.rand(500, 2, generator=generator) * 20], 1)
+    scores = torch.rand(500, generator=generator)
+    found = []
+    for module in (mmcv_ext, compiled):
+        dets = torch.zeros(500, 5)
+        kept = module.softnms(boxes, scores, dets, 0.3, 0.5, 1e-3, method, offset)
+        found.append((kept, dets[: len(kept)]))
+    assert torch.equal(found[0][0], found[1][0]) and len(found[0][0]) < 500
+    torch.testing.assert_close(found[0][1], found[1][1])
 
 
 @pytest.mark.parametrize('mode', ['avg', 'max'])

@@ -146,3 +146,4 @@ custom_hooks = [
          priority='ABOVE_NORMAL'),
 ]  # fmt: skip
 default_hooks = dict(checkpoint=dict(save_best='auto'))
+visualizer = dict(type='UniversalVisualizer', vis_backends=[dict(type='LocalVisBackend')])

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from mmengine.dist import is_main_process
 from mmengine.fileio import LocalBackend, get_file_backend
+from mmengine.hooks import CheckpointHook
 from mmengine.logging import MMLogger
 from mmengine.model import BaseTTAModel, is_model_wrapper
 from mmengine.runner import BaseLoop
@@ -183,7 +184,7 @@ class Runner(_Runner):
         hooks.setdefault('loop_state', dict(type='cream_mm.LoopStateHook'))
         hooks.setdefault('summary', dict(type='cream_mm.SummaryHook'))
         checkpoint = hooks.get('checkpoint', dict(type='CheckpointHook', interval=1))
-        if isinstance(checkpoint, dict) and checkpoint.get('type') == 'CheckpointHook':
+        if isinstance(checkpoint, dict) and _is_mmengines(checkpoint.get('type')):
             hooks['checkpoint'] = dict(checkpoint, type='cream_mm.CheckpointHook')
         ours = (
             'seeds',
@@ -332,3 +333,10 @@ class Runner(_Runner):
 def load_from_cream_mm(filename: str, map_location: Any = None) -> dict:
     """mmengine's loader for ``init_cfg=dict(type='Pretrained')``: nothing is executed."""
     return load_checkpoint_file(local_file(filename))
+
+
+def _is_mmengines(kind: type | str | None) -> bool:
+    """Whether ``type=`` means mmengine's CheckpointHook, by name, in full or as the class."""
+    if isinstance(kind, str):
+        return kind.split('.')[0] in ('CheckpointHook', 'mmengine')
+    return kind is CheckpointHook
