@@ -19,6 +19,8 @@ from ..datasets.folder_listing import (
     layout,
     list_classes,
     list_folder,
+    no_image_in,
+    num_held_out,
     same_but_for_case,
 )
 from ..datasets.packed_images import is_packed
@@ -102,16 +104,17 @@ def fit_to_folders(cfg: Config, datasets: Sequence[ConfigDict]) -> list[str] | N
             f'{Path(root, train)} has class folders that are one name in several forms (case, '
             f'blanks or accents): {", ".join(map(ascii, alike))}. They stay different classes'
         )
-    _hold_out(folders, training)
+    listed: dict[Path, dict[str, list[str]]] = {}  # once each: there may be millions
+    _hold_out(folders, training, listed)
     for dataset in folders:
         place = _place(dataset)
         found = list_classes(dataset['data_root'], dataset.get('folder', 'train'))
         check_classes(classes, found, Path(root, train), place)
     _say_rated_on_trained(cfg, training)
-    _fit_batch(cfg, training)
+    _fit_batch(cfg, training, listed)
     for dataset in folders:
         if dataset.get('part') == 'holdout':
-            _check_held_out(_place(dataset))
+            _check_held_out(_place(dataset), _files(dataset, listed))
     return classes
 
 
@@ -206,7 +209,9 @@ def _check_number(classes: Sequence[str], folder: Path) -> None:
     )
 
 
-def _hold_out(folders: Sequence[ConfigDict], training: Sequence[ConfigDict]) -> None:
+def _hold_out(
+    folders: Sequence[ConfigDict], training: Sequence[ConfigDict], listed: dict[Path, dict]
+) -> None:
     """Where there is no folder to validate on, hold out a part of the training images.
 
     Raises:
@@ -219,7 +224,7 @@ def _hold_out(folders: Sequence[ConfigDict], training: Sequence[ConfigDict]) -> 
     missing = [d for d in folders if d['data_root'] == root and _lacks_validation(d)]
     if not missing:
         return
-    sizes = list(map(len, list_folder(root, train).values()))
+    sizes = list(map(len, _files(first, listed).values()))
     part = {key: first[key] for key in ('holdout', 'split_seed') if key in first}
     if first.get('part', 'all') == 'all':
         part = dict(holdout='auto')
@@ -241,8 +246,8 @@ def _hold_out(folders: Sequence[ConfigDict], training: Sequence[ConfigDict]) -> 
     )
 
 
-def _check_held_out(folder: Path) -> None:
-    if not any(len(images) > 1 for images in list_folder(folder.parent, folder.name).values()):
+def _check_held_out(folder: Path, files: Mapping[str, list[str]]) -> None:
+    if not any(len(images) > 1 for images in files.values()):
         raise ValueError(
             f'no class of {folder} has two images, of which one could be held out of the training '
             'to rate paths on'
@@ -275,16 +280,22 @@ def _datasets_of(node: Any) -> Iterator[ConfigDict]:
 # ---- how many images ---------------------------------------------------------------------------
 
 
-def _fit_batch(cfg: Config, training: Sequence[ConfigDict]) -> None:
+def _files(dataset: Mapping, listed: dict[Path, dict]) -> dict[str, list[str]]:
+    place = _place(dataset)
+    if place not in listed:
+        listed[place] = list_folder(dataset['data_root'], dataset.get('folder', 'train'))
+    return listed[place]
+
+
+def _fit_batch(cfg: Config, training: Sequence[ConfigDict], listed: dict[Path, dict]) -> None:
     """Check the images of the training set, and fit the batch to them."""
     from ..datasets.image_folder import no_image_in, num_held_out  # with mmpretrain
 
     number = 0
     for dataset in training:
-        root, folder = dataset['data_root'], dataset.get('folder', 'train')
-        files = list_folder(root, folder)
+        files = _files(dataset, listed)
         sizes = list(map(len, files.values()))
-        if empty := [Path(root, folder, name) for name, images in files.items() if not images]:
+        if empty := [_place(dataset) / name for name, images in files.items() if not images]:
             raise ValueError(no_image_in(empty))
         held = num_held_out(sizes, dataset.get('holdout', 0.02))
         part = dataset.get('part', 'all')
@@ -292,13 +303,14 @@ def _fit_batch(cfg: Config, training: Sequence[ConfigDict]) -> None:
         lone = [name for name, size in zip(files, sizes) if size == 1]
         if lone and part != 'all':
             say_early(
-                f'{len(lone)} class{"es" * (len(lone) > 1)} of {Path(root, folder)} with a single '
+                f'{len(lone)} class{"es" * (len(lone) > 1)} of {_place(dataset)} with a single '
                 f'image, which is trained on and never held out: {_some(lone)}'
             )
     loader = cfg.train_dataloader
-    size = loader.get('batch_size')
-    if loader.get('batch_sampler') or type(size) is not int or size < 1:
-        return
+    size, whole = loader.get('batch_size'), loader.get('dataset') or {}
+    is_plain = any(whole is dataset for dataset in training) and 'indices' not in whole
+    if not is_plain or loader.get('batch_sampler') or type(size) is not int or size < 1:
+        return  # of a set that is repeated or cut, the folder does not tell the number
     per_rank = math.ceil(number / _rank_and_number()[1])
     if per_rank < 2:
         raise ValueError(

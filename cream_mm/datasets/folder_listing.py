@@ -285,6 +285,48 @@ def _is_special(path: str) -> bool:
         return False
 
 
+# ---- a held-out part ----------------------------------------------------------------------------
+
+
+def holdout_share(num_images: int) -> float:
+    """Share of a training set to rate paths on: 10 % or 500 images, whichever is less, but 2 %.
+
+    Ratings on fewer images than that do not tell paths apart; more would be missed in training.
+
+    >>> [holdout_share(n) for n in (1000, 10_000, 1_281_167)]
+    [0.1, 0.05, 0.02]
+    """
+    return max(0.02, min(0.1, 500 / max(num_images, 1)))
+
+
+def num_held_out(sizes: Sequence[int], holdout: float | str) -> list[int]:
+    """How many images of each class are held out: at least one, but never its only one.
+
+    Args:
+        sizes (Sequence[int]): Images of each class.
+        holdout (float | str): Share of each, or 'auto'.
+    """
+    share = holdout_share(sum(sizes)) if holdout == 'auto' else holdout
+    return [min(max(1, round(size * share)), size - 1) if size > 1 else 0 for size in sizes]
+
+
+def no_image_in(folders: Sequence[Path]) -> str:
+    """The message about class folders without an image; which other files they hold is said."""
+    kinds = Counter(
+        path.suffix.lower() for folder in folders if folder.is_dir() for path in folder.iterdir()
+        if path.is_file() and not is_system(path.name)
+    )  # fmt: skip
+    found = ', '.join(f'{number} {kind or "without extension"}' for kind, number in kinds.items())
+    return (
+        f'no image in {", ".join(map(str, folders[:5]))}'
+        + (f' and {len(folders) - 5} more' if len(folders) > 5 else '')
+        + '; remove the folder or fill it'
+        + (f'. It holds {found}' if found else '')
+        + f' (accepted: {" ".join(readable_extensions())})'
+        + ''.join(f'. {text}' for text in dict.fromkeys(filter(None, map(remedy, kinds))))
+    )
+
+
 # ---- where the images may lie instead ----------------------------------------------------------
 
 

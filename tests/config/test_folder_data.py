@@ -262,6 +262,15 @@ def test_a_batch_larger_than_the_set_becomes_the_set(root, lines, path, number):
     assert cfg.batch_size == number and sum('more than' in line for line in lines) == 1
 
 
+def test_a_repeated_set_keeps_its_batch(root):
+    dataset = dict(type='ImageFolder', data_root=str(root))
+    path = root / 'mine.py'
+    for wrapped, size in ((dict(type='RepeatDataset', times=9, dataset=dataset), 128),
+                          (dict(dataset, indices=7), 128), (dataset, 30)):  # fmt: skip
+        path.write_text(f'train_dataloader = dict(batch_size=128, dataset={wrapped!r})')
+        assert load_config(str(path)).train_dataloader.batch_size == size
+
+
 def test_each_process_has_its_share(root, lines, monkeypatch):
     monkeypatch.setenv('RANK', '0')
     monkeypatch.setenv('WORLD_SIZE', '4')
