@@ -439,14 +439,14 @@ def _known(annotation: dict, key: str, ids: dict, entry: int, notes: Notes) -> i
     given = annotation.get(key)
     try:
         found = ids.get(given)
-        if found is None and type(given) in (str, float) and (whole := _whole(given)) is not None:
-            found = ids.get(whole)
-        if found is None and type(given) is int:
+        if found is None and type(given) is str:
+            found = ids.get(_whole(given))
+            if found is not None:
+                notes.add('text', f'{key} of {_name(annotation, entry)}')
+        elif found is None and type(given) is int:
             found = ids.get(str(given))
     except TypeError:  # a list or a dictionary
         found = None
-    if found is not None and type(given) is str and type(next(iter(ids))) is not str:
-        notes.add('text', f'{key} of {_name(annotation, entry)}')
     if found is None and key == 'image_id':
         notes.add('orphan', f'{_name(annotation, entry)} has image_id {_show(given)}')
     elif found is None:
@@ -540,7 +540,7 @@ class _Boxes:
             if size is None:
                 raise ValueError(f'{where}: its box is in shares of an image of unknown size')
             box = [box[0] * size[0], box[1] * size[1], box[2] * size[0], box[3] * size[1]]
-            annotation.pop('area', None)
+            annotation['area'] = box[2] * box[3]
             notes.add('fractions', where)
         x, y, w, h = box
         if w < 0 or h < 0:
