@@ -74,6 +74,10 @@ def test_area_of_a_box(area):
         ([[]], 200),
         (None, 200),
         ([[1, 2, 3]], 200),
+        (dict(size=[80, 100], counts='PPP'), 200),  # broken off
+        (dict(size=[0, 100], counts='04'), 200),
+        (dict(size=[80, 100], counts=[5, 7]), 200),
+        (dict(counts='04'), 200),
     ],
 )
 def test_area_of_a_segmentation(segmentation, area):
