@@ -94,7 +94,7 @@ def _kind(component: dict) -> str:
     return str(component.get('type', '')).split('.')[-1]
 
 
-def _fit_to_data(cfg: Config, chosen: bool, is_moved: bool) -> None:
+def _fit_to_data(cfg: Config, chosen: bool, is_moved: bool = False) -> None:
     datasets = _datasets(cfg)
     _check_split(datasets, _whole_sets(cfg.get('train_dataloader')))
     classes = None

@@ -151,8 +151,9 @@ def test_classes_that_the_config_chooses(root):
     _, classes, lines = fit(root, classes=('dog',))
     assert classes == ['dog'] and len(lines) == 2
     assert 'no class of the config: 1 of 2 annotations, left out (cat 1)' in lines[0]
-    _, classes, (line,) = fit(root, classes=('cat', 'dog', 'emu'))
-    assert classes == ['cat', 'dog', 'emu'] and "no category for the classes 'emu'" in line
+    _, classes, lines = fit(root, classes=('cat', 'dog', 'emu'))
+    assert classes == ['cat', 'dog', 'emu'] and len(lines) == 2
+    assert "no category for the classes 'emu'" in lines[0] and "not list 'emu'" in lines[1]
 
 
 @pytest.mark.parametrize(
@@ -257,8 +258,10 @@ def test_images_that_are_all_too_small_are_refused(root):
                        r'largest has 48\).*filter_cfg.min_size=1'):  # fmt: skip
         fit(root, filter_cfg=dict(min_size=50))
     Image.new('RGB', (64, 60)).save(root / 'train2017/train1.png')
-    _, _, lines = fit(root, filter_cfg=dict(min_size=50))
-    assert 'pixels: 1 of 2 images, not trained on (train0.png)' in lines[1]
+    images = write(root, 'train')['images']
+    write(root, 'train', images=[images[0], dict(images[1], height=60)])
+    _, _, (line,) = fit(root, filter_cfg=dict(min_size=50))
+    assert 'pixels: 1 of 2 images, not trained on (train0.png)' in line
 
 
 # --- through a config of ours ---
