@@ -217,8 +217,6 @@ def _hold_out(
     Raises:
         FileNotFoundError: If too few images are there for that.
     """
-    from ..datasets.image_folder import num_held_out  # with mmpretrain: after the checks
-
     first = training[0]
     root, train = first['data_root'], first.get('folder', 'train')
     missing = [d for d in folders if d['data_root'] == root and _lacks_validation(d)]
@@ -289,8 +287,6 @@ def _files(dataset: Mapping, listed: dict[Path, dict]) -> dict[str, list[str]]:
 
 def _fit_batch(cfg: Config, training: Sequence[ConfigDict], listed: dict[Path, dict]) -> None:
     """Check the images of the training set, and fit the batch to them."""
-    from ..datasets.image_folder import no_image_in, num_held_out  # with mmpretrain
-
     number = 0
     for dataset in training:
         files = _files(dataset, listed)

@@ -439,14 +439,14 @@ def _known(annotation: dict, key: str, ids: dict, entry: int, notes: Notes) -> i
     given = annotation.get(key)
     try:
         found = ids.get(given)
-        if found is None and type(given) in (str, float) and (whole := _whole(given)) is not None:
-            found = ids.get(whole)
-        if found is None and type(given) is int:
+        if found is None and type(given) is str:
+            found = ids.get(_whole(given))
+            if found is not None:
+                notes.add('text', f'{key} of {_name(annotation, entry)}')
+        elif found is None and type(given) is int:
             found = ids.get(str(given))
     except TypeError:  # a list or a dictionary
         found = None
-    if found is not None and type(given) is str and type(next(iter(ids))) is not str:
-        notes.add('text', f'{key} of {_name(annotation, entry)}')
     if found is None and key == 'image_id':
         notes.add('orphan', f'{_name(annotation, entry)} has image_id {_show(given)}')
     elif found is None:
@@ -540,7 +540,7 @@ class _Boxes:
             if size is None:
                 raise ValueError(f'{where}: its box is in shares of an image of unknown size')
             box = [box[0] * size[0], box[1] * size[1], box[2] * size[0], box[3] * size[1]]
-            annotation.pop('area', None)
+            annotation['area'] = box[2] * box[3]
             notes.add('fractions', where)
         x, y, w, h = box
         if w < 0 or h < 0:
@@ -674,20 +674,27 @@ def _polygons(segmentation: Any) -> list[np.ndarray]:
     return found
 
 
-def _mask(segmentation: Any) -> Any:
-    """A run-length mask as pycocotools takes it; None if it is none."""
+def _mask(segmentation: dict) -> Any:
+    """A run-length mask as pycocotools takes it; None if it is none.
+
+    pycocotools does not check what it reads: a text that breaks off leads it out of its memory.
+    """
     from pycocotools import mask  # here: few files need it
 
-    try:
-        height, width = segmentation['size']
-        if isinstance(segmentation['counts'], list):
-            counts = segmentation['counts']
-            if not all(type(n) is int and n >= 0 for n in counts) or sum(counts) != height * width:
-                return None
-            return mask.frPyObjects(segmentation, height, width)
-        return dict(size=[int(height), int(width)], counts=segmentation['counts'])
-    except (KeyError, TypeError, ValueError):
+    size, counts = segmentation.get('size'), segmentation.get('counts')
+    if not isinstance(size, list) or len(size) != 2:
         return None
+    height, width = map(_whole, size)
+    if not (height and width and 0 < height < 2**20 and 0 < width < 2**20):
+        return None
+    if isinstance(counts, list):
+        if not all(type(n) is int and n >= 0 for n in counts) or sum(counts) != height * width:
+            return None
+        return mask.frPyObjects(dict(size=[height, width], counts=counts), height, width)
+    is_text = isinstance(counts, str) and counts and all('0' <= c <= 'o' for c in counts)
+    if not is_text or (ord(counts[-1]) - 48) & 32:  # the bit that says that more follows
+        return None
+    return dict(size=[height, width], counts=counts)
 
 
 def _segmentation_box(segmentation: Any) -> list[float] | None:

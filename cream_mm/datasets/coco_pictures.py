@@ -67,7 +67,7 @@ class Folder:
         """
         if self._by_name is None:
             self._by_name = defaultdict(list)
-            for path in list_images(self.path, ('',)):
+            for path in _files_below(self.path):
                 parts = tuple(path.split(os.sep))
                 self._by_name[_neutral(parts[-1])].append(parts)
         for parts in _readings(name):
@@ -83,7 +83,7 @@ class Folder:
 
     def some(self, number: int = 3) -> list[str]:
         """Names of a few pictures that are there."""
-        return list_images(self.path)[:number]
+        return _files_below(self.path)[:number]
 
 
 def find_folder(names: Sequence[str], root: str, passed_over: Iterable[str] = ()) -> str | None:
@@ -102,7 +102,7 @@ def find_folder(names: Sequence[str], root: str, passed_over: Iterable[str] = ()
     others = [os.path.realpath(folder) for folder in passed_over if os.path.isdir(folder)]
     folders = dict.fromkeys(
         os.path.dirname(os.path.join(root, path))
-        for path in list_images(root, ('',))
+        for path in _files_below(root)
         if _neutral(os.path.basename(path)) == _neutral(_parts(names[0])[-1])
     )
     held = []
@@ -114,6 +114,10 @@ def find_folder(names: Sequence[str], root: str, passed_over: Iterable[str] = ()
         if all(map(folder.has, bases)):
             held.append(path)
     return held[0] if len(held) == 1 else None
+
+
+def _files_below(folder: str) -> list[str]:
+    return list_images(folder, ('',))
 
 
 def _names_in(folder: str) -> set[str]:

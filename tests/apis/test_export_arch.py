@@ -244,7 +244,10 @@ def detector(moved, tmp_path_factory):
     for split in ('train2017', 'val2017'):
         (home / 'coco' / split).mkdir(parents=True)
         (home / 'coco/annotations').mkdir(exist_ok=True)
-        content = dict(images=[], annotations=[])
+        Image.new('RGB', (96, 64)).save(home / 'coco' / split / '1.png')
+        box = dict(id=1, image_id=1, category_id=0, bbox=[4, 4, 30, 30], area=900, iscrowd=0)
+        image = dict(id=1, file_name='1.png', width=96, height=64)
+        content = dict(images=[image], annotations=[box])
         content['categories'] = [dict(id=i, name=name) for i, name in enumerate(names)]
         path = home / 'coco/annotations' / f'instances_{split}.json'
         path.write_text(json.dumps(content))
