@@ -7,6 +7,7 @@ The copy is another data_root: classes, labels and the held-out images stay the 
 """
 
 import argparse
+import os
 from collections.abc import Sequence
 
 from cream_mm.command_line import one_line_errors, tool_parser
@@ -42,6 +43,8 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 def main(argv: Sequence[str] | None = None) -> None:
     """Prepare, and say what was written."""
     args = parse_args(argv)
+    if not os.path.isdir(args.src):
+        raise FileNotFoundError(f'no folder {args.src}; it holds train/<class>/* and val/<class>/*')
     from cream_mm.datasets.prepare_images import prepare_images
 
     size = 256 if args.size is None and not args.pack else args.size

@@ -119,7 +119,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         args.config, args.checkpoint = config_and_checkpoint(args.config, args.checkpoint)
     elif os.path.isdir(args.config):
         args.config = config_file(args.config)
-    check_early(args.config, args.cfg_options)
+    check_early(args.config, args.cfg_options, check_data=args.ratings is None)
     from cream_mm.apis.correlate import correlate
 
     correlate(**vars(args))

@@ -36,7 +36,10 @@ def check_options(cfg: Config, options: Mapping[str, Any]) -> None:
         ValueError: If the first part of a key is neither in the config nor read by anything, or
             a further part is new in its place and nearly equals what stands there.
     """
-    check_option_roots(cfg, options)
+    for key in options:
+        root = key.split('.')[0]
+        if root not in cfg and root not in _KNOWN:
+            raise ValueError(_unknown(root, [*cfg, *_KNOWN], f'--cfg-options {key}'))
     for key in options:
         root, *rest = key.split('.')
         node = cfg.get(root)
@@ -47,18 +50,6 @@ def check_options(cfg: Config, options: Mapping[str, Any]) -> None:
                     raise ValueError(_unknown(part, close, f'--cfg-options {key}'))
                 break
             node = _child(node, part)
-
-
-def check_option_roots(cfg: Config, options: Iterable[str]) -> None:
-    """Check the first parts of dotted keys; imports nothing.
-
-    Raises:
-        ValueError: As :func:`check_options`.
-    """
-    for key in options:
-        root = key.split('.')[0]
-        if root not in cfg and root not in _KNOWN:
-            raise ValueError(_unknown(root, [*cfg, *_KNOWN], f'--cfg-options {key}'))
 
 
 def check_keys(cfg: Config) -> None:

@@ -1,5 +1,6 @@
 """Reads a config for a run, and looks at the data that it names."""
 
+import copy
 from pathlib import Path
 
 from mmengine.config import Config, ConfigDict
@@ -7,7 +8,7 @@ from mmengine.config import Config, ConfigDict
 from ..command_line import check_config
 from ..files import check_regular, read_json, say_early
 from .carry import Places, annotation_file, carry, entries, override, read_config
-from .check import check_keys, check_option_roots, check_options, check_top_level, own_names
+from .check import check_keys, check_options, check_top_level, own_names
 
 MAX_COCO_BYTES = 8 * 2**30
 
@@ -31,11 +32,8 @@ def load_config(path: str, options: dict | None = None, *, check_data: bool = Tr
         ValueError: If the data and the config contradict each other, a key is misspelt, or the
             config is not a ``.py`` file.
     """
-    check_config(path)
-    cfg, places = read_config(path)
     options = dict(options or {})
-    check_options(cfg, options)
-    places.update(override(cfg, options))
+    cfg, places = _open(path, options, check_data)
     check_keys(cfg)
     if own := own_names(cfg):
         cfg.own_names = own  # for the copy that a run writes, whose text does not tell any more
@@ -51,21 +49,30 @@ def load_config(path: str, options: dict | None = None, *, check_data: bool = Tr
     return cfg
 
 
-def check_early(path: str, options: dict | None = None) -> None:
+def check_early(path: str, options: dict | None = None, *, check_data: bool = True) -> None:
     """Raise what :func:`load_config` would, as far as it can be told without importing torch.
 
     For whoever imports much before it calls that.
 
     Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If it is not a ``.py`` file, or a key of its top level, or the first part of a
-            key of ``options``, is misspelt.
+        FileNotFoundError: If there is no such file, or no such folder with data.
+        ValueError: If it is not a ``.py`` file, or a key of its top level, or one of ``options``,
+            is misspelt.
     """
+    _open(path, dict(options or {}), check_data)
+
+
+def _open(path: str, options: dict, check_data: bool) -> tuple[Config, Places]:
+    """Read and override a config; check what needs none of the classes that it names."""
     check_config(path)
-    cfg, _ = read_config(path)
-    check_option_roots(cfg, options or {})
-    override(cfg, options or {})
+    cfg, places = read_config(path)
+    check_options(cfg, options)
+    places.update(override(cfg, options))
     check_top_level(cfg)
+    roots = [d['data_root'] for d in _datasets(cfg) if _kind(d) in ('ImageFolder', 'CocoDataset')]
+    if check_data and not all(os.path.isdir(root) for root in roots if isinstance(root, str)):
+        _fit_to_data(copy.deepcopy(cfg), chosen='num_classes' in options)  # says what is missing
+    return cfg, places
 
 
 def _say_places(places: Places) -> None:
