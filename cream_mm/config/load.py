@@ -1,6 +1,7 @@
 """Reads a config for a run, and looks at the data that it names."""
 
 import copy
+import os
 from pathlib import Path
 
 from mmengine.config import Config, ConfigDict
