@@ -16,6 +16,7 @@ ROOMS = (
 FLOOR = (
     'registry',
     'environment',
+    'import_prints',
     'mmcv_ext',
     'mmcv_watch',
     'command_line',

@@ -1,7 +1,9 @@
 """What of a run is for the screen, and what for its file alone."""
 
+import contextlib
 import io
 import logging
+import os
 import sys
 import types
 import warnings
@@ -29,7 +31,7 @@ def run(tmp_path, monkeypatch, request):
     level = getattr(request, 'param', 'INFO')
     file = tmp_path / 'run.log'
     logger = MMLogger(f'run-{tmp_path.name}', log_file=str(file), log_level=level)
-    about = types.SimpleNamespace(logger=logger, share=0.0)
+    about = types.SimpleNamespace(logger=logger, share=0.0, shown=shown)
     put_on_screen(logger, lambda: about.share)
     about.screen = lambda: [line.split(' - ')[-1] for line in shown.getvalue().splitlines()]
     about.file = file.read_text
@@ -68,7 +70,7 @@ def test_at_level_debug_nothing_is_left_out(run):
     for module, function, text, _ in CASES:
         said_by(module, function)(run.logger, text)
     assert len(run.screen()) == sum(text.count('\n') + 1 for _, _, text, _ in CASES)
-    with rest_to_file(run.logger):
+    with contextlib.redirect_stdout(run.shown), rest_to_file(run.logger):
         said_by('pycocotools.coco', code='print(text)')(None, 'index created!')
     assert run.screen()[-1] == 'index created!'
 
@@ -115,7 +117,7 @@ def test_another_run_of_this_name_has_its_own_progress(run):
 def test_prints_of_metrics_go_to_the_file(run):
     coco = said_by('pycocotools.cocoeval', code='print(text, end=""); print(" DONE")')
     before = sys.stdout
-    with rest_to_file(run.logger):
+    with contextlib.redirect_stdout(run.shown), rest_to_file(run.logger):
         coco(None, 'Accumulating evaluation results...')
         said_by('my_package.model', code='print(text)')(None, 'mine')
         print('ours')
@@ -142,3 +144,16 @@ def test_an_exception_passes_and_leaves_nothing_behind(run):
         1 / 0  # noqa: B018
     assert sys.stdout is before and warnings.showwarning is show
     assert logging.getLevelName(run.logger.handlers[0].level) == 'INFO'
+
+
+def test_processes_of_a_group_start_quietly(monkeypatch, capfd):
+    for is_group in (False, True):
+        monkeypatch.delenv('WORLD_SIZE', raising=False)
+        if is_group:
+            monkeypatch.setenv('WORLD_SIZE', '2')
+        with screen.quiet_start():
+            os.write(1, b'[Gloo] Rank 1 is connected to 1 peer ranks\n')
+            os.write(2, b'error\n')
+        os.write(1, b'later\n')
+        told, errors = capfd.readouterr()
+        assert (told.count('Gloo'), told.count('later'), errors) == (not is_group, 1, 'error\n')

@@ -30,7 +30,8 @@ class SummaryHook(Hook):
     that a resumed run knows it.
     """
 
-    priority = 'LOWEST'  # the best checkpoint is written by then
+    # After LoggerHook and EMAHook; before CheckpointHook, which saves the best result so far.
+    priority = 'LOW'
 
     def before_run(self, runner: Runner) -> None:
         self._start = time.monotonic()

