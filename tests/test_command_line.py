@@ -177,4 +177,4 @@ def test_other_values_are_as_mmengine_reads_them():
 def test_what_is_no_pair(capsys):
     with pytest.raises(SystemExit):
         options('batch_size')
-    assert "takes KEY=VALUE; got 'batch_size'" in capsys.readouterr().err
+    assert "'batch_size' is not of the form KEY=VALUE" in capsys.readouterr().err

@@ -16,6 +16,7 @@ ROOMS = (
 FLOOR = (
     'registry',
     'environment',
+    'import_errors',
     'import_prints',
     'mmcv_ext',
     'mmcv_watch',
