@@ -11,6 +11,7 @@ from cream_mm.command_line import (
     check_checkpoint,
     check_config,
     check_file,
+    check_writable,
     one_line_errors,
     tool_parser,
 )
@@ -66,6 +67,36 @@ def test_out_of_memory_names_what_helps(fault, capsys):
 def test_other_runtime_errors_keep_their_traceback():
     with pytest.raises(RuntimeError, match='shape'), one_line_errors():
         raise RuntimeError('shape mismatch')
+
+
+@pytest.mark.parametrize(
+    ('folder', 'line'),
+    [
+        ('file/run', 'cannot write into HERE/file/run: HERE/file: Not a directory'),
+        ('file', 'cannot write into HERE/file: Not a directory'),
+        ('/proc/run', 'cannot write into /proc/run: /proc: No such file or directory'),
+        ('gone/run', 'cannot write into HERE/gone/run: HERE/gone: No such file or directory'),
+    ],
+)
+def test_a_folder_that_cannot_be_written(folder, line, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / 'file').touch()
+    (tmp_path / 'gone').symlink_to(tmp_path / 'nowhere')
+    with pytest.raises(SystemExit) as end, one_line_errors():
+        check_writable(folder)
+    line = line.replace('HERE', str(tmp_path))
+    assert str(end.value) == f'error: {line}. Name another folder, with --work-dir'
+    check_writable('new/run')
+    check_writable(tmp_path)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ['file', 'gone']  # nothing is left
+
+
+def test_an_error_of_the_system_names_its_file(tmp_path, monkeypatch):
+    """What a call to it raises in a file of ours holds the name beside the text."""
+    monkeypatch.setattr('sys.argv', [__file__])
+    with pytest.raises(SystemExit) as end, one_line_errors():
+        os.mkdir(tmp_path / 'nowhere' / 'report')
+    assert str(end.value) == f'error: {tmp_path}/nowhere/report: No such file or directory'
 
 
 @pytest.mark.parametrize(
@@ -141,3 +172,9 @@ def test_other_values_are_as_mmengine_reads_them():
         'budget.macs_m': [200, 350], 'batch_size': 8, 'scale': (96, 64), 'metric': None,
         'optim_wrapper.optimizer.lr': 1e-3, 'resume': True,
     }  # fmt: skip
+
+
+def test_what_is_no_pair(capsys):
+    with pytest.raises(SystemExit):
+        options('batch_size')
+    assert "'batch_size' is not of the form KEY=VALUE" in capsys.readouterr().err

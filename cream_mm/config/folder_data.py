@@ -6,10 +6,9 @@ import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mmengine.config import Config, ConfigDict
-from mmengine.logging import print_log
 
 from ..datasets.folder_listing import (
     TRAIN_NAMES,
@@ -25,7 +24,11 @@ from ..datasets.folder_listing import (
     same_but_for_case,
 )
 from ..datasets.packed_images import is_packed
+from ..files import say_early
 from .carry import carry, entries
+
+if TYPE_CHECKING:
+    from ..datasets.folder_check import Picture
 
 PLACES = ('data_root', 'folder', 'work_dir')  # names of folders: text, whatever they look like
 SMALL_BATCH = 8  # images; of fewer, batch norm's statistics are mostly noise
@@ -37,15 +40,9 @@ _RANKS = (
 )
 
 
-def say(message: str, level: int = logging.INFO) -> None:
-    """Log a line on the first rank; the ranks do not know each other yet."""
-    if _rank_and_number()[0] == 0:
-        print_log(message, 'current', level=level)
-
-
 def warn(message: str) -> None:
-    """:func:`say`, as a warning."""
-    say(message, logging.WARNING)
+    """:func:`say_early`, as a warning."""
+    say_early(message, logging.WARNING)
 
 
 def names_of_folders_as_text(content: dict) -> None:
@@ -89,7 +86,7 @@ def fit_to_folders(cfg: Config, datasets: Sequence[ConfigDict]) -> list[str] | N
         return None
     for text in dict.fromkeys(map(_find, folders)):
         if text:
-            say(text)
+            say_early(text)
     training = _inside(cfg.get('train_dataloader'), folders)
     first = (training or folders)[0]
     root = first['data_root']
@@ -136,7 +133,7 @@ def limit_top_k(cfg: Config, num_classes: int) -> None:
             metric['topk'] = kept or (1,)
     if not left_out:
         return
-    say(
+    say_early(
         f'{", ".join(f"top-{k}" for k in sorted(left_out))} is left out: the data has '
         f'{num_classes} classes'
     )
@@ -301,7 +298,7 @@ def _fit_batch(cfg: Config, training: Sequence[ConfigDict], listed: dict[Path, d
         number += {'all': sum(sizes), 'holdout': sum(held)}.get(part, sum(sizes) - sum(held))
         lone = [name for name, size in zip(files, sizes) if size == 1]
         if lone and part != 'all':
-            say(
+            say_early(
                 f'{len(lone)} class{"es" * (len(lone) > 1)} of {_place(dataset)} with a single '
                 f'image, which is trained on and never held out: {_some(lone)}'
             )
@@ -346,20 +343,22 @@ def _rank_and_number() -> tuple[int, int]:
 # ---- the files ---------------------------------------------------------------------------------
 
 
-def look_before_training(cfg: Config, *, max_images: int = 20_000) -> None:
+def look_before_training(cfg: Config, *, max_images: int | None = None) -> None:
     """Say which images cannot be read, which lie in two places, and when a batch is very small.
 
     Args:
         cfg (Config): Of :func:`cream_mm.config.load_config`, its data checked.
-        max_images (int): Of more than these, nothing is looked at; that is said.
+        max_images (int, optional): Of more than these, nothing is looked at; that is said.
+            Defaults to None: ``folder_check.MAX_IMAGES``.
 
     Raises:
         ValueError: If no image of a training class can be read.
     """
-    from ..datasets.folder_check import Picture, look_at  # imports mmcv
-
     if _rank_and_number()[0] != 0:
         return
+    from ..datasets.folder_check import MAX_IMAGES, Picture, look_at  # with mmcv's transforms
+
+    max_images = MAX_IMAGES if max_images is None else max_images
     splits: dict[Path, bool] = {}
     size = (cfg.get('train_dataloader') or {}).get('batch_size')
     in_folders = any(_datasets_of(cfg.get('train_dataloader')))
@@ -382,12 +381,12 @@ def look_before_training(cfg: Config, *, max_images: int = 20_000) -> None:
     ]
     found = look_at(pictures, max_images=max_images)
     if pictures and not found.num_seen:
-        say(
+        say_early(
             f'{len(pictures)} images: damaged and repeated ones are not looked for among more '
             f'than {max_images}; damaged ones are reported when they are read'
         )
     elif found.num_seen < found.num_images:
-        say(
+        say_early(
             f'{found.num_seen} of {found.num_images} images were looked at, in the time that '
             'there is for it'
         )
@@ -417,13 +416,13 @@ def look_before_training(cfg: Config, *, max_images: int = 20_000) -> None:
             f'validate on: {_pairs(two)}. The accuracy comes out too high'
         )
     if two := found.in_one_class:
-        say(
+        say_early(
             f'{len(two)} picture{"s" * (len(two) > 1)} twice in one class: {_pairs(two)}. One of '
             'them may be held out while the other is trained on'
         )
 
 
-def _pairs(repeated: Sequence[Sequence[Any]]) -> str:
+def _pairs(repeated: Sequence[Sequence['Picture']]) -> str:
     return _some([' and '.join(str(picture.path) for picture in same[:3]) for same in repeated])
 
 

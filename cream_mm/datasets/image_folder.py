@@ -7,7 +7,7 @@ from typing import Any
 
 from mmpretrain.datasets import CustomDataset
 
-from ..registry import DATASETS
+from ..registry import DATASETS, type_name
 from ..structures.randomness import named_rng
 from .folder_listing import (
     TRAIN_NAMES,
@@ -25,8 +25,8 @@ from .system_entries import is_system
 
 def _take_packed(step):
     """A step of a pipeline; one that reads a file, which a packed set lacks, takes the image."""
-    is_file = isinstance(step, dict) and str(step.get('type')).endswith('LoadImageFromFile')
-    return dict(type='cream_mm.LoadImage') if is_file else step
+    is_file = isinstance(step, dict) and type_name(step.get('type')) == 'LoadImageFromFile'
+    return dict(type='cream_mm.LoadImageFromFile') if is_file else step
 
 
 @DATASETS.register_module()

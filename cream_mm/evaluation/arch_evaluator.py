@@ -65,7 +65,7 @@ class Rating(NamedTuple):
     def __str__(self) -> str:
         if self.metric is not None:
             return f'{self.metric} {self.value:.4f}'
-        return f'cross entropy {self.loss:.4f}, top-1 {self.top1_pct:.2f} %'
+        return f'cross entropy {self.loss:.4f} nats, top-1 {self.top1_pct:.2f} %'
 
 
 class ArchEvaluator:

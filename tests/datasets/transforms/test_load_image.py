@@ -275,7 +275,7 @@ def test_a_dataset_draws_another_image(tmp_path, warnings):
     broken.write_bytes(broken.read_bytes()[:300])
     training = ImageFolder(str(root), pipeline=[dict(type='cream_mm.LoadImage')])
     testing = ImageFolder(
-        str(root), pipeline=[dict(type='cream_mm.LoadImage', on_error='partial')], test_mode=True
+        str(root), pipeline=[dict(type='cream_mm.LoadImageFromFile')], test_mode=True
     )
     np.random.seed(0)
     assert training.get_data_info(1)['img_path'] == str(broken)
@@ -305,6 +305,17 @@ def test_few_reads_say_nothing_about_the_share(tmp_path, warnings):
     load = LoadImage(max_share=1.0)
     for _ in range(150):
         assert load(dict(bad)) is None
+
+
+def test_the_name_that_inferencers_find(tmp_path, pixels, warnings):
+    """No argument has to be written in a test pipeline, for none would fit what is put there."""
+    content = jpeg_of(pixels)
+    cut = write(tmp_path / 'cut.jpg', content[: len(content) // 2])
+    load = TRANSFORMS.build(dict(type='cream_mm.LoadImageFromFile'))
+    assert np.array_equal(load(dict(cut))['img'], LoadImage('partial')(dict(cut))['img'])
+    assert repr(load) == "LoadImageFromFile(on_error='partial')"
+    ready = np.ones((2, 3, 3), np.uint8)
+    assert load(dict(img=ready, img_path='none'))['img'] is ready  # an inferencer has read it
 
 
 def test_wrong_argument():
