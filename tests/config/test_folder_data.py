@@ -29,7 +29,7 @@ def root(tmp_path):
 @pytest.fixture
 def lines(monkeypatch):
     found = []
-    monkeypatch.setattr(module, 'print_log', lambda text, *_, **__: found.append(text))
+    monkeypatch.setattr(module, 'say_early', lambda text, *_: found.append(text))
     return found
 
 
