@@ -8,6 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from .environment import check_family
+from .import_errors import explain_import
 from .import_prints import silence_onedl
 from .mmcv_watch import watch_mmcv_ops
 from .version import __version__
@@ -38,9 +39,14 @@ _ROOMS = (
 
 def __getattr__(name: str) -> Any:
     if name in ('create_model', 'list_models'):
-        return getattr(import_module('.apis.create_model', __name__), name)
+        return getattr(__getattr__('apis'), name)
     if name in _ROOMS:
-        return import_module(f'.{name}', __name__)
+        try:
+            return import_module(f'.{name}', __name__)
+        except Exception as error:
+            if message := explain_import(error):
+                raise ImportError(message) from error
+            raise
     raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
 
 

@@ -16,11 +16,13 @@ ROOMS = (
 FLOOR = (
     'registry',
     'environment',
+    'import_errors',
     'import_prints',
     'mmcv_ext',
     'mmcv_watch',
     'command_line',
     'version',
+    'wait_policy',
 )
 FILES = sorted(path.relative_to(ROOT) for path in ROOT.rglob('*.py') if path.name != '__init__.py')
 FILES += sorted(path.relative_to(ROOT) for path in ROOT.glob('*/__init__.py'))

@@ -33,6 +33,12 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument('--out', help='write predictions or metrics of mmengine to this .pkl file')
     parser.add_argument('--show-dir', help='draw predictions of a detector into this folder')
     parser.add_argument(
+        '--tta',
+        action='store_true',
+        help='predict each image several times and merge: as tta_model and tta_pipeline of the '
+        'config say; without them, as it is and mirrored',
+    )
+    parser.add_argument(
         '--cfg-options',
         nargs='+',
         action=OptionsAction,
@@ -64,6 +70,10 @@ def main(argv: Sequence[str] | None = None) -> dict:
         work_dir = osp.join(folder, 'test')
     cfg.work_dir = args.work_dir or work_dir
     cfg.load_from = args.checkpoint
+    if args.tta:
+        from cream_mm.config.tta import use_tta
+
+        use_tta(cfg)
     if args.show_dir:
         if 'visualization' not in cfg.default_hooks:
             raise ValueError('--show-dir draws detections; this config has no visualization hook')

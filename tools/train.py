@@ -7,7 +7,6 @@ torchrun --nproc_per_node=8 tools/train.py configs/cream/search_imagenet.py --la
 
 import argparse
 import os
-import os.path as osp
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -59,14 +58,15 @@ def build_runner(args: argparse.Namespace) -> 'Runner':
     check_config(args.config)
     if args.resume and args.resume != 'auto' and '://' not in args.resume:
         check_checkpoint(args.resume)
+    from cream_mm.config.folder_data import look_before_training
     from cream_mm.config.load import load_config
 
-    cfg = load_config(args.config, args.cfg_options)
-    cfg.launcher = args.launcher
+    options = dict(args.cfg_options or {})
     if args.work_dir:
-        cfg.work_dir = args.work_dir
-    elif cfg.get('work_dir') is None:
-        cfg.work_dir = osp.join('work_dirs', osp.splitext(osp.basename(args.config))[0])
+        options['work_dir'] = args.work_dir
+    cfg = load_config(args.config, options, writes=True)
+    look_before_training(cfg)
+    cfg.launcher = args.launcher
     if args.amp:
         import torch
 

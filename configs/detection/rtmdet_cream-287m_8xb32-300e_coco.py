@@ -104,7 +104,7 @@ train_pipeline_stage2 = [
     dict(type='PackDetInputs'),
 ]
 test_pipeline = [
-    dict(type='cream_mm.LoadImage', on_error='partial'),
+    dict(type='cream_mm.LoadImageFromFile'),
     dict(type='Resize', scale=scale, keep_ratio=True),
     dict(type='Pad', size=scale, pad_val=dict(img=(114, 114, 114))),
     dict(type='LoadAnnotations', with_bbox=True),

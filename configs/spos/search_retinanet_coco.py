@@ -46,7 +46,7 @@ train_pipeline = [
     dict(type='PackDetInputs'),
 ]
 test_pipeline = [
-    dict(type='cream_mm.LoadImage', on_error='partial'),
+    dict(type='cream_mm.LoadImageFromFile'),
     dict(type='Resize', scale=scale, keep_ratio=True),
     dict(type='LoadAnnotations', with_bbox=True),
     dict(
@@ -55,7 +55,7 @@ test_pipeline = [
     ),
 ]
 train_images = dict(
-    type='CocoDataset',
+    type='cream_mm.CocoDataset',
     data_root=data_root,
     ann_file='annotations/instances_train2017.json',
     data_prefix=dict(img='train2017/'),
@@ -90,8 +90,8 @@ bn_set = dict(
     dataset=dict(train_images, test_mode=True, pipeline=test_pipeline),
 )
 # The annotations are those of the data that is measured.
-val_evaluator = dict(type='CocoMetric', metric='bbox')
-test_evaluator = dict(type='CocoMetric', metric='bbox')
+val_evaluator = dict(type='cream_mm.CocoMetric', metric='bbox')
+test_evaluator = dict(type='cream_mm.CocoMetric', metric='bbox')
 
 # ---- search --------------------------------------------------------------------------------------
 train_cfg = dict(

@@ -16,7 +16,7 @@ from typing import Any
 
 from mmengine.config import Config
 
-from ..registry import runner_arguments
+from ..registry import runner_arguments, type_name
 from .pair import is_pair, paired
 
 # Read by the Runner where they stand: no variables that anything else is made from.
@@ -273,7 +273,7 @@ def annotation_file(loader: Mapping | None) -> str | None:
     dataset = (loader or {}).get('dataset') or {}
     while isinstance(dataset.get('dataset'), Mapping):  # a part of another one
         dataset = dataset['dataset']
-    if str(dataset.get('type', '')).split('.')[-1] != 'CocoDataset' or not dataset.get('ann_file'):
+    if type_name(dataset.get('type')) != 'CocoDataset' or not dataset.get('ann_file'):
         return None
     return os.path.join(dataset.get('data_root') or '', dataset['ann_file'])
 
@@ -364,7 +364,7 @@ def _below(path: Any, folder: Any) -> bool:
 
 def _factor(old: Any, new: Any) -> float:
     for value in (old, new):
-        if not isinstance(value, (int, float)) or not value > 0:
+        if not isinstance(value, (int, float)) or not 0 < value < math.inf:
             raise ValueError(f'max_epochs is a number of epochs, 1 or more; got {value!r}')
     return new / old
 

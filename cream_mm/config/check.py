@@ -52,6 +52,21 @@ def check_options(cfg: Config, options: Mapping[str, Any]) -> None:
             node = _child(node, part)
 
 
+def is_settled(cfg: Config, options: Iterable[str]) -> bool:
+    """Whether dotted keys, their first parts checked, can be no slips: they stand in the config.
+
+    One that is new in its place, or names a type, has to be compared with what classes take.
+    """
+    for key in options:
+        node: Any = cfg._cfg_dict
+        parts = key.split('.')
+        for part in parts if len(parts) > 1 else ():
+            if part == 'type' or isinstance(node, Mapping) and part not in node:
+                return False
+            node = _child(node, part)
+    return True
+
+
 def check_keys(cfg: Config) -> None:
     """Check the top level of a config, and the arguments of every type of cream_mm in it.
 
@@ -171,12 +186,14 @@ def _find(kind: Any):
     if inspect.isclass(kind) or inspect.isfunction(kind):
         return kind if kind.__module__.split('.')[0] == 'cream_mm' else None
     scope, _, name = str(kind).rpartition('.')
-    if scope != 'cream_mm':
+    if scope.split('.')[0] != 'cream_mm':
         return None
     for registry in _OURS:
         registry.import_from_location()
         if name in registry.module_dict:
             return registry.module_dict[name]
+    if scope != 'cream_mm':  # in full, of what is not registered
+        return None
     names = [name for registry in _OURS for name in registry.module_dict]
     raise ValueError(_unknown(name, names, f'type={kind!r}', what='type'))
 

@@ -7,6 +7,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from ..costs import CostModel, build_cost_model
+from ..registry import type_name
 from ..spaces import IDENTITY, MBConvSpace
 from ..structures import Arch
 from ..version import __version__
@@ -76,7 +77,7 @@ def run_settings(cfg: Mapping, norm_cfg: Mapping) -> dict:
     datasets = {side: item.get('dataset') or {} for side, item in datasets.items()}
     folders = {
         side: dataset.get('folder', 'train') for side, dataset in datasets.items()
-        if str(dataset.get('type')).split('.')[-1] == 'ImageFolder'
+        if type_name(dataset.get('type')) == 'ImageFolder'
     }  # fmt: skip
     defaults = dict(eps=1e-5, momentum=0.1) if norm_cfg.get('type') in BATCH_NORMS else {}
     settings = dict(

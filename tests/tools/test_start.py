@@ -159,11 +159,11 @@ def test_an_unknown_key_of_the_top_level(tool, tmp_path, torch_seconds):
     assert (code, out, imported) == (1, '', {'mmengine'}) and seconds < torch_seconds
 
 
-@pytest.mark.parametrize('config', [SEARCH, 'configs/retinanet_cream.py'])
+@pytest.mark.parametrize('config', ['configs/retinanet_cream.py'])
 def test_data_that_is_not_there(config, torch_seconds):
-    seconds, code, _, errors, _ = start('train', config, '--cfg-options', 'data_root=gone')
+    seconds, code, out, errors, imported = start('train', config, '--cfg-options', 'data_root=gone')
     assert code == 1 and errors.startswith('error: ') and 'gone/train' in errors
-    assert seconds < torch_seconds + 3
+    assert 'torch' not in imported and seconds < torch_seconds
 
 
 @pytest.mark.parametrize(
@@ -171,5 +171,5 @@ def test_data_that_is_not_there(config, torch_seconds):
 )
 def test_an_option_that_is_no_pair(argument, value):
     _, code, _, errors, imported = start('train', SEARCH, argument, value)
-    assert f'argument {argument}: takes KEY=VALUE; got {value!r}' in errors
+    assert f'argument {argument}: {value!r} is not of the form KEY=VALUE' in errors
     assert (code, imported) == (2, set())
