@@ -31,6 +31,7 @@ NOISE = tuple(
         r'init_weights of .* has been called more than once',
         r'Seems like `optimizer\.step\(\)` has been overridden',
         r'faster_coco_eval is not installed',
+        r"Only use 'alpha' for pillow backend",
         r'`Visualizer` backend is not initialized',
         r'`build_.*` would be deprecated',
     )
