@@ -13,6 +13,7 @@ default_scope = 'mmdet'
 # ---- often changed; a value given with --cfg-options reaches every place that uses it ------------
 data_root = 'data/coco/'
 num_classes = 80  # taken from the annotations when they have others
+scale = (1333, 800)  # width and height that images are resized to fit into, in pixels
 batch_size = 2  # per GPU; 8 GPUs
 max_epochs = 12
 num_workers = 2
@@ -86,13 +87,13 @@ model = dict(
 train_pipeline = [
     dict(type='cream_mm.LoadImage'),
     dict(type='LoadAnnotations', with_bbox=True),
-    dict(type='Resize', scale=(1333, 800), keep_ratio=True),
+    dict(type='Resize', scale=scale, keep_ratio=True),
     dict(type='RandomFlip', prob=0.5),
     dict(type='PackDetInputs'),
 ]
 test_pipeline = [
-    dict(type='cream_mm.LoadImage', on_error='partial'),
-    dict(type='Resize', scale=(1333, 800), keep_ratio=True),
+    dict(type='cream_mm.LoadImageFromFile'),
+    dict(type='Resize', scale=scale, keep_ratio=True),
     dict(type='LoadAnnotations', with_bbox=True),
     dict(
         type='PackDetInputs',

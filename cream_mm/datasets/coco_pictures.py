@@ -11,6 +11,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 from PIL import Image
 
 from ..files.regular import open_regular
+from .folder_listing import list_images
 from .pillow_image import MAX_IMAGE_BYTES, UNREADABLE
 
 _ORIENTATION = 0x0112
@@ -116,8 +117,6 @@ def find_folder(names: Sequence[str], root: str, passed_over: Iterable[str] = ()
 
 
 def _files_below(folder: str) -> list[str]:
-    from .image_folder import list_images  # here: it imports mmpretrain, and most files need it not
-
     return list_images(folder, ('',))
 
 

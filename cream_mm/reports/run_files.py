@@ -48,13 +48,19 @@ def read_answer(path: Path, notes: list[str]) -> dict:
 
 
 def read_board(path: Path) -> dict:
-    """``board.json``; its lists ``entries`` and ``rated`` are there.
+    """``board.json``; its lists ``entries`` and ``rated`` are there, ranks begin at 1.
 
     Raises:
         OSError, ValueError: If it cannot be read, or holds what no search writes.
     """
-    content = _read(path, BOARD_FORMAT)
-    return dict(entries=[], rated=[]) | _checked(content, _BOARD, path)
+    content = dict(entries=[], rated=[]) | _checked(_read(path, BOARD_FORMAT), _BOARD, path)
+    ranks = [entry['rank'] for entry in content['entries'] if 'rank' in entry]
+    if ranks and min(ranks) == 0:  # they began at 0 in earlier files
+        content['entries'] = [
+            dict(entry, rank=entry['rank'] + 1) if 'rank' in entry else entry
+            for entry in content['entries']
+        ]
+    return content
 
 
 def read_search(path: Path) -> list[dict]:

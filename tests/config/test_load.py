@@ -22,7 +22,7 @@ DEMO = str(ROOT / 'configs/demo/search_digits.py')
 def folder(tmp_path_factory):
     """Three classes of photographs."""
     root = tmp_path_factory.mktemp('images')
-    return str(write_image_folder(root, classes=('ant', 'bee', 'cat'), train=2, val=1))
+    return str(write_image_folder(root, classes=('ant', 'bee', 'cat'), train=4, val=1))
 
 
 def write_coco(root, names=('dog', 'cat', 'emu'), splits=('train', 'val')):
@@ -379,3 +379,17 @@ def test_too_few_outputs_in_a_config_without_our_variables(tmp_path, folder):
     )
     with pytest.raises(ValueError, match='the data has 3 classes, but the model has at most 2'):
         load_config(str(path))
+
+
+def test_the_output_is_tried_before_the_data(tmp_path):
+    """Both are wrong: what is said is what would be found last."""
+    (tmp_path / 'file').touch()
+    options = dict(data_root=str(tmp_path / 'nowhere'))
+    with pytest.raises(FileNotFoundError, match='nowhere'):
+        load_config(SEARCH, options)
+    for work_dir in ('file', 'file/below'):
+        options['work_dir'] = str(tmp_path / work_dir)
+        with pytest.raises(OSError, match='cannot write into .*file.*: Not a directory'):
+            load_config(SEARCH, options, writes=True)
+    cfg = load_config(SEARCH, {}, writes=True, check_data=False)
+    assert cfg.work_dir == 'work_dirs/search_imagenet'
