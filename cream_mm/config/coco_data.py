@@ -8,6 +8,7 @@ from typing import Any
 from mmengine.config import Config
 
 from ..datasets.coco_file import CocoFile, is_local, left_out, number_classes, read_coco
+from ..datasets.coco_notes import first_time
 from ..datasets.coco_pictures import find_folder, same_pictures
 from ..files import check_regular, read_text
 from ..files.read import shorten
@@ -58,6 +59,7 @@ def fit_coco(
         path, folder = _paths(dataset)
         files[id(dataset)] = read_coco(path, folder if os.path.isdir(folder) else None)
     for line in dict.fromkeys(line for file in files.values() for line in file.notes):
+        first_time(line)  # the data sets need not say it again
         say(line)
     train = next((d for place, d in sets if place == 'train_dataloader'), sets[0][1])
     classes = _classes(train, files[id(train)], is_moved, say)
@@ -67,6 +69,7 @@ def fit_coco(
         if file is not files[id(train)]:
             _check_categories(file, files[id(train)], classes, is_chosen, say)
         if is_chosen and (line := left_out(file, classes)):
+            first_time(line)
             say(line)
         if file.notes or [n for n in file.names if n in set(classes)] != classes:
             odd.add(file.path)

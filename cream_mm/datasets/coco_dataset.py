@@ -1,7 +1,6 @@
 """mmdet's COCO data set on a mended annotation file."""
 
 import contextlib
-import functools
 import io
 import logging
 from collections.abc import Sequence
@@ -13,6 +12,7 @@ from mmengine.fileio import get_local_path
 from mmengine.logging import print_log
 
 from .coco_file import CocoFile, is_local, left_out, number_classes, read_coco
+from .coco_notes import first_time
 
 
 class CocoDataset(MMDetCocoDataset):
@@ -54,7 +54,8 @@ class CocoDataset(MMDetCocoDataset):
         classes = self.metainfo['classes']
         self._check_classes(file, classes)
         for line in (*file.notes, left_out(file, classes)):
-            say(line)
+            if line and first_time(line):
+                print_log(line, 'current', level=logging.WARNING)
         for image in file.content['images']:
             if type(image.get('width')) is not int or type(image.get('height')) is not int:
                 raise ValueError(
@@ -103,10 +104,3 @@ def index(content: dict, ids: Sequence[int], classes: Sequence[str]) -> COCO:
         found.createIndex()
     found.img_ann_map, found.cat_img_map = found.imgToAnns, found.catToImgs
     return found
-
-
-@functools.cache  # once in a process
-def say(line: str | None) -> None:
-    """Log a line about a file, unless it was."""
-    if line:
-        print_log(line, 'current', level=logging.WARNING)

@@ -39,6 +39,16 @@ _KINDS = dict(
 )  # fmt: skip
 
 
+_said: set[str] = set()
+
+
+def first_time(line: str) -> bool:
+    """Whether this process has not said a line yet; from now on it has."""
+    is_new = line not in _said
+    _said.add(line)
+    return is_new
+
+
 class Notes:
     """What was mended in a file.
 

@@ -1,6 +1,6 @@
 """The lines about what was mended."""
 
-from cream_mm.datasets.coco_notes import Notes
+from cream_mm.datasets.coco_notes import Notes, first_time
 
 
 def test_a_line_has_the_file_a_count_and_the_first_examples():
@@ -23,3 +23,7 @@ def test_a_line_has_the_file_a_count_and_the_first_examples():
     assert lines[3].endswith(': 1 values, read as numbers (a b)')
     assert lines[4] == 'a.json: not plain UTF-8: read as its first bytes say'
     assert notes.count('orphan') == 5 and notes.count('crowd') == 0
+
+
+def test_a_line_is_said_once():
+    assert [first_time(line) for line in ('a', 'b', 'a')] == [True, True, False]
