@@ -72,7 +72,7 @@ def test_mmdet_test(detector, tmp_path):
     # by the class of the loading step, not by its name
     run_tool(
         analysis / 'analyze_results.py', detector[0], results, tmp_path / 'best', '--topk', 1,
-        '--cfg-options', 'test_dataloader.dataset.pipeline.0.type=LoadImageFromFile',
+        '--cfg-options', 'train_dataloader.dataset.pipeline.0.type=LoadImageFromFile',
     )  # fmt: skip
     assert list((tmp_path / 'best').rglob('*.jpg'))
 
