@@ -58,3 +58,4 @@ param_scheduler = [
          convert_to_iter_based=True),
 ]  # fmt: skip
 default_hooks = dict(logger=dict(interval=50), checkpoint=dict(interval=4))
+env_cfg = dict(num_threads=1)  # as in the search

@@ -2,6 +2,8 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
+from itertools import accumulate
+from operator import mul
 from typing import ClassVar, NamedTuple
 
 from ..registry import TASK_UTILS, type_name
@@ -183,6 +185,12 @@ class MBConvSpace(Space):
         first = self.first_channels or self.stem_channels
         base = (first, *self.widths, self.final_channels)
         return tuple(self.width(channels) for channels in base)
+
+    @property
+    def stage_strides(self) -> tuple[int, ...]:
+        """Strides of the maps of ``blocks.0`` ... ``blocks.{num_stages + 1}``, in pixels."""
+        strides = tuple(accumulate(self.strides, mul, initial=self.stem_stride))
+        return (*strides, strides[-1])
 
     @property
     def feature_indices(self) -> tuple[int, ...]:

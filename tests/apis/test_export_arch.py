@@ -184,6 +184,17 @@ def test_what_the_configs_take_over(moved):
         assert kinds == ['cream_mm.LoadImageFromFile'] * 2
 
 
+def test_a_search_without_a_validation_folder_retrains_without_one(tmp_path):
+    """Validation is the held-out part of the same folder, never what is trained on."""
+    folders = dict(train='Training', val='Training')
+    (tmp_path / 'best_arch.json').write_text(json.dumps(dict(ANSWER, folders=folders)))
+    export_arch(str(tmp_path / 'best_arch.json'), None, tmp_path / 'out', root=ROOT)
+    cfg = Config.fromfile(str(tmp_path / 'out/retrain.py'))
+    for side, part in (('train', 'train'), ('val', 'holdout'), ('test', 'holdout')):
+        dataset = cfg[f'{side}_dataloader'].dataset
+        assert (dataset.folder, dataset.part, dataset.holdout) == ('Training', part, 'auto')
+
+
 def test_an_exported_config_can_be_edited(moved, tmp_path):
     _, folder = moved
     text = (folder / 'retrain.py').read_text()
@@ -213,6 +224,8 @@ def test_classes_of_other_data(moved, tmp_path):
     for side in ('train', 'held'):
         for name in ('{{$HOME:y}}', 'fly'):
             (tmp_path / 'data' / side / name).mkdir(parents=True)
+            for file in ('0.jpg', '1.jpg'):
+                (tmp_path / 'data' / side / name / file).touch()
     options = dict(data_root=str(tmp_path / 'data'))
     TextConfig.of(load_config(str(folder / 'retrain.py'), options)).dump(str(tmp_path / 'run.py'))
     cfg = Config.fromfile(str(tmp_path / 'run.py'))
@@ -231,7 +244,10 @@ def detector(moved, tmp_path_factory):
     for split in ('train2017', 'val2017'):
         (home / 'coco' / split).mkdir(parents=True)
         (home / 'coco/annotations').mkdir(exist_ok=True)
-        content = dict(images=[], annotations=[])
+        Image.new('RGB', (96, 64)).save(home / 'coco' / split / '1.png')
+        box = dict(id=1, image_id=1, category_id=0, bbox=[4, 4, 30, 30], area=900, iscrowd=0)
+        image = dict(id=1, file_name='1.png', width=96, height=64)
+        content = dict(images=[image], annotations=[box])
         content['categories'] = [dict(id=i, name=name) for i, name in enumerate(names)]
         path = home / 'coco/annotations' / f'instances_{split}.json'
         path.write_text(json.dumps(content))

@@ -324,3 +324,19 @@ def test_wrong_argument():
     with pytest.raises(ValueError, match="'skip' or 'partial'; got 'ignore'"):
         TRANSFORMS.build(dict(type='cream_mm.LoadImage', on_error='ignore'))
     assert repr(LoadImage('partial')) == "LoadImage(on_error='partial')"
+
+
+@pytest.mark.parametrize('kind', ['PNG', 'BMP', 'TIFF', 'WEBP', 'GIF', 'AVIF', 'JPEG'])
+@pytest.mark.parametrize('name', ['a.jpg', 'a.png', 'a.GIF'])
+def test_a_wrong_extension_makes_no_difference(tmp_path, pixels, kind, name):
+    """What a browser or a messenger saved under another name, in exactly its pixels."""
+    options = dict(lossless=True) if kind == 'WEBP' else {}
+    image = Image.fromarray(pixels)
+    image = image.quantize(16) if kind == 'GIF' else image
+    image.save(tmp_path / name, kind, **options)
+    with Image.open(tmp_path / name) as written:
+        right = np.asarray(written.convert('RGB'))
+    if kind in ('PNG', 'BMP', 'TIFF', 'WEBP'):
+        assert np.array_equal(right, pixels)
+    found = LoadImage()(dict(img_path=str(tmp_path / name)))['img'][..., ::-1]
+    assert np.array_equal(found, right)
