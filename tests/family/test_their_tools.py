@@ -121,9 +121,10 @@ def test_det_inferencer_and_init_detector(detector, home, tmp_path):
     array = np.asarray(Image.open(photo))[..., ::-1].copy()
     model = init_detector(*detector, device='cpu')
     assert model.dataset_meta['classes'] == CLASSES
+    # The files first: for arrays it changes the pipeline in the model's own config.
+    several = inference_detector(model, [photo, photo])
     expected = inference_detector(model, array).pred_instances
     assert len(expected) == 5
-    several = inference_detector(model, [photo, photo])
     for inferencer in (
         DetInferencer(*detector, device='cpu'),
         DetInferencer(weights=detector[1], device='cpu'),
