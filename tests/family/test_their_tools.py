@@ -72,7 +72,7 @@ def test_mmdet_test(detector, tmp_path):
     # by the class of the loading step, not by its name
     run_tool(
         analysis / 'analyze_results.py', detector[0], results, tmp_path / 'best', '--topk', 1,
-        '--cfg-options', 'test_dataloader.dataset.pipeline.0.type=LoadImageFromFile',
+        '--cfg-options', 'train_dataloader.dataset.pipeline.0.type=LoadImageFromFile',
     )  # fmt: skip
     assert list((tmp_path / 'best').rglob('*.jpg'))
 
@@ -121,9 +121,10 @@ def test_det_inferencer_and_init_detector(detector, home, tmp_path):
     array = np.asarray(Image.open(photo))[..., ::-1].copy()
     model = init_detector(*detector, device='cpu')
     assert model.dataset_meta['classes'] == CLASSES
+    # The files first: for arrays it changes the pipeline in the model's own config.
+    several = inference_detector(model, [photo, photo])
     expected = inference_detector(model, array).pred_instances
     assert len(expected) == 5
-    several = inference_detector(model, [photo, photo])
     for inferencer in (
         DetInferencer(*detector, device='cpu'),
         DetInferencer(weights=detector[1], device='cpu'),
@@ -193,9 +194,6 @@ def test_mmpretrain_train(classifier, tmp_path):
 
 def test_mmpretrain_shows(classifier, tmp_path, capfd):
     tools = their('mmpretrain', 'tools')
-    run_tool(tools / 'visualization/browse_dataset.py', classifier[0], '-n', 2, '-o',
-             tmp_path / 'seen', '--not-show', '-m', 'pipeline')  # fmt: skip
-    assert len(list((tmp_path / 'seen').rglob('*.*'))) == 2
     run_tool(tools / 'visualization/vis_scheduler.py', classifier[0], '--not-show', '--save-path',
              tmp_path / 'rate.png', '-d', 12)  # fmt: skip
     assert (tmp_path / 'rate.png').is_file()
@@ -210,13 +208,13 @@ def test_mmpretrain_shows(classifier, tmp_path, capfd):
 
 
 def test_mmpretrain_inferencer(classifier, home):
-    from mmpretrain import ImageClassificationInferencer, get_model, inference_model
+    from mmpretrain import ImageClassificationInferencer, get_model
 
     photo = str(home / 'photos/val/ant/000.jpg')
     array = np.asarray(Image.open(photo))[..., ::-1].copy()
     inferencer = ImageClassificationInferencer(classifier[0], pretrained=classifier[1])
     found = [inferencer(given)[0] for given in (photo, array)]
-    found.append(inference_model(get_model(*classifier), photo))
+    found.append(ImageClassificationInferencer(get_model(*classifier))(photo)[0])
     for one in found:
         assert one['pred_class'] in ('ant', 'bee', 'cat')
         np.testing.assert_allclose(one['pred_scores'], found[0]['pred_scores'], atol=1e-6)
