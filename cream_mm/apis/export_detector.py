@@ -374,8 +374,8 @@ class DetectorFit:
             kind = wrapper.pop('constructor')
             wrapper.pop('paramwise_cfg', None)
             self._say(
-                f'optim_wrapper.constructor={kind} and its paramwise_cfg left out: it does not know '
-                f'our backbone ({in_one_line(error)})'
+                f'optim_wrapper.constructor={kind} and its paramwise_cfg left out: it does not '
+                f'know our backbone ({in_one_line(error)})'
             )
 
 
