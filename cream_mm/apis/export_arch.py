@@ -260,9 +260,12 @@ def _retrain_config(cfg: Config, arch: Arch, space: MBConvSpace, about: Mapping)
         new = dict(dict(mean=None, std=None), **about['preprocess'])
         refill(cfg._cfg_dict, in_bgr(preprocessor, 'to_rgb'), in_bgr(new, 'to_rgb'))
         preprocessor.update(new)
+    folders = about.get('folders') or {}
     for side in ('train', 'val', 'test'):
         dataset = cfg[f'{side}_dataloader'].dataset
-        folder = (about.get('folders') or {}).get('train' if side == 'train' else 'val')
+        folder = folders.get('train' if side == 'train' else 'val')
+        if folder and folders.get('train') == folders.get('val'):  # there is none to validate on
+            dataset.update(part='train' if side == 'train' else 'holdout', holdout='auto')
         if folder and (folder != 'train' or 'folder' in dataset):
             dataset.folder = folder
         if about.get('classes'):

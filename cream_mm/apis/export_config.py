@@ -20,6 +20,7 @@ USED_AS = dict(
     data_root=('data_root',),
     num_classes=('num_classes',),
     input_size=('input_size', 'scale', 'crop_size'),
+    scale=('scale', 'img_scale', 'crop_size', 'size'),
     batch_size=('batch_size',),
     max_epochs=('max_epochs', 'end'),
     num_workers=('num_workers',),
@@ -121,17 +122,16 @@ def ready(cfg: Config, *, scope: str) -> Config:
         loader = cfg.get(f'{side}_dataloader')
         if loader and loader.get('num_workers') == 0:
             loader['persistent_workers'] = False  # torch refuses it without workers
-    # Inferencers look for this name and put their own loading in its place; they do not know of
-    # damaged files, for which our loader stays in training and validation.
+    # Inferencers look for this name and put their own loading in its place.
     for node, key in list(entries(cfg.get('test_dataloader'))):
         kind = node.get('type') if key == 'type' else None
         if kind == 'cream_mm.LoadImage':
             node.clear()
-            node['type'] = 'LoadImageFromFile'
+            node['type'] = 'cream_mm.LoadImageFromFile'
     if scope == 'mmpretrain':
         # Its inferencer builds the others in the scope of whoever was there before.
         for step in cfg.test_dataloader.dataset.pipeline:
-            if '.' not in step.type and step.type != 'LoadImageFromFile':
+            if '.' not in step.type:
                 step.type = f'{scope}.{step.type}'
     return cfg
 

@@ -51,7 +51,7 @@ def fit_default(
     keys = ('num_workers',)
     if about.get('task') == DETECTION:
         about = dict(about, num_classes=len(about.get('classes') or []) or None)
-        keys = ('data_root', 'num_classes', 'batch_size', 'num_workers')
+        keys = ('data_root', 'num_classes', 'batch_size', 'num_workers', 'scale')
     take_over(cfg, about, keys)
     _swap_own(cfg.model, arch, space, about, with_weights, 'the config of next_steps: model')
     if about.get('preprocess') is not None:

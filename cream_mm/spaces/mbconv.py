@@ -6,7 +6,7 @@ from itertools import accumulate
 from operator import mul
 from typing import ClassVar, NamedTuple
 
-from ..registry import TASK_UTILS
+from ..registry import TASK_UTILS, type_name
 from ..structures import Arch
 from .presets import SPACE_PRESETS
 from .space import Space
@@ -301,7 +301,7 @@ class MBConvSpace(Space):
             return cfg.to_dict()
         cfg = dict(preset=cfg) if isinstance(cfg, str) else dict(cfg or {})
         kind = cfg.pop('type', cls)
-        if kind is not cls and str(kind).rpartition('.')[2] != cls.__name__:
+        if kind is not cls and type_name(kind) != cls.__name__:
             raise ValueError(f'this takes a {cls.__name__}; got a space of type {kind!r}')
         preset = cfg.pop('preset', 'cream')
         if preset not in SPACE_PRESETS:
