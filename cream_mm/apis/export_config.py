@@ -97,10 +97,11 @@ def refill(node: Any, old: tuple[list, list] | None, new: tuple[list, list] | No
         value = holder[key]
         if not isinstance(value, (list, tuple)):
             continue
-        if key in FILLS and list(value) == old[0]:
-            holder[key] = type(value)(mean)
-        elif key in FILLS and list(value) == rounded:
+        whole = all(isinstance(x, int) for x in value)
+        if key in FILLS and whole and list(value) == rounded:
             holder[key] = type(value)(round(x) for x in mean)
+        elif key in FILLS and list(value) == old[0]:
+            holder[key] = type(value)(mean)
         elif key == 'fill_std' and list(value) == old[1]:
             holder[key] = type(value)(std)
         elif key == 'mean' and 'type' in holder:

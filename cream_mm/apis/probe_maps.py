@@ -49,9 +49,8 @@ def backbone_maps(module: nn.Module) -> Maps:
     """
     side = SIDES[0]
     outs = module(torch.zeros(1, 3, side, side))
-    if not isinstance(outs, Sequence) or not all(
-        isinstance(x, Tensor) and x.ndim == 4 for x in outs
-    ):
+    are_maps = isinstance(outs, Sequence) and len(outs) > 0
+    if not are_maps or not all(isinstance(x, Tensor) and x.ndim == 4 for x in outs):
         raise ValueError(f'it returns {type(outs).__name__}, not a tuple of maps')
     wrong = [tuple(x.shape[2:]) for x in outs if side % x.size(2) or x.size(2) != x.size(3)]
     if wrong:

@@ -17,7 +17,7 @@ from mmpretrain import ImageClassificationInferencer, get_model, inference_model
 from PIL import Image
 
 import cream_mm
-from cream_mm.apis.export_arch import export_arch
+from cream_mm.apis.export_arch import _folder_names, export_arch
 from cream_mm.checkpoints import load_weights
 from cream_mm.config.load import load_config
 from cream_mm.datasets.transforms import LoadImage
@@ -382,6 +382,12 @@ def test_images_that_were_not_normalised(tmp_path, preprocess, to_rgb):
             assert preprocessor[flag] is to_rgb
     model = cream_mm.create_model(str(files['arch']))
     assert not model.data_preprocessor._enable_normalize
+
+
+def test_folders_of_a_front():
+    """Costs that agree to five digits, or altogether, have folders of their own."""
+    names = _folder_names([5.0, 123.456789, 123.456788, 123.456789, 999.999], 'm')
+    assert names == ['5m', '123.456789m', '123.456788m', '123.456789m-2', '1000m']
 
 
 def test_hostile_names_run_nothing(tmp_path):

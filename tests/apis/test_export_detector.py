@@ -179,7 +179,7 @@ def test_a_detector_of_mmdet(answer, tmp_path, name):
     take_a_step(model, masks='mask' in name or 'ins' in name, side=side)
 
 
-def take_a_step(model, masks, side=128):
+def take_a_step(model, masks, side=128, num_classes=80):
     from mmdet.testing import demo_mm_inputs
 
     if masks and hasattr(model, 'roi_head'):
@@ -190,7 +190,7 @@ def take_a_step(model, masks, side=128):
 
     MessageHub.get_instance('detector').update_info('iter', 0)
     packed = demo_mm_inputs(
-        2, [[3, side, side]] * 2, num_items=[2, 3], num_classes=80, with_mask=masks
+        2, [[3, side, side]] * 2, num_items=[2, 3], num_classes=num_classes, with_mask=masks
     )
     model.train()
     total, _ = model.parse_losses(model(**model.data_preprocessor(packed, True), mode='loss'))
@@ -492,4 +492,4 @@ def test_a_config_in_the_lazy_form(answer, tmp_path):
     assert kinds == ['LoadImageFromFile', 'LoadAnnotations', 'Resize', 'PackDetInputs']
     assert cfg.optim_wrapper.optimizer.type == 'SGD' and cfg.train_cfg.type == 'EpochBasedTrainLoop'
     assert cfg.model.data_preprocessor.pad_size_divisor == 32
-    take_a_step(built(cfg), masks=False)
+    take_a_step(built(cfg), masks=False, num_classes=2)

@@ -47,6 +47,9 @@ def test_what_a_detector_takes():
     assert MBConvSpace().feature_indices == (1, 2, 4, 6)  # strides 4, 8, 16, 32
     assert MBConvSpace.build('dna').feature_indices == (1, 2, 4, 6)
     assert MACRO.feature_indices == (1, 2, 3)  # strides 2, 4, 8
+    assert MACRO.stage_strides == (1, 2, 4, 8, 8)
+    assert MBConvSpace().stage_strides == (2, 4, 8, 16, 16, 32, 32)
+    assert MBConvSpace.build('dna').stage_strides == (2, 4, 8, 16, 16, 32, 32, 32)
     assert tiny_space().feature_indices == (3,)
 
 
