@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from .environment import check_family
 from .import_errors import explain_import
+from .import_prints import silence_onedl
 from .mmcv_watch import watch_mmcv_ops
 from .version import __version__
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from .apis.create_model import create_model, list_models
 
 check_family()
+silence_onedl()
 watch_mmcv_ops()
 
 __all__ = [

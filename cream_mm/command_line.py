@@ -17,6 +17,7 @@ from typing import Any
 
 from cream_mm.import_errors import explain_import
 from cream_mm.version import __version__
+from cream_mm.wait_policy import wait_briefly
 
 
 def tool_parser(description: str, **kwargs: Any) -> argparse.ArgumentParser:
@@ -29,8 +30,20 @@ def tool_parser(description: str, **kwargs: Any) -> argparse.ArgumentParser:
     return parser
 
 
+# Values of --cfg-options that name a file or a folder: they stay the text that they are.
+PLACES = (
+    'ann_file', 'checkpoint', 'data_root', 'folder', 'img', 'load_from', 'work_dir',
+)  # fmt: skip
+
+
 class OptionsAction(argparse.Action):
-    """mmengine's ``DictAction``, imported when there are options; what is no option is said."""
+    """mmengine's ``DictAction``, but the name of a place keeps every letter.
+
+    That one takes blanks out of a value, makes a number of ``data_root=2024`` or ``007``, and a
+    list of a name with a comma or brackets. A pair of quotes around a name is taken off, and a
+    leading ``~`` is the home. mmengine is imported when there are options; what is no option is
+    said.
+    """
 
     def __call__(
         self,
@@ -42,10 +55,23 @@ class OptionsAction(argparse.Action):
         check_pairs(parser, values, option_string)
         from mmengine.config import DictAction
 
-        try:
-            DictAction(self.option_strings, self.dest)(parser, namespace, values, option_string)
-        except AssertionError as error:  # a bracket without the other
-            parser.error(f'argument {option_string}: {error}')
+        options = dict(getattr(namespace, self.dest, None) or {})
+        for value in values:
+            key, _, text = value.partition('=')
+            if key.split('.')[-1] in PLACES and text != 'None':
+                options[key] = _place(text)
+                continue
+            try:
+                options[key] = DictAction._parse_iterable(text)
+            except AssertionError as error:  # a bracket without the other
+                parser.error(f'argument {option_string}: {error}')
+        setattr(namespace, self.dest, options)
+
+
+def _place(text: str) -> str:
+    if len(text) > 1 and text[0] == text[-1] and text[0] in '\'"':
+        text = text[1:-1]
+    return os.path.expanduser(text) if text.startswith('~') else text
 
 
 def check_pairs(
@@ -69,6 +95,21 @@ def check_config(path: str | os.PathLike) -> None:
     if not str(path).endswith('.py'):
         # YAML looks like data, but mmengine builds any object that a tag in it names.
         raise ValueError(f'a config is a .py file; got {path}. Write its content as Python')
+
+
+def check_pair(config: str, checkpoint: str | None) -> None:
+    """The same for ``CONFIG CHECKPOINT`` and for a work directory in their place.
+
+    Raises:
+        FileNotFoundError, OSError, ValueError: As :func:`check_config` and
+            :func:`check_checkpoint`; what a directory has is looked at later.
+    """
+    if not os.path.isdir(config):
+        if checkpoint is None and not os.path.exists(config):
+            raise FileNotFoundError(f'no config file {config}, and no work directory of that name')
+        check_config(config)
+    if checkpoint is not None and not os.path.isdir(checkpoint):
+        check_checkpoint(checkpoint)
 
 
 def check_checkpoint(path: str | os.PathLike) -> None:
@@ -120,6 +161,7 @@ def one_line_errors() -> Iterator[None]:
     Errors from anywhere else keep their traceback, and so does running out of memory: the line
     then stands below it.
     """
+    wait_briefly()
     try:
         yield
     except (FloatingPointError, ImportError, KeyError, OSError, ValueError) as error:

@@ -11,6 +11,7 @@ import importlib.util
 import inspect
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from mmengine.registry import DATASETS as MMENGINE_DATASETS
 from mmengine.registry import HOOKS as MMENGINE_HOOKS
@@ -52,6 +53,20 @@ OPTIM_WRAPPER_CONSTRUCTORS = _registry(
 PARAM_SCHEDULERS = _registry('parameter scheduler', MMENGINE_PARAM_SCHEDULERS, 'engine')
 TASK_UTILS = _registry('task util', MMENGINE_TASK_UTILS, 'spaces', 'search')
 """Spaces, samplers, strategies."""
+
+
+def type_name(kind: Any) -> str:
+    """What ``type=`` of a config names, without scope or module.
+
+    A type is text (``'mmdet.CocoDataset'``), a class or function, or, in a config of mmengine's
+    lazy form, an import that is still to be done.
+
+    >>> type_name('mmdet.CocoDataset'), type_name(Registry), type_name(None)
+    ('CocoDataset', 'Registry', '')
+    """
+    if inspect.isclass(kind) or inspect.isfunction(kind):
+        return kind.__name__
+    return '' if kind is None else str(kind).rpartition('.')[2]
 
 
 def argument_names(cls: Callable) -> set[str] | None:

@@ -138,3 +138,43 @@ def test_files_that_are_not_there(tmp_path):
                 check(path)
     with pytest.raises(FileNotFoundError, match='^no table$'):
         check_file(tmp_path / 'gone', 'no table')
+
+
+# ---- --cfg-options -----------------------------------------------------------------------------
+
+
+def options(*given):
+    parser = argparse.ArgumentParser()
+    parser.add_argument('--cfg-options', nargs='+', action=OptionsAction)
+    return parser.parse_args(['--cfg-options', *given]).cfg_options
+
+
+@pytest.mark.parametrize(
+    'name', ['2024', '007', '1e3', '2024.10', 'true', 'my data', 'a,b', '(x', '[y]', 'a=b', 'Käfer',
+             '🐜', "it's", './"x"', '{{ x }}', ' blank']
+)  # fmt: skip
+def test_the_name_of_a_place_keeps_every_letter(name):
+    for key in ('data_root', 'val_dataloader.dataset.folder', 'work_dir', 'load_from'):
+        assert options(f'{key}={name}') == {key: name}
+
+
+def test_quotes_around_a_place_and_the_home(monkeypatch):
+    monkeypatch.setenv('HOME', '/home/me')
+    given = options('data_root="my data"', "folder='x'", 'work_dir=~/runs', 'load_from=None')
+    expected = dict(data_root='my data', folder='x', work_dir='/home/me/runs', load_from=None)
+    assert given == expected
+
+
+def test_other_values_are_as_mmengine_reads_them():
+    given = options('budget.macs_m=[200, 350]', 'batch_size=8', 'scale=(96,64)', 'metric=None',
+                    'optim_wrapper.optimizer.lr=1e-3', 'resume=true')  # fmt: skip
+    assert given == {
+        'budget.macs_m': [200, 350], 'batch_size': 8, 'scale': (96, 64), 'metric': None,
+        'optim_wrapper.optimizer.lr': 1e-3, 'resume': True,
+    }  # fmt: skip
+
+
+def test_what_is_no_pair(capsys):
+    with pytest.raises(SystemExit):
+        options('batch_size')
+    assert "'batch_size' is not of the form KEY=VALUE" in capsys.readouterr().err

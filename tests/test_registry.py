@@ -6,9 +6,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from mmengine.config.lazy import LazyObject
 from mmengine.registry import HOOKS as MMENGINE_HOOKS
 
-from cream_mm.registry import HOOKS, argument_names, runner_arguments
+from cream_mm.registry import HOOKS, argument_names, runner_arguments, type_name
 
 PACKAGE = Path(__file__).resolve().parents[1] / 'cream_mm'
 
@@ -126,3 +127,21 @@ def test_arguments_of_the_runner_are_read_off_its_source():
     from mmengine.runner import Runner
 
     assert runner_arguments() == tuple(inspect.signature(Runner).parameters)
+
+
+@pytest.mark.parametrize(
+    ('kind', 'expected'),
+    [
+        ('Base', 'Base'),
+        ('mmdet.Base', 'Base'),
+        ('mmdet.datasets.coco.Base', 'Base'),
+        (Base, 'Base'),
+        (type_name, 'type_name'),
+        (LazyObject('mmdet.datasets', 'Base'), 'Base'),
+        (LazyObject('mmdet.datasets').Base, 'Base'),
+        (None, ''),
+        ('', ''),
+    ],
+)
+def test_type_name(kind, expected):
+    assert type_name(kind) == expected

@@ -14,8 +14,16 @@ ROOMS = (
 )  # fmt: skip
 # Of the package itself, beside the rooms: they import no room, so that every room may import them.
 FLOOR = (
-    'registry', 'environment', 'import_errors', 'mmcv_ext', 'mmcv_watch', 'command_line', 'version',
-)  # fmt: skip
+    'registry',
+    'environment',
+    'import_errors',
+    'import_prints',
+    'mmcv_ext',
+    'mmcv_watch',
+    'command_line',
+    'version',
+    'wait_policy',
+)
 FILES = sorted(path.relative_to(ROOT) for path in ROOT.rglob('*.py') if path.name != '__init__.py')
 FILES += sorted(path.relative_to(ROOT) for path in ROOT.glob('*/__init__.py'))
 

@@ -11,10 +11,13 @@ FLOPs are printed in three conventions:
              batch norm, pools and ReLU, without the stem's norm and the classifier
 """
 
+import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from cream_mm.command_line import OptionsAction, check_config, one_line_errors, tool_parser
+from cream_mm.command_line import OptionsAction, check_pair, one_line_errors, tool_parser
+
+COCO = (1333, 800)  # published detectors are counted at 800 x 1280
 
 if TYPE_CHECKING:
     import torch
@@ -23,12 +26,13 @@ if TYPE_CHECKING:
 
 def main(argv: Sequence[str] | None = None) -> None:
     parser = tool_parser(__doc__)
-    parser.add_argument('config', help='config file')
+    parser.add_argument('config', help='config file, or the work directory of a run')
     parser.add_argument(
         '--shape',
         type=int,
         nargs='+',
-        help="height and width, or one side; default: the config's input_size, else 800 1280",
+        help="height and width, or one side; default: the config's input_size or scale, 800 1280 "
+        'where that is 1333 x 800',
     )
     parser.add_argument(
         '--cfg-options',
@@ -38,8 +42,12 @@ def main(argv: Sequence[str] | None = None) -> None:
         help='override config values, e.g. model.backbone.arch=cream-604m num_classes=10',
     )
     args = parser.parse_args(argv)
-    check_config(args.config)
+    check_pair(args.config, None)
     from cream_mm.config.load import load_config
+    from cream_mm.config.work_dir import config_file
+
+    if os.path.isdir(args.config):
+        args.config = config_file(args.config)
 
     cfg = load_config(args.config, args.cfg_options, check_data=False)
     import torch
@@ -50,6 +58,8 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     init_default_scope(cfg.default_scope)
     default = [cfg.input_size] if cfg.get('input_size') else [800, 1280]
+    if tuple(cfg.get('scale') or COCO) != COCO and not cfg.get('input_size'):
+        default = list(cfg.scale)[::-1]
     shape = args.shape or default
     height, width = shape[0], shape[-1]
     if cfg.model.backbone.get('init_cfg'):

@@ -58,12 +58,14 @@ def build_runner(args: argparse.Namespace) -> 'Runner':
     check_config(args.config)
     if args.resume and args.resume != 'auto' and '://' not in args.resume:
         check_checkpoint(args.resume)
+    from cream_mm.config.folder_data import look_before_training
     from cream_mm.config.load import load_config
 
     options = dict(args.cfg_options or {})
     if args.work_dir:
         options['work_dir'] = args.work_dir
     cfg = load_config(args.config, options, writes=True)
+    look_before_training(cfg)
     cfg.launcher = args.launcher
     if args.amp:
         import torch

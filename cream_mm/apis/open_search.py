@@ -59,12 +59,14 @@ def open_search(
     cfg.load_from = str(checkpoint)
     cfg.test_cfg.update(loop_options or {})
     from ..engine import Runner
+    from ..engine.screen import rest_to_file
 
     runner = Runner.from_cfg(cfg)
     runner.whole_weights = True
-    loop = runner.test_loop
-    # What Runner.test does around a loop.
-    runner.call_hook('before_run')
-    runner.load_or_resume()
-    yield loop
-    runner.call_hook('after_run')
+    with rest_to_file(runner.logger):
+        loop = runner.test_loop
+        # What Runner.test does around a loop.
+        runner.call_hook('before_run')
+        runner.load_or_resume()
+        yield loop
+        runner.call_hook('after_run')

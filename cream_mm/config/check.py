@@ -186,12 +186,14 @@ def _find(kind: Any):
     if inspect.isclass(kind) or inspect.isfunction(kind):
         return kind if kind.__module__.split('.')[0] == 'cream_mm' else None
     scope, _, name = str(kind).rpartition('.')
-    if scope != 'cream_mm':
+    if scope.split('.')[0] != 'cream_mm':
         return None
     for registry in _OURS:
         registry.import_from_location()
         if name in registry.module_dict:
             return registry.module_dict[name]
+    if scope != 'cream_mm':  # in full, of what is not registered
+        return None
     names = [name for registry in _OURS for name in registry.module_dict]
     raise ValueError(_unknown(name, names, f'type={kind!r}', what='type'))
 

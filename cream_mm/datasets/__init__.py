@@ -1,7 +1,9 @@
-"""Image folders, splits of any dataset, and the data of the demo."""
+"""Image folders, COCO-style sets, splits of any dataset, and the data of the demo."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
+
+from ..registry import DATASETS
 
 if TYPE_CHECKING:
     from .dataset_part import DatasetPart
@@ -18,3 +20,10 @@ def __getattr__(name: str) -> Any:
     if name in _WHERE:
         return getattr(import_module(f'.{_WHERE[name]}', __name__), name)
     raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
+
+
+@DATASETS.register_module(name='CocoDataset')
+def _coco_dataset(*args: Any, **kwargs: Any) -> Any:
+    from .coco_dataset import CocoDataset  # here: a search of classifiers needs no mmdet.datasets
+
+    return CocoDataset(*args, **kwargs)

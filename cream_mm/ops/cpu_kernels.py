@@ -114,6 +114,16 @@ def multiplies_bf16() -> bool:
     return ' avx512_bf16' in flags or ' amx_bf16' in flags
 
 
+# As PyTorch's own operators (at::internal::GRAIN_SIZE): waking a second thread for less takes
+# longer than the work, and where other processes use the cores, much longer.
+GRAIN = 32768
+
+
+def num_threads(x: Tensor) -> int:
+    """How many threads the work on ``x`` is worth: one for every ``GRAIN`` elements."""
+    return max(1, min(torch.get_num_threads(), x.numel() // GRAIN))
+
+
 ACTIVATIONS = dict(none=0, silu=1, relu=2)  # as in cpu_kernels.cpp
 
 
@@ -145,7 +155,7 @@ def norm_act_forward(
     load().norm_act_forward(
         x.data_ptr(), out.data_ptr(), gamma.data_ptr(), beta.data_ptr(), mean.data_ptr(),
         invstd.data_ptr(), run_mean, run_var, momentum, eps, x.numel() // channels, channels,
-        ACTIVATIONS[act], torch.get_num_threads(), x.dtype == torch.bfloat16,
+        ACTIVATIONS[act], num_threads(x), x.dtype == torch.bfloat16,
     )  # fmt: skip
     _tell_autograd(*(running or ()), *((x,) if out is x else ()))
     return mean, invstd
@@ -160,7 +170,7 @@ def norm_act_backward(
     load().norm_act_backward(
         grad.data_ptr(), x.data_ptr(), grad_in.data_ptr(), gamma.data_ptr(), beta.data_ptr(),
         mean.data_ptr(), invstd.data_ptr(), grad_gamma.data_ptr(), grad_beta.data_ptr(),
-        x.numel() // channels, channels, ACTIVATIONS[act], torch.get_num_threads(),
+        x.numel() // channels, channels, ACTIVATIONS[act], num_threads(x),
     )  # fmt: skip
     return grad_in, grad_gamma, grad_beta
 
@@ -171,7 +181,7 @@ def depthwise_weight_grad(x: Tensor, grad: Tensor, weight: Tensor, stride: int) 
     n, channels, height, width = x.shape
     load().depthwise_weight_grad(
         x.data_ptr(), grad.data_ptr(), out.data_ptr(), n, height, width, channels, *grad.shape[2:],
-        weight.shape[-1], stride, torch.get_num_threads(),
+        weight.shape[-1], stride, num_threads(x),
     )  # fmt: skip
     return out
 
@@ -208,7 +218,7 @@ def gated_grad(grad: Tensor, gate: Tensor, pooled: Tensor) -> Tensor:
 
 def _images(x) -> tuple[int, int, int, int]:
     n, channels, height, width = x.shape
-    return n, height * width, channels, torch.get_num_threads()
+    return n, height * width, channels, num_threads(x)
 
 
 def _tell_autograd(*overwritten: Tensor) -> None:
