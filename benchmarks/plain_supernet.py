@@ -1,4 +1,4 @@
-"""Cream's training step as the released code does it, in plain PyTorch: what ours is measured against.
+"""Cream's training step as the released code does it, in plain PyTorch, to compare ours with.
 
 A straight reading of the released step (docs/cream.md) that shares no code with cream_mm: ordinary
 modules in the contiguous layout, each board entry matched by a forward of its own inside the
@@ -23,11 +23,26 @@ STAGES = [(24, 2), (40, 2), (80, 2), (96, 1), (192, 2)]  # channels, stride of t
 SLICE = 4  # images of a board entry
 
 
+class SwishFunction(torch.autograd.Function):
+    """Keeps its input alone and computes the sigmoid once more in the backward pass."""
+
+    @staticmethod
+    def forward(ctx, x: Tensor) -> Tensor:
+        ctx.save_for_backward(x)
+        return x * x.sigmoid()
+
+    @staticmethod
+    def backward(ctx, grad: Tensor) -> Tensor:
+        (x,) = ctx.saved_tensors
+        gate = x.sigmoid()
+        return grad * (gate * (1 + x * (1 - gate)))
+
+
 class Swish(nn.Module):
-    """``x * sigmoid(x)`` written into ``x``, as it was before PyTorch had an operator for it."""
+    """``x * sigmoid(x)`` as the released code's networks had it, before PyTorch's own operator."""
 
     def forward(self, x: Tensor) -> Tensor:
-        return x.mul_(x.sigmoid())
+        return SwishFunction.apply(x)
 
 
 class SqueezeExcite(nn.Module):
@@ -101,12 +116,18 @@ class PlainSupernet(nn.Module):
     Args:
         depths (Sequence[int]): Layers of the five stages.
         num_classes (int): Number of classes.
+        silu (bool): PyTorch's operator in place of :class:`Swish`: the same values, faster.
 
     Shapes:
         input: (N, 3, H, W), and the choices of each stage. output: (N, num_classes).
     """
 
-    def __init__(self, depths: Sequence[int] = (4, 4, 4, 4, 4), num_classes: int = 1000):
+    def __init__(
+        self,
+        depths: Sequence[int] = (4, 4, 4, 4, 4),
+        num_classes: int = 1000,
+        silu: bool = False,
+    ):
         super().__init__()
         self.conv_stem = nn.Conv2d(3, STEM_CHANNELS, 3, 2, 1, bias=False)
         self.bn1 = nn.BatchNorm2d(STEM_CHANNELS)
@@ -128,6 +149,11 @@ class PlainSupernet(nn.Module):
         self.act2 = Swish()
         self.classifier = nn.Linear(HEAD_CHANNELS, num_classes)
         self.meta_layer = nn.Linear(SLICE * num_classes, 1)
+        if silu:
+            for module in list(self.modules()):
+                for name, child in module.named_children():
+                    if isinstance(child, Swish):
+                        setattr(module, name, nn.SiLU(inplace=True))
 
     def forward(self, x: Tensor, arch: Sequence[Sequence[int]]) -> Tensor:
         x = self.act1(self.bn1(self.conv_stem(x)))

@@ -30,7 +30,7 @@ from plain_supernet import Entry, PlainStep, PlainSupernet
 from torch import Tensor
 
 from cream_mm.config.load import load_config
-from cream_mm.costs import build_cost_model
+from cream_mm.costs import Budget, build_cost_model
 from cream_mm.files import write_json
 from cream_mm.models.layers.init import init_cream_weights
 from cream_mm.ops import keep_freed_memory
@@ -133,7 +133,7 @@ class BaselineStep:
     def __init__(self, args: argparse.Namespace, clock: Clock):
         self.args, self.clock = args, clock
         torch.manual_seed(0)
-        model = PlainSupernet()
+        model = PlainSupernet(silu=args.silu)
         init_cream_weights(model)
         board = [Entry(as_lists(arch), *rest) for arch, *rest in board_entries(args)]
         self.step = PlainStep(model.to(args.device).train(), board)
@@ -164,9 +164,10 @@ def as_lists(arch: Arch) -> list[list[int]]:
     return [list(stage) for stage in arch.stages]
 
 
-def paths(count: int) -> list[Arch]:
-    sampler = PathSampler(MBConvSpace.build(None), None, seed=0)
-    return [sampler.sample(index) for index in range(count)]
+def paths(args: argparse.Namespace) -> list[Arch]:
+    space = MBConvSpace.build(None)
+    sampler = PathSampler(space, Budget(build_cost_model(space, args.size)), seed=0)
+    return [sampler.sample(index) for index in range(args.steps)]
 
 
 class Worker:
@@ -214,7 +215,7 @@ def work(mode: str, args: argparse.Namespace) -> None:
     """Of a worker: a step of the path of each number that is read, and a line of JSON for it."""
     clock = Clock(args.device)
     step = BaselineStep(args, clock) if mode == 'baseline' else OurStep(mode, args, clock)
-    archs = paths(args.steps)
+    archs = paths(args)
     generator = torch.Generator().manual_seed(0)
     shape = args.batch, 3, args.size, args.size
     images = torch.randint(0, 256, shape, dtype=torch.uint8, generator=generator)
@@ -269,9 +270,8 @@ def main() -> None:
     parser.add_argument('--side-precision', choices=['float32', 'bfloat16', 'auto'],
                         help="of matching and teaching; default: the config's")  # fmt: skip
     parser.add_argument('--baseline', action='store_true', help='measure the released code too')
-    parser.add_argument(
-        '--worker', choices=['cream', 'plain', 'baseline'], help=argparse.SUPPRESS
-    )
+    parser.add_argument('--silu', action='store_true', help="the baseline with PyTorch's SiLU")
+    parser.add_argument('--worker', choices=['cream', 'plain', 'baseline'], help=argparse.SUPPRESS)
     parser.add_argument('--json', metavar='FILE', help='write the figures')
     args = parser.parse_args()
     if args.worker:
@@ -301,7 +301,7 @@ def report(workers: dict, found: dict, ratios: dict, args: argparse.Namespace) -
     rate = {m: args.batch / statistics.median(w.seconds) for m, w in workers.items()}
     # Two per multiply-add; a backward pass is two forwards.
     costs = build_cost_model(MBConvSpace.build(None), args.size, 1000, 1280)
-    macs = statistics.mean(costs.cost(arch).macs for arch in paths(args.steps))
+    macs = statistics.mean(costs.cost(arch).macs for arch in paths(args))
     gemm = gemm_gflops(args.device)
     share = 2 * macs * 3 * rate['plain'] / 1e9 / gemm
     threads = torch.get_num_threads()
@@ -335,6 +335,7 @@ def report(workers: dict, found: dict, ratios: dict, args: argparse.Namespace) -
     if 'baseline' in workers:
         phases = found['baseline']['phases_ms']
         result.update(
+            baseline_silu=args.silu,
             baseline_img_per_s=rate['baseline'],
             ratio=ratios['baseline'],
             baseline_peak_mb=found['baseline']['peak_mb'],
