@@ -1,11 +1,157 @@
-"""What every command line does: errors that the user can mend are one line."""
+"""What every command line does: errors that the user can mend are one line, and come at once.
 
+Nothing here imports more than the standard library. A tool parses its arguments, checks what can be
+checked without torch, and imports the rest then.
+"""
+
+import argparse
 import errno
+import os
 import sys
+import tempfile
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
+
+from cream_mm.import_errors import explain_import
+from cream_mm.version import __version__
+from cream_mm.wait_policy import wait_briefly
+
+
+def tool_parser(description: str, **kwargs: Any) -> argparse.ArgumentParser:
+    """A parser that prints its description as it stands, and knows ``--version``."""
+    parser = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter, **kwargs
+    )
+    where = Path(__file__).resolve().parent
+    parser.add_argument('--version', action='version', version=f'cream_mm {__version__} of {where}')
+    return parser
+
+
+# Values of --cfg-options that name a file or a folder: they stay the text that they are.
+PLACES = (
+    'ann_file', 'checkpoint', 'data_root', 'folder', 'img', 'load_from', 'work_dir',
+)  # fmt: skip
+
+
+class OptionsAction(argparse.Action):
+    """mmengine's ``DictAction``, but the name of a place keeps every letter.
+
+    That one takes blanks out of a value, makes a number of ``data_root=2024`` or ``007``, and a
+    list of a name with a comma or brackets. A pair of quotes around a name is taken off, and a
+    leading ``~`` is the home. mmengine is imported when there are options; what is no option is
+    said.
+    """
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Sequence[str],
+        option_string: str | None = None,
+    ) -> None:
+        check_pairs(parser, values, option_string)
+        from mmengine.config import DictAction
+
+        options = dict(getattr(namespace, self.dest, None) or {})
+        for value in values:
+            key, _, text = value.partition('=')
+            if key.split('.')[-1] in PLACES and text != 'None':
+                options[key] = _place(text)
+                continue
+            try:
+                options[key] = DictAction._parse_iterable(text)
+            except AssertionError as error:  # a bracket without the other
+                parser.error(f'argument {option_string}: {error}')
+        setattr(namespace, self.dest, options)
+
+
+def _place(text: str) -> str:
+    if len(text) > 1 and text[0] == text[-1] and text[0] in '\'"':
+        text = text[1:-1]
+    return os.path.expanduser(text) if text.startswith('~') else text
+
+
+def check_pairs(
+    parser: argparse.ArgumentParser, values: Sequence[str], option_string: str | None
+) -> None:
+    """End the command unless every value is ``KEY=VALUE``."""
+    for value in values:
+        if not value.partition('=')[0].strip() or '=' not in value:
+            parser.error(f'argument {option_string}: {value!r} is not of the form KEY=VALUE')
+
+
+def check_config(path: str | os.PathLike) -> None:
+    """Whether a config can be read, as far as its name tells.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        OSError: If it cannot be read.
+        ValueError: If it is not a ``.py`` file.
+    """
+    check_file(path, f'no config file {path}')
+    if not str(path).endswith('.py'):
+        # YAML looks like data, but mmengine builds any object that a tag in it names.
+        raise ValueError(f'a config is a .py file; got {path}. Write its content as Python')
+
+
+def check_pair(config: str, checkpoint: str | None) -> None:
+    """The same for ``CONFIG CHECKPOINT`` and for a work directory in their place.
+
+    Raises:
+        FileNotFoundError, OSError, ValueError: As :func:`check_config` and
+            :func:`check_checkpoint`; what a directory has is looked at later.
+    """
+    if not os.path.isdir(config):
+        if checkpoint is None and not os.path.exists(config):
+            raise FileNotFoundError(f'no config file {config}, and no work directory of that name')
+        check_config(config)
+    if checkpoint is not None and not os.path.isdir(checkpoint):
+        check_checkpoint(checkpoint)
+
+
+def check_checkpoint(path: str | os.PathLike) -> None:
+    """Whether there is such a checkpoint, and may be read.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        OSError: If it cannot be read.
+    """
+    check_file(path, f'no checkpoint {path}')
+
+
+def check_file(path: str | os.PathLike, missing: str) -> None:
+    """Whether there is such a file, and may be read.
+
+    Raises:
+        FileNotFoundError: With the text ``missing``.
+        OSError: If it cannot be read.
+    """
+    if not os.path.isfile(path):
+        raise FileNotFoundError(missing)
+    if not os.access(path, os.R_OK):
+        raise PermissionError(f'cannot read {path}: {os.strerror(errno.EACCES)}')
+
+
+def check_writable(folder: str | os.PathLike) -> None:
+    """Whether files can be written into a folder, which may not be there yet; it is not made.
+
+    Raises:
+        OSError: If not; says at which folder it fails.
+    """
+    folder = Path(folder).absolute()
+    there = next(p for p in (folder, *folder.parents) if os.path.lexists(p))
+    try:
+        with tempfile.TemporaryDirectory(prefix='.cream_mm-', dir=there):
+            pass
+    except OSError as error:
+        where = f'{folder}: {there}' if there != folder else f'{folder}'
+        raise type(error)(
+            error.errno,
+            f'cannot write into {where}: {error.strerror}. Name another folder, with --work-dir',
+        ) from error
 
 
 @contextmanager
@@ -15,18 +161,21 @@ def one_line_errors() -> Iterator[None]:
     Errors from anywhere else keep their traceback, and so does running out of memory: the line
     then stands below it.
     """
+    wait_briefly()
     try:
         yield
     except (FloatingPointError, ImportError, KeyError, OSError, ValueError) as error:
-        message = _from_worker(error)
+        message = _from_worker(error) or explain_import(error)
         source = Path(traceback.extract_tb(error.__traceback__)[-1].filename).resolve()
         ours = Path(__file__).resolve().parent in source.parents
         if not ours and source != Path(sys.argv[0]).resolve() and not message:
             if getattr(error, 'errno', None) in (errno.ENOSPC, errno.EDQUOT):
                 sys.exit(f'error: {error}. Free some space, then continue with --resume')
             raise
-        sys.exit(f'error: {message or (error.args[-1] if error.args else error)}')
-    except (MemoryError, RuntimeError) as error:
+        sys.exit(f'error: {message or _message(error)}')
+    except (AttributeError, MemoryError, RuntimeError) as error:
+        if message := explain_import(error):
+            sys.exit(f'error: {message}')
         if not is_out_of_memory(error):
             raise
         traceback.print_exc()
@@ -37,6 +186,12 @@ def one_line_errors() -> Iterator[None]:
             'the config has auto_scale_lr; a resumed run keeps its own); on a GPU also --amp; then '
             'continue with --resume'
         )
+
+
+def _message(error: BaseException) -> str:
+    if isinstance(error, OSError) and error.filename is not None and error.strerror:
+        return f'{error.filename}: {error.strerror}'  # the system's own, which args hold in pieces
+    return str(error.args[-1] if error.args else error)
 
 
 def is_out_of_memory(error: BaseException) -> bool:

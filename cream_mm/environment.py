@@ -1,4 +1,4 @@
-"""Which family of OpenMMLab distributions is installed: one of them, and whole.
+"""What a process finds around it: which family of OpenMMLab distributions, and how many cores.
 
 Two families provide the same import names (``mmengine``, ``mmcv``, ``mmdet``, ``mmpretrain``) and
 write into the same folders, so installing one over the other leaves a mixture of both. Names of
@@ -6,6 +6,7 @@ distributions are all that is looked at here; nothing heavy is imported.
 """
 
 import importlib.metadata
+import os
 import re
 from collections.abc import Iterable
 
@@ -66,6 +67,13 @@ def mm_family(installed: Iterable[str] | None = None) -> str:
     if missing or not families:
         raise ImportError(_missing_message(families, found, missing))
     return families[0]
+
+
+def usable_cores() -> int:
+    """Cores that this process may run on."""
+    if hasattr(os, 'sched_getaffinity'):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def _found(installed: Iterable[str] | None) -> dict[str, list[str]]:

@@ -1,10 +1,20 @@
+import argparse
 import errno
 import os
 
 import pytest
 import torch
+from mmengine.config import DictAction
 
-from cream_mm.command_line import one_line_errors
+from cream_mm.command_line import (
+    OptionsAction,
+    check_checkpoint,
+    check_config,
+    check_file,
+    check_writable,
+    one_line_errors,
+    tool_parser,
+)
 from cream_mm.files import write_whole
 
 
@@ -57,3 +67,114 @@ def test_out_of_memory_names_what_helps(fault, capsys):
 def test_other_runtime_errors_keep_their_traceback():
     with pytest.raises(RuntimeError, match='shape'), one_line_errors():
         raise RuntimeError('shape mismatch')
+
+
+@pytest.mark.parametrize(
+    ('folder', 'line'),
+    [
+        ('file/run', 'cannot write into HERE/file/run: HERE/file: Not a directory'),
+        ('file', 'cannot write into HERE/file: Not a directory'),
+        ('/proc/run', 'cannot write into /proc/run: /proc: No such file or directory'),
+        ('gone/run', 'cannot write into HERE/gone/run: HERE/gone: No such file or directory'),
+    ],
+)
+def test_a_folder_that_cannot_be_written(folder, line, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / 'file').touch()
+    (tmp_path / 'gone').symlink_to(tmp_path / 'nowhere')
+    with pytest.raises(SystemExit) as end, one_line_errors():
+        check_writable(folder)
+    line = line.replace('HERE', str(tmp_path))
+    assert str(end.value) == f'error: {line}. Name another folder, with --work-dir'
+    check_writable('new/run')
+    check_writable(tmp_path)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ['file', 'gone']  # nothing is left
+
+
+def test_an_error_of_the_system_names_its_file(tmp_path, monkeypatch):
+    """What a call to it raises in a file of ours holds the name beside the text."""
+    monkeypatch.setattr('sys.argv', [__file__])
+    with pytest.raises(SystemExit) as end, one_line_errors():
+        os.mkdir(tmp_path / 'nowhere' / 'report')
+    assert str(end.value) == f'error: {tmp_path}/nowhere/report: No such file or directory'
+
+
+@pytest.mark.parametrize(
+    'values',
+    [
+        ['a=1', 'b=1.5', 'c=1e-3', 'd=True', 'e=false', 'f=None', 'g=text', 'h=', 'i=a=b'],
+        ['a=1,2,3', 'b=[1,2]', 'c=(1,2)', 'd=[(1,2),[a,b],c]', 'e="x y"', "f='[1, 2]'", 'g=[]'],
+        ['model.backbone.arch=[[0],[3,3],[0]]', 'a.0.b=x', 'a=1', 'a=2', 'b=nan', 'c=-1'],
+    ],
+)
+def test_options_are_those_of_mmengine(values):
+    parsers = [argparse.ArgumentParser() for _ in range(2)]
+    for parser, action in zip(parsers, (OptionsAction, DictAction)):
+        parser.add_argument('--cfg-options', nargs='+', action=action)
+    argv = ['--cfg-options', *values]
+    ours, theirs = (parser.parse_args(argv * 2).cfg_options for parser in parsers)
+    assert repr(ours) == repr(theirs)  # nan is not itself
+
+
+@pytest.mark.parametrize('value', ['a', '', '=1', ' =1', 'a=[(1,2]', 'a=1,(2'])
+def test_what_is_no_option_ends_the_command(value, capsys):
+    parser = tool_parser('What it does.\n\n  as it stands')
+    parser.add_argument('--cfg-options', nargs='+', action=OptionsAction)
+    with pytest.raises(SystemExit):
+        parser.parse_args(['--cfg-options', 'b=1', value])
+    assert 'error: argument --cfg-options: ' in capsys.readouterr().err
+    assert 'What it does.\n\n  as it stands' in parser.format_help()
+
+
+def test_files_that_are_not_there(tmp_path):
+    (tmp_path / 'config.py').touch()
+    (tmp_path / 'config.yaml').touch()
+    check_config(tmp_path / 'config.py')
+    with pytest.raises(ValueError, match='a .py file; got .*config.yaml'):
+        check_config(tmp_path / 'config.yaml')
+    for check, what in ((check_config, 'no config file'), (check_checkpoint, 'no checkpoint')):
+        for path in (tmp_path, tmp_path / 'gone'):
+            with pytest.raises(FileNotFoundError, match=f'^{what} {path}$'):
+                check(path)
+    with pytest.raises(FileNotFoundError, match='^no table$'):
+        check_file(tmp_path / 'gone', 'no table')
+
+
+# ---- --cfg-options -----------------------------------------------------------------------------
+
+
+def options(*given):
+    parser = argparse.ArgumentParser()
+    parser.add_argument('--cfg-options', nargs='+', action=OptionsAction)
+    return parser.parse_args(['--cfg-options', *given]).cfg_options
+
+
+@pytest.mark.parametrize(
+    'name', ['2024', '007', '1e3', '2024.10', 'true', 'my data', 'a,b', '(x', '[y]', 'a=b', 'Käfer',
+             '🐜', "it's", './"x"', '{{ x }}', ' blank']
+)  # fmt: skip
+def test_the_name_of_a_place_keeps_every_letter(name):
+    for key in ('data_root', 'val_dataloader.dataset.folder', 'work_dir', 'load_from'):
+        assert options(f'{key}={name}') == {key: name}
+
+
+def test_quotes_around_a_place_and_the_home(monkeypatch):
+    monkeypatch.setenv('HOME', '/home/me')
+    given = options('data_root="my data"', "folder='x'", 'work_dir=~/runs', 'load_from=None')
+    expected = dict(data_root='my data', folder='x', work_dir='/home/me/runs', load_from=None)
+    assert given == expected
+
+
+def test_other_values_are_as_mmengine_reads_them():
+    given = options('budget.macs_m=[200, 350]', 'batch_size=8', 'scale=(96,64)', 'metric=None',
+                    'optim_wrapper.optimizer.lr=1e-3', 'resume=true')  # fmt: skip
+    assert given == {
+        'budget.macs_m': [200, 350], 'batch_size': 8, 'scale': (96, 64), 'metric': None,
+        'optim_wrapper.optimizer.lr': 1e-3, 'resume': True,
+    }  # fmt: skip
+
+
+def test_what_is_no_pair(capsys):
+    with pytest.raises(SystemExit):
+        options('batch_size')
+    assert "'batch_size' is not of the form KEY=VALUE" in capsys.readouterr().err

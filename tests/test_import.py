@@ -4,6 +4,8 @@ import os
 import subprocess
 import sys
 
+import pytest
+
 WATCH = """
 import os, sys
 
@@ -42,6 +44,44 @@ def test_import_without_network_or_home(tmp_path):
     done = run('import cream_mm, cream_mm.apis; print(cream_mm.list_models()[0])', tmp_path)
     assert done.returncode == 0, done.stderr[-3000:]
     assert 'cream-14m' in done.stdout
+
+
+def imported_by(code, tmp_path):
+    names = ('torch', 'mmengine', 'mmcv', 'mmcv.ops', 'mmdet', 'mmpretrain', 'timm', 'scipy')
+    code = f'{code}\nprint(*[n for n in {names} if n in sys.modules])'
+    done = run(code, tmp_path)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return done.stdout.split('\n')[-2].split()
+
+
+def test_the_package_imports_what_is_asked_for(tmp_path):
+    """In a line each, so that a process is begun twice and not five times."""
+    assert imported_by('import cream_mm, cream_mm.command_line', tmp_path) == []
+    code = """
+import cream_mm
+import cream_mm.config, cream_mm.registry
+import cream_mm.datasets, cream_mm.files.arch_file, cream_mm.spaces, cream_mm.costs
+"""
+    assert imported_by(code, tmp_path) == ['mmengine']
+    code = """
+from cream_mm import create_model
+create_model('cream-14m', features_only=True)
+"""
+    assert not {'mmdet', 'mmpretrain', 'timm', 'scipy'} & set(imported_by(code, tmp_path))
+
+
+def test_names_are_there_when_they_are_asked_for():
+    import cream_mm
+
+    for name in cream_mm.__all__:
+        assert getattr(cream_mm, name) is not None and name in dir(cream_mm)
+    assert cream_mm.engine.Runner and cream_mm.datasets.ImageFolder and cream_mm.datasets.LoadImage
+    assert cream_mm.models.CreamClsHead.__name__ == 'CreamClsHead'
+    for module in (cream_mm, cream_mm.models, cream_mm.datasets):
+        with pytest.raises(AttributeError, match="has no attribute 'no_such_name'"):
+            module.no_such_name  # noqa: B018
+        for name in module.__all__:
+            assert getattr(module, name) is not None
 
 
 def test_the_watch_would_see_it(tmp_path):

@@ -13,7 +13,17 @@ ROOMS = (
     'converters', 'evaluation', 'engine', 'methods', 'config', 'apis', 'reports', 'testing',
 )  # fmt: skip
 # Of the package itself, beside the rooms: they import no room, so that every room may import them.
-FLOOR = ('registry', 'environment', 'mmcv_ext', 'command_line', 'version')
+FLOOR = (
+    'registry',
+    'environment',
+    'import_errors',
+    'import_prints',
+    'mmcv_ext',
+    'mmcv_watch',
+    'command_line',
+    'version',
+    'wait_policy',
+)
 FILES = sorted(path.relative_to(ROOT) for path in ROOT.rglob('*.py') if path.name != '__init__.py')
 FILES += sorted(path.relative_to(ROOT) for path in ROOT.glob('*/__init__.py'))
 

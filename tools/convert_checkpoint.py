@@ -7,19 +7,18 @@ SRC is a retrained network or a supernet; which one, and its architecture, is re
 every one of which is checked. Nothing in SRC is executed.
 """
 
-import argparse
 import shlex
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from cream_mm.command_line import one_line_errors
-from cream_mm.converters import convert_checkpoint
-from cream_mm.converters.convert_checkpoint import Conversion
+from cream_mm.command_line import check_checkpoint, one_line_errors, tool_parser
+
+if TYPE_CHECKING:
+    from cream_mm.converters.convert_checkpoint import Conversion
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = tool_parser(__doc__)
     parser.add_argument('src', metavar='SRC', help='the checkpoint to read')
     parser.add_argument('dst', metavar='DST', help='the file to write')
     parser.add_argument(
@@ -29,6 +28,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         help='whose names DST gets; default: cream_mm',
     )
     args = parser.parse_args(argv)
+    check_checkpoint(args.src)
+    from cream_mm.converters import convert_checkpoint
+
     found = convert_checkpoint(args.src, args.dst, to_official=args.to == 'official')
     print_found(found)
     print(f'written    {args.dst}')
@@ -43,7 +45,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         print(f'  {command}')
 
 
-def print_found(found: Conversion) -> None:
+def print_found(found: 'Conversion') -> None:
     layout = found.layout
     if layout.is_supernet:
         print(f'found      a supernet of depths {list(layout.depths)}, 6 choices per layer')
@@ -57,7 +59,7 @@ def print_found(found: Conversion) -> None:
         print(f'note       {note}')
 
 
-def next_steps(found: Conversion, dst: str) -> list[str]:
+def next_steps(found: 'Conversion', dst: str) -> list[str]:
     """Commands that use the converted file."""
     layout = found.layout
     classes = f'num_classes={layout.num_classes} ' if layout.num_classes != 1000 else ''

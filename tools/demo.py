@@ -5,12 +5,13 @@
 Everything goes to work_dirs/demo; an earlier demo there is replaced.
 """
 
-import argparse
 import shlex
 import shutil
 import subprocess
 import sys
 import time
+
+from cream_mm.command_line import tool_parser
 
 STEPS = [
     ('prepare digits', 'tools/prepare_digits.py'),
@@ -41,9 +42,7 @@ STEPS = [
 
 
 def main() -> None:
-    argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    ).parse_args()
+    tool_parser(__doc__).parse_args()
     shutil.rmtree('work_dirs/demo', ignore_errors=True)
     times = []
     for i, (name, command) in enumerate(STEPS, start=1):

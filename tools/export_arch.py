@@ -1,9 +1,17 @@
 """Turn a path of a supernet into weights, arch.json and ready-to-run configs.
 
   python tools/export_arch.py work_dirs/search_imagenet/best_arch.json --out work_dirs/export
+  python tools/export_arch.py work_dirs/search_imagenet
   python tools/export_arch.py work_dirs/search_imagenet --all --out work_dirs/exports
   python tools/export_arch.py '[[0],[3,3],[3,1],[3,1,1],[3,3],[3],[0]]' \\
       --checkpoint work_dirs/search_imagenet/epoch_120.pth --out work_dirs/export
+
+With --detector, the detector's config in the export is one of your own, or of mmdet's:
+
+  python tools/export_arch.py work_dirs/search_imagenet/best_arch.json --out work_dirs/export \\
+      --detector mmdet::faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py
+
+Everything in it stays but what the backbone decides; what cannot be fitted is said in one line.
 
 With --all every path of the search's front.json, small to large, gets a folder named by its cost.
 """
@@ -13,32 +21,45 @@ import os.path as osp
 import shlex
 from collections.abc import Sequence
 
-from cream_mm.apis.export_arch import export_arch, export_front
-from cream_mm.command_line import one_line_errors
-from cream_mm.files.arch_file import read_arch_file
+from cream_mm.command_line import (
+    check_checkpoint,
+    check_config,
+    check_file,
+    one_line_errors,
+    tool_parser,
+)
 
 ROOT = osp.dirname(osp.dirname(osp.abspath(__file__)))
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = tool_parser(__doc__)
     parser.add_argument(
         'arch',
         metavar='ARCH',
-        help='best_arch.json, a published name, or a nested list; with --all the work_dir',
+        help='work directory of a search, best_arch.json, a published name, or a nested list',
     )
     parser.add_argument(
         '--checkpoint',
         metavar='SUPERNET.pth',
         help="the supernet; default: the last checkpoint beside ARCH's JSON",
     )
+    parser.add_argument(
+        '--detector',
+        metavar='CONFIG.py',
+        help='put the backbone into this config of a detector; default: the one that the search '
+        'names, as retinanet.py',
+    )
     parser.add_argument('--all', action='store_true', help='every path of front.json')
     parser.add_argument(
-        '--out', metavar='DIR', help='folder to write into; with --all default: ARCH/exports'
+        '--out',
+        metavar='DIR',
+        help='folder to write into; default in a work directory: export, with --all exports',
     )
     args = parser.parse_args(argv)
+    if osp.isdir(args.arch) and not args.all:
+        args.out = args.out or osp.join(args.arch, 'export')
+        args.arch = osp.join(args.arch, 'best_arch.json')
     if args.out is None and not args.all:
         parser.error('the following arguments are required: --out')
     return args
@@ -46,22 +67,64 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 
 def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
+    check_files(args)
     if args.all:
         print_all(args)
         return
-    files = export_arch(args.arch, args.checkpoint, args.out, root=ROOT)
+    from cream_mm.apis.export_arch import export_arch
+    from cream_mm.files.arch_file import read_arch_file
+    from cream_mm.files.commands import note_command
+
+    notes = []
+    files = export_arch(
+        args.arch, args.checkpoint, args.out, root=ROOT, detector=args.detector, say=notes.append
+    )
     for what, path in files.items():
         print(f'{what:9s} {osp.relpath(path)}')
-    for note in (read_arch_file(files['arch']).get('choice') or {}).get('notes') or []:
+    notes += (read_arch_file(files['arch']).get('choice') or {}).get('notes') or []
+    for note in notes:
         print(f'note:     {note}')
     if 'weights' not in files:
         print('no weights: name the supernet with --checkpoint to cut them out')
     print(f'next:     python tools/train.py {shlex.quote(osp.relpath(files["retrain"]))}')
+    if args.detector:  # its own work_dir may be there already, under the same name
+        config = osp.relpath(files['detector'])
+        command = ['python', 'tools/train.py', config, '--work-dir', config[: -len('.py')]]
+        print(f'          {shlex.join(command)}')
+    if osp.isfile(args.arch):
+        note_command(osp.dirname(args.arch) or '.')
+
+
+def check_files(args: argparse.Namespace) -> None:
+    """Whether what is named is there.
+
+    Raises:
+        FileNotFoundError: If a file is missing.
+    """
+    if args.all:
+        front = osp.join(args.arch, 'front.json')
+        check_file(front, f'no {front}; a search writes it beside its best_arch.json')
+    elif args.arch.endswith('.json'):
+        check_file(args.arch, f'no file {args.arch}; a search writes its best_arch.json at its end')
+    if args.checkpoint:
+        check_checkpoint(args.checkpoint)
+    if args.detector and '::' not in args.detector:
+        check_config(args.detector)
+
+
+def print_note(note: str) -> None:
+    print(f'note: {note}')
 
 
 def print_all(args: argparse.Namespace) -> None:
+    from cream_mm.apis.export_arch import export_front
+    from cream_mm.files.arch_file import read_arch_file
+    from cream_mm.files.commands import note_command
+
     out = args.out or osp.join(args.arch, 'exports')
-    every = export_front(args.arch, args.checkpoint, out, root=ROOT)
+    every = export_front(
+        args.arch, args.checkpoint, out, root=ROOT, detector=args.detector, say=print_note
+    )
     for files in every.values():
         about = read_arch_file(files['arch'])
         rating, costs = about.get('rating') or {}, about['costs']
@@ -71,6 +134,7 @@ def print_all(args: argparse.Namespace) -> None:
         elif 'score' in rating:
             told.append(f'rated {rating["score"]:.4f} in the supernet')
         print(f'{osp.relpath(files["arch"].parent)}: {", ".join(told)}')
+    note_command(args.arch)
     first = next(iter(every.values()))
     print(f'next: python tools/train.py {shlex.quote(osp.relpath(first["retrain"]))}, or another')
 

@@ -11,43 +11,55 @@ FLOPs are printed in three conventions:
              batch norm, pools and ReLU, without the stem's norm and the classifier
 """
 
-import argparse
+import os
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-import torch
-from mmdet.structures import DetDataSample
-from mmengine.config import DictAction
-from mmengine.model import BaseModel
-from mmengine.registry import MODELS, init_default_scope
+from cream_mm.command_line import OptionsAction, check_pair, one_line_errors, tool_parser
 
-from cream_mm.apis.count_model import count_model
-from cream_mm.command_line import one_line_errors
-from cream_mm.config.load import load_config
-from cream_mm.models import CreamNet
+COCO = (1333, 800)  # published detectors are counted at 800 x 1280
+
+if TYPE_CHECKING:
+    import torch
+    from mmengine.model import BaseModel
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument('config', help='config file')
+    parser = tool_parser(__doc__)
+    parser.add_argument('config', help='config file, or the work directory of a run')
     parser.add_argument(
         '--shape',
         type=int,
         nargs='+',
-        help="height and width, or one side; default: the config's input_size, else 800 1280",
+        help="height and width, or one side; default: the config's input_size or scale, 800 1280 "
+        'where that is 1333 x 800',
     )
     parser.add_argument(
         '--cfg-options',
         nargs='+',
-        action=DictAction,
+        action=OptionsAction,
         metavar='KEY=VALUE',
         help='override config values, e.g. model.backbone.arch=cream-604m num_classes=10',
     )
     args = parser.parse_args(argv)
+    check_pair(args.config, None)
+    from cream_mm.config.load import load_config
+    from cream_mm.config.work_dir import config_file
+
+    if os.path.isdir(args.config):
+        args.config = config_file(args.config)
+
     cfg = load_config(args.config, args.cfg_options, check_data=False)
+    import torch
+    from mmengine.registry import MODELS, init_default_scope
+
+    from cream_mm.apis.count_model import count_model
+    from cream_mm.models import CreamNet
+
     init_default_scope(cfg.default_scope)
     default = [cfg.input_size] if cfg.get('input_size') else [800, 1280]
+    if tuple(cfg.get('scale') or COCO) != COCO and not cfg.get('input_size'):
+        default = list(cfg.scale)[::-1]
     shape = args.shape or default
     height, width = shape[0], shape[-1]
     if cfg.model.backbone.get('init_cfg'):
@@ -68,17 +80,19 @@ def main(argv: Sequence[str] | None = None) -> None:
     print(f'board      {cost["board_flops_m"]:.2f} M')
 
 
-def forward(model: BaseModel, image: torch.Tensor) -> None:
+def forward(model: 'BaseModel', image: 'torch.Tensor') -> None:
     """Run any model once; a two-stage detector wants to know the image's size."""
     if not getattr(model, 'with_rpn', False):
         model(image, mode='tensor')
         return
+    from mmdet.structures import DetDataSample
+
     size = tuple(image.shape[-2:])
     sample = DetDataSample(metainfo=dict(img_shape=size, ori_shape=size, scale_factor=(1.0, 1.0)))
     model(image, [sample], mode='tensor')
 
 
-def print_search(model: BaseModel) -> None:
+def print_search(model: 'BaseModel') -> None:
     """Range of a search space: what its smallest and its largest path cost."""
     budget = model.backbone.budget
     smallest, largest = budget.cost_model.extremes()

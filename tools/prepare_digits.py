@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from cream_mm.datasets.digits import write_digit_scenes, write_digits
+from cream_mm.command_line import tool_parser
 
 EXAMPLE = """\
 example:
@@ -18,11 +18,10 @@ downloaded. The same arguments a second time do nothing.
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Parse the command line."""
-    parser = argparse.ArgumentParser(
-        description='Write ROOT/digits (an image folder with the classes 0..9) and '
+    parser = tool_parser(
+        'Write ROOT/digits (an image folder with the classes 0..9) and '
         'ROOT/digit_scenes (a COCO-style detection set). Takes a few seconds.',
         epilog=EXAMPLE,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument('--root', type=Path, default=Path('data'), help='default: %(default)s')
     parser.add_argument(
@@ -34,6 +33,8 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 def main(argv: Sequence[str] | None = None) -> None:
     """Write both sets and say so in one line each."""
     args = parse_args(argv)
+    from cream_mm.datasets.digits import write_digit_scenes, write_digits
+
     digits, scenes = args.root / 'digits', args.root / 'digit_scenes'
     try:
         written = write_digits(digits, seed=args.seed)

@@ -7,18 +7,16 @@ The copy is another data_root: classes, labels and the held-out images stay the 
 """
 
 import argparse
+import os
 from collections.abc import Sequence
 
-from cream_mm.command_line import one_line_errors
-from cream_mm.datasets.prepare_images import prepare_images
-from cream_mm.engine.hooks.data_time_hook import usable_cores
+from cream_mm.command_line import one_line_errors, tool_parser
+from cream_mm.environment import usable_cores
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Parse the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = tool_parser(__doc__)
     parser.add_argument('src', metavar='SRC', help='holds train/<class>/* and val/<class>/*')
     parser.add_argument('dst', metavar='DST', help='a new folder')
     parser.add_argument(
@@ -45,6 +43,10 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 def main(argv: Sequence[str] | None = None) -> None:
     """Prepare, and say what was written."""
     args = parse_args(argv)
+    if not os.path.isdir(args.src):
+        raise FileNotFoundError(f'no folder {args.src}; it holds train/<class>/* and val/<class>/*')
+    from cream_mm.datasets.prepare_images import prepare_images
+
     size = 256 if args.size is None and not args.pack else args.size
     counts = prepare_images(
         args.src, args.dst, size=size, pack=args.pack, num_workers=args.num_workers

@@ -2,6 +2,7 @@
 
   python tools/rank_correlation.py configs/cream/search_imagenet.py SUPERNET.pth TABLE.csv \\
       --num 500 --budgets 300 400
+  python tools/rank_correlation.py work_dirs/search_imagenet TABLE.csv
   python tools/rank_correlation.py configs/cream/search_imagenet.py TABLE.csv --ratings SCORES.csv
 
 TABLE has the accuracy of networks trained alone: a CSV with the header
@@ -15,20 +16,26 @@ small one. A supernet that ranks no better than they do has taught nothing about
 """
 
 import argparse
+import os
 from collections.abc import Sequence
 
-from mmengine.config import DictAction
+from cream_mm.command_line import (
+    OptionsAction,
+    check_file,
+    check_pair,
+    one_line_errors,
+    tool_parser,
+)
 
-from cream_mm.apis.correlate import LABELS, correlate
-from cream_mm.command_line import one_line_errors
+SCORES = ('combined', 'main_effects', 'training', 'loss', 'top1')
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    parser = tool_parser(__doc__)
+    parser.add_argument('config', help='config of the search, or its work directory')
+    parser.add_argument(
+        'checkpoint', nargs='?', help='supernet; left out with --ratings, or a work directory'
     )
-    parser.add_argument('config', help='config of the search')
-    parser.add_argument('checkpoint', nargs='?', help='supernet; left out with --ratings')
     parser.add_argument('table', help='.csv or .json of true accuracies')
     parser.add_argument(
         '--ratings', metavar='FILE', help='scores instead of a supernet: .csv, .json or .jsonl'
@@ -67,7 +74,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument('--bn-policy', choices=['recalibrate', 'batch_stats'])
     parser.add_argument(
         '--score',
-        choices=LABELS,
+        choices=SCORES,
         help='what the plot, and "score" in the tables, stand for; the others stand beside it, by '
         'name. top1: accuracy. loss: cross entropy, which is finer. main_effects: of the '
         'cross entropy, which are less noisy. training: main effects of the losses in '
@@ -87,15 +94,35 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument('--resamples', type=int, default=1000, help='of the bootstrap')
     parser.add_argument('--out', metavar='DIR', help='default: beside the checkpoint or the table')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE')
+    parser.add_argument('--cfg-options', nargs='+', action=OptionsAction, metavar='KEY=VALUE')
     args = parser.parse_intermixed_args(argv)
-    if (args.checkpoint is None) == (args.ratings is None):
-        parser.error('give either a checkpoint, CONFIG CHECKPOINT TABLE, or --ratings FILE')
+    is_known = args.checkpoint is not None or os.path.isdir(args.config) and not args.ratings
+    if is_known == (args.ratings is not None):
+        parser.error(
+            'give either a checkpoint, CONFIG CHECKPOINT TABLE or WORK_DIR TABLE, or --ratings FILE'
+        )
     return args
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    correlate(**vars(parse_args(argv)))
+    args = parse_args(argv)
+    check_pair(args.config, args.checkpoint)
+    check_file(args.table, f'no table {args.table}')
+    if args.ratings:
+        check_file(args.ratings, f'no table {args.ratings}')
+    if args.path_log:
+        check_file(args.path_log, f'no {args.path_log}')
+    from cream_mm.config.load import check_early
+    from cream_mm.config.work_dir import config_and_checkpoint, config_file
+
+    if not args.ratings:
+        args.config, args.checkpoint = config_and_checkpoint(args.config, args.checkpoint)
+    elif os.path.isdir(args.config):
+        args.config = config_file(args.config)
+    check_early(args.config, args.cfg_options, check_data=args.ratings is None)
+    from cream_mm.apis.correlate import correlate
+
+    correlate(**vars(args))
 
 
 if __name__ == '__main__':

@@ -3,7 +3,7 @@
 import argparse
 import sys
 
-from cream_mm.reports import SearchReport
+from cream_mm.command_line import tool_parser
 
 EXAMPLE = """\
 example:
@@ -15,11 +15,10 @@ example:
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Parse the command line."""
-    parser = argparse.ArgumentParser(
-        description='Make one self-contained HTML page from the files of a search: what was '
+    parser = tool_parser(
+        'Make one self-contained HTML page from the files of a search: what was '
         'found, what it costs, how the search went.',
         epilog=EXAMPLE,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument('search_dir', help='work directory of a search (holds best_arch.json)')
     parser.add_argument('--retrain', metavar='DIR', help='work directory of the retraining')
@@ -33,6 +32,8 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 def main(argv: list[str] | None = None) -> None:
     """Write the page and print where it is, with the result table."""
     args = parse_args(argv)
+    from cream_mm.reports import SearchReport
+
     try:
         report = SearchReport(args.search_dir, retrain_dir=args.retrain, detector_dir=args.detector)
         out = report.save(args.out)

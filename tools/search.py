@@ -1,5 +1,6 @@
 """Search a trained supernet: rate paths that a strategy proposes, and write the best one.
 
+  python tools/search.py work_dirs/search_imagenet --strategy training_effects --num 11
   python tools/search.py configs/cream/search_imagenet.py work_dirs/search_imagenet/epoch_120.pth \\
       --strategy evolution --num 500 --work-dir work_dirs/search_imagenet/evolution
 
@@ -19,18 +20,21 @@ import argparse
 import os.path as osp
 from collections.abc import Sequence
 
-from mmengine.config import DictAction
-
-from cream_mm.apis import open_search
-from cream_mm.command_line import one_line_errors
+from cream_mm.command_line import (
+    OptionsAction,
+    check_file,
+    check_pair,
+    one_line_errors,
+    tool_parser,
+)
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    parser = tool_parser(__doc__)
+    parser.add_argument('config', help='config of the search, or its work directory')
+    parser.add_argument(
+        'checkpoint', nargs='?', help='checkpoint of the search; default: the newest of WORK_DIR'
     )
-    parser.add_argument('config', help='config of the search')
-    parser.add_argument('checkpoint', help='checkpoint of the search')
     parser.add_argument('--strategy', default='evolution', help='default: %(default)s')
     parser.add_argument('--num', type=int, default=500, help='paths to rate (default: %(default)s)')
     parser.add_argument('--num-random', type=int, default=0, help='random ones to rate beside them')
@@ -50,7 +54,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         '--cfg-options',
         nargs='+',
-        action=DictAction,
+        action=OptionsAction,
         metavar='KEY=VALUE',
         help='override config values, e.g. budget.macs_m=[300,400]',
     )
@@ -61,6 +65,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
     if args.num < 1:
         raise ValueError(f'--num is at least 1; got {args.num}')
+    check_pair(args.config, args.checkpoint)
+    if args.path_log:
+        check_file(args.path_log, f'no {args.path_log}')
+    from cream_mm.config.work_dir import config_and_checkpoint
+
+    args.config, args.checkpoint = config_and_checkpoint(args.config, args.checkpoint)
     work_dir = args.work_dir or osp.join(osp.dirname(args.checkpoint), args.strategy)
     strategy = dict(
         type=args.strategy, seed=args.seed, population=args.population, path_log=args.path_log
@@ -72,6 +82,11 @@ def main(argv: Sequence[str] | None = None) -> None:
         num_random=args.num_random,
         **{k: v for k, v in given.items() if v is not None},
     )
+    from cream_mm.config.load import check_early
+
+    check_early(args.config, args.cfg_options)
+    from cream_mm.apis import open_search
+
     with open_search(args.config, args.checkpoint, work_dir, args.cfg_options, options) as loop:
         loop.run()
 

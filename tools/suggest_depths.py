@@ -6,22 +6,20 @@
 LOW and HIGH are millions of FLOPs as the released search code counts them ("board").
 """
 
-import argparse
 from collections.abc import Sequence
 
-from cream_mm.command_line import one_line_errors
-from cream_mm.costs import build_cost_model
-from cream_mm.methods.cream.depth_layout import depth_layout
-from cream_mm.spaces import MBConvSpace
+from cream_mm.command_line import one_line_errors, tool_parser
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = tool_parser(__doc__)
     parser.add_argument('low', type=float, metavar='LOW', help='lower end, in millions')
     parser.add_argument('high', type=float, metavar='HIGH', help='upper end, in millions')
     args = parser.parse_args(argv)
+    from cream_mm.costs import build_cost_model
+    from cream_mm.methods.cream.depth_layout import depth_layout
+    from cream_mm.spaces import MBConvSpace
+
     layout = depth_layout(args.low, args.high)
     depths = str(list(layout.depths)).replace(' ', '')
     for reason in layout.reasons:

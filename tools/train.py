@@ -7,21 +7,23 @@ torchrun --nproc_per_node=8 tools/train.py configs/cream/search_imagenet.py --la
 
 import argparse
 import os
-import os.path as osp
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-import torch
-from mmengine.config import DictAction
+from cream_mm.command_line import (
+    OptionsAction,
+    check_checkpoint,
+    check_config,
+    one_line_errors,
+    tool_parser,
+)
 
-from cream_mm.command_line import one_line_errors
-from cream_mm.config.load import load_config
-from cream_mm.engine import Runner
+if TYPE_CHECKING:
+    from cream_mm.engine import Runner
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = tool_parser(__doc__)
     parser.add_argument('config', help='config file')
     parser.add_argument('--work-dir', help='for logs, checkpoints and results; default: '
                         'work_dirs/<config name>')  # fmt: skip
@@ -40,7 +42,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         '--cfg-options',
         nargs='+',
-        action=DictAction,
+        action=OptionsAction,
         metavar='KEY=VALUE',
         help='override config values, e.g. data_root=DIR max_epochs=2 budget.macs_m=[300,400] '
         'optim_wrapper.optimizer.lr=0.1',
@@ -52,14 +54,22 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     return args
 
 
-def build_runner(args: argparse.Namespace) -> Runner:
-    cfg = load_config(args.config, args.cfg_options)
-    cfg.launcher = args.launcher
+def build_runner(args: argparse.Namespace) -> 'Runner':
+    check_config(args.config)
+    if args.resume and args.resume != 'auto' and '://' not in args.resume:
+        check_checkpoint(args.resume)
+    from cream_mm.config.folder_data import look_before_training
+    from cream_mm.config.load import load_config
+
+    options = dict(args.cfg_options or {})
     if args.work_dir:
-        cfg.work_dir = args.work_dir
-    elif cfg.get('work_dir') is None:
-        cfg.work_dir = osp.join('work_dirs', osp.splitext(osp.basename(args.config))[0])
+        options['work_dir'] = args.work_dir
+    cfg = load_config(args.config, options, writes=True)
+    look_before_training(cfg)
+    cfg.launcher = args.launcher
     if args.amp:
+        import torch
+
         if not torch.cuda.is_available():
             raise ValueError('--amp needs a GPU; leave it out on a CPU')
         cfg.optim_wrapper.type = 'AmpOptimWrapper'
@@ -71,6 +81,8 @@ def build_runner(args: argparse.Namespace) -> Runner:
     if args.resume:
         cfg.resume = True
         cfg.load_from = None if args.resume == 'auto' else args.resume
+    from cream_mm.engine import Runner
+
     return Runner.from_cfg(cfg)
 
 

@@ -16,29 +16,39 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from mmengine.config import DictAction
-
-from cream_mm.apis.train_paths import train_paths
-from cream_mm.command_line import one_line_errors
+from cream_mm.command_line import (
+    OptionsAction,
+    check_config,
+    check_pairs,
+    one_line_errors,
+    tool_parser,
+)
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = tool_parser(__doc__)
     parser.add_argument('config', help='config of the search')
     parser.add_argument('--num', type=int, default=30, help='networks (default: %(default)s)')
     parser.add_argument('--seed', type=int, default=0, help='of the draws')
     parser.add_argument('--work-dir', required=True)
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE',
+    parser.add_argument('--cfg-options', nargs='+', action=OptionsAction, metavar='KEY=VALUE',
                         help="override the search's config, e.g. data_root=DIR")  # fmt: skip
     parser.add_argument('--train-options', nargs='+', default=[], metavar='KEY=VALUE',
                         help="override the retraining's config, e.g. max_epochs=30")  # fmt: skip
-    return parser.parse_args(argv)
+    args = parser.parse_args(argv)
+    check_pairs(parser, args.train_options, '--train-options')
+    return args
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    train_paths(**vars(parse_args(argv)), root=str(Path(__file__).resolve().parents[1]))
+    args = parse_args(argv)
+    check_config(args.config)
+    from cream_mm.config.load import check_early
+
+    check_early(args.config, args.cfg_options)
+    from cream_mm.apis.train_paths import train_paths
+
+    train_paths(**vars(args), root=str(Path(__file__).resolve().parents[1]))
 
 
 if __name__ == '__main__':

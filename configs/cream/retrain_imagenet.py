@@ -93,7 +93,7 @@ train_pipeline = [
     dict(type='PackInputs'),
 ]
 test_pipeline = [
-    dict(type='cream_mm.LoadImage', on_error='partial'),
+    dict(type='cream_mm.LoadImageFromFile'),
     dict(type='ResizeEdge', scale=256, edge='short', interpolation='bicubic', backend='pillow'),
     dict(type='CenterCrop', crop_size=input_size),
     dict(type='PackInputs'),
@@ -146,3 +146,4 @@ custom_hooks = [
          priority='ABOVE_NORMAL'),
 ]  # fmt: skip
 default_hooks = dict(checkpoint=dict(save_best='auto'))
+visualizer = dict(type='UniversalVisualizer', vis_backends=[dict(type='LocalVisBackend')])

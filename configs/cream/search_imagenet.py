@@ -69,7 +69,7 @@ train_pipeline = [
     dict(type='PackInputs'),
 ]
 test_pipeline = [
-    dict(type='cream_mm.LoadImage', on_error='partial'),
+    dict(type='cream_mm.LoadImageFromFile'),
     dict(type='ResizeEdge', scale=256, edge='short', backend='pillow'),
     dict(type='CenterCrop', crop_size=input_size),
     dict(type='PackInputs'),
@@ -133,6 +133,7 @@ custom_hooks = [
 ]
 # Each step's path and loss, for tools/rank_correlation.py: path_log.jsonl.
 default_hooks = dict(path_log=dict(type='cream_mm.PathLogHook'))
+visualizer = dict(type='UniversalVisualizer', vis_backends=[dict(type='LocalVisBackend')])
 val_cfg = dict(type='cream_mm.SupernetValLoop')
 val_evaluator = dict(type='Accuracy', topk=(1,))
 test_cfg = dict(

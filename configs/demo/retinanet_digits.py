@@ -7,6 +7,7 @@ _base_ = '../retinanet_cream.py'
 
 data_root = 'data/digit_scenes/'
 num_classes = 10
+scale = (96, 96)
 batch_size = 16
 max_epochs = 9
 num_workers = 0
@@ -45,12 +46,12 @@ model = dict(
 train_pipeline = [
     dict(type='cream_mm.LoadImage'),
     dict(type='LoadAnnotations', with_bbox=True),
-    dict(type='Resize', scale=(96, 96), keep_ratio=True),
+    dict(type='Resize', scale=scale, keep_ratio=True),
     dict(type='PackDetInputs'),
 ]
 test_pipeline = [
-    dict(type='cream_mm.LoadImage', on_error='partial'),
-    dict(type='Resize', scale=(96, 96), keep_ratio=True),
+    dict(type='cream_mm.LoadImageFromFile'),
+    dict(type='Resize', scale=scale, keep_ratio=True),
     dict(type='LoadAnnotations', with_bbox=True),
     dict(
         type='PackDetInputs',

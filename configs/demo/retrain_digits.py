@@ -38,7 +38,7 @@ train_pipeline = [
     dict(type='PackInputs'),
 ]
 test_pipeline = [
-    dict(type='cream_mm.LoadImage', on_error='partial'),
+    dict(type='cream_mm.LoadImageFromFile'),
     dict(type='PackInputs'),
 ]
 train_dataloader = dict(
@@ -58,3 +58,4 @@ param_scheduler = [
          convert_to_iter_based=True),
 ]  # fmt: skip
 default_hooks = dict(logger=dict(interval=50), checkpoint=dict(interval=4))
+env_cfg = dict(num_threads=1)  # as in the search

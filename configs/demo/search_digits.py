@@ -30,7 +30,7 @@ train_pipeline = [  # no augmentation: a path sees each digit a few times only
     dict(type='PackInputs'),
 ]
 test_pipeline = [
-    dict(type='cream_mm.LoadImage', on_error='partial'),
+    dict(type='cream_mm.LoadImageFromFile'),
     dict(type='PackInputs'),
 ]
 # 400 training digits per class; 40 of them are held out for rating.
@@ -67,3 +67,6 @@ param_scheduler = [
 ]  # fmt: skip
 auto_scale_lr = dict(enable=True, base_batch_size=32)
 default_hooks = dict(logger=dict(interval=50), checkpoint=dict(interval=4))
+# So small a step takes no longer on one core than on two, and one does not wait for the other
+# where other programs use the cores (docs/results/busy_cores.md).
+env_cfg = dict(num_threads=1)

@@ -22,7 +22,7 @@ model = dict(
     backbone=dict(
         # As the demo's classifier, on scenes that show digits about twice as large.
         space=dict(depths=(1, 1, 2, 1, 1), width_mult=0.5, stem_stride=2),
-        costs=dict(input_size=96),
+        costs=dict(input_size=scale[::-1]),
         budget=budget,
         out_indices=(2, 4),  # strides 8 and 16
     ),
@@ -50,7 +50,7 @@ train_pipeline = [
     dict(type='PackDetInputs'),
 ]
 test_pipeline = [
-    dict(type='cream_mm.LoadImage', on_error='partial'),
+    dict(type='cream_mm.LoadImageFromFile'),
     dict(type='Resize', scale=scale, keep_ratio=True),
     dict(type='LoadAnnotations', with_bbox=True),
     dict(

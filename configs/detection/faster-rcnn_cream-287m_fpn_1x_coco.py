@@ -34,8 +34,7 @@ model = dict(
         type='StandardRoIHead',
         bbox_roi_extractor=dict(
             type='SingleRoIExtractor',
-            # torchvision's RoIAlign computes the same and needs no compiled operator of mmcv.
-            roi_layer=dict(type='RoIAlign', output_size=7, sampling_ratio=0, use_torchvision=True),
+            roi_layer=dict(type='RoIAlign', output_size=7, sampling_ratio=0),
             out_channels=256,
             featmap_strides=[4, 8, 16, 32],
         ),
@@ -104,7 +103,6 @@ model = dict(
             nms=dict(type='nms', iou_threshold=0.7),
             min_bbox_size=0,
         ),
-        # Soft-NMS would need a compiled operator.
         rcnn=dict(score_thr=0.05, nms=dict(type='nms', iou_threshold=0.5), max_per_img=100),
     ),
 )

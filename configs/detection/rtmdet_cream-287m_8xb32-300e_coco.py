@@ -15,7 +15,7 @@ max_epochs = 300
 # From this epoch on, images are neither mixed nor put into mosaics. It moves with max_epochs.
 switch_epoch = 280
 num_workers = 10
-# For images of another size, change every (640, 640), and (1280, 1280), which is twice that.
+scale = (640, 640)  # sides of the images, in pixels; multiples of 32
 
 # ---- model ---------------------------------------------------------------------------------------
 sync_bn = 'torch'  # in distributed runs batch norm uses the images of all GPUs, as in RTMDet
@@ -73,15 +73,20 @@ train_pipeline = [
     dict(type='LoadAnnotations', with_bbox=True),
     # Four images into one of twice the size. The other three come from a cache, so that each
     # image is read once; the first four images of a worker stay as they are.
-    dict(type='CachedMosaic', img_scale=(640, 640), pad_val=114.0),
-    dict(type='RandomResize', scale=(1280, 1280), ratio_range=(0.5, 2.0), keep_ratio=True),
-    dict(type='RandomCrop', crop_size=(640, 640)),
+    dict(type='CachedMosaic', img_scale=scale, pad_val=114.0),
+    dict(
+        type='RandomResize',
+        scale=(2 * scale[0], 2 * scale[1]),
+        ratio_range=(0.5, 2.0),
+        keep_ratio=True,
+    ),
+    dict(type='RandomCrop', crop_size=scale),
     dict(type='YOLOXHSVRandomAug'),
     dict(type='RandomFlip', prob=0.5),
-    dict(type='Pad', size=(640, 640), pad_val=dict(img=(114, 114, 114))),
+    dict(type='Pad', size=scale, pad_val=dict(img=(114, 114, 114))),
     dict(
         type='CachedMixUp',
-        img_scale=(640, 640),
+        img_scale=scale,
         ratio_range=(1.0, 1.0),
         max_cached_images=20,
         pad_val=(114, 114, 114),
@@ -91,17 +96,17 @@ train_pipeline = [
 train_pipeline_stage2 = [
     dict(type='cream_mm.LoadImage'),
     dict(type='LoadAnnotations', with_bbox=True),
-    dict(type='RandomResize', scale=(640, 640), ratio_range=(0.5, 2.0), keep_ratio=True),
-    dict(type='RandomCrop', crop_size=(640, 640)),
+    dict(type='RandomResize', scale=scale, ratio_range=(0.5, 2.0), keep_ratio=True),
+    dict(type='RandomCrop', crop_size=scale),
     dict(type='YOLOXHSVRandomAug'),
     dict(type='RandomFlip', prob=0.5),
-    dict(type='Pad', size=(640, 640), pad_val=dict(img=(114, 114, 114))),
+    dict(type='Pad', size=scale, pad_val=dict(img=(114, 114, 114))),
     dict(type='PackDetInputs'),
 ]
 test_pipeline = [
-    dict(type='cream_mm.LoadImage', on_error='partial'),
-    dict(type='Resize', scale=(640, 640), keep_ratio=True),
-    dict(type='Pad', size=(640, 640), pad_val=dict(img=(114, 114, 114))),
+    dict(type='cream_mm.LoadImageFromFile'),
+    dict(type='Resize', scale=scale, keep_ratio=True),
+    dict(type='Pad', size=scale, pad_val=dict(img=(114, 114, 114))),
     dict(type='LoadAnnotations', with_bbox=True),
     dict(
         type='PackDetInputs',

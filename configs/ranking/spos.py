@@ -45,7 +45,7 @@ train_pipeline = [
     dict(type='RandomFlip', prob=0.5, direction='horizontal'),
     dict(type='PackInputs'),
 ]
-test_pipeline = [dict(type='cream_mm.LoadImage', on_error='partial'), dict(type='PackInputs')]
+test_pipeline = [dict(type='cream_mm.LoadImageFromFile'), dict(type='PackInputs')]
 train_set = dict(data_root=data_root, pipeline=train_pipeline)
 held_out_set = dict(data_root=data_root, pipeline=test_pipeline)
 train_dataloader = dict(

@@ -14,7 +14,7 @@ _base_ = '../retinanet_cream.py'
 # ---- often changed; a value given with --cfg-options reaches every place that uses it ------------
 data_root = 'data/coco/'
 num_classes = 80  # taken from the annotations when they have others
-scale = (1333, 800)  # images are resized to fit into these sides, in pixels
+scale = (1333, 800)  # width and height that images are resized to fit into, in pixels
 # Of the backbone alone, in millions, at costs.input_size: 5.7 to 11.1 G multiply-adds here.
 budget = dict(macs_m=(0, 12000))
 # What paths are compared by, and what the best checkpoint is the best of: any metric of the
@@ -30,7 +30,7 @@ model = dict(
         _delete_=True,
         type='cream_mm.CreamSupernet',
         space=dict(depths=(4, 4, 4, 4, 4)),  # layers per stage; 6 choices each
-        costs=dict(input_size=(800, 1333), head=None),  # height and width; the backbone alone
+        costs=dict(input_size=scale[::-1], head=None),  # height and width; the backbone alone
         budget=budget,
         out_indices=(1, 2, 4, 6),  # strides 4, 8, 16, 32
     ),
@@ -46,7 +46,7 @@ train_pipeline = [
     dict(type='PackDetInputs'),
 ]
 test_pipeline = [
-    dict(type='cream_mm.LoadImage', on_error='partial'),
+    dict(type='cream_mm.LoadImageFromFile'),
     dict(type='Resize', scale=scale, keep_ratio=True),
     dict(type='LoadAnnotations', with_bbox=True),
     dict(
@@ -55,7 +55,7 @@ test_pipeline = [
     ),
 ]
 train_images = dict(
-    type='CocoDataset',
+    type='cream_mm.CocoDataset',
     data_root=data_root,
     ann_file='annotations/instances_train2017.json',
     data_prefix=dict(img='train2017/'),
@@ -90,8 +90,8 @@ bn_set = dict(
     dataset=dict(train_images, test_mode=True, pipeline=test_pipeline),
 )
 # The annotations are those of the data that is measured.
-val_evaluator = dict(type='CocoMetric', metric='bbox')
-test_evaluator = dict(type='CocoMetric', metric='bbox')
+val_evaluator = dict(type='cream_mm.CocoMetric', metric='bbox')
+test_evaluator = dict(type='cream_mm.CocoMetric', metric='bbox')
 
 # ---- search --------------------------------------------------------------------------------------
 train_cfg = dict(

@@ -1,6 +1,6 @@
 """Turns a path of a supernet into a folder that others can use, wherever it lies."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -8,42 +8,35 @@ from mmengine.config import Config
 
 from ..checkpoints import load_weights
 from ..checkpoints.whole_file import latest_checkpoint
-from ..config.carry import entries, override, read_config
-from ..config.check import _KNOWN as KNOWN_KEYS
+from ..config.carry import override, read_config
 from ..costs import build_cost_model
-from ..files import write_json, write_whole
+from ..files import write_json
 from ..files.arch_file import DETECTION, arch_content, check_next_steps
-from ..files.config_text import Code, config_text
 from ..files.front_file import read_steps
 from ..models.backbones.cream_net import resolve_arch
 from ..models.supernets import cut_path
 from ..spaces import MBConvSpace
 from ..structures import Arch
+from .detector_config import read_detector
+from .export_config import in_bgr, ready, refill, set_backbone, take_over, write_config
+from .export_detector import DetectorFit, fit_default
 
 DEFAULT_NEXT_STEPS = dict(
     retrain='configs/cream/retrain_imagenet.py', detector='configs/retinanet_cream.py'
 )
-# Where a variable of a config is used, so that an exported one can be edited as its base can be.
-USED_AS = dict(
-    data_root=('data_root',),
-    num_classes=('num_classes',),
-    input_size=('input_size', 'scale', 'crop_size'),
-    batch_size=('batch_size',),
-    max_epochs=('max_epochs', 'end'),
-    num_workers=('num_workers',),
-    classes=('classes',),
-    train_pipeline=('pipeline',),
-    test_pipeline=('pipeline',),
-)
-# mmengine compiles a config under its own absolute path, wherever it was moved. Its template
-# {{ fileDirname }} would paste the name of a folder into the code.
-# And an import would make it one of mmengine's new style, for its older versions.
-WEIGHTS_BESIDE = Code(
-    "str(__import__('pathlib').Path((lambda: 0).__code__.co_filename).with_name('weights.pth'))"
-)
+
+Say = Callable[[str], None]
 
 
-def export_arch(arch: str, checkpoint: str | None, out: str, *, root: str) -> dict[str, Path]:
+def export_arch(
+    arch: str,
+    checkpoint: str | None,
+    out: str,
+    *,
+    root: str,
+    detector: str | None = None,
+    say: Say | None = None,
+) -> dict[str, Path]:
     """Write architecture, weights and ready-to-run configs into one folder.
 
     The folder needs nothing outside it but cream_mm, and can be moved. Its configs hold all that a
@@ -56,31 +49,44 @@ def export_arch(arch: str, checkpoint: str | None, out: str, *, root: str) -> di
             that is whole; without any, no weights are written.
         out (str): Folder to write into.
         root (str): Where the ``configs/`` that the new configs are made from lie.
+        detector (str, optional): A detector's config, any of mmdet's or the user's own, which is
+            run as a config is; the new one has its file's name. Defaults to the one that the
+            architecture's file names in ``next_steps``, which becomes ``retinanet.py``.
+        say (Callable, optional): Called with each line on what of ``detector`` was left out, or
+            changed beside its backbone.
 
     Returns:
-        dict[str, Path]: ``arch``, ``weights`` (if any), ``retrain`` and ``detector`` (if the
-        network has the stages that the detector takes).
+        dict[str, Path]: ``arch``, ``weights`` (if any), ``retrain`` and ``detector`` (of
+        ``next_steps``: if the network has the stages that it takes).
 
     Raises:
-        ValueError: If the architecture is unknown, or a config to build on is not one of
-            ``configs/``.
-        FileNotFoundError: If the checkpoint is missing.
+        ValueError: If the architecture is unknown, a config to build on is not one of
+            ``configs/``, or the network does not fit into ``detector``. Nothing is written then.
+        FileNotFoundError: If the checkpoint or ``detector`` is missing.
         KeyError: If the checkpoint does not hold the architecture.
     """
     arch_value, space, about = resolve_arch(arch)
     if checkpoint is None and str(arch).endswith('.json'):
         checkpoint = latest_checkpoint(Path(arch).parent)
-    return _export(arch_value, space, about, checkpoint, Path(out).resolve(), root)
+    out = Path(out).resolve()
+    return _export(arch_value, space, about, checkpoint, out, root, detector, say)
 
 
 def export_front(
-    work_dir: str, checkpoint: str | None, out: str, *, root: str
+    work_dir: str,
+    checkpoint: str | None,
+    out: str,
+    *,
+    root: str,
+    detector: str | None = None,
+    say: Say | None = None,
 ) -> dict[str, dict[str, Path]]:
     """Export every path of a search's ``front.json``, each into a folder named by its cost.
 
     Args:
         work_dir (str): Of the search; holds ``front.json`` and ``best_arch.json``.
-        checkpoint, out, root: As for :func:`export_arch`, ``out`` with one folder for each.
+        checkpoint, out, root, detector, say: As for :func:`export_arch`, ``out`` with one folder
+            for each; what is said of all is said once.
 
     Returns:
         dict[str, dict[str, Path]]: Files by the name of the folder, the cheapest first.
@@ -94,23 +100,52 @@ def export_front(
     checkpoint = checkpoint or latest_checkpoint(Path(work_dir))
     if checkpoint is None:
         raise FileNotFoundError(f'no checkpoint in {work_dir}: name the supernet with --checkpoint')
+    said: dict[str, None] = {}
     files = {}
-    for step in steps:
+    names = _folder_names([step['costs'][cost] for step in steps], cost.rpartition('_')[2])
+    for step, name in zip(steps, names):
         arch = space.parse(step['arch'])
-        name = f'{step["costs"][cost]:.5g}{cost.rpartition("_")[2]}'
         mine = dict(about, rating=step.get('rating') or {})
         if arch != answer:
             mine['choice'] = dict(about.get('choice') or {}, notes=[])  # of the answer alone
-        files[name] = _export(arch, space, mine, checkpoint, Path(out, name).resolve(), root)
+        folder = Path(out, name).resolve()
+        lines = said.setdefault
+        files[name] = _export(arch, space, mine, checkpoint, folder, root, detector, lines)
+    for line in said if say else ():
+        say(line)
     return files
 
 
+def _folder_names(costs: Sequence[float], unit: str) -> list[str]:
+    """Five digits of each cost, or as many as tell it from the others; equal costs are numbered.
+
+    >>> _folder_names([5.00001, 5.00002, 7.5, 7.5], 'm')
+    ['5.00001m', '5.00002m', '7.5m', '7.5m-2']
+    """
+    names = []
+    for cost in costs:
+        others = [other for other in costs if other != cost]
+        digits = (d for d in range(5, 18) if f'{cost:.{d}g}' not in [f'{o:.{d}g}' for o in others])
+        name = f'{cost:.{next(digits, 17)}g}{unit}'
+        same = sum(other == cost for other in costs[: len(names)])
+        names.append(f'{name}-{same + 1}' if same else name)
+    return names
+
+
 def _export(
-    arch_value: Arch, space: MBConvSpace, about: dict, checkpoint, out: Path, root: str
+    arch_value: Arch,
+    space: MBConvSpace,
+    about: dict,
+    checkpoint: str | None,
+    out: Path,
+    root: str,
+    detector: str | None,
+    say: Say | None,
 ) -> dict[str, Path]:
     detects = about.get('task') == DETECTION
     steps = {**DEFAULT_NEXT_STEPS, **(about.get('next_steps') or {})}
     bases = {key: _base_config(root, steps[key]) for key in ('retrain', 'detector')}
+    target = out / _detector_name(detector, out)
     weights = cut_path(load_weights(checkpoint), arch_value, space=space) if checkpoint else None
     size = about.get('input_size', [224, 224])
     if detects:  # its data, classes and batches are a detector's, and no classifier's
@@ -129,6 +164,17 @@ def _export(
         costs = build_cost_model(space, size, num_classes, head_channels)
         classifier = about
 
+    if detector:
+        fit = DetectorFit(read_detector(detector), target.name)
+        cfg = fit.put(arch_value, space, about, with_weights=bool(weights))
+        notes, part = fit.notes, fit.where
+    else:
+        cfg, notes, part = read_config(bases['detector'])[0], [], 'model'
+        fits = max(cfg.model.backbone.out_indices) < len(space.stage_channels)
+        cfg = (
+            fit_default(cfg, arch_value, space, about, with_weights=bool(weights)) if fits else None
+        )
+
     files = dict(arch=out / 'arch.json')
     write_json(files['arch'], {**about, **arch_content(arch_value, costs)})
     if weights:
@@ -138,23 +184,44 @@ def _export(
             meta['dataset_meta'] = dict(classes=tuple(about['classes']))
         torch.save(dict(state_dict=weights, meta=meta), files['weights'])
     files['retrain'] = out / 'retrain.py'
-    cfg = _retrain_config(read_config(bases['retrain'])[0], arch_value, space, classifier)
-    _write_config(files['retrain'], cfg, f'Retrain {arch_value}.')
-    cfg = read_config(bases['detector'])[0]
-    if max(cfg.model.backbone.out_indices) >= len(space.stage_channels):
+    retrain = _retrain_config(read_config(bases['retrain'])[0], arch_value, space, classifier)
+    write_config(files['retrain'], retrain, f'Retrain {arch_value}.')
+    if cfg is None:
         return files
-    files['detector'] = out / 'retinanet.py'
-    cfg = _detector_config(cfg, arch_value, space, about, with_weights=bool(weights))
-    _write_config(
-        files['detector'],
-        cfg,
-        f'{arch_value} in a detector.\n'
-        '# It starts from the weights of the supernet; better, name the retrained ones:\n'
-        '#   --cfg-options model.backbone.init_cfg.checkpoint=FILE\n'
-        '# A training takes the classes from its data. For inference open the config that it\n'
-        '# writes into its work_dir, beside its checkpoints: this one does not know them.',
-    )
+    files['detector'] = target
+    lines = [f'{arch_value} in {Path(detector).name if detector else "a detector"}.', *notes]
+    if weights:
+        lines += [
+            'It starts from the weights of the supernet; better, name the retrained ones:',
+            f'  --cfg-options {part}.backbone.init_cfg.checkpoint=FILE',
+        ]
+    lines += [
+        'A training takes the classes from its data. For inference open the config that it',
+        'writes into its work_dir, beside its checkpoints: this one does not know them.',
+    ]
+    write_config(target, cfg, '\n'.join(lines), own=not detector)
+    for note in notes if say else ():
+        say(note)
     return files
+
+
+def _detector_name(detector: str | None, out: Path) -> str:
+    """Name of the file for a detector's config.
+
+    Raises:
+        ValueError: If that would be another file of the export, or the config itself.
+    """
+    if detector is None:
+        return 'retinanet.py'
+    name = Path(detector.rpartition('::')[2]).name
+    if name == 'retrain.py':
+        raise ValueError(
+            f'{detector}: the export has a retrain.py of its own, for the classifier; give the '
+            'detector config another name'
+        )
+    if Path(detector).resolve() == out / name:
+        raise ValueError(f'{detector} would be overwritten by the export: name another --out')
+    return name
 
 
 def _base_config(root: str, step: str) -> str:
@@ -177,24 +244,28 @@ def _base_config(root: str, step: str) -> str:
 
 
 def _retrain_config(cfg: Config, arch: Arch, space: MBConvSpace, about: Mapping) -> Config:
-    _take_over(cfg, about, ('data_root', 'num_classes', 'batch_size', 'num_workers'))
+    take_over(cfg, about, ('data_root', 'num_classes', 'batch_size', 'num_workers'))
     cfg.pop('classes', None)
     if about.get('classes'):
         cfg.classes = tuple(about['classes'])
     if 'input_size' in cfg and 'input_size' in about:
         override(cfg, dict(input_size=about['input_size'][0]))
-    _set_backbone(cfg, arch, space, about)
+    backbone = cfg.model.backbone
+    set_backbone(backbone, arch, space, about, its_space=backbone.get('space') or {})
     cfg.model.head.update(
         in_channels=space.stage_channels[-1], hidden_channels=about['head_channels']
     )
     preprocessor = cfg.model.data_preprocessor
     if about.get('preprocess') is not None:
         new = dict(dict(mean=None, std=None), **about['preprocess'])
-        _refill(cfg, _in_bgr(preprocessor, 'to_rgb'), _in_bgr(new, 'to_rgb'))
+        refill(cfg._cfg_dict, in_bgr(preprocessor, 'to_rgb'), in_bgr(new, 'to_rgb'))
         preprocessor.update(new)
+    folders = about.get('folders') or {}
     for side in ('train', 'val', 'test'):
         dataset = cfg[f'{side}_dataloader'].dataset
-        folder = (about.get('folders') or {}).get('train' if side == 'train' else 'val')
+        folder = folders.get('train' if side == 'train' else 'val')
+        if folder and folders.get('train') == folders.get('val'):  # there is none to validate on
+            dataset.update(part='train' if side == 'train' else 'holdout', holdout='auto')
         if folder and (folder != 'train' or 'folder' in dataset):
             dataset.folder = folder
         if about.get('classes'):
@@ -203,119 +274,4 @@ def _retrain_config(cfg: Config, arch: Arch, space: MBConvSpace, about: Mapping)
         evaluator = cfg.get(f'{side}_evaluator')
         if isinstance(evaluator, dict) and isinstance(evaluator.get('topk'), (list, tuple)):
             evaluator.topk = tuple(k for k in evaluator.topk if k <= about['num_classes'])
-    return _ready(cfg, scope='mmpretrain')
-
-
-def _detector_config(
-    cfg: Config, arch: Arch, space: MBConvSpace, about: Mapping, *, with_weights: bool
-) -> Config:
-    keys = ('num_workers',)
-    if about.get('task') == DETECTION:
-        about = dict(about, num_classes=len(about.get('classes') or []) or None)
-        keys = ('data_root', 'num_classes', 'batch_size', 'num_workers')
-    _take_over(cfg, about, keys)
-    _set_backbone(cfg, arch, space, about)
-    backbone, neck = cfg.model.backbone, cfg.model.neck
-    backbone.pop('init_cfg', None)
-    if with_weights:
-        backbone.init_cfg = dict(type='Pretrained', checkpoint=WEIGHTS_BESIDE, prefix='backbone.')
-    neck.in_channels = [space.stage_channels[i] for i in backbone.out_indices]
-    if about.get('preprocess') is not None:
-        new = dict(dict(mean=None, std=None, to_rgb=False), **about['preprocess'])
-        new['bgr_to_rgb'] = new.pop('to_rgb')
-        _refill(cfg, _in_bgr(cfg.model.data_preprocessor, 'bgr_to_rgb'), _in_bgr(new, 'bgr_to_rgb'))
-        cfg.model.data_preprocessor.update(new)
-    return _ready(cfg, scope='mmdet')
-
-
-def _take_over(cfg: Config, about: Mapping, keys: tuple[str, ...]) -> None:
-    """Values of the search, carried to every place that uses them."""
-    options = {key: about[key] for key in keys if about.get(key) is not None and key in cfg}
-    override(cfg, options)
-
-
-def _set_backbone(cfg: Config, arch: Arch, space: MBConvSpace, about: Mapping) -> None:
-    backbone = cfg.model.backbone
-    backbone.arch = arch.to_list()
-    # What the base config changes about the space, it changes for every architecture.
-    backbone.space = {**space.to_dict(), **(backbone.get('space') or {})}
-    norm_cfg = {**(backbone.get('norm_cfg') or {}), **(about.get('norm_cfg') or {})}
-    if norm_cfg:
-        backbone.norm_cfg = norm_cfg
-
-
-def _in_bgr(preprocessor: Mapping, flag: str) -> tuple[list, list] | None:
-    """Mean and deviation in the order of the loaded image, whose channels are BGR."""
-    mean, std = preprocessor.get('mean'), preprocessor.get('std')
-    if mean is None or std is None:
-        return None
-    step = -1 if preprocessor.get(flag) else 1
-    return list(mean)[::step], list(std)[::step]
-
-
-def _refill(cfg: Config, old: tuple[list, list] | None, new: tuple[list, list] | None) -> None:
-    """Augmentations fill with the mean: erased boxes, and what a rotation leaves empty."""
-    if old is None:
-        return
-    mean, std = new or ([127.5] * 3, [58.0] * 3)
-    rounded = [round(x) for x in old[0]]
-    for node, key in entries(cfg._cfg_dict):
-        value = node[key]
-        value = list(value) if isinstance(value, (list, tuple)) else value
-        if key in ('fill_color', 'pad_val') and value == old[0]:
-            node[key] = mean
-        elif key == 'pad_val' and value == rounded:
-            node[key] = [round(x) for x in mean]
-        elif key == 'fill_std' and value == old[1]:
-            node[key] = std
-
-
-def _ready(cfg: Config, *, scope: str) -> Config:
-    """For any tool of OpenMMLab, not only those here."""
-    if cfg.get('load_from') is None:
-        cfg.pop('load_from', None)  # mmpretrain takes a None for weights
-    for side in ('train', 'val', 'test'):
-        if cfg[f'{side}_dataloader'].get('num_workers') == 0:
-            cfg[f'{side}_dataloader'].persistent_workers = False  # torch refuses it without workers
-    # Inferencers look for this name and put their own loading in its place; they do not know of
-    # damaged files, for which our loader stays in training and validation.
-    for node, key in list(entries(cfg.test_dataloader)):
-        kind = node.get('type') if key == 'type' else None
-        if kind == 'cream_mm.LoadImage':
-            node.clear()
-            node['type'] = 'LoadImageFromFile'
-    if scope == 'mmpretrain':
-        # Its inferencer builds the others in the scope of whoever was there before.
-        for step in cfg.test_dataloader.dataset.pipeline:
-            if '.' not in step.type and step.type != 'LoadImageFromFile':
-                step.type = f'{scope}.{step.type}'
-    return cfg
-
-
-# ---- its text ------------------------------------------------------------------------------------
-
-
-def _write_config(path: Path, cfg: Config, comment: str) -> None:
-    """A config without a base, whose entries refer to its variables."""
-    values = cfg._cfg_dict.to_dict()
-    variables = {name: values[name] for name in USED_AS if values.get(name) is not None}
-
-    def refer(node: Mapping, key: str) -> str | None:
-        value = node[key]
-        for name, top in variables.items():
-            same = key in USED_AS[name] and type(value) is type(top) and value == top
-            if same and not (key == 'end' and not node.get('by_epoch', True)):
-                return name
-        return None
-
-    rest = {k: v for k, v in values.items() if k not in variables and k in KNOWN_KEYS}
-    text = config_text({**variables, **rest}, refer)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    lines = (
-        f'# {comment}\n'
-        '#\n'
-        '#   python tools/train.py THIS_FILE --cfg-options data_root=FOLDER\n'
-        '#\n'
-        '# A value given with --cfg-options reaches every place that uses it.\n'
-    )
-    write_whole(path, f'{lines}{text}'.encode())
+    return ready(cfg, scope='mmpretrain')

@@ -3,13 +3,15 @@
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mmengine.config import Config
 from mmengine.registry import LOOPS as MMENGINE_LOOPS
 
 from ..config import load_config
-from ..engine import Runner, SearchLoop
+
+if TYPE_CHECKING:
+    from ..engine import SearchLoop
 
 
 def search_config(config: str, options: dict | None = None) -> Config:
@@ -20,6 +22,8 @@ def search_config(config: str, options: dict | None = None) -> Config:
         ValueError: If its test loop is no :class:`SearchLoop`.
     """
     cfg = load_config(config, options)
+    from ..engine import SearchLoop  # after the config: it takes long
+
     kind = (cfg.get('test_cfg') or {}).get('type')
     kind = MMENGINE_LOOPS.get(kind) if isinstance(kind, str) else kind
     if not (isinstance(kind, type) and issubclass(kind, SearchLoop)):
@@ -34,7 +38,7 @@ def open_search(
     work_dir: str,
     options: dict | None = None,
     loop_options: Mapping[str, Any] | None = None,
-) -> Iterator[SearchLoop]:
+) -> Iterator['SearchLoop']:
     """Load a supernet; the loop has the model, and makes the evaluator of its paths.
 
     Args:
@@ -54,11 +58,15 @@ def open_search(
     cfg.work_dir = str(work_dir)
     cfg.load_from = str(checkpoint)
     cfg.test_cfg.update(loop_options or {})
+    from ..engine import Runner
+    from ..engine.screen import rest_to_file
+
     runner = Runner.from_cfg(cfg)
     runner.whole_weights = True
-    loop = runner.test_loop
-    # What Runner.test does around a loop.
-    runner.call_hook('before_run')
-    runner.load_or_resume()
-    yield loop
-    runner.call_hook('after_run')
+    with rest_to_file(runner.logger):
+        loop = runner.test_loop
+        # What Runner.test does around a loop.
+        runner.call_hook('before_run')
+        runner.load_or_resume()
+        yield loop
+        runner.call_hook('after_run')

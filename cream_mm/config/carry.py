@@ -7,7 +7,6 @@ reaches those places, by the same rules in both cases; what is set explicitly be
 
 import ast
 import copy
-import inspect
 import math
 import os
 from collections import defaultdict
@@ -16,16 +15,23 @@ from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
-from mmengine.runner import Runner
 
+from ..registry import runner_arguments, type_name
 from .pair import is_pair, paired
 
 # Read by the Runner where they stand: no variables that anything else is made from.
-RUNNER_KEYS = frozenset(inspect.signature(Runner).parameters) - {'cfg'}
+RUNNER_KEYS = frozenset(runner_arguments()) - {'cfg'}
 # Variables that stand for something in our configs: to set one that reaches nothing is a mistake.
 VARIABLES = (
     'batch_size', 'budget', 'data_root', 'input_size', 'max_epochs', 'num_classes', 'num_workers',
+    'scale',
 )  # fmt: skip
+
+# Under which names the size of images stands.
+_SIZES = dict(
+    input_size=('input_size', 'scale', 'crop_size'),
+    scale=('scale', 'img_scale', 'crop_size', 'size', 'input_size'),
+)
 
 Changes = dict[str, tuple[Any, Any]]  # old and new value, by name
 Places = dict[str, list[str]]  # where a value went, dotted, by name
@@ -127,6 +133,9 @@ def carry(content: dict, changes: Changes, given: Collection[str] = ()) -> None:
 
 
 def _carry_one(content: dict, name: str, old: Any, new: Any, given: Collection[str]) -> None:
+    if name == 'scale' and _is_size(old):
+        _rescale(content, old, new)
+        return
     for holder, key in list(entries(content)):
         value = holder[key]
         if holder is not content and key == name and _plain(value) == _plain(old):
@@ -264,7 +273,7 @@ def annotation_file(loader: Mapping | None) -> str | None:
     dataset = (loader or {}).get('dataset') or {}
     while isinstance(dataset.get('dataset'), Mapping):  # a part of another one
         dataset = dataset['dataset']
-    if str(dataset.get('type', '')).split('.')[-1] != 'CocoDataset' or not dataset.get('ann_file'):
+    if type_name(dataset.get('type')) != 'CocoDataset' or not dataset.get('ann_file'):
         return None
     return os.path.join(dataset.get('data_root') or '', dataset['ann_file'])
 
@@ -298,8 +307,7 @@ def _places(plain: dict, carried: dict, changes: Changes) -> Places:
     for key in RUNNER_KEYS & carried.keys():
         walk(plain.get(key), carried[key], (key,))
     for name in changes.keys() & set(VARIABLES):
-        new = _plain(changes[name][1])
-        keys = ('input_size', 'scale', 'crop_size') if name == 'input_size' else (name,)
+        new, keys = _plain(changes[name][1]), _SIZES.get(name, (name,))
         used = {k: carried[k] for k in RUNNER_KEYS & carried.keys()}
         if not any(k in keys and _plain(holder[k]) == new for holder, k in entries(used)):
             found.setdefault(name, {})
@@ -316,8 +324,9 @@ def _cause(key: str, before: Any, after: Any, path: _Path, changes: Changes) -> 
         return None
     if 'data_root' in changes and _below(before, changes['data_root'][0]):
         return 'data_root'
-    if 'input_size' in changes and key in ('scale', 'crop_size'):
-        return 'input_size'
+    for name, keys in _SIZES.items():
+        if name in changes and key in keys:
+            return name
     switches = key in ('switch_epoch', 'dynamic_intervals')
     if 'max_epochs' in changes and (switches or path[0] == 'param_scheduler' and len(path) > 2):
         return 'max_epochs'
@@ -355,7 +364,7 @@ def _below(path: Any, folder: Any) -> bool:
 
 def _factor(old: Any, new: Any) -> float:
     for value in (old, new):
-        if not isinstance(value, (int, float)) or not value > 0:
+        if not isinstance(value, (int, float)) or not 0 < value < math.inf:
             raise ValueError(f'max_epochs is a number of epochs, 1 or more; got {value!r}')
     return new / old
 
@@ -402,3 +411,33 @@ def _resize(content: dict, old: int, new: int) -> None:
             holder[key] = new
         elif key == 'scale' and isinstance(old, int) and holder[key] == round(old / 0.875):
             holder[key] = round(new / 0.875)
+
+
+def _rescale(content: dict, old: Any, new: Any) -> None:
+    """Carry ``scale``, a detector's (width, height), to whatever has these sides, or twice them.
+
+    What the budget refers to, ``costs.input_size``, is (height, width).
+    """
+    if not _is_size(new):
+        raise ValueError(
+            f'scale is two whole numbers, width and height in pixels, as in scale=[1333,800]; got '
+            f'{new!r}'
+        )
+    old, new = tuple(old), tuple(new)
+    twice = [tuple(2 * side for side in pair) for pair in (old, new)]
+    for holder, key in list(entries(content)):
+        if not isinstance(key, str) or key not in _SIZES['scale'] or holder is content:
+            continue
+        value = _plain(holder[key])
+        if key == 'input_size':
+            if value in (list(old[::-1]), [old[0]] * 2) or value == old[0] == old[1]:
+                holder[key] = new[::-1]
+        elif value == list(old):
+            holder[key] = new
+        elif value == list(twice[0]):
+            holder[key] = twice[1]
+
+
+def _is_size(value: Any) -> bool:
+    is_pair_of = isinstance(value, (list, tuple)) and len(value) == 2
+    return is_pair_of and all(type(side) is int and side > 0 for side in value)

@@ -7,12 +7,11 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from mmengine.config import Config
-from mmengine.runner import Runner
 
 from .. import registry as registries
 from ..costs.budget import BUDGET_KEYS
 from ..files.arch_file import check_next_steps
-from ..registry import argument_names
+from ..registry import argument_names, runner_arguments
 
 # Read by the Runner outside its signature, by tools of OpenMMLab, or by this package.
 _ALSO_READ = (
@@ -21,7 +20,7 @@ _ALSO_READ = (
     'max_epochs', 'model_wrapper_cfg', 'num_classes', 'num_workers', 'own_names', 'runner_type',
     'strategy', 'sync_bn', 'tta_model', 'tta_pipeline', 'classes',
 )  # fmt: skip
-_KNOWN = sorted({*inspect.signature(Runner).parameters, *_ALSO_READ} - {'cfg'})
+_KNOWN = sorted({*runner_arguments(), *_ALSO_READ} - {'cfg'})
 _OURS = [
     registry for registry in vars(registries).values()
     if isinstance(registry, registries.Registry) and registry.scope == 'cream_mm'
@@ -38,9 +37,11 @@ def check_options(cfg: Config, options: Mapping[str, Any]) -> None:
             a further part is new in its place and nearly equals what stands there.
     """
     for key in options:
-        root, *rest = key.split('.')
+        root = key.split('.')[0]
         if root not in cfg and root not in _KNOWN:
             raise ValueError(_unknown(root, [*cfg, *_KNOWN], f'--cfg-options {key}'))
+    for key in options:
+        root, *rest = key.split('.')
         node = cfg.get(root)
         for part in rest:
             if isinstance(node, Mapping) and part not in node:
@@ -51,8 +52,36 @@ def check_options(cfg: Config, options: Mapping[str, Any]) -> None:
             node = _child(node, part)
 
 
+def is_settled(cfg: Config, options: Iterable[str]) -> bool:
+    """Whether dotted keys, their first parts checked, can be no slips: they stand in the config.
+
+    One that is new in its place, or names a type, has to be compared with what classes take.
+    """
+    for key in options:
+        node: Any = cfg._cfg_dict
+        parts = key.split('.')
+        for part in parts if len(parts) > 1 else ():
+            if part == 'type' or isinstance(node, Mapping) and part not in node:
+                return False
+            node = _child(node, part)
+    return True
+
+
 def check_keys(cfg: Config) -> None:
     """Check the top level of a config, and the arguments of every type of cream_mm in it.
+
+    Raises:
+        ValueError: With the closest known key.
+    """
+    check_top_level(cfg)
+    # Before the search: an answer that names others could not be read.
+    check_next_steps((cfg.get('test_cfg') or {}).get('next_steps') or {})
+    for key, value in cfg._cfg_dict.items():
+        _check_types(value, key)
+
+
+def check_top_level(cfg: Config) -> None:
+    """Check the top level of a config; imports nothing.
 
     A key at the top level may be a variable of the user's. It is refused if it is not read by
     anything, nearly equals a key that is, is not used in the config's text, and its value
@@ -70,10 +99,6 @@ def check_keys(cfg: Config) -> None:
             raise ValueError(_unknown(key, _KNOWN, 'the top level of the config'))
     if isinstance(cfg.get('budget'), Mapping):
         _check_names(cfg['budget'], BUDGET_KEYS, 'budget')
-    # Before the search: an answer that names others could not be read.
-    check_next_steps((cfg.get('test_cfg') or {}).get('next_steps') or {})
-    for key, value in cfg._cfg_dict.items():
-        _check_types(value, key)
 
 
 # ---- the top level -----------------------------------------------------------------------------
@@ -161,11 +186,14 @@ def _find(kind: Any):
     if inspect.isclass(kind) or inspect.isfunction(kind):
         return kind if kind.__module__.split('.')[0] == 'cream_mm' else None
     scope, _, name = str(kind).rpartition('.')
-    if scope != 'cream_mm':
+    if scope.split('.')[0] != 'cream_mm':
         return None
     for registry in _OURS:
+        registry.import_from_location()
         if name in registry.module_dict:
             return registry.module_dict[name]
+    if scope != 'cream_mm':  # in full, of what is not registered
+        return None
     names = [name for registry in _OURS for name in registry.module_dict]
     raise ValueError(_unknown(name, names, f'type={kind!r}', what='type'))
 
@@ -185,5 +213,5 @@ def _child(node: Any, part: str) -> Any:
 
 def _unknown(key: str, known: Iterable[str], where: str, what: str = 'key') -> str:
     close = difflib.get_close_matches(str(key), list(known), 1, 0.6)
-    hint = f'; did you mean {close[0]!r}?' if close else f'; it knows {", ".join(sorted(known))}'
+    hint = f'; did you mean {close[0]!r}?' if close else f'; it knows {", ".join(sorted({*known}))}'
     return f'unknown {what} {key!r} in {where}{hint}'

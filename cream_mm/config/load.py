@@ -1,20 +1,24 @@
 """Reads a config for a run, and looks at the data that it names."""
 
+import copy
 import os
 from pathlib import Path
 
 from mmengine.config import Config, ConfigDict
-from mmengine.logging import print_log
 
-from ..datasets.image_folder import list_classes
-from ..files import check_regular, read_json
-from .carry import Places, annotation_file, carry, entries, override, read_config
-from .check import check_keys, check_options, own_names
+from ..command_line import check_config, check_writable
+from ..files import say_early
+from ..registry import type_name
+from .carry import Places, carry, entries, override, read_config
+from .check import check_keys, check_options, check_top_level, is_settled, own_names
+from .coco_data import fit_coco, follow_annotations
+from .folder_data import fit_to_folders, limit_top_k, names_of_folders_as_text
+from .value_ranges import check_values
 
-MAX_COCO_BYTES = 8 * 2**30
 
-
-def load_config(path: str, options: dict | None = None, *, check_data: bool = True) -> Config:
+def load_config(
+    path: str, options: dict | None = None, *, check_data: bool = True, writes: bool = False
+) -> Config:
     """Read a config file for a run.
 
     A top-level value such as ``data_root``, ``num_classes``, ``batch_size``, ``max_epochs``,
@@ -27,21 +31,18 @@ def load_config(path: str, options: dict | None = None, *, check_data: bool = Tr
         options (dict, optional): Overrides, dotted keys allowed, as from ``--cfg-options``.
         check_data (bool): Look at the data: its folders must be there, and the number of classes
             and their names are taken from it. Defaults to True.
+        writes (bool): The run will write into its ``work_dir``, which is
+            ``work_dirs/<name of the config>`` where the config names none: it is tried before the
+            data is looked at. Defaults to False.
 
     Raises:
         FileNotFoundError: If the config or the data is missing; says what is expected where.
-        ValueError: If the data and the config contradict each other, a key is misspelt, or the
-            config is not a ``.py`` file.
+        ValueError: If the data and the config contradict each other, a key is misspelt, a value is
+            out of range, or the config is not a ``.py`` file.
+        OSError: If nothing can be written into ``work_dir``.
     """
-    if not os.path.isfile(path):
-        raise FileNotFoundError(f'no config file {path}')
-    if not str(path).endswith('.py'):
-        # YAML looks like data, but mmengine builds any object that a tag in it names.
-        raise ValueError(f'a config is a .py file; got {path}. Write its content as Python')
-    cfg, places = read_config(path)
     options = dict(options or {})
-    check_options(cfg, options)
-    places.update(override(cfg, options))
+    cfg, places = _open(path, options, check_data, writes)
     check_keys(cfg)
     if own := own_names(cfg):
         cfg.own_names = own  # for the copy that a run writes, whose text does not tell any more
@@ -50,29 +51,61 @@ def load_config(path: str, options: dict | None = None, *, check_data: bool = Tr
         loader = cfg.get(f'{side}_dataloader')
         if loader and loader.get('num_workers') == 0:
             loader.persistent_workers = False  # torch refuses it without workers
-    _follow_annotations(cfg)
+    follow_annotations(cfg)
     _follow_metric(cfg)
     if check_data:
-        _fit_to_data(cfg, chosen='num_classes' in options)
+        _fit_to_data(cfg, options)
     return cfg
+
+
+def check_early(path: str, options: dict | None = None, *, check_data: bool = True) -> None:
+    """Raise what :func:`load_config` would, as far as it can be told without importing torch.
+
+    For whoever imports much before it calls that.
+
+    Raises:
+        FileNotFoundError: If there is no such file, or no such folder with data.
+        ValueError: If it is not a ``.py`` file, a key of its top level, or one of ``options``, is
+            misspelt, or a value is out of range.
+    """
+    _open(path, dict(options or {}), check_data)
+
+
+def _open(
+    path: str, options: dict, check_data: bool, writes: bool = False
+) -> tuple[Config, Places]:
+    """Read and override a config; check what needs none of the classes that it names."""
+    check_config(path)
+    cfg, places = read_config(path)
+    names_of_folders_as_text(cfg._cfg_dict)
+    names_of_folders_as_text(options)
+    check_options(cfg, options)
+    settled = is_settled(cfg, options)
+    places.update(override(cfg, options))
+    check_top_level(cfg)
+    check_values(cfg)
+    if writes:
+        if cfg.get('work_dir') is None:
+            cfg.work_dir = os.path.join('work_dirs', Path(path).stem)
+        check_writable(cfg.work_dir)
+    roots = [
+        d.get('data_root') for d in _datasets(cfg) if _kind(d) in ('ImageFolder', 'CocoDataset')
+    ]
+    missing = not all(os.path.isdir(root) for root in roots if isinstance(root, str))
+    if check_data and settled and missing:
+        _fit_to_data(copy.deepcopy(cfg), options)  # says what is missing
+    return cfg, places
 
 
 def _say_places(places: Places) -> None:
     for name, paths in sorted(places.items()):
         roots = ', '.join(dict.fromkeys(path.split('.')[0] for path in paths))
         count = f'{len(paths)} place{"" if len(paths) == 1 else "s"}'
-        _say(
+        say_early(
             f'{name}: {count} ({roots})'
             if paths
             else f'{name}: 0 places: nothing held its old value'
         )
-
-
-def _say(message: str) -> None:
-    """Log a line on the first rank; the ranks do not know each other yet."""
-    ranks = (os.environ.get(name) for name in ('RANK', 'SLURM_PROCID', 'OMPI_COMM_WORLD_RANK'))
-    if next((rank for rank in ranks if rank), '0') == '0':
-        print_log(message, 'current')
 
 
 # ---- looking at the data -----------------------------------------------------------------------
@@ -85,37 +118,26 @@ def _datasets(cfg: Config) -> list[ConfigDict]:
     for holder, key in entries({name: cfg.get(name) for name in used}):
         value = holder[key]
         is_part = isinstance(value, dict) and _kind(value) == 'DatasetPart'
-        if is_part or isinstance(value, dict) and 'data_root' in value and 'type' in value:
+        has_place = isinstance(value, dict) and ('data_root' in value or 'ann_file' in value)
+        if is_part or has_place and 'type' in value:
             found.append(value)
     return found
 
 
 def _kind(component: dict) -> str:
     """Type of a component without its scope."""
-    return str(component.get('type', '')).split('.')[-1]
+    return type_name(component.get('type'))
 
 
-def _fit_to_data(cfg: Config, chosen: bool) -> None:
+def _fit_to_data(cfg: Config, options: dict) -> None:
+    chosen = 'num_classes' in options
+    is_moved = any(key.split('.')[-1] in ('data_root', 'ann_file') for key in options)
     datasets = _datasets(cfg)
+    classes = fit_to_folders(cfg, datasets)
     _check_split(datasets, _whole_sets(cfg.get('train_dataloader')))
-    classes = None
-    for dataset in datasets:
-        if _kind(dataset) == 'ImageFolder':
-            list_classes(dataset['data_root'], dataset.get('folder', 'train'))
-            classes = list_classes(dataset['data_root'])
-        elif _kind(dataset) == 'CocoDataset':
-            _check_coco(dataset)
-    coco = [d for d in datasets if _kind(d) == 'CocoDataset']
-    if coco:
-        classes = _coco_classes(coco)
-        for dataset in coco:
-            dataset['metainfo'] = dict(dataset.get('metainfo') or {}, classes=tuple(classes))
-    for evaluator in (cfg.get('val_evaluator'), cfg.get('test_evaluator')):
-        if classes and isinstance(evaluator, dict) and _kind(evaluator) == 'Accuracy':
-            topk = evaluator.get('topk', (1,))
-            topk = topk if isinstance(topk, (list, tuple)) else (topk,)
-            evaluator['topk'] = tuple(k for k in topk if k <= len(classes))
+    classes = fit_coco(cfg, say_early, is_moved=is_moved) or classes
     if classes is not None:
+        limit_top_k(cfg, len(classes))
         names = cfg.get('classes')
         cfg.classes = tuple(classes)  # for whoever goes on from the dumped config
         if names is not None:
@@ -132,7 +154,7 @@ def _fit_to_data(cfg: Config, chosen: bool) -> None:
             f'num_classes={old}, but the data has {len(classes)} classes; leave num_classes out '
             'and it is taken from the data'
         )
-    _say(f'The data has {len(classes)} classes: the heads get as many, not {old}.')
+    say_early(f'The data has {len(classes)} classes: the heads get as many, not {old}.')
     carry(cfg._cfg_dict, dict(num_classes=(old, len(classes))))
     cfg.num_classes = len(classes)
 
@@ -187,81 +209,6 @@ def _check_heads(cfg: Config, num_classes: int) -> None:
             f'the data has {num_classes} classes, but the model has at most {max(outputs)} '
             f'outputs: set num_classes={num_classes} in its heads'
         )
-
-
-def _coco_paths(dataset: dict) -> tuple[Path, Path]:
-    prefix = dataset.get('data_prefix') or {}
-    root = Path(dataset['data_root'])
-    return root / dataset['ann_file'], root / prefix.get('img', '')
-
-
-def _check_coco(dataset: dict) -> None:
-    annotations, images = _coco_paths(dataset)
-    if annotations.exists():
-        check_regular(annotations)
-    if annotations.is_file() and images.is_dir():
-        return
-    what = f'annotation file {annotations}' if images.is_dir() else f'image folder {images}'
-    root = str(dataset['data_root']).rstrip('/')
-    raise FileNotFoundError(
-        f'no {what}. A COCO-style set is expected like this:\n'
-        f'  {root}/annotations/instances_train2017.json\n'
-        f'  {root}/annotations/instances_val2017.json\n'
-        f'  {root}/train2017/*.jpg\n'
-        f'  {root}/val2017/*.jpg\n'
-        'Name another place with: --cfg-options data_root=FOLDER\n'
-        'and other names below it with: train_dataloader.dataset.ann_file=FILE '
-        'train_dataloader.dataset.data_prefix.img=FOLDER/ (val_dataloader likewise)'
-    )
-
-
-def _coco_classes(datasets: list[dict]) -> list[str]:
-    """Category names in the order of the annotation files, which must agree."""
-    names: dict[str, list[str]] = {}
-    for dataset in datasets:
-        path, _ = _coco_paths(dataset)
-        if str(path) not in names:
-            try:
-                # Larger than anything else that is read, and read by mmdet a second time.
-                content = read_json(path, max_bytes=MAX_COCO_BYTES, max_values=None)
-                names[str(path)] = [category['name'] for category in content['categories']]
-                wrong = _wrong_annotation(content)
-            except (ValueError, KeyError, TypeError, RecursionError) as error:
-                raise ValueError(f'{path} is not a COCO annotation file: {error!r}') from None
-            if wrong:
-                raise ValueError(f'{path}: {wrong}. Correct the annotation or remove it')
-    (first, classes), *others = names.items()
-    for path, other in others:
-        if other != classes:
-            raise ValueError(
-                f'{first} and {path} list different categories, or in another order; labels '
-                f'would not agree. {classes[:5]}... against {other[:5]}...'
-            )
-    return classes
-
-
-def _wrong_annotation(content: dict) -> str | None:
-    """The first annotation of something that the file does not list; mmdet would drop it."""
-    categories = {category['id'] for category in content['categories']}
-    images = {image['id'] for image in content['images']}
-    for annotation in content.get('annotations', []):
-        for key, known in (('category_id', categories), ('image_id', images)):
-            if annotation[key] not in known:
-                which = 'categories' if key == 'category_id' else 'images'
-                name = annotation.get('id')
-                return f'annotation {name} has {key}={annotation[key]!r}, not one of its {which}'
-    return None
-
-
-def _follow_annotations(cfg: Config) -> None:
-    """Give a CocoMetric that names no annotation file that of the dataset it measures."""
-    for side in ('val', 'test'):
-        evaluator = cfg.get(f'{side}_evaluator')
-        path = annotation_file(cfg.get(f'{side}_dataloader'))
-        for metric in evaluator if isinstance(evaluator, (list, tuple)) else [evaluator]:
-            is_coco = isinstance(metric, dict) and _kind(metric) == 'CocoMetric'
-            if path and is_coco and not metric.get('ann_file'):
-                metric['ann_file'] = path
 
 
 def _follow_metric(cfg: Config) -> None:

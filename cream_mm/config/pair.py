@@ -1,11 +1,13 @@
 """Validation and testing on one set: what changes the one changes the other.
 
-In an export their loaders differ in names: testing is what inferencers read, and they look for
+In an export their loaders may differ in names: testing is what inferencers read, and they look for
 ``LoadImageFromFile`` and for types with a scope.
 """
 
 import copy
 from typing import Any
+
+from ..registry import type_name
 
 LOADING_STEPS = ('LoadImage', 'LoadImageFromFile')  # the same pixels
 
@@ -38,4 +40,4 @@ def _neutral(node: Any) -> Any:
 
 
 def _kind(component: dict) -> str:
-    return str(component.get('type', '')).split('.')[-1]
+    return type_name(component.get('type'))

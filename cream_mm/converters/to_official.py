@@ -10,6 +10,7 @@ from torch import Tensor
 from ..checkpoints.official import MAX_DEPTH, SPACE, _get, read_ours
 from ..models.layers import MBConv
 from ..models.layers.init import init_cream_weights
+from ..structures.randomness import weights_drawn
 
 
 def to_official(state_dict: Mapping[str, Tensor]) -> OrderedDict[str, Tensor]:
@@ -31,8 +32,7 @@ def to_official(state_dict: Mapping[str, Tensor]) -> OrderedDict[str, Tensor]:
 def _dead_layer() -> dict[str, Tensor]:
     """The fifth layer of stage 3, initialised from a fixed seed."""
     channels = SPACE.stage_channels[3]
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
+    with weights_drawn(0):
         layer = torch.nn.ModuleList(
             MBConv(channels, channels, kernel, expand, 1, dict(type='BN'))
             for kernel, expand in SPACE.choices

@@ -8,7 +8,7 @@ from mmengine.registry import DATASETS as MMENGINE_DATASETS
 
 from ..registry import DATASETS
 from ..structures.randomness import named_rng
-from .image_folder import holdout_share
+from .folder_listing import holdout_share
 
 
 @DATASETS.register_module()

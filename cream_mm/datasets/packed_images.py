@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from ..files import check_regular, read_json, write_json
+from .system_entries import without_system
 
 FORMAT = 'cream_mm.packed_images/1'
 PIXELS, NAMES = 'images.npy', 'images.json'
@@ -78,7 +79,7 @@ def is_packed(folder: str | os.PathLike) -> bool:
     # A pipe or a broken link, too: it is told when it is read.
     if not any(os.path.lexists(path) and not path.is_dir() for path in paths):
         return False
-    beside = sorted(p.name for p in folder.iterdir() if p.is_dir())
+    beside = without_system(sorted(p.name for p in folder.iterdir() if p.is_dir()))
     if beside:
         raise ValueError(
             f'{folder} holds packed images, {PIXELS}, and beside them folders: '

@@ -1,5 +1,7 @@
 """Images of every kind that Pillow reads, as 8-bit RGB."""
 
+import functools
+import importlib
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +16,52 @@ UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
 MAX_IMAGE_BYTES = 2**29
 _BITS, _PHOTOMETRIC, _PLANAR = 258, 262, 284  # tags of TIFF
 
+# Of images that every Pillow reads; what a file holds is seen from its content all the same.
+EXTENSIONS = (
+    '.jpg', '.jpeg', '.jpe', '.jfif', '.pjpeg', '.pjp', '.mpo', '.png', '.apng', '.gif', '.bmp',
+    '.dib', '.webp', '.tif', '.tiff', '.ppm', '.pgm', '.pbm', '.pnm', '.jp2',
+)  # fmt: skip
+_WITH_PLUGINS = ('.avif', '.heic', '.heif', '.hif')
+_RAW = ('.cr2', '.cr3', '.nef', '.arw', '.dng', '.raf', '.orf', '.rw2', '.pef', '.srw')
+_HEIC = 'HEIC is read once pillow-heif is installed (pip install pillow-heif); or save as JPEG'
+_AVIF = 'AVIF is read by Pillow 11.3 and later (pip install -U pillow); or save as JPEG'
+_REMEDIES = {
+    '.avif': _AVIF,
+    **dict.fromkeys(('.heic', '.heif', '.hif'), _HEIC),
+    **dict.fromkeys(_RAW, 'Raw photographs have to be developed: save as JPEG'),
+    **dict.fromkeys(
+        ('.jxl', '.psd', '.svg', '.exr', '.hdr', '.ico', '.tga', '.j2k', '.eps', '.pdf'),
+        'Save those as PNG or JPEG',
+    ),
+    **dict.fromkeys(('.mp4', '.mov', '.avi', '.mkv', '.webm'), 'Save frames of films as images'),
+    **dict.fromkeys(('.zip', '.tar', '.gz', '.tgz', '.7z', '.rar'), 'Unpack archives'),
+}
+
+
+@functools.cache
+def readable_extensions() -> tuple[str, ...]:
+    """Extensions of images that are read here, in lower case: AVIF and HEIC where Pillow can."""
+    _load_plugins()
+    Image.init()
+    return (*EXTENSIONS, *(e for e in _WITH_PLUGINS if e in Image.registered_extensions()))
+
+
+def remedy(extension: str) -> str | None:
+    """What to do about files with this extension, which are not read here."""
+    return _REMEDIES.get(extension.lower())
+
+
+@functools.cache
+def _load_plugins() -> None:
+    """Formats that packages beside Pillow read, where they are installed."""
+    for name in ('pillow_heif', 'pillow_avif'):
+        try:
+            plugin = importlib.import_module(name)
+        except ImportError:
+            continue
+        if hasattr(plugin, 'register_heif_opener'):
+            plugin.register_heif_opener()
+
 
 @contextmanager
 def open_image(content: bytes) -> Iterator[Image.Image]:
@@ -23,15 +71,33 @@ def open_image(content: bytes) -> Iterator[Image.Image]:
         OSError, SyntaxError, ValueError: If it is truncated, damaged or no image.
         PIL.Image.DecompressionBombError: If it claims more pixels than Pillow allows.
     """
+    _load_plugins()
     try:
         with Image.open(BytesIO(content)) as image:
             yield image
     except UnidentifiedImageError:  # Pillow names the address of the bytes
-        raise ValueError('no image of a format that Pillow knows') from None
+        raise ValueError(_no_image(content)) from None
     except (MemoryError, *UNREADABLE):
         raise
     except Exception as error:  # Pillow's decoders raise all sorts where a file is damaged
         raise ValueError(f'{type(error).__name__}: {error}') from error
+
+
+def _no_image(content: bytes) -> str:
+    """What there is in the place of an image."""
+    if not content:
+        return 'the file is empty'
+    brand = content[8:12] if content[4:8] == b'ftyp' else b''
+    if brand in (b'avif', b'avis'):
+        return f'an AVIF image, whatever its name: {_AVIF}'
+    if brand in (b'heic', b'heix', b'hevc', b'hevx', b'heim', b'heis', b'mif1', b'msf1'):
+        return f'a HEIC image, whatever its name: {_HEIC}'
+    start = content[:200].lstrip(b'\xef\xbb\xbf \t\r\n').lower()
+    if start.startswith((b'<!doctype html', b'<html', b'<?xml')):
+        return 'a web page or XML, no image: load the image again'
+    if start.startswith(b'version https://git-lfs'):
+        return 'a pointer to an image in Git LFS: fetch it with git lfs pull'
+    return 'no image of a format that Pillow knows'
 
 
 def upright_rgb(image: Image.Image) -> Image.Image:

@@ -13,7 +13,7 @@ from mmengine.utils import ProgressBar, track_parallel_progress, track_progress
 from PIL import Image, ImageOps
 
 from ..files import read_bytes, read_json, write_json
-from .image_folder import list_classes, list_images
+from .folder_listing import find_folder, folders_in, list_classes, list_folder
 from .packed_images import is_packed, write_packed
 from .pillow_image import MAX_IMAGE_BYTES, UNREADABLE, open_image, upright_rgb
 from .transforms.load_image import decode_image, decode_partly
@@ -59,17 +59,17 @@ def prepare_images(
     if size is not None and size < 1:
         raise ValueError(f'size is a number of pixels; got {size}')
     list_classes(src)  # says how the images have to lie
-    if is_packed(src / 'train'):
+    if is_packed(src / find_folder(src, 'train')):
         raise ValueError(f'{src} is packed already')
     if dst.exists():
         raise FileExistsError(f'{dst} is there already; remove it or name another folder')
-    splits = [p for p in sorted(src.iterdir()) if p.is_dir() and any(map(Path.is_dir, p.iterdir()))]
+    splits = [src / name for name in folders_in(src) if folders_in(src / name)]
     part = _begin(dst, dict(src=str(src.resolve()), size=size, pack=pack))
     try:
         counts = {}
         for split in splits:
             print(f'{split.name}:', flush=True)
-            files = {name: list_images(split / name) for name in list_classes(src, split.name)}
+            files = list_folder(src, split.name)
             counts[split.name] = sum(map(len, files.values()))
             if pack:
                 _pack(split, part / split.name, files, size)

@@ -9,6 +9,7 @@ from mmengine.config import Config, ConfigDict
 from mmengine.logging import print_log
 
 from ..checkpoints import load_checkpoint_file
+from ..registry import type_name
 
 META_KEY = 'holdout'
 """Entry of a checkpoint's ``meta``: ``holdout`` of the training images."""
@@ -80,7 +81,7 @@ def _share_of(meta: Mapping) -> Any:
 def _split_sets(node) -> Iterator[ConfigDict]:
     """Every dataset with a held-out part below a config's node."""
     if isinstance(node, dict):
-        if str(node.get('type', '')).split('.')[-1] in ('ImageFolder', 'DatasetPart'):
+        if type_name(node.get('type')) in ('ImageFolder', 'DatasetPart'):
             yield node
         node = list(node.values())
     if isinstance(node, (list, tuple)):

@@ -22,6 +22,11 @@ class Progress:
         return f'[{self.done}/{self.total}]'
 
     @property
+    def share(self) -> float:
+        """How far it is, 0 to 1."""
+        return self.done / max(self.total, 1)
+
+    @property
     def eta(self) -> str:
         """``eta: 1:05``, minutes and seconds."""
         seconds = (time.time() - self._start) / max(self.fresh, 1) * (self.total - self.done)

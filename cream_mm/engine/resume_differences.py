@@ -73,7 +73,7 @@ def config_differences(before: str, now: str) -> list[Difference]:
         ValueError: If one of them cannot be read.
     """
     old, new = (
-        {name: value for name, value in read_values(text).items() if name not in _NOT_COMPARED}
+        {n: _renamed(v) for n, v in read_values(text).items() if n not in _NOT_COMPARED}
         for text in (before, now)
     )
     for values in (old, new):
@@ -169,6 +169,19 @@ def _compare(old: Any, new: Any, where: str):
             yield where, old, new
     elif old != new:
         yield where, old, new
+
+
+def _renamed(node: Any) -> Any:
+    """A step of a pipeline that has another name since, and does the same."""
+    if isinstance(node, Mapping):
+        node = {key: _renamed(value) for key, value in node.items()}
+        if (node.get('type'), node.get('on_error')) == ('cream_mm.LoadImage', 'partial'):
+            del node['on_error']
+            node['type'] = 'cream_mm.LoadImageFromFile'
+        return node
+    if isinstance(node, (list, tuple)):
+        return type(node)(_renamed(item) for item in node)
+    return node
 
 
 def _plain(value: Any) -> Any:

@@ -1,24 +1,33 @@
 """mmengine's Runner for runs that are killed, and for files that are not trusted."""
 
 import copy
+import os
 import re
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
+from mmengine.dist import is_main_process
 from mmengine.fileio import LocalBackend, get_file_backend
+from mmengine.hooks import CheckpointHook
+from mmengine.logging import MMLogger
 from mmengine.model import BaseTTAModel, is_model_wrapper
+from mmengine.runner import BaseLoop
 from mmengine.runner import Runner as _Runner
 from mmengine.runner.checkpoint import CheckpointLoader, _load_checkpoint_to_model
 from mmengine.runner.runner import ConfigType
 from torch import nn
+from torch.utils.data import DataLoader
 
 from ..checkpoints import find_mismatch, load_checkpoint_file
 from ..checkpoints.load_weights import local_file, weights_of, without_wrappers
 from ..checkpoints.resume_check import check_resumable
 from ..checkpoints.whole_file import BACKEND, latest_checkpoint, load_whole, restore
+from ..command_line import check_writable
+from ..files import take_early_lines
+from ..files.commands import note_command
 from ..files.config_text import TextConfig
 from ..models.backbones.pretrained import check_model
 from ..ops import keep_freed_memory
@@ -33,7 +42,9 @@ from .distributed import (
     use_cpu_sync_norm,
 )
 from .holdout import check_holdout, holdout_of, keep_holdout
+from .lone_image import leave_lone_image_out
 from .resume_differences import check_classes, tell_differences
+from .screen import put_on_screen, quiet_start, rest_to_file
 from .work_dir_lock import hold_work_dir, release_work_dir
 
 
@@ -58,12 +69,18 @@ class Runner(_Runner):
       ``val`` or ``test`` ends.
     * Distributed runs work on machines without a GPU, with the same commands and configs.
     * On a machine without a GPU, memory that a step frees is kept for the next one.
+    * ``env_cfg.num_threads`` is how many threads PyTorch works with, unless ``OMP_NUM_THREADS`` is
+      set. Small networks lose by more than one.
+    * No step is taken on a single image that an epoch's last batch would be.
     * Names from data that stand in the config, of classes or folders, stay names in its dumps.
+    * The screen shows what tells a user something, the log file has everything (:mod:`.screen`);
+      ``log_level='DEBUG'`` shows all. A run ends with its result: :class:`SummaryHook`.
 
     In a config: ``runner_type='cream_mm.Runner'``. Arguments are the same.
     """
 
     whole_weights = False  # load_from has to hold every tensor, as for val() and test()
+    _building: ExitStack | None = None
     _known_whole: Path | None = None  # compared with its checksum a moment ago
 
     def __init__(self, *args: Any, **kwargs: Any):
@@ -74,26 +91,50 @@ class Runner(_Runner):
         )
         if not torch.cuda.is_available():
             keep_freed_memory()
-        super().__init__(*args, **kwargs)
+        with ExitStack() as self._building:
+            super().__init__(*args, **kwargs)
+        self._building = None
 
     @classmethod
     def from_cfg(cls, cfg: ConfigType) -> 'Runner':
         cfg = copy.deepcopy(cfg)
+        check_writable(cfg['work_dir'])  # mmengine makes the folder, and reads the data, first
         checkpoint = cfg.get('load_from')
         if cfg.get('resume') and checkpoint is None:
             checkpoint = latest_checkpoint(cfg.work_dir)
         keep_holdout(cfg, checkpoint)
         return super().from_cfg(cfg)
 
+    def build_logger(
+        self, log_level: int | str = 'INFO', log_file: str | None = None, **kwargs: Any
+    ) -> MMLogger:
+        logger = super().build_logger(log_level, log_file, **kwargs)
+        put_on_screen(logger, self._share_done)
+        if self._building is not None:  # the rest of __init__
+            self._building.enter_context(rest_to_file(logger))
+        for level, line in take_early_lines():
+            logger.log(level, line, extra=dict(file_only=True))
+        return logger
+
+    def _share_done(self) -> float:
+        """How far the training is, 0 to 1."""
+        return (self.iter + 1) / max(self.max_iters, 1)
+
     def setup_env(self, env_cfg: dict) -> None:
         if self.distributed and self.launcher == 'pytorch':
             env_cfg = restart_store(env_cfg)
-        if not self.distributed or torch.cuda.is_available():
-            super().setup_env(env_cfg)
-        else:
-            with no_gpu():
-                super().setup_env(cpu_backend(env_cfg))
+        with quiet_start():
+            if not self.distributed or torch.cuda.is_available():
+                super().setup_env(env_cfg)
+            else:
+                with no_gpu():
+                    super().setup_env(cpu_backend(env_cfg))
+        threads = env_cfg.get('num_threads')
+        if threads and 'OMP_NUM_THREADS' not in os.environ:
+            torch.set_num_threads(threads)
         on_main_process(hold_work_dir, self.work_dir)  # nothing was written yet
+        if is_main_process():
+            note_command(self.work_dir, launcher=self.launcher)
 
     def train(self) -> nn.Module:
         with self._alone():
@@ -113,7 +154,8 @@ class Runner(_Runner):
     def _alone(self) -> Iterator[None]:
         on_main_process(hold_work_dir, self.work_dir)
         try:
-            yield
+            with rest_to_file(self.logger):
+                yield
         finally:
             release_work_dir(self.work_dir)
 
@@ -125,18 +167,30 @@ class Runner(_Runner):
         use_cpu_sync_norm(model)
         return model
 
+    def build_train_loop(self, loop: BaseLoop | dict) -> BaseLoop:
+        if isinstance(loop, dict) and isinstance(self._train_dataloader, dict):  # as it would
+            diff_rank_seed = self._randomness_cfg.get('diff_rank_seed', False)
+            self._train_dataloader = self.build_dataloader(
+                self._train_dataloader, seed=self.seed, diff_rank_seed=diff_rank_seed
+            )
+        if isinstance(self._train_dataloader, DataLoader):  # the loop counts its batches
+            leave_lone_image_out(self._train_dataloader, self.model)
+        return super().build_train_loop(loop)
+
     def register_default_hooks(self, hooks: dict | None = None) -> None:
         hooks = dict(hooks or {})
         hooks.setdefault('data_time', dict(type='cream_mm.DataTimeHook'))
         hooks.setdefault('seeds', dict(type='cream_mm.SeedHook'))
         hooks.setdefault('loop_state', dict(type='cream_mm.LoopStateHook'))
+        hooks.setdefault('summary', dict(type='cream_mm.SummaryHook'))
         checkpoint = hooks.get('checkpoint', dict(type='CheckpointHook', interval=1))
-        if isinstance(checkpoint, dict) and checkpoint.get('type') == 'CheckpointHook':
+        if isinstance(checkpoint, dict) and _is_mmengines(checkpoint.get('type')):
             hooks['checkpoint'] = dict(checkpoint, type='cream_mm.CheckpointHook')
         ours = (
             'seeds',
             'data_time',
             'loop_state',
+            'summary',
         )  # None leaves one out; mmengine knows that of its own only
         hooks = {k: v for k, v in hooks.items() if k not in ours or v}
         super().register_default_hooks(hooks)
@@ -279,3 +333,10 @@ class Runner(_Runner):
 def load_from_cream_mm(filename: str, map_location: Any = None) -> dict:
     """mmengine's loader for ``init_cfg=dict(type='Pretrained')``: nothing is executed."""
     return load_checkpoint_file(local_file(filename))
+
+
+def _is_mmengines(kind: type | str | None) -> bool:
+    """Whether ``type=`` means mmengine's CheckpointHook, by name, in full or as the class."""
+    if isinstance(kind, str):
+        return kind.split('.')[0] in ('CheckpointHook', 'mmengine')
+    return kind is CheckpointHook

@@ -1,5 +1,8 @@
 """How good is a path?"""
 
+from typing import Any
+
+from ..registry import METRICS
 from .accuracy_table import AccuracyTable, TableRow
 from .arch_evaluator import ArchEvaluator, Rating
 from .proxies import naswot, naswot_images, naswot_scores, num_layers
@@ -26,3 +29,10 @@ __all__ = [
     'sampling_notes',
     'top_k_precision',
 ]
+
+
+@METRICS.register_module(name='CocoMetric')
+def _coco_metric(*args: Any, **kwargs: Any) -> Any:
+    from .coco_metric import CocoMetric  # here: a search of classifiers needs no mmdet.evaluation
+
+    return CocoMetric(*args, **kwargs)

@@ -65,7 +65,7 @@ class Rating(NamedTuple):
     def __str__(self) -> str:
         if self.metric is not None:
             return f'{self.metric} {self.value:.4f}'
-        return f'cross entropy {self.loss:.4f}, top-1 {self.top1_pct:.2f} %'
+        return f'cross entropy {self.loss:.4f} nats, top-1 {self.top1_pct:.2f} %'
 
 
 class ArchEvaluator:
@@ -132,12 +132,22 @@ class ArchEvaluator:
         self._settings = list(_settings(model, self.metrics))
         args = dict(batch_size=batch_size, num_workers=num_workers, max_bytes=keep_gb * 2**30)
         rng = named_rng('rating', seed, 0)
+        # Of a single image some maps have one number per channel: no statistics.
+        bn_args = dict(args, batch_size=max(2, batch_size))
+        if bn_policy == 'batch_stats':
+            args = dict(bn_args, join_one=True)
         self._batches = KeptBatches(dataset, num_images, rng, **args)
         self._bn_batches = None
         if bn_policy == 'recalibrate':
-            # Of a single image some maps have one number per channel: no statistics.
-            bn_args = dict(args, batch_size=max(2, batch_size), spare_one=True)
-            self._bn_batches = KeptBatches(bn_dataset, num_bn_images, rng, **bn_args)
+            self._bn_batches = KeptBatches(
+                bn_dataset, num_bn_images, rng, **bn_args, spare_one=True
+            )
+        if (measured := self._bn_batches or self._batches).num_images < 2:
+            images = 'held-out' if measured is self._batches else 'training'
+            raise ValueError(
+                f'batch norm is to be measured on a single one of the {images} images: it needs '
+                'two, better hundreds'
+            )
         self._norms_outside = [m for m in modules_outside(model) if isinstance(m, _BatchNorm)]
         self._check_metric(dataset)
         self.log = RatingLog(log_file, self.fingerprint()) if log_file is not None else None

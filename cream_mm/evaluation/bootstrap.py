@@ -65,7 +65,8 @@ def coco_draws(metric: BaseMetric, results: Sequence, name: str, weights: np.nda
 
     if not name.startswith('bbox_mAP'):
         return np.zeros(0)
-    boxes = [box for _, prediction in results for box in _boxes(prediction, metric.cat_ids)]
+    ids = getattr(metric, 'label_ids', None) or metric.cat_ids  # of each label
+    boxes = [box for _, prediction in results for box in _boxes(prediction, ids)]
     if not boxes:
         return np.zeros(len(weights))
     with quiet():

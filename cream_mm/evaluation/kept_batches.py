@@ -20,6 +20,7 @@ class KeptBatches:
         batch_size (int): Samples per batch.
         num_workers (int): Processes that read them. Defaults to 0.
         spare_one (bool): Leave a last batch of a single image out. Defaults to False.
+        join_one (bool): Put the image of such a batch into the one before. Defaults to False.
         max_bytes (float): Of images to keep, 8 bit as they are read. Defaults to no limit.
 
     Attributes:
@@ -39,6 +40,7 @@ class KeptBatches:
         num_workers: int = 0,
         max_bytes: float = np.inf,
         spare_one: bool = False,
+        join_one: bool = False,
     ):
         if len(dataset) == 0:
             raise ValueError('there are no images to rate on')
@@ -47,9 +49,13 @@ class KeptBatches:
         self.indices = rng.permutation(len(dataset))[:num].tolist()
         starts = range(0, len(self.indices), batch_size)
         self._batches = [self.indices[i : i + batch_size] for i in starts]
-        if spare_one and len(self._batches) > 1 and len(self._batches[-1]) == 1:
-            self.indices = self.indices[:-1]
-            del self._batches[-1]
+        if len(self._batches) > 1 and len(self._batches[-1]) == 1:
+            if spare_one:
+                self.indices = self.indices[:-1]
+                del self._batches[-1]
+            elif join_one:
+                self._batches[-1:] = []
+                self._batches[-1].append(self.indices[-1])
         self._kept: list[dict] = []
         self._max_bytes = max_bytes
         self._bytes = 0

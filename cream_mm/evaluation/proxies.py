@@ -15,7 +15,7 @@ from ..models.layers.init import init_cream_weights
 from ..models.layers.squeeze_excite import SqueezeExcite
 from ..spaces import IDENTITY, Space
 from ..structures import Arch
-from ..structures.randomness import named_rng
+from ..structures.randomness import named_rng, weights_drawn
 
 _ATEN = torch.ops.aten
 # ReLU6 is a hardtanh to the dispatcher.
@@ -151,8 +151,7 @@ def naswot_scores(
     weights_seed = int(named_rng('naswot', seed, 0).integers(2**63))
     scores = []
     for i, arch in enumerate(archs):
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(weights_seed)
+        with weights_drawn(weights_seed):
             network = build(arch).cpu() if build else CreamNet(arch, space=space)
             # What init_weights does, without a line of the log for each tensor.
             init_cream_weights(network)

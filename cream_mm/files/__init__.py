@@ -1,5 +1,6 @@
 """What a run leaves on the disk, and reading it back when people or kills have been at it."""
 
+from .early_lines import say_early, take_early_lines
 from .lines import mend_lines, set_aside
 from .path_log import PATH_LOG, cut_path_log, read_path_log
 from .read import Dropped, read_csv, read_json, read_json_lines, read_lines, read_text, shorten
@@ -20,8 +21,10 @@ __all__ = [
     'read_lines',
     'read_path_log',
     'read_text',
+    'say_early',
     'set_aside',
     'shorten',
+    'take_early_lines',
     'write_json',
     'write_whole',
 ]

@@ -1,12 +1,13 @@
 """``best_arch.json``: the path that a search ends with, and all that goes on from it."""
 
 from collections.abc import Mapping
-from typing import Protocol
-
-from mmengine.model import BaseModel
+from typing import TYPE_CHECKING, Protocol
 
 from ..structures import Arch
 from .arch_file import DETECTION, arch_content, run_settings
+
+if TYPE_CHECKING:
+    from mmengine.model import BaseModel
 
 SEARCH_FORMAT = 'cream_mm.search/1'
 """Value of the "format" key of ``search.json``: all paths that a search rated."""
@@ -35,7 +36,7 @@ def _preprocess(model) -> dict:
 
 
 def answer_content(
-    model: BaseModel,
+    model: 'BaseModel',
     arch: Arch,
     cfg: Mapping,
     *,

@@ -7,6 +7,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from ..costs import CostModel, build_cost_model
+from ..registry import type_name
 from ..spaces import IDENTITY, MBConvSpace
 from ..structures import Arch
 from ..version import __version__
@@ -68,15 +69,15 @@ def run_settings(cfg: Mapping, norm_cfg: Mapping) -> dict:
         norm_cfg (dict): Its norm layers; what it does not say is torch's default.
 
     Returns:
-        dict: ``norm_cfg``, ``classes`` (their names, if known), ``batch_size``, ``num_workers`` and
-        ``folders``, below ``data_root``, as far as the config has them.
+        dict: ``norm_cfg``, ``classes`` (their names, if known), ``batch_size``, ``num_workers``,
+        ``folders`` below ``data_root``, and a detector's ``scale``, as far as the config has them.
     """
     loader = cfg.get('train_dataloader') or {}
     datasets = dict(train=loader, val=cfg.get('val_dataloader') or {})
     datasets = {side: item.get('dataset') or {} for side, item in datasets.items()}
     folders = {
         side: dataset.get('folder', 'train') for side, dataset in datasets.items()
-        if str(dataset.get('type')).split('.')[-1] == 'ImageFolder'
+        if type_name(dataset.get('type')) == 'ImageFolder'
     }  # fmt: skip
     defaults = dict(eps=1e-5, momentum=0.1) if norm_cfg.get('type') in BATCH_NORMS else {}
     settings = dict(
@@ -85,6 +86,7 @@ def run_settings(cfg: Mapping, norm_cfg: Mapping) -> dict:
         batch_size=loader.get('batch_size'),
         num_workers=loader.get('num_workers'),
         folders=folders,
+        scale=list(cfg.get('scale') or []),
     )
     return {key: value for key, value in settings.items() if value not in (None, [], {})}
 
@@ -142,11 +144,11 @@ def _check(content: dict) -> None:
         if key in content:
             value = content[key]
             _need(type(value) is int and low <= value <= high, key, value)
-    if 'input_size' in content:
-        size = content['input_size']
+    for key in ('input_size', 'scale'):
+        size = content.get(key, [224, 224])
         ok = isinstance(size, list) and len(size) == 2
         ok = ok and all(type(side) is int and 1 <= side <= MAX_SIDE for side in size)
-        _need(ok, 'input_size', size)
+        _need(ok, key, size)
     arch = space.parse(content['arch'])
     space = replace(space, depths=arch.depths)
     size, classes = content.get('input_size', [224, 224]), content.get('num_classes', 1000)

@@ -21,7 +21,7 @@ def board_content(
     """
     by_arch = {str(r['arch']): r.get('top1_pct') for r in rated or []}
     rows = []
-    for rank, entry in enumerate(entries):
+    for rank, entry in enumerate(entries, start=1):  # from 0 in files of version 0.1
         costs = budget.cost_model.cost(entry.arch).in_units()
         nested = entry.arch.to_list()
         rows.append(

@@ -1,9 +1,13 @@
 """Networks: supernets, backbones, heads, and what they are made of."""
 
+from typing import TYPE_CHECKING, Any
+
 from .backbones import CreamNet
-from .heads import CreamClsHead
 from .supernets import CreamSupernet
 from .unfit_weights import refuse_unfit
+
+if TYPE_CHECKING:
+    from .heads import CreamClsHead
 
 __all__ = [
     'CreamClsHead',
@@ -11,3 +15,11 @@ __all__ = [
     'CreamSupernet',
     'refuse_unfit',
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name == 'CreamClsHead':
+        from .heads import CreamClsHead  # a backbone alone needs no mmpretrain
+
+        return CreamClsHead
+    raise AttributeError(f'module {__name__!r} has no attribute {name!r}')

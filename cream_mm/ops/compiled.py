@@ -22,7 +22,8 @@ def load_compiled(
 ) -> ctypes.CDLL:
     """The compiled ``source`` as a library, built unless the cache holds it.
 
-    The cache is ``$CREAM_MM_CACHE``, by default ``~/.cache/cream_mm``. A library runs with the
+    The cache is ``$CREAM_MM_CACHE``, by default ``~/.cache/cream_mm``; where that cannot be
+    written, as without a home folder, one among the temporary files. A library runs with the
     rights of whoever loads it. So the folder and the library must be the user's own, with nobody
     else allowed to write; a name carries the hash of the content, and what does not agree with it
     (cut short, damaged) is built anew. It is written whole, so that several processes may build at
@@ -47,7 +48,7 @@ def load_compiled(
         if not found:
             raise OSError('no C++ compiler; install g++, or name one in CXX')
         compiler = [found]
-    folder = _private_folder()
+    folder = _cache(tell)
     # -march=native: code for this machine's processor, which a shared home directory may outlive.
     described = [source.read_text(), compiler, *flags, _processor(), platform.libc_ver()]
     stem = f'cpu_{hashlib.sha256(repr(described).encode()).hexdigest()[:16]}'
@@ -63,17 +64,38 @@ def load_compiled(
     return library
 
 
-def _private_folder() -> Path:
-    """The cache, made with mode 0700 if it is missing.
+_HINT = 'set CREAM_MM_CACHE to a folder of your own'
+
+
+def _cache(tell: Callable[[str], None]) -> Path:
+    """The folder that was asked for, else the one at home, else a temporary one, which is told.
 
     Raises:
         OSError: If it cannot be made, or others can put files into it.
     """
-    given, hint = os.environ.get('CREAM_MM_CACHE'), 'set CREAM_MM_CACHE to a folder of your own'
+    given = os.environ.get('CREAM_MM_CACHE')
+    if given:
+        return _private_folder(Path(given).expanduser(), given=True)
     try:
-        folder = Path(given).expanduser() if given else Path.home() / '.cache' / 'cream_mm'
-    except RuntimeError:  # no HOME, and a user without an entry in /etc/passwd
-        raise OSError(f'there is no home folder; {hint}') from None
+        folder = _private_folder(Path.home() / '.cache' / 'cream_mm')
+        with tempfile.TemporaryDirectory(prefix='build-', dir=folder):
+            return folder
+    except (OSError, RuntimeError) as error:  # RuntimeError: no home at all
+        folder = Path(tempfile.gettempdir(), f'cream_mm-{os.geteuid()}')
+        if folder.is_symlink():  # of whoever else may write there
+            raise OSError(f'{folder} is a link; {_HINT}') from None
+        folder = _private_folder(folder)
+        reason = str(error) if isinstance(error, OSError) else f'there is no home folder; {_HINT}'
+        tell(f'The CPU kernels are kept in {folder}: {reason}')
+        return folder
+
+
+def _private_folder(folder: Path, given: bool = False) -> Path:
+    """A folder, made with mode 0700 if it is missing.
+
+    Raises:
+        OSError: If it cannot be made, or others can put files into it.
+    """
     try:
         folder = folder.resolve()
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -82,13 +104,13 @@ def _private_folder() -> Path:
             folder.chmod(0o700)
             about = folder.stat()
     except OSError as error:
-        raise OSError(f'{folder}: {error.strerror}; {hint}') from error
+        raise OSError(f'{folder}: {error.strerror}; {_HINT}') from error
     except RuntimeError:  # before Python 3.13
-        raise OSError(f'{folder}: links lead in a circle; {hint}') from None
+        raise OSError(f'{folder}: links lead in a circle; {_HINT}') from None
     if about.st_uid != os.geteuid():
-        raise OSError(f'{folder} belongs to another user; {hint}')
+        raise OSError(f'{folder} belongs to another user; {_HINT}')
     if about.st_mode & 0o022:
-        raise OSError(f'others may write to {folder}; chmod 700 {folder}, or {hint}')
+        raise OSError(f'others may write to {folder}; chmod 700 {folder}, or {_HINT}')
     return folder
 
 

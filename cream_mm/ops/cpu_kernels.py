@@ -120,6 +120,16 @@ def multiplies_bf16() -> bool:
     return ' avx512_bf16' in flags or ' amx_bf16' in flags
 
 
+# As PyTorch's own operators (at::internal::GRAIN_SIZE): waking a second thread for less takes
+# longer than the work, and where other processes use the cores, much longer.
+GRAIN = 32768
+
+
+def num_threads(x: Tensor) -> int:
+    """How many threads the work on ``x`` is worth: one for every ``GRAIN`` elements."""
+    return max(1, min(torch.get_num_threads(), x.numel() // GRAIN))
+
+
 ACTIVATIONS = dict(none=0, silu=1, relu=2, relu6=3)  # as in cpu_kernels.cpp
 Running = tuple[Tensor, Tensor] | None  # mean and variance of a norm layer
 
@@ -151,7 +161,7 @@ def norm_act_forward(
     load().norm_act_forward(
         x.data_ptr(), out.data_ptr(), gamma.data_ptr(), beta.data_ptr(), mean.data_ptr(),
         invstd.data_ptr(), *_pointers(running), momentum, eps, x.numel() // channels, channels,
-        ACTIVATIONS[act], torch.get_num_threads(), x.dtype == torch.bfloat16,
+        ACTIVATIONS[act], num_threads(x), x.dtype == torch.bfloat16,
     )  # fmt: skip
     _tell_autograd(*(running or ()), *((x,) if out is x else ()))
     return mean, invstd
@@ -210,7 +220,7 @@ def norm_act_backward(
     load().norm_act_backward(
         grad.data_ptr(), x.data_ptr(), grad_in.data_ptr(), gamma.data_ptr(), beta.data_ptr(),
         mean.data_ptr(), invstd.data_ptr(), grad_gamma.data_ptr(), grad_beta.data_ptr(),
-        x.numel() // channels, channels, ACTIVATIONS[act], torch.get_num_threads(),
+        x.numel() // channels, channels, ACTIVATIONS[act], num_threads(x),
     )  # fmt: skip
     return grad_in, grad_gamma, grad_beta
 
@@ -271,7 +281,7 @@ def depthwise_forward(
     out = torch.empty((n, channels, *size), **layout)
     load().depthwise_forward(
         x.data_ptr(), weight.data_ptr(), out.data_ptr(), *_window(x, out, weight, stride, before),
-        torch.get_num_threads(), x.dtype == torch.bfloat16,
+        num_threads(x), x.dtype == torch.bfloat16,
     )  # fmt: skip
     return out
 
@@ -283,7 +293,7 @@ def depthwise_input_grad(
     out = torch.empty_like(x)
     load().depthwise_input_grad(
         grad.data_ptr(), weight.data_ptr(), out.data_ptr(),
-        *_window(x, grad, weight, stride, before), torch.get_num_threads(),
+        *_window(x, grad, weight, stride, before), num_threads(x),
     )  # fmt: skip
     return out
 
@@ -295,7 +305,7 @@ def depthwise_weight_grad(
     out = torch.empty_like(weight, memory_format=torch.contiguous_format)
     load().depthwise_weight_grad(
         x.data_ptr(), grad.data_ptr(), out.data_ptr(),
-        *_window(x, grad, weight, stride, before), torch.get_num_threads(),
+        *_window(x, grad, weight, stride, before), num_threads(x),
     )  # fmt: skip
     return out
 
@@ -332,7 +342,7 @@ def gated_grad(grad: Tensor, gate: Tensor, pooled: Tensor) -> Tensor:
 
 def _images(x: Tensor, *more: int) -> tuple[int, ...]:
     n, channels, height, width = x.shape
-    return n, height * width, channels, *more, torch.get_num_threads()
+    return n, height * width, channels, *more, num_threads(x)
 
 
 def _window(

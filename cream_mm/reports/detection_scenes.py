@@ -51,7 +51,7 @@ def read_scenes(detector_dir: Path, notes: list[str]) -> list[dict]:
         notes.append(f'Validation scenes: {missing}, named in {configs[0]}, not found.')
         return []
     try:
-        annotations, predictions = read_detections(ann_file, boxes)
+        annotations, predictions = read_detections(ann_file, boxes, img_dir)
     except (OSError, ValueError) as error:
         notes.append(f'Validation scenes: {error.args[-1]}.')
         return []

@@ -10,6 +10,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from ..datasets.coco_mend import mend_coco
+from ..datasets.coco_notes import Notes
+from ..datasets.coco_pictures import Folder
 from ..files import Dropped, read_json, read_json_lines, read_lines, shorten
 from ..files.answer_file import SEARCH_FORMAT
 from ..files.arch_file import ARCH_FORMAT, MAX_LAYERS
@@ -45,13 +48,19 @@ def read_answer(path: Path, notes: list[str]) -> dict:
 
 
 def read_board(path: Path) -> dict:
-    """``board.json``; its lists ``entries`` and ``rated`` are there.
+    """``board.json``; its lists ``entries`` and ``rated`` are there, ranks begin at 1.
 
     Raises:
         OSError, ValueError: If it cannot be read, or holds what no search writes.
     """
-    content = _read(path, BOARD_FORMAT)
-    return dict(entries=[], rated=[]) | _checked(content, _BOARD, path)
+    content = dict(entries=[], rated=[]) | _checked(_read(path, BOARD_FORMAT), _BOARD, path)
+    ranks = [entry['rank'] for entry in content['entries'] if 'rank' in entry]
+    if ranks and min(ranks) == 0:  # they began at 0 in earlier files
+        content['entries'] = [
+            dict(entry, rank=entry['rank'] + 1) if 'rank' in entry else entry
+            for entry in content['entries']
+        ]
+    return content
 
 
 def read_search(path: Path) -> list[dict]:
@@ -127,8 +136,13 @@ def read_scalars(work_dir: str | Path, notes: list[str] | None = None) -> tuple[
     return dict(sorted(train.items())), dict(sorted(val.items()))
 
 
-def read_detections(ann_file: Path, predictions: Path) -> tuple[dict, list]:
+def read_detections(
+    ann_file: Path, predictions: Path, img_dir: Path | None = None
+) -> tuple[dict, list]:
     """Annotations in COCO's format, and predictions in that of its results.
+
+    The annotations are those that the predictions were measured against: mended, as they were
+    read. What cannot be mended any more, as pictures are gone, is taken as it is.
 
     Raises:
         OSError, ValueError: If one cannot be read, or is not of that format.
@@ -140,6 +154,11 @@ def read_detections(ann_file: Path, predictions: Path) -> tuple[dict, list]:
     if not isinstance(found, list):
         raise ValueError(f'{predictions} is no list of predictions')
     found = _list_of(_PREDICTION, needed=True)(found, f'{predictions}: predictions')
+    try:
+        folder = None if img_dir is None else Folder(str(img_dir))
+        content = mend_coco(content, Notes(str(ann_file)), folder)
+    except ValueError:
+        content = read_json(ann_file, **limits)
     return _checked(content, _ANNOTATIONS, ann_file), found
 
 

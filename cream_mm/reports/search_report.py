@@ -16,6 +16,7 @@ import numpy as np
 
 from ..files import shorten
 from ..files.arch_file import RULES
+from ..files.commands import read_commands
 from .arch_diagram import draw_arch
 from .detection_scenes import MIN_SCORE, read_scenes
 from .figures import Curve, Limits, curve_of, draw_front, draw_later, draw_scatter, draw_search
@@ -353,23 +354,35 @@ class SearchReport:
         return [(label, str(value)) for label, value in rows if value not in (None, '')]
 
     def _commands(self, out: str | Path | None) -> list[str]:
-        """Shell commands that make the runs and this page again, as far as they are known."""
+        """Shell commands that make the runs and this page again, as far as they are known.
+
+        Those that the tools noted in the work directories, with the options that were given; of
+        a run that noted none, one with the complete config that it left there.
+        """
         commands = []
-        if self.best.get('config'):
-            commands.append(['python', 'tools/train.py', self.best['config'],
-                             '--work-dir', self.search_dir])  # fmt: skip
         report = ['python', 'tools/report.py', self.search_dir]
         for option, work_dir in (
+            (None, self.search_dir),
             ('--retrain', self.retrain_dir),
             ('--detector', self.detector_dir),
         ):
-            if work_dir is not None:
-                # mmengine leaves the complete config in the work directory.
-                dumped = sorted(work_dir.glob('*.py'))
-                if len(dumped) == 1:
-                    commands.append(['python', 'tools/train.py', dumped[0],
-                                     '--work-dir', work_dir])  # fmt: skip
-                report += [option, work_dir]
+            if work_dir is None:
+                continue
+            noted = [c for c in read_commands(work_dir) if not _is_of(c, 'report')]
+            dumped = sorted(work_dir.glob('*.py'))
+            if any(_is_of(command, 'train') for command in noted):
+                commands += noted
+            elif len(dumped) == 1:
+                commands.append(['python', 'tools/train.py', dumped[0], '--work-dir', work_dir])
+                commands += noted
+            elif option is None and self.best.get('config'):
+                commands.append(['python', 'tools/train.py', self.best['config'],
+                                 '--work-dir', work_dir])  # fmt: skip
+            report += [option, work_dir] if option else []
         if out is not None and Path(out) != self.search_dir / 'report.html':
             report += ['--out', out]
-        return [shlex.join(map(str, command)) for command in [*commands, report]]
+        return list(dict.fromkeys(shlex.join(map(str, c)) for c in [*commands, report]))
+
+
+def _is_of(command: list[str], tool: str) -> bool:
+    return any(word.endswith(f'tools/{tool}.py') for word in command[:3])

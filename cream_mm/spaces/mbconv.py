@@ -2,9 +2,11 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
+from itertools import accumulate
+from operator import mul
 from typing import ClassVar, NamedTuple
 
-from ..registry import TASK_UTILS
+from ..registry import TASK_UTILS, type_name
 from ..structures import Arch
 from .presets import SPACE_PRESETS
 from .space import Space
@@ -185,6 +187,12 @@ class MBConvSpace(Space):
         return tuple(self.width(channels) for channels in base)
 
     @property
+    def stage_strides(self) -> tuple[int, ...]:
+        """Strides of the maps of ``blocks.0`` ... ``blocks.{num_stages + 1}``, in pixels."""
+        strides = tuple(accumulate(self.strides, mul, initial=self.stem_stride))
+        return (*strides, strides[-1])
+
+    @property
     def feature_indices(self) -> tuple[int, ...]:
         """Blocks whose outputs a detector takes: the last searchable stage of each resolution.
 
@@ -293,7 +301,7 @@ class MBConvSpace(Space):
             return cfg.to_dict()
         cfg = dict(preset=cfg) if isinstance(cfg, str) else dict(cfg or {})
         kind = cfg.pop('type', cls)
-        if kind is not cls and str(kind).rpartition('.')[2] != cls.__name__:
+        if kind is not cls and type_name(kind) != cls.__name__:
             raise ValueError(f'this takes a {cls.__name__}; got a space of type {kind!r}')
         preset = cfg.pop('preset', 'cream')
         if preset not in SPACE_PRESETS:

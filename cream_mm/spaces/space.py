@@ -217,9 +217,15 @@ def build_space(cfg: Mapping | str | Space | None = None) -> Space:
         return cfg
     cfg = dict(preset=cfg) if isinstance(cfg, str) else dict(cfg or {})
     kind = cfg.pop('type', 'MBConvSpace')
-    found = kind if inspect.isclass(kind) else TASK_UTILS.get(str(kind))
+    found = kind if inspect.isclass(kind) else _find(str(kind))
     if not (inspect.isclass(found) and issubclass(found, Space)):
         classes = {c for c in TASK_UTILS.module_dict.values() if inspect.isclass(c)}
         names = sorted(c.__name__ for c in classes if issubclass(c, Space))
         raise ValueError(f'{kind!r} is not a search space; there are {", ".join(names)}')
     return found.build(cfg)
+
+
+def _find(name: str) -> type | None:
+    # What is known needs no look at all that could be: that imports every method.
+    known = TASK_UTILS.module_dict.get(name.removeprefix('cream_mm.'))
+    return known or TASK_UTILS.get(name)

@@ -2,6 +2,8 @@
 
 import random
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 import torch
@@ -27,3 +29,14 @@ def seed_generators(name: str, *numbers: int, devices: bool = True) -> None:
     np.random.seed(seeds[0])
     random.seed(seeds[1])
     (torch.manual_seed if devices else torch.default_generator.manual_seed)(seeds[2])
+
+
+@contextmanager
+def weights_drawn(seed: int) -> Iterator[None]:
+    """Modules made here are on the CPU, with weights that are a function of ``seed`` alone.
+
+    Afterwards all generators are as before; ``torch.manual_seed`` would leave those of GPUs seeded.
+    """
+    with torch.random.fork_rng(devices=[]), torch.device('cpu'):
+        torch.default_generator.manual_seed(seed)
+        yield

@@ -181,7 +181,18 @@ def test_what_the_configs_take_over(moved):
     assert retrain.val_evaluator.topk == (1,)
     for cfg in (retrain, detector):
         kinds = [cfg[f'{side}_dataloader'].dataset.pipeline[0].type for side in ('val', 'test')]
-        assert kinds == ['cream_mm.LoadImage', 'LoadImageFromFile']
+        assert kinds == ['cream_mm.LoadImageFromFile'] * 2
+
+
+def test_a_search_without_a_validation_folder_retrains_without_one(tmp_path):
+    """Validation is the held-out part of the same folder, never what is trained on."""
+    folders = dict(train='Training', val='Training')
+    (tmp_path / 'best_arch.json').write_text(json.dumps(dict(ANSWER, folders=folders)))
+    export_arch(str(tmp_path / 'best_arch.json'), None, tmp_path / 'out', root=ROOT)
+    cfg = Config.fromfile(str(tmp_path / 'out/retrain.py'))
+    for side, part in (('train', 'train'), ('val', 'holdout'), ('test', 'holdout')):
+        dataset = cfg[f'{side}_dataloader'].dataset
+        assert (dataset.folder, dataset.part, dataset.holdout) == ('Training', part, 'auto')
 
 
 def test_an_exported_config_can_be_edited(moved, tmp_path):
@@ -203,7 +214,7 @@ def test_options_reach_validation_and_test(moved):
     cfg = load_config(str(folder / 'retrain.py'), options, check_data=False)
     test = cfg.test_dataloader
     assert (test.batch_size, test.dataset.folder) == (3, 'more')
-    assert test.dataset.pipeline[0].type == 'LoadImageFromFile'
+    assert test.dataset.pipeline[0].type == 'cream_mm.LoadImageFromFile'
     assert test.dataset.pipeline[1].type == 'mmpretrain.ResizeEdge'
 
 
@@ -213,6 +224,8 @@ def test_classes_of_other_data(moved, tmp_path):
     for side in ('train', 'held'):
         for name in ('{{$HOME:y}}', 'fly'):
             (tmp_path / 'data' / side / name).mkdir(parents=True)
+            for file in ('0.jpg', '1.jpg'):
+                (tmp_path / 'data' / side / name / file).touch()
     options = dict(data_root=str(tmp_path / 'data'))
     TextConfig.of(load_config(str(folder / 'retrain.py'), options)).dump(str(tmp_path / 'run.py'))
     cfg = Config.fromfile(str(tmp_path / 'run.py'))
@@ -231,7 +244,10 @@ def detector(moved, tmp_path_factory):
     for split in ('train2017', 'val2017'):
         (home / 'coco' / split).mkdir(parents=True)
         (home / 'coco/annotations').mkdir(exist_ok=True)
-        content = dict(images=[], annotations=[])
+        Image.new('RGB', (96, 64)).save(home / 'coco' / split / '1.png')
+        box = dict(id=1, image_id=1, category_id=0, bbox=[4, 4, 30, 30], area=900, iscrowd=0)
+        image = dict(id=1, file_name='1.png', width=96, height=64)
+        content = dict(images=[image], annotations=[box])
         content['categories'] = [dict(id=i, name=name) for i, name in enumerate(names)]
         path = home / 'coco/annotations' / f'instances_{split}.json'
         path.write_text(json.dumps(content))
@@ -449,7 +465,7 @@ def encoded(kind):
     ],
 )  # fmt: skip
 def test_pixels_by_either_name(tmp_path, kind):
-    """An exported config reads images by the family's loader, the search by ours."""
+    """An inferencer reads images by the family's loader, the search by ours."""
     if kind in ('gif P', 'webp turned8') and int(cv2.__version__.split('.')[0]) < 5:
         pytest.skip("the classic family's OpenCV reads no GIF and does not turn WebP")
     path = str(tmp_path / 'image')

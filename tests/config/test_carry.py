@@ -361,3 +361,43 @@ def test_keys_that_the_runner_reads_are_no_variables(tmp_path):
     (tmp_path / 'base.py').write_text('test_cfg = dict()\nmodel = dict(test_cfg=dict())')
     (tmp_path / 'child.py').write_text("_base_ = 'base.py'\ntest_cfg = dict(fp16=True)")
     assert read_config(tmp_path / 'child.py')[0].model.test_cfg == {}
+
+
+# --- the size of a detector's images ---
+
+DETECTORS = [path for path in CONFIGS if 'scale' in path.read_text().split('# ---- model')[0]]
+DETECTORS += [p for p in CONFIGS if p.parent.name == 'detection' and p not in DETECTORS]
+
+
+@pytest.mark.parametrize('path', DETECTORS, ids=lambda path: path.stem)
+def test_one_scale_reaches_every_place(path, child):
+    before, _ = read_config(str(path))
+    old = tuple(before.scale)
+    cfg, _ = read_config(str(path))
+    places = override(cfg, dict(scale=[512, 384]))['scale']
+    used = {key: cfg[key] for key in config_carry.RUNNER_KEYS & cfg.keys()}
+    sizes = [
+        (key, holder[key]) for holder, key in config_carry.entries(used)
+        if key in ('scale', 'img_scale', 'crop_size', 'size', 'input_size')
+    ]  # fmt: skip
+    assert {value for key, value in sizes if key != 'input_size'} <= {(512, 384), (1024, 768)}
+    assert all(value == (384, 512) for key, value in sizes if key == 'input_size')
+    assert len(sizes) == len(places)
+    # A file that inherits does the same, and back again nothing has changed.
+    inherited, _ = child('scale = (512, 384)', base=str(path))
+    assert plain(inherited) == plain(cfg)
+    override(cfg, dict(scale=old))
+    assert plain(cfg) == plain(before)
+
+
+def test_scales_of_a_detector_that_cannot_be(child):
+    cfg, _ = read_config(RETINANET)
+    for wrong in (640, [640], [640, 0], [640.5, 640], 'large', [(640, 640)]):
+        with pytest.raises(ValueError, match=r'scale is two whole numbers.*scale=\[1333,800\]'):
+            override(cfg, dict(scale=wrong))
+
+
+def test_a_scale_of_ones_own_is_any_value():
+    cfg = Config(dict(scale=0.5, train_pipeline=[dict(scale=0.5), dict(scale=(0.08, 1.0))]))
+    override(cfg, dict(scale=0.25))
+    assert cfg.train_pipeline == [dict(scale=0.25), dict(scale=(0.08, 1.0))]

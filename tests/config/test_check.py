@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from mmengine.config import Config
 
-from cream_mm.config.check import check_keys
+from cream_mm.config.check import check_keys, is_settled
 from cream_mm.config.load import load_config
 from cream_mm.registry import argument_names
 
@@ -177,3 +177,11 @@ def test_a_config_is_python(tmp_path, suffix):
     with pytest.raises(ValueError, match='a config is a .py file'):
         load_config(str(path))
     assert not marker.exists()
+
+
+def test_what_stands_in_the_config_is_no_slip():
+    cfg = Config(dict(model=dict(type='A', parts=[dict(size=1)], init=None)))
+    for key in ('data_root', 'model.parts', 'model.parts.0.size', 'model.init', 'model'):
+        assert is_settled(cfg, [key])
+    for key in ('model.part', 'model.parts.0.sise', 'model.type', 'model.parts.0.type'):
+        assert not is_settled(cfg, ['model.parts', key])

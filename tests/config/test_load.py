@@ -6,6 +6,7 @@ import pytest
 import torch
 from mmengine.config import Config
 from mmengine.registry import PARAM_SCHEDULERS
+from PIL import Image
 
 from cream_mm.config.load import load_config
 from cream_mm.testing import write_image_folder
@@ -21,16 +22,19 @@ DEMO = str(ROOT / 'configs/demo/search_digits.py')
 def folder(tmp_path_factory):
     """Three classes of photographs."""
     root = tmp_path_factory.mktemp('images')
-    return str(write_image_folder(root, classes=('ant', 'bee', 'cat'), train=2, val=1))
+    return str(write_image_folder(root, classes=('ant', 'bee', 'cat'), train=4, val=1))
 
 
 def write_coco(root, names=('dog', 'cat', 'emu'), splits=('train', 'val')):
-    """An annotation file without images per split: enough for a config."""
+    """One picture with a box of the first class per split: enough for a config."""
     (root / 'annotations').mkdir(parents=True)
     for split in splits:
         (root / f'{split}2017').mkdir()
         categories = [dict(id=3 * i + 1, name=name) for i, name in enumerate(names)]
-        content = dict(images=[], annotations=[], categories=categories)
+        Image.new('RGB', (48, 40), (len(split), 0, 0)).save(root / f'{split}2017/1.png')
+        image = dict(id=1, file_name='1.png', width=48, height=40)
+        box = dict(id=1, image_id=1, category_id=1, bbox=[4, 4, 20, 20], area=400, iscrowd=0)
+        content = dict(images=[image], annotations=[box], categories=categories)
         path = root / 'annotations' / f'instances_{split}2017.json'
         path.write_text(json.dumps(content))
     return str(root)
@@ -337,24 +341,14 @@ def test_a_missing_coco_set_shows_the_layout(tmp_path, gone, message):
     assert '--cfg-options data_root=FOLDER' in text and 'train_dataloader.dataset.ann_file' in text
 
 
-def test_annotations_that_disagree(tmp_path):
-    root = write_coco(tmp_path / 'coco')
-    path = Path(root, 'annotations', 'instances_val2017.json')
-    content = json.loads(path.read_text())
-    content['categories'].reverse()
-    path.write_text(json.dumps(content))
-    with pytest.raises(ValueError, match='list different categories, or in another order'):
-        load_config(RETINANET, dict(data_root=root))
-
-
-@pytest.mark.parametrize('text', ['', '[]', '{}', '{"categories": [1]}', '{"categories": 3}'])
+@pytest.mark.parametrize('text', ['', '[]', '{}', '{"categories": [1]}', '[' * 200_000, '1e999'])
 def test_not_an_annotation_file(tmp_path, text):
     root = write_coco(tmp_path / 'coco')
     path = Path(root, 'annotations', 'instances_val2017.json')
     path.write_text(text)
-    with pytest.raises(ValueError, match='is not a COCO annotation file') as error:
+    with pytest.raises(ValueError, match='instances_val2017.json') as error:
         load_config(RETINANET, dict(data_root=root))
-    assert str(path) in str(error.value)
+    assert str(error.value).startswith(str(path)) and '\n' not in str(error.value)
 
 
 def test_detector_outputs_that_do_not_fit(tmp_path):
@@ -377,29 +371,6 @@ def test_annotations_that_are_a_pipe(tmp_path):
         load_config(RETINANET, dict(data_root=root))
 
 
-def test_an_annotation_of_an_unknown_category(tmp_path):
-    root = write_coco(tmp_path / 'coco')
-    path = Path(root, 'annotations/instances_train2017.json')
-    content = json.loads(path.read_text())
-    content['images'] = [dict(id=1)]
-    content['annotations'] = [dict(id=5, image_id=1, category_id=99)]
-    path.write_text(json.dumps(content))
-    with pytest.raises(ValueError, match='annotation 5 has category_id=99, not one of its categ'):
-        load_config(RETINANET, dict(data_root=root))
-    content['annotations'] = [dict(id=6, image_id=2, category_id=1)]
-    path.write_text(json.dumps(content))
-    with pytest.raises(ValueError, match='annotation 6 has image_id=2, not one of its images'):
-        load_config(RETINANET, dict(data_root=root))
-
-
-@pytest.mark.parametrize('text', ['[' * 200_000, '{}', '[]', '{"categories": 5}', '1e999'])
-def test_an_annotation_file_of_something_else(tmp_path, text):
-    root = write_coco(tmp_path / 'coco')
-    Path(root, 'annotations/instances_train2017.json').write_text(text)
-    with pytest.raises(ValueError, match='is not a COCO annotation file'):
-        load_config(RETINANET, dict(data_root=root))
-
-
 def test_too_few_outputs_in_a_config_without_our_variables(tmp_path, folder):
     path = tmp_path / 'mine.py'
     path.write_text(
@@ -408,3 +379,17 @@ def test_too_few_outputs_in_a_config_without_our_variables(tmp_path, folder):
     )
     with pytest.raises(ValueError, match='the data has 3 classes, but the model has at most 2'):
         load_config(str(path))
+
+
+def test_the_output_is_tried_before_the_data(tmp_path):
+    """Both are wrong: what is said is what would be found last."""
+    (tmp_path / 'file').touch()
+    options = dict(data_root=str(tmp_path / 'nowhere'))
+    with pytest.raises(FileNotFoundError, match='nowhere'):
+        load_config(SEARCH, options)
+    for work_dir in ('file', 'file/below'):
+        options['work_dir'] = str(tmp_path / work_dir)
+        with pytest.raises(OSError, match='cannot write into .*file.*: Not a directory'):
+            load_config(SEARCH, options, writes=True)
+    cfg = load_config(SEARCH, {}, writes=True, check_data=False)
+    assert cfg.work_dir == 'work_dirs/search_imagenet'

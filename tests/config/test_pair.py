@@ -1,8 +1,10 @@
 """Two loaders of one set, under other names of types."""
 
 import pytest
+from mmcv.transforms import Resize
 
 from cream_mm.config.pair import is_pair, paired
+from cream_mm.datasets.transforms import LoadImageFromFile
 
 
 def loader(*steps, **kwargs):
@@ -18,6 +20,7 @@ TEST = loader(dict(type='LoadImageFromFile'), dict(type='mmdet.Resize', scale=3)
     [
         (TEST, True),
         (VAL, True),
+        (loader(dict(type=LoadImageFromFile), dict(type=Resize, scale=3)), True),
         (loader(dict(type='LoadImageFromFile'), dict(type='mmdet.Resize', scale=4)), False),
         (loader(dict(type='LoadAnnotations'), dict(type='Resize', scale=3)), False),
         ({**TEST, 'batch_size': 5}, False),

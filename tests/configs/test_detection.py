@@ -167,7 +167,6 @@ def test_maps_fit_neck_and_head(path):
     if 'roi_head' in cfg.model:
         extractor = cfg.model.roi_head.bbox_roi_extractor
         assert extractor.featmap_strides == strides
-        assert extractor.roi_layer.use_torchvision  # needs no compiled mmcv
 
 
 def test_maps_at_detection_size():
@@ -214,7 +213,7 @@ def test_rtmdet_switch_epoch_follows(given):
     assert (cosine.begin, cosine.end, cosine.T_max) == (50, 100, 50)
 
 
-def test_torchvision_roi_align_is_the_configured_one():
+def test_roi_align_is_the_configured_one():
     """The layer is built as mmdet builds it, and averages what lies in the box."""
     cfg = load_config(str(CONFIG_DIR / 'detection/faster-rcnn_cream-287m_fpn_1x_coco.py'),
                       check_data=False)  # fmt: skip

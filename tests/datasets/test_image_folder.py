@@ -4,8 +4,8 @@ import pytest
 from PIL import Image
 
 from cream_mm.datasets import ImageFolder
-from cream_mm.datasets import image_folder as module
-from cream_mm.datasets.image_folder import holdout_share, list_classes, list_images
+from cream_mm.datasets import folder_listing as module
+from cream_mm.datasets.folder_listing import holdout_share, list_classes, list_images
 from cream_mm.registry import DATASETS
 from cream_mm.testing import write_image_folder
 

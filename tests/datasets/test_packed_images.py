@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from cream_mm.datasets import ImageFolder
-from cream_mm.datasets.image_folder import list_classes
+from cream_mm.datasets.folder_listing import list_classes
 from cream_mm.datasets.packed_images import PackedImages, is_packed, write_packed
 
 FILES = {'ant': ['0.png', 'deep/1.png'], 'bee': [], 'cat': ['2.png']}

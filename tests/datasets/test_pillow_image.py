@@ -8,9 +8,9 @@ from io import BytesIO
 import cv2
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
-from cream_mm.datasets.pillow_image import open_image, upright_rgb
+from cream_mm.datasets.pillow_image import open_image, readable_extensions, remedy, upright_rgb
 from cream_mm.datasets.transforms.load_image import decode_image
 
 HEIGHT, WIDTH = 24, 32
@@ -290,3 +290,33 @@ def test_it_takes_an_open_image():
     with open_image(save(RGB, 'PNG')) as image:
         upright = upright_rgb(image)
     assert upright.mode == 'RGB' and np.array_equal(np.asarray(upright), RGB)
+
+
+# ---- extensions --------------------------------------------------------------------------------
+
+
+def test_every_extension_that_is_listed_is_read():
+    """Of each one, what Pillow writes under that name."""
+    for extension in readable_extensions():
+        kind = Image.registered_extensions().get(extension, 'JPEG')  # .pjpeg and .pjp
+        image = RGB if extension != '.pbm' else Image.fromarray(GREY > 99)
+        assert rgb_of(save(image, kind)).shape == RGB.shape, extension
+    assert {'.jpg', '.jfif', '.gif', '.avif', '.webp'} <= set(readable_extensions())
+
+
+def test_what_a_file_is_when_it_is_no_image_that_is_read(monkeypatch):
+    heic = b'\0\0\0\x18ftypheic\0\0\0\0mif1heic'
+    with pytest.raises(ValueError, match='a HEIC image, whatever its name: .*pillow-heif'):
+        decode_image(heic)
+    with pytest.raises(ValueError, match='the file is empty'):
+        decode_image(b'')
+    with pytest.raises(ValueError, match='a web page'):
+        decode_image(b'\n<!DOCTYPE html>\n<html>')
+    monkeypatch.setattr(Image, 'open', lambda file: (_ for _ in ()).throw(UnidentifiedImageError()))
+    with pytest.raises(ValueError, match='an AVIF image, .*install -U pillow'):
+        decode_image(b'\0\0\0\x1cftypavif\0\0\0\0avif')
+
+
+def test_a_remedy_for_each_kind():
+    assert 'pillow-heif' in remedy('.HEIC') and 'developed' in remedy('.nef')
+    assert 'Unpack' in remedy('.zip') and remedy('.txt') is None

@@ -48,6 +48,15 @@ def test_nothing_is_said_of_the_same_config():
     assert told(text_of(), text_of(work_dir='b', resume=True, launcher='pytorch')) == []
 
 
+def test_another_name_of_the_same_step_is_no_difference():
+    key = 'train_dataloader__dataset__pipeline'
+    old = dict(type='cream_mm.LoadImage', on_error='partial')
+    new = dict(type='cream_mm.LoadImageFromFile')
+    assert told(text_of(**{key: [old]}), text_of(**{key: [new]})) == []
+    skipping = dict(type='cream_mm.LoadImage')
+    assert len(told(text_of(**{key: [skipping]}), text_of(**{key: [new]}))) == 1
+
+
 @pytest.mark.parametrize(
     ('changes', 'line'),
     [

@@ -854,3 +854,17 @@ def test_it_is_found_by_its_name(data, tmp_path):
     assert type(runner) is Runner
     names = [type(hook).__name__ for hook in runner.hooks]
     assert 'SeedHook' in names and names.count('CheckpointHook') == 1
+
+
+def test_a_config_says_how_many_threads_pytorch_works_with(data, tmp_path, monkeypatch):
+    before = torch.get_num_threads()
+    monkeypatch.delenv('OMP_NUM_THREADS', raising=False)
+    try:
+        Runner.from_cfg(search(data, tmp_path / 'one', env_cfg=dict(num_threads=before + 1)))
+        assert torch.get_num_threads() == before + 1
+        torch.set_num_threads(before)
+        monkeypatch.setenv('OMP_NUM_THREADS', str(before))  # the user's own choice stands
+        Runner.from_cfg(search(data, tmp_path / 'two', env_cfg=dict(num_threads=before + 1)))
+        assert torch.get_num_threads() == before
+    finally:
+        torch.set_num_threads(before)

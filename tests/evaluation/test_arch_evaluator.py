@@ -181,3 +181,27 @@ def test_errors(model):
     with pytest.raises(ValueError, match='choice 2'):
         evaluator.rate(Arch(((2, 0), (0, 0))))
     assert model.training and model.backbone.arch == before
+
+
+# ---- a single image ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize('batch_size', [1, 8])
+def test_no_batch_of_a_single_image_is_normalised_by_itself(model, batch_size):
+    images = images_of(9, 0)
+    evaluator = ArchEvaluator(
+        model, as_dataset(images), [], bn_policy='batch_stats', batch_size=batch_size
+    )
+    sizes = [len(batch['inputs']) for batch in evaluator._batches]
+    assert sizes == ([2, 2, 2, 3] if batch_size == 1 else [9])
+    assert evaluator.rate(ARCHS[0]).num_images == 9
+
+
+@pytest.mark.parametrize(
+    ('policy', 'number', 'options', 'which'),
+    [('batch_stats', 1, {}, 'held-out'), ('recalibrate', 9, dict(num_bn_images=1), 'training')],
+)
+def test_statistics_of_one_image_are_refused(model, policy, number, options, which):
+    data = as_dataset(images_of(number, 0))
+    with pytest.raises(ValueError, match=f'on a single one of the {which} images: it needs two'):
+        ArchEvaluator(model, data, data, bn_policy=policy, **options)

@@ -65,3 +65,10 @@ def test_a_last_batch_of_one_image_can_be_spared():
     spared = build(7, spare_one=True)[1]
     assert [len(b['inputs']) for b in spared] == [2, 2, 2] and spared.num_images == 6
     assert [len(b['inputs']) for b in build(1, spare_one=True)[1]] == [1]  # all there is
+
+
+@pytest.mark.parametrize(('number', 'sizes'), [(7, [2, 2, 3]), (6, [2, 2, 2]), (1, [1]), (3, [3])])
+def test_a_lone_image_joins_the_batch_before(number, sizes):
+    data, batches = build(number, join_one=True)
+    assert [len(batch['inputs']) for batch in batches] == sizes
+    assert seen(batches) == batches.indices and batches.num_images == number

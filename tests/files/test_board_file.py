@@ -23,7 +23,7 @@ def test_what_a_board_file_holds():
         rated=rated,
         entries=[
             dict(
-                rank=i,
+                rank=i + 1,
                 arch=archs[i].to_list(),
                 train_top1_pct=50.0 - i,
                 macs_m=pytest.approx(costs[i].macs / 1e6),

@@ -41,8 +41,8 @@ def cache(tmp_path, monkeypatch):
     return folder
 
 
-def load(source, flags=('-shared', '-fPIC'), symbols=('answer',)):
-    return load_compiled(source, flags, symbols).answer()
+def load(source, flags=('-shared', '-fPIC'), symbols=('answer',), tell=print):
+    return load_compiled(source, flags, symbols, tell).answer()
 
 
 def library_of(cache):
@@ -163,14 +163,39 @@ def test_folders_that_cannot_be_used(source, tmp_path, monkeypatch):
     monkeypatch.setenv('CREAM_MM_CACHE', str(tmp_path / 'file' / 'cache'))
     with pytest.raises(OSError, match='set CREAM_MM_CACHE to a folder of your own'):
         load(source)
-    monkeypatch.delenv('CREAM_MM_CACHE')
 
+
+@pytest.mark.parametrize('home', ['none', 'below a file', '/proc/here'])
+def test_without_a_home_to_write_in_the_library_is_kept_with_temporary_files(
+    home, source, tmp_path, monkeypatch
+):
     def no_home():
         raise RuntimeError('Could not determine home directory.')
 
-    monkeypatch.setattr(compiled.Path, 'home', no_home)
-    with pytest.raises(OSError, match='no home folder; set CREAM_MM_CACHE'):
-        load(source)
+    monkeypatch.delenv('CREAM_MM_CACHE', raising=False)
+    (tmp_path / 'file').touch()
+    (tmp_path / 'tmp').mkdir()
+    monkeypatch.setattr(compiled.tempfile, 'tempdir', str(tmp_path / 'tmp'))
+    if home == 'none':
+        monkeypatch.setattr(compiled.Path, 'home', no_home)
+    else:
+        monkeypatch.setenv('HOME', str(tmp_path / 'file/home') if home != '/proc/here' else home)
+    lines = []
+    assert load(source, tell=lines.append) == 42
+    folder = tmp_path / 'tmp' / f'cream_mm-{os.geteuid()}'
+    reason = dict(none='there is no home folder')
+    told = f'The CPU kernels are kept in {folder}: {reason.get(home, "")}'
+    assert lines[0].startswith(told) and lines[0].endswith(
+        'set CREAM_MM_CACHE to a folder of your own'
+    )
+    assert lines[1].startswith('Built the CPU kernels') and folder.stat().st_mode & 0o777 == 0o700
+    assert load(source, tell=lines.append) == 42 and len(lines) == 3  # there already
+    for path in folder.iterdir():
+        path.unlink()
+    folder.rmdir()
+    folder.symlink_to(tmp_path)  # by whoever else may write there
+    with pytest.raises(OSError, match=f'{folder} is a link'):
+        load(source, tell=lines.append)
 
 
 def test_words_that_are_no_command_and_links_in_a_circle(source, tmp_path, monkeypatch):

@@ -51,9 +51,9 @@ def best_arch():
 def board():
     """Two board entries, the second of them chosen, and two random paths."""
     entries = [
-        {'rank': 0, 'arch': [[0], [5, 5], [5], [0]], 'train_top1_pct': 98.5, 'macs_m': 14.0,
+        {'rank': 1, 'arch': [[0], [5, 5], [5], [0]], 'train_top1_pct': 98.5, 'macs_m': 14.0,
          'params_m': 0.03, 'top1_pct': 96.25},
-        {'rank': 1, 'arch': ARCH, 'train_top1_pct': 98.0, 'macs_m': 10.0, 'params_m': 0.01864,
+        {'rank': 2, 'arch': ARCH, 'train_top1_pct': 98.0, 'macs_m': 10.0, 'params_m': 0.01864,
          'top1_pct': 97.0},
     ]  # fmt: skip
     random = [

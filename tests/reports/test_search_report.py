@@ -81,7 +81,7 @@ def test_numbers_of_all_inputs_appear(search_dir, retrain_dir, detector_dir):  #
     assert 'blocks.1.1 MBConv 7 4 24 → 24 1 7×7 4.000 40.0 % 5.00' in text
     assert 'Total of 7 layers 10.000 100 % 18.64' in text
     assert 'The layers sum to' not in text
-    assert '★ 1' in text and '96.2 %' in text
+    assert '★ 2' in text and '96.2 %' in text
     assert 'three 0.93' in text and 'three 0.55' in text and 'three 0.39' not in text
     assert 'configs/demo/search_digits.py' in text
     assert f'python tools/train.py {retrain_dir}/retrain_digits.py --work-dir {retrain_dir}' in text

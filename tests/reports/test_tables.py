@@ -21,7 +21,7 @@ def test_cost_table():
 
 def test_the_cells_of_a_board_mean_what_the_space_says():
     first, second = board_rows(board()['entries'][::-1], CHOICES, ARCH, [])
-    assert (first['rank'], first['chosen'], second['chosen']) == (0, False, True)
+    assert (first['rank'], first['chosen'], second['chosen']) == (1, False, True)
     # Choices 3, 4 | 1: kernel 5 and expansion 6, kernel 7 and 4, kernel 3 and 6.
     assert [(cell['x'], cell['height']) for cell in second['strip']] == [(0, 24), (9, 16), (23, 24)]
     assert [cell['color'] for cell in second['strip']] == [KERNEL_COLORS[k] for k in (5, 7, 3)]

@@ -5,7 +5,7 @@ import random
 import numpy as np
 import torch
 
-from cream_mm.structures.randomness import named_rng, seed_generators
+from cream_mm.structures.randomness import named_rng, seed_generators, weights_drawn
 
 
 def draw():
@@ -38,3 +38,19 @@ def test_without_devices_the_cpu_draws_the_same():
     expected = draw()
     seed_generators('sample', 0, 1, 2, devices=False)
     assert draw() == expected
+
+
+def test_weights_are_drawn_beside_all_generators(monkeypatch):
+    """Those of GPUs, too, which fork_rng of the CPU alone would leave seeded."""
+    seeded = []
+    monkeypatch.setattr(torch.cuda, 'manual_seed_all', seeded.append)
+    torch.manual_seed(1)
+    expected = draw()[2]
+    torch.manual_seed(5)
+    weight = torch.nn.Linear(3, 2).weight
+    torch.manual_seed(1)
+    assert seeded == [1, 5, 1]
+    with torch.device('meta'), weights_drawn(5):
+        ours = torch.nn.Linear(3, 2).weight
+    assert torch.equal(ours, weight) and ours.device.type == 'cpu'
+    assert draw()[2] == expected and seeded == [1, 5, 1]

@@ -1,9 +1,11 @@
 """The command lines one after the other, as a user types them: search, export, retrain, detect."""
 
+import html
 import json
 import os
 import re
 import runpy
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -87,6 +89,40 @@ def test_search_answers_within_budget(search):
     assert 'loss_kd' in text  # a teacher was at work
 
 
+def test_the_screen_tells_what_matters_and_the_file_everything(search):
+    home, _, text = search
+    lines = [line for line in text.splitlines() if line.strip()]
+    assert len(lines) < 60
+    (log,) = (home / 'search').glob('*/*.log')
+    log = log.read_text()
+    assert len(log.splitlines()) > 500
+    said = [
+        re.sub(r'^\d\d/\d\d [\d:]{8} - mmengine - (INFO|WARNING) - ', '', line) for line in lines
+    ]
+    assert [line for line in said if line not in log] == []
+    for word in ('data ', 'model ', 'space ', 'eta: ', 'accuracy/top1', 'best ', 'answer ', 'log '):
+        assert any(line.strip().startswith(word) or word in line for line in said)
+    for word in ('OneDL', 'System environment', 'paramwise', 'FileClient', 'custom_imports'):
+        assert word not in text
+    assert re.search(r'Done in (\d+ min )?\d+ s', text)
+
+
+def test_the_next_commands_can_be_pasted(search):
+    _, _, text = search
+    export, report = commands(text)
+    assert export == ['export_arch.py', 'search/best_arch.json', '--out', 'search/export']
+    assert report == ['report.py', 'search']
+
+
+def commands(text):
+    """Those that a run ends with: each alone in its line, as a shell and its tool read it."""
+    found = [shlex.split(line) for line in text.splitlines() if line.startswith('  python tools/')]
+    for words in found:
+        tool = runpy.run_path(str(ROOT / words[1]))
+        tool['parse_args'](words[2:])
+    return [[Path(words[1]).name, *words[2:]] for words in found]
+
+
 def test_resume_continues_with_the_board(search):
     home, data, _ = search
     checkpoint = torch.load(home / 'search/epoch_2.pth', map_location='cpu', weights_only=False)
@@ -94,7 +130,7 @@ def test_resume_continues_with_the_board(search):
     assert 'meta_optimizer' in checkpoint
 
 
-@pytest.mark.timeout(900)  # four commands, each in a process of its own
+@pytest.mark.timeout(900)  # six commands, each in a process of its own
 def test_export_retrain_detect(search):
     home, data, _ = search
     text = run('export_arch.py', 'search/best_arch.json', '--out', 'export', cwd=home)
@@ -108,22 +144,31 @@ def test_export_retrain_detect(search):
     run('train.py', 'export/retrain.py', '--work-dir', 'retrain', '--cfg-options', *TINY[:2],
         'max_epochs=1', *TINY[4:], cwd=home)  # fmt: skip
     retrained = home / 'retrain/epoch_1.pth'
-    text = run('test.py', 'export/retrain.py', retrained, '--cfg-options', *TINY[:2], *TINY[4:],
-               cwd=home)  # fmt: skip
-    assert 'accuracy/top1' in text
+    text = run('test.py', 'retrain', cwd=home)
+    assert re.search(r'retrain: retrain\.py and best_.*\.pth, the best checkpoint', text)
+    assert re.search(r'result +accuracy/top1 \d+\.\d\d %', text)
+    assert [p.name for p in (home / 'retrain').glob('*.py')] == ['retrain.py']
 
     coco = write_coco(home / 'coco')
     options = ['batch_size=2', 'num_workers=0', f'data_root={coco}/', 'max_epochs=1']
     options += [f'model.backbone.init_cfg.checkpoint={retrained}']
     options += ['model.bbox_head.stacked_convs=1']
-    resize = ['train_dataloader.dataset.pipeline.2.scale=(96,64)']
-    resize += [f'{s}_dataloader.dataset.pipeline.1.scale=(96,64)' for s in ('val', 'test')]
     text = run('train.py', 'export/retinanet.py', '--work-dir', 'detector', '--cfg-options',
-               *options, *resize, cwd=home)  # fmt: skip
+               *options, 'scale=[96,64]', cwd=home)  # fmt: skip
+    assert 'scale: 3 places' in text
     assert 'The data has 2 classes' in text
     assert 'coco/bbox_mAP' in text
     detector = load_weights(home / 'detector/epoch_1.pth')
     assert len(detector['bbox_head.retina_cls.bias']) == 9 * 2
+    (next_one,) = commands(text)
+    text = run(*next_one, cwd=home)  # as it stands there
+    assert f'drawn: 6 images in {next_one[-1]}' in text
+    assert len(list((home / 'detector/drawn').iterdir())) == 6
+    text = run('report.py', 'search', '--retrain', 'retrain', '--detector', 'detector', cwd=home)
+    page = html.unescape((home / 'search/report.html').read_text())
+    made = page.split('How it was made')[1]
+    assert 'budget.macs_m=[2.5,3.2]' in made and 'scale=[96,64]' in made
+    assert made.index('train.py') < made.index('export_arch.py') < made.index('retrain.py')
 
 
 @pytest.mark.parametrize(

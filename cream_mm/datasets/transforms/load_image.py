@@ -87,6 +87,23 @@ class LoadImage(BaseTransform):
         return f'{type(self).__name__}(on_error={self.on_error!r})'
 
 
+@TRANSFORMS.register_module()
+class LoadImageFromFile(LoadImage):
+    """:class:`LoadImage` for testing, under the name by which inferencers find it.
+
+    mmdet's ``DetInferencer`` and ``inference_detector`` look in the test pipeline for a step of
+    this name, whatever its scope, and put their own loading in its place, with the arguments that
+    are written here: so leave them out. mmpretrain's inferencers put an image before it.
+
+    Args:
+        on_error (str): Defaults to 'partial'.
+        max_share (float): As in :class:`LoadImage`.
+    """
+
+    def __init__(self, on_error: str = 'partial', max_share: float = 0.1):
+        super().__init__(on_error, max_share)
+
+
 def _read(path: str) -> bytes:
     # Not in the local file system: mmengine has a backend for it.
     return fileio.get(path) if '://' in str(path) else read_bytes(path, MAX_IMAGE_BYTES)

@@ -7,6 +7,7 @@ from .loop_state_hook import LoopStateHook
 from .norm_stats_hook import NormStatsHook
 from .path_log_hook import PathLogHook
 from .seed_hook import SeedHook
+from .summary_hook import SummaryHook
 
 __all__ = [
     'CheckpointHook',
@@ -18,4 +19,5 @@ __all__ = [
     'NormStatsHook',
     'PathLogHook',
     'SeedHook',
+    'SummaryHook',
 ]

@@ -11,6 +11,10 @@ from ...files import write_whole
 from ...registry import HOOKS
 from ..holdout import META_KEY, holdout_of
 
+VALIDATED = 'last_validated_epoch'
+"""In the message hub. A name that begins with "val" is logged with a validation's metrics, as
+``validated_epoch`` was, with the epoch before."""
+
 
 @HOOKS.register_module()
 class CheckpointHook(_CheckpointHook):
@@ -61,7 +65,8 @@ class CheckpointHook(_CheckpointHook):
         loop._decide_current_val_interval()
         is_due = loop.epoch % loop.val_interval == 0 or loop.epoch == loop.max_epochs
         # With a new best, mmengine saves the checkpoint once more after the validation.
-        is_done = runner.message_hub.get_info('validated_epoch') == loop.epoch
+        hub = runner.message_hub
+        is_done = hub.get_info(VALIDATED, hub.get_info('validated_epoch')) == loop.epoch
         if loop.epoch >= loop.val_begin and is_due and not is_done:
             # What the uninterrupted run says while it validates.
             runner.message_hub.update_info('epoch', loop.epoch - 1)
@@ -69,7 +74,7 @@ class CheckpointHook(_CheckpointHook):
             val.run()
 
     def after_val_epoch(self, runner: Runner, metrics: dict) -> None:
-        runner.message_hub.update_info('validated_epoch', runner.epoch)
+        runner.message_hub.update_info(VALIDATED, runner.epoch)
         super().after_val_epoch(runner, metrics)
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:

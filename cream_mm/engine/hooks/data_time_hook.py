@@ -9,6 +9,7 @@ from mmengine.hooks.hook import DATA_BATCH
 from mmengine.logging import print_log
 from mmengine.runner import Runner
 
+from ...environment import usable_cores
 from ...registry import HOOKS
 
 
@@ -109,10 +110,3 @@ class _Last(Hook):
 
     def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None) -> None:
         self.end_step(runner)
-
-
-def usable_cores() -> int:
-    """Cores that this process may run on."""
-    if hasattr(os, 'sched_getaffinity'):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

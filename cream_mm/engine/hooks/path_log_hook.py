@@ -64,7 +64,10 @@ class PathLogHook(Hook):
         if not self._pending:
             return
         flat = [value for *_, losses in self._pending for value in _values(losses)]
-        means = torch.stack([value.detach().float().reshape(()) for value in flat])
+        flat = [value.detach().float().reshape(()) for value in flat]
+        # A plain number among the losses of a GPU is a tensor of the CPU.
+        device = next((value.device for value in flat if value.device.type != 'cpu'), 'cpu')
+        means = torch.stack([value.to(device) for value in flat])
         all_reduce(means, op='mean')
         if is_main_process():
             numbers = iter(means.tolist())

@@ -1,7 +1,6 @@
 """From a trained supernet to the answer: asks a strategy, rates, tells it, writes the best."""
 
 import math
-import shlex
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -37,6 +36,7 @@ from ...search.front import budget_steps, ends, front_cost
 from ...structures import Arch
 from ..distributed import on_main_process, unwrap
 from ..progress import Progress
+from ..words import short_path, with_unit
 from .supernet_train_loop import supernet_of
 from .supernet_val_loop import FAR_STEP
 
@@ -131,6 +131,10 @@ class SearchLoop(BaseLoop):
             keep_gb=keep_gb,
         )
         self._state: Mapping | None = None
+        # What came out and how to go on, for `SummaryHook`; on the main process.
+        self.summary: list[tuple[str, str]] = []
+        self.next_commands: list[list[str]] = []
+        self._front_told: list[tuple[str, str]] = []
         if strategy is not None:  # before any training, not after it
             self._strategy_class(strategy)
         check_metric(metric, self.evaluator.metrics, self.model)
@@ -281,7 +285,8 @@ class SearchLoop(BaseLoop):
             self.runner.logger.info(
                 f'Rated {progress.step(known)} {ratings[archs[0]]}, '
                 f'{strategy.scored[-1].cost_m:.2f} M; best {ratings.get(best.arch, best.score)}, '
-                f'{best.cost_m:.2f} M  {progress.eta}'
+                f'{best.cost_m:.2f} M  {progress.eta}',
+                extra=dict(share=progress.share),
             )
         return ratings
 
@@ -309,7 +314,8 @@ class SearchLoop(BaseLoop):
             macs = self.budget.cost_model.cost(archs[i]).macs / 1e6
             self.runner.logger.info(
                 f'Rated {progress.step()} {rating}, {macs:.2f} MMACs ({sources[archs[i]]})  '
-                f'{progress.eta}'
+                f'{progress.eta}',
+                extra=dict(share=progress.share),
             )
 
         ratings.update(zip(archs, evaluator.rate_all(archs, tell)))
@@ -425,15 +431,22 @@ class SearchLoop(BaseLoop):
         write_json(file, answer)
         for note in choice.notes:
             runner.logger.warning(note)
-        export = ['python', 'tools/export_arch.py', str(file)]
+        export = ['python', 'tools/export_arch.py', short_path(file)]
         if runner.iter == 0 and runner._load_from:
-            export += ['--checkpoint', str(runner._load_from)]
-        export += ['--out', str(work_dir / 'export')]
-        runner.logger.info(
-            f'Best path: {best}  chosen by {RULES[choice.rule]}; {rating} on {rating.num_images} '
-            f'held-out images, {self.budget.cost_model.cost(best).macs / 1e6:.2f} MMACs. Written '
-            f'to {file}; cut its weights out with\n  {shlex.join(export)}'
-        )
+            export += ['--checkpoint', short_path(runner._load_from)]
+        export += ['--out', short_path(work_dir / 'export')]
+        runner.logger.info(f'Best path: {best}, chosen by {RULES[choice.rule]}')
+        macs = self.budget.cost_model.cost(best).macs / 1e6
+        told = rating if rating.metric is None else with_unit(rating.metric, rating.value)
+        self.summary = [
+            ('best', f'{told} on {rating.num_images} held-out images, {macs:.2f} MMACs'),
+            ('answer', short_path(file)),
+            *self._front_told,
+        ]
+        self.next_commands = [
+            export,
+            ['python', 'tools/report.py', short_path(work_dir)],
+        ]
 
     def records(self, ratings: Mapping[Arch, Rating], sources: Mapping[Arch, str]) -> list[dict]:
         """All rated paths as files have them, see :meth:`record`."""
@@ -494,10 +507,7 @@ class SearchLoop(BaseLoop):
         )  # fmt: skip
         path = Path(self.runner.work_dir) / 'front.json'
         write_json(path, content)
-        self.runner.logger.info(
-            f'{len(steps)} paths from small to large: {path}; cut all of them out with\n'
-            f'  {shlex.join(["python", "tools/export_arch.py", self.runner.work_dir, "--all"])}'
-        )
+        self._front_told = [('front', f'{short_path(path)}, {len(steps)} paths, small to large')]
 
     # ---- what strategies ask of a run --------------------------------------------------------
 
@@ -597,6 +607,7 @@ def _in_front(rating: Rating) -> dict:
 
 def strategies() -> list[str]:
     """Short names of all registered strategies."""
+    TASK_UTILS.import_from_location()
     names: dict[type, str] = {}
     for name, kind in TASK_UTILS.module_dict.items():
         if isinstance(kind, type) and issubclass(kind, Strategy):

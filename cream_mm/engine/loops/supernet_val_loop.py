@@ -1,6 +1,8 @@
 """Follows a supernet's progress during training."""
 
 from collections.abc import Sequence
+from contextlib import nullcontext
+from typing import Any
 
 from mmengine.runner import ValLoop
 
@@ -8,6 +10,7 @@ from ...models.layers.bn_policy import batch_stats, modules_of_path
 from ...registry import LOOPS
 from ...search import PathSampler
 from ..distributed import unwrap
+from ..lone_image import spread_lone_image
 from .supernet_train_loop import supernet_of
 
 # Beyond any training run's: a path drawn with this step was not trained on last.
@@ -20,8 +23,13 @@ class SupernetValLoop(ValLoop):
 
     BN uses the statistics of each validation batch: enough to follow progress, and cheap. The
     validation data must be shuffled for it, or a batch would hold a single class. The rating at
-    the end of a search recalibrates BN instead.
+    the end of a search recalibrates BN instead. No batch is of a single image, unless the set is:
+    then the running statistics serve.
     """
+
+    def __init__(self, *args: Any, **kwargs: Any):
+        super().__init__(*args, **kwargs)
+        spread_lone_image(self.dataloader)
 
     def run(self) -> dict:
         self.model = unwrap(self.runner.model)
@@ -35,5 +43,7 @@ class SupernetValLoop(ValLoop):
             return super().run()
 
     def run_iter(self, idx: int, data_batch: Sequence[dict]) -> None:
-        with batch_stats(modules_of_path(self.model)):
+        is_lone = len(data_batch['data_samples']) == 1
+        modules = modules_of_path(self.model)
+        with nullcontext() if is_lone else batch_stats(modules):
             super().run_iter(idx, data_batch)

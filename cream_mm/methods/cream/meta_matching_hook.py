@@ -33,7 +33,8 @@ class MetaMatchingHook(Hook):
         max_norm (float): Gradient norms are clipped to this. Defaults to 1.0.
 
     Raises:
-        ValueError: If the model has no matching network, or there are no images to hold out.
+        ValueError: If ``interval`` is below 1, the model has no matching network, or there are no
+            images to hold out.
         FloatingPointError: If the meta gradient is not finite: the training has diverged.
 
     Reference:
@@ -51,6 +52,8 @@ class MetaMatchingHook(Hook):
         optimizer: dict | None = None,
         max_norm: float = 1.0,
     ):
+        if interval < 1:
+            raise ValueError(f'MetaMatchingHook needs interval >= 1; got {interval}')
         self.dataset_cfg = dataset
         self.interval = interval
         self.num_images = num_images

@@ -1,5 +1,6 @@
 """The best paths so far, kept as buffers of the model."""
 
+import itertools
 import math
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -122,10 +123,11 @@ class PrioritizedBoard(nn.Module):
     def entries(self) -> list[BoardEntry]:
         """The paths, best first. Read back from the buffers after a checkpoint was loaded."""
         if self._entries is None:
-            archs = self.archs.tolist()
+            # Whole buffers: on a GPU each read waits for all the work before it.
+            buffers = zip(self.archs.tolist(), self.scores.tolist(), self.macs.tolist())
             self._entries = [
-                BoardEntry(self.space.decode(archs[i]), float(self.scores[i]), int(self.macs[i]))
-                for i in range(int(self.length))
+                BoardEntry(self.space.decode(flat), score, macs)
+                for flat, score, macs in itertools.islice(buffers, int(self.length))
             ]
         return self._entries
 

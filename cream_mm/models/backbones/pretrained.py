@@ -27,6 +27,7 @@ from ...checkpoints.load_weights import (
     surplus_names,
     without_wrappers,
 )
+from ...registry import type_name
 from ...structures import Arch
 from .published import published_nets
 
@@ -70,8 +71,7 @@ def init_backbone(module: Module, initialize: Any, plain_init_weights: Any) -> N
 
 
 def _is_pretrained(cfg: Mapping) -> bool:
-    kind = cfg.get('type')
-    return getattr(kind, '__name__', str(kind)).split('.')[-1] in ('Pretrained', 'PretrainedInit')
+    return type_name(cfg.get('type')) in ('Pretrained', 'PretrainedInit')
 
 
 def load_backbone(

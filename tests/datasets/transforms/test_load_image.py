@@ -275,7 +275,7 @@ def test_a_dataset_draws_another_image(tmp_path, warnings):
     broken.write_bytes(broken.read_bytes()[:300])
     training = ImageFolder(str(root), pipeline=[dict(type='cream_mm.LoadImage')])
     testing = ImageFolder(
-        str(root), pipeline=[dict(type='cream_mm.LoadImage', on_error='partial')], test_mode=True
+        str(root), pipeline=[dict(type='cream_mm.LoadImageFromFile')], test_mode=True
     )
     np.random.seed(0)
     assert training.get_data_info(1)['img_path'] == str(broken)
@@ -307,9 +307,36 @@ def test_few_reads_say_nothing_about_the_share(tmp_path, warnings):
         assert load(dict(bad)) is None
 
 
+def test_the_name_that_inferencers_find(tmp_path, pixels, warnings):
+    """No argument has to be written in a test pipeline, for none would fit what is put there."""
+    content = jpeg_of(pixels)
+    cut = write(tmp_path / 'cut.jpg', content[: len(content) // 2])
+    load = TRANSFORMS.build(dict(type='cream_mm.LoadImageFromFile'))
+    assert np.array_equal(load(dict(cut))['img'], LoadImage('partial')(dict(cut))['img'])
+    assert repr(load) == "LoadImageFromFile(on_error='partial')"
+    ready = np.ones((2, 3, 3), np.uint8)
+    assert load(dict(img=ready, img_path='none'))['img'] is ready  # an inferencer has read it
+
+
 def test_wrong_argument():
     with pytest.raises(ValueError, match='max_share is a share'):
         LoadImage(max_share=10)
     with pytest.raises(ValueError, match="'skip' or 'partial'; got 'ignore'"):
         TRANSFORMS.build(dict(type='cream_mm.LoadImage', on_error='ignore'))
     assert repr(LoadImage('partial')) == "LoadImage(on_error='partial')"
+
+
+@pytest.mark.parametrize('kind', ['PNG', 'BMP', 'TIFF', 'WEBP', 'GIF', 'AVIF', 'JPEG'])
+@pytest.mark.parametrize('name', ['a.jpg', 'a.png', 'a.GIF'])
+def test_a_wrong_extension_makes_no_difference(tmp_path, pixels, kind, name):
+    """What a browser or a messenger saved under another name, in exactly its pixels."""
+    options = dict(lossless=True) if kind == 'WEBP' else {}
+    image = Image.fromarray(pixels)
+    image = image.quantize(16) if kind == 'GIF' else image
+    image.save(tmp_path / name, kind, **options)
+    with Image.open(tmp_path / name) as written:
+        right = np.asarray(written.convert('RGB'))
+    if kind in ('PNG', 'BMP', 'TIFF', 'WEBP'):
+        assert np.array_equal(right, pixels)
+    found = LoadImage()(dict(img_path=str(tmp_path / name)))['img'][..., ::-1]
+    assert np.array_equal(found, right)

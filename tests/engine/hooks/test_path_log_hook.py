@@ -1,12 +1,16 @@
 """The log of trained paths: complete, without doubles after a kill, and of the right loss."""
 
 import json
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 from test_search_run import build, data  # noqa: F401
 
+from cream_mm.engine.hooks import PathLogHook
 from cream_mm.engine.loops.supernet_train_loop import build_sampler
+from cream_mm.testing import tiny_space
 
 HOOK = dict(type='cream_mm.PathLogHook')
 
@@ -73,3 +77,21 @@ def test_resumed_run_has_each_step_once(data, tmp_path):  # noqa: F811
     assert steps == list(range(whole.max_iters))
     assert read(tmp_path / 'run')[:14] == read(tmp_path / 'whole')[:14]
     assert (tmp_path / 'run/path_log.jsonl.damaged').read_bytes() == b''.join(spoilt)
+
+
+def test_numbers_of_two_devices_are_one_log(tmp_path, monkeypatch):
+    """A plain number beside a GPU's losses; here the other device is torch's without memory."""
+    stacked, stack = [], torch.stack
+
+    def noting(values, *args):
+        stacked.append([value.device.type for value in values])
+        return stack([torch.zeros(()) for _ in values])
+
+    monkeypatch.setattr(torch, 'stack', noting)
+    hook = PathLogHook()
+    arch = tiny_space().sample(np.random.default_rng(0))
+    losses = dict(loss=torch.ones((), device='meta'), losses=dict(a=torch.as_tensor(0.5)))
+    hook._pending = [(0, arch, losses)]
+    hook._write(SimpleNamespace(work_dir=tmp_path))
+    assert stacked == [['meta', 'meta']]
+    assert [row['step'] for row in read(tmp_path)] == [0]

@@ -153,3 +153,38 @@ def test_wrong_models_and_arguments(data, tmp_path):
         supernet_of(runner.model)
     with pytest.raises(ValueError, match="zero_grad is one of .*got 'never'"):
         build(data, tmp_path, train_cfg=dict(zero_grad='never')).train_loop  # noqa: B018
+
+
+# ---- a last batch of one image -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize('kind', ['cream_mm.SupernetTrainLoop', 'EpochBasedTrainLoop'])
+def test_a_run_steps_on_what_is_left(data, tmp_path, kind):
+    """12 images in batches of 11, at sizes where torch refuses a batch of one."""
+    runner = build(data, tmp_path, max_epochs=2)
+    loader = dict(runner._train_dataloader, batch_size=11)
+    load, pack = loader['dataset']['pipeline']
+    pipeline = [load, dict(type='Resize', scale=(2, 2)), pack]
+    runner._train_dataloader = dict(loader, dataset=dict(loader['dataset'], pipeline=pipeline))
+    runner._train_loop = dict(type=kind, max_epochs=2, val_interval=9)
+    if kind == 'cream_mm.SupernetTrainLoop':
+        runner._train_loop['rate_at_end'] = False
+    watch = Sizes()
+    runner.register_hook(watch)
+    runner.train()
+    assert watch.sizes == [11, 11] and runner.max_iters == runner.iter == 2
+
+
+def test_a_run_without_steps_is_refused(data, tmp_path):
+    runner = build(data, tmp_path)
+    runner._train_dataloader = dict(runner._train_dataloader, batch_size=13, drop_last=True)
+    with pytest.raises(ValueError, match='no step in an epoch: .*batch_size=12 or less'):
+        runner.train()
+
+
+class Sizes(Hook):
+    def __init__(self):
+        self.sizes = []
+
+    def before_train_iter(self, runner, batch_idx, data_batch=None):
+        self.sizes.append(len(data_batch['inputs']))

@@ -42,3 +42,46 @@ def test_a_fixed_path_with_the_statistics_of_each_batch(data, tmp_path, seed):  
     model.path_to_validate = lambda: other
     assert other != arch
     assert loop.run()['accuracy/top1'] == pytest.approx(by_hand(model, other, batches))
+
+
+@torch.no_grad()
+@pytest.mark.parametrize('size', [1, 11])
+def test_no_batch_of_a_single_image(data, tmp_path, size):  # noqa: F811
+    """At 1x1 pixel batch norm would refuse it; each of the 12 images counts all the same."""
+    runner = build(data, tmp_path, randomness=dict(seed=3))
+    loader = dict(runner._val_dataloader, batch_size=size)
+    dataset = dict(loader['dataset'])
+    resize = dict(type='Resize', scale=(2, 2))  # the stages halve it once
+    dataset['pipeline'] = [dataset['pipeline'][0], resize, dataset['pipeline'][1]]
+    runner._val_dataloader = dict(loader, dataset=dataset)
+    loop, model = runner.val_loop, runner.model
+    model.init_weights()
+    runner.call_hook = lambda *args, **kwargs: None
+    batches = list(loop.dataloader)
+    assert [len(batch['inputs']) for batch in batches] == ([2] * 6 if size == 1 else [12])
+    arch = PathSampler(model.backbone.space, model.backbone.budget, seed=runner.seed).sample(
+        FAR_STEP
+    )
+    with model.backbone.using(arch), pytest.raises(ValueError, match='more than 1 value'):
+        model.train()(torch.zeros(1, 3, 2, 2))
+    model.eval()
+    assert loop.run()['accuracy/top1'] == pytest.approx(by_hand(model, arch, batches))
+
+
+@torch.no_grad()
+def test_a_set_of_one_image_takes_the_running_statistics(data, tmp_path):  # noqa: F811
+    runner = build(data, tmp_path, randomness=dict(seed=3))
+    loader = runner._val_dataloader
+    runner._val_dataloader = dict(loader, dataset=dict(loader['dataset'], indices=[5]))
+    loop, model = runner.val_loop, runner.model
+    model.init_weights()
+    runner.call_hook = lambda *args, **kwargs: None
+    arch = PathSampler(model.backbone.space, model.backbone.budget, seed=runner.seed).sample(
+        FAR_STEP
+    )
+    model.eval()
+    (batch,) = loop.dataloader
+    with model.backbone.using(arch):
+        label = model(**model.data_preprocessor(batch), mode='tensor').argmax()
+    right = float(label == batch['data_samples'][0].gt_label)
+    assert loop.run()['accuracy/top1'] == 100 * right

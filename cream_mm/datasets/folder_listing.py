@@ -1,0 +1,406 @@
+"""What lies in an image folder: splits, classes, images, and what is none of these."""
+
+import functools
+import logging
+import os
+import shlex
+import stat
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from mmengine.logging import print_log
+
+from .packed_images import PackedImages, is_packed
+from .pillow_image import readable_extensions, remedy
+from .system_entries import is_system, without_system
+
+TRAIN_NAMES = ('train', 'training')
+VAL_NAMES = ('val', 'valid', 'validation', 'eval', 'evaluation', 'dev', 'test', 'testing')
+TEST_NAMES = VAL_NAMES[-2:]
+_SHOWN = 5  # names in a message
+
+
+def find_folder(data_root: str | os.PathLike, folder: str) -> str:
+    """``folder`` if it lies in ``data_root``, else the one that stands for it; else ``folder``.
+
+    ``train`` may be called ``training``; ``val`` may be called one of :data:`VAL_NAMES`, the first
+    that is there; each in any case.
+
+    Raises:
+        ValueError: If two folders differ only in case, of which neither is the one asked for.
+    """
+    if os.path.isdir(Path(data_root, folder)):
+        return folder
+    names = next((n for n in (TRAIN_NAMES, TEST_NAMES, VAL_NAMES) if folder.lower() in n), ())
+    for name in names:
+        found = [entry for entry in folders_in(data_root) if entry.lower() == name]
+        if len(found) > 1 and name not in found:
+            raise ValueError(
+                f'{data_root} holds {" and ".join(found)}, which differ only in case: which of '
+                f'them is {folder}? Rename or remove the other'
+            )
+        if found:
+            return name if name in found else found[0]
+    return folder
+
+
+def folders_in(folder: str | os.PathLike) -> list[str]:
+    """Sorted names of the folders in a folder, without hidden ones and those of a system."""
+    if not os.path.isdir(folder):
+        return []
+    return sorted(e.name for e in _entries(os.fspath(folder)) if _is(e.is_dir) and _is_ours(e))
+
+
+def list_classes(
+    data_root: str | Path, folder: str = 'train', passed: 'PassedOver | None' = None
+) -> list[str]:
+    """Sorted names of the class folders below ``data_root/folder``, or of its packed classes.
+
+    Args:
+        data_root (str): Where the folder lies.
+        folder (str): See :func:`find_folder`. Defaults to 'train'.
+        passed (PassedOver, optional): Is told what is no class.
+
+    Raises:
+        FileNotFoundError: If there are none; the message shows the expected layout.
+    """
+    root = Path(data_root, find_folder(data_root, folder))
+    if is_packed(root):
+        return without_system(sorted(PackedImages(root).files))
+    classes = folders_in(root)
+    if not classes:
+        raise FileNotFoundError(layout(data_root, folder))
+    if passed is not None:
+        for entry in _entries(os.fspath(root)):
+            if not _is(entry.is_dir):
+                passed.add_file(entry.name, beside_classes=True)
+            elif is_system(entry.name):
+                passed.system.append(entry.name)
+    return classes
+
+
+def check_classes(
+    classes: Sequence[str], found: Iterable[str], train: str | os.PathLike, other: str | os.PathLike
+) -> None:
+    """Check that another folder has only classes of the training folder.
+
+    Args:
+        classes (Sequence[str]): Of the training folder ``train``.
+        found (Iterable[str]): Of the folder ``other``.
+
+    Raises:
+        ValueError: With those that it has besides, and of each the class that it may stand for.
+    """
+    unknown = sorted(set(found) - set(classes))
+    if not unknown:
+        return
+    known = {_plain(name): name for name in classes}
+    alike = {name: known[_plain(name)] for name in unknown if _plain(name) in known}
+    listed = [
+        f'{name!a} (in {train}: {alike[name]!a})' if name in alike else name for name in unknown
+    ]
+    hint = 'Remove them, or put images of them into the training folder too'
+    if alike:
+        hint = 'Names have to agree letter by letter, case, blanks and accents included: rename'
+    raise ValueError(f'{other} has classes that {train} has not: {_some(listed)}. {hint}')
+
+
+def same_but_for_case(classes: Sequence[str]) -> list[list[str]]:
+    """Classes that are one name in another case, with other blanks or in another Unicode form."""
+    groups: dict[str, list[str]] = {}
+    for name in classes:
+        groups.setdefault(_plain(name), []).append(name)
+    return [names for names in groups.values() if len(names) > 1]
+
+
+def _plain(name: str) -> str:
+    return unicodedata.normalize('NFKC', name).strip().casefold()
+
+
+# ---- images ------------------------------------------------------------------------------------
+
+
+class PassedOver:
+    """What lies in a folder and is no image: said in two lines, not with each file.
+
+    Attributes:
+        system (list[str]): Hidden entries and those of an operating system, below the folder.
+        kinds (Counter): Number of other files by extension, '' where a name has none.
+        loose (list[str]): Images that lie beside the class folders.
+    """
+
+    def __init__(self):
+        self.system: list[str] = []
+        self.kinds: Counter[str] = Counter()
+        self.loose: list[str] = []
+
+    def add_file(self, name: str, beside_classes: bool = False) -> None:
+        """Note a file that is not taken, by its name below the folder."""
+        extension = os.path.splitext(name)[1].lower()
+        if is_system(os.path.basename(name)):
+            self.system.append(name)
+        elif beside_classes and extension in readable_extensions():
+            self.loose.append(name)
+        else:
+            self.kinds[extension] += 1
+
+    def say(self, root: str | os.PathLike) -> None:
+        """Log what was passed over below ``root``, once in a process."""
+        if number := len(self.system):
+            entries = 'entry' if number == 1 else 'entries'
+            _report(
+                f'passed over {number} hidden or system {entries} below {root}: '
+                f'{_some(sorted(self.system))}'
+            )
+        if number := len(self.loose):
+            what = 'image that lies' if number == 1 else 'images that lie'
+            _report(
+                f'passed over {number} {what} in {root} beside the class folders, and so belong'
+                f'{"s" if number == 1 else ""} to no class: {_some(sorted(self.loose))}'
+            )
+        if self.kinds:
+            kinds = self.kinds.most_common()
+            shown = [f'{number} {kind or "without extension"}' for kind, number in kinds]
+            number = self.kinds.total()
+            files = 'file' if number == 1 else 'files'
+            remedies = dict.fromkeys(filter(None, (remedy(kind) for kind, _ in kinds)))
+            _report(
+                f'passed over {number} {files} below {root} whose extension is of no image that is '
+                f'read here: {_some(shown)}' + ''.join(f'. {text}' for text in remedies)
+            )
+
+
+def list_images(
+    folder: str | os.PathLike,
+    extensions: tuple[str, ...] | None = None,
+    passed: PassedOver | None = None,
+    below: str = '',
+) -> list[str]:
+    """Names of the images below a folder, at any depth, sorted.
+
+    Links to images and folders are followed. Each folder is listed once, by its own name rather
+    than by a link to it, so that links in a circle end, and no image is both trained on and held
+    out by another name. Such links, and pipes, devices and sockets that are named as images, are
+    passed over with a line. Broken links stay: they are reported when they are read.
+
+    Args:
+        folder (str): Where to look.
+        extensions (tuple[str], optional): Of images, in lower case. Defaults to those that can be
+            read here.
+        passed (PassedOver, optional): Is told what was passed over.
+        below (str): How it names the folder.
+
+    Raises:
+        OSError: If a folder cannot be read.
+    """
+    root, extensions = os.fspath(folder), extensions or readable_extensions()
+    if not os.path.isdir(root):
+        return []
+    # A link to a folder above leads to other classes.
+    above = (*Path(root).absolute().parents, *Path(root).resolve().parents)
+    listed = {_identity(path): path for path in (*above, root)}
+    names, folders, links = [], [''], []
+    while folders or links:
+        place = folders.pop() if folders else links.pop()
+        path = os.path.join(root, place)
+        if place:
+            first = listed.setdefault(_identity(path), path)
+            if first != path:
+                _report(
+                    f'passed over {path}: it leads to {first}, which holds it or is listed already'
+                )
+                continue
+        for entry in _entries(path):
+            name = os.path.join(place, entry.name)
+            is_folder = _is(entry.is_dir)
+            if is_system(entry.name) or not is_folder and not _ends(entry.name, extensions):
+                if passed is not None and is_folder:
+                    passed.system.append(os.path.join(below, name))
+                elif passed is not None:
+                    passed.add_file(os.path.join(below, name))
+            elif is_folder:
+                (links if entry.is_symlink() else folders).append(name)
+            elif _is(entry.is_file) or not _is_special(entry.path):
+                names.append(name)
+            else:
+                _report(f'passed over {entry.path}: it is not a regular file')
+        links.sort(reverse=True)
+    return sorted(names, key=lambda name: name.split(os.sep))
+
+
+def list_folder(
+    data_root: str | Path, folder: str = 'train', extensions: tuple[str, ...] | None = None
+) -> dict[str, list[str]]:
+    """Images of each class folder, which may be none; what is passed over is said.
+
+    Raises:
+        FileNotFoundError: If there are no class folders.
+        OSError: If a folder cannot be read.
+    """
+    root = Path(data_root, find_folder(data_root, folder))
+    if is_packed(root):
+        files = PackedImages(root).files
+        return {name: files[name] for name in list_classes(data_root, folder)}
+    passed = PassedOver()
+    names = list_classes(data_root, folder, passed)
+    files = {name: list_images(root / name, extensions, passed, name) for name in names}
+    passed.say(root)
+    return files
+
+
+def _ends(name: str, extensions: tuple[str, ...]) -> bool:
+    return name.lower().endswith(extensions)
+
+
+def _identity(path: str | os.PathLike) -> tuple[int, int]:
+    status = os.stat(path)
+    return status.st_dev, status.st_ino
+
+
+def _entries(path: str) -> list[os.DirEntry]:
+    try:
+        with os.scandir(path) as entries:
+            return list(entries)
+    except OSError as error:
+        raise OSError(error.errno, f'cannot list {path}: {error.strerror}') from error
+
+
+def _is_ours(entry: os.DirEntry) -> bool:
+    return not is_system(entry.name)
+
+
+def _is(question) -> bool:
+    try:
+        return question()
+    except OSError:  # links in a circle
+        return False
+
+
+def _is_special(path: str) -> bool:
+    try:
+        return not stat.S_ISREG(os.stat(path).st_mode)
+    except OSError:
+        return False
+
+
+# ---- a held-out part ----------------------------------------------------------------------------
+
+
+def holdout_share(num_images: int) -> float:
+    """Share of a training set to rate paths on: 10 % or 500 images, whichever is less, but 2 %.
+
+    Ratings on fewer images than that do not tell paths apart; more would be missed in training.
+
+    >>> [holdout_share(n) for n in (1000, 10_000, 1_281_167)]
+    [0.1, 0.05, 0.02]
+    """
+    return max(0.02, min(0.1, 500 / max(num_images, 1)))
+
+
+def num_held_out(sizes: Sequence[int], holdout: float | str) -> list[int]:
+    """How many images of each class are held out: at least one, but never its only one.
+
+    Args:
+        sizes (Sequence[int]): Images of each class.
+        holdout (float | str): Share of each, or 'auto'.
+    """
+    share = holdout_share(sum(sizes)) if holdout == 'auto' else holdout
+    return [min(max(1, round(size * share)), size - 1) if size > 1 else 0 for size in sizes]
+
+
+def no_image_in(folders: Sequence[Path]) -> str:
+    """The message about class folders without an image; which other files they hold is said."""
+    kinds = Counter(
+        path.suffix.lower() for folder in folders if folder.is_dir() for path in folder.iterdir()
+        if path.is_file() and not is_system(path.name)
+    )  # fmt: skip
+    found = ', '.join(f'{number} {kind or "without extension"}' for kind, number in kinds.items())
+    return (
+        f'no image in {", ".join(map(str, folders[:5]))}'
+        + (f' and {len(folders) - 5} more' if len(folders) > 5 else '')
+        + '; remove the folder or fill it'
+        + (f'. It holds {found}' if found else '')
+        + f' (accepted: {" ".join(readable_extensions())})'
+        + ''.join(f'. {text}' for text in dict.fromkeys(filter(None, map(remedy, kinds))))
+    )
+
+
+# ---- where the images may lie instead ----------------------------------------------------------
+
+
+def layout(data_root: str | Path, folder: str) -> str:
+    """Why there are no classes in ``data_root/folder``, and where they seem to be."""
+    root = Path(data_root, folder)
+    if hint := _elsewhere(Path(data_root), folder):
+        return hint
+    return (
+        f'expected one folder per class below {root}, found '
+        f'{"none" if root.is_dir() else "no such folder"}. Lay the images out like this:\n'
+        f'  {data_root}/train/<class>/*.jpg\n'
+        f'  {data_root}/val/<class>/*.jpg\n'
+        'and name another place with: --cfg-options data_root=FOLDER'
+    )
+
+
+def _elsewhere(data_root: Path, folder: str) -> str | None:
+    inside = folders_in(data_root)
+    is_there = Path(data_root, folder).is_dir()
+    if is_there or folder.lower() not in TRAIN_NAMES:
+        return None
+    if data_root.is_file():
+        archive = data_root.suffix.lower() in ('.zip', '.tar', '.gz', '.tgz', '.7z', '.rar')
+        return f'data_root={data_root} is a file, not a folder' + (
+            ': unpack it, and name the folder that holds train' if archive else ''
+        )
+    deeper = [name for name in inside if _has_train(data_root / name)]
+    if deeper:
+        return (
+            f'{data_root} has no folder train, but {_some(deeper)} in it has: give '
+            + ' or '.join(_option(data_root / name) for name in deeper[:_SHOWN])
+        )
+    # A folder of classes has images right in its folders.
+    classes = [name for name in inside if _has_images(data_root / name)]
+    if not classes:
+        return None
+    if data_root.resolve().name.lower() in (*TRAIN_NAMES, *VAL_NAMES):
+        return (
+            f'data_root={data_root} is a folder of classes ({_some(classes)}); data_root is the '
+            f'one above it: {_option(data_root.parent)}'
+        )
+    return (
+        f'{data_root} holds class folders itself ({_some(classes)}), but no folder train. Move '
+        f'them into {data_root}/train; a part of the images of each is then held out for '
+        f'validation, unless there is a folder {data_root}/val'
+    )
+
+
+def _option(data_root: Path) -> str:
+    return f'--cfg-options {shlex.quote(f"data_root={data_root}")}'
+
+
+def _has_train(folder: Path) -> bool:
+    try:
+        return any(name.lower() in TRAIN_NAMES for name in folders_in(folder))
+    except (OSError, ValueError):
+        return False
+
+
+def _has_images(folder: Path) -> bool:
+    try:
+        entries = _entries(os.fspath(folder))
+    except OSError:
+        return False
+    extensions = readable_extensions()
+    return any(_is_ours(e) and _ends(e.name, extensions) for e in entries)
+
+
+def _some(names: Sequence[str]) -> str:
+    more = len(names) - _SHOWN
+    return ', '.join(names[:_SHOWN]) + (f' and {more} more' if more > 0 else '')
+
+
+@functools.cache  # once in a process
+def _report(text: str) -> None:
+    print_log(text, 'current', level=logging.WARNING)
