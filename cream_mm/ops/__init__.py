@@ -1,7 +1,15 @@
 """Operators that are worth code of their own."""
 
 from .allocator import keep_freed_memory
-from .functional import depthwise_conv, norm_act, squeeze_excite
-from .ordinary import is_ordinary
+from .functional import depthwise_conv, norm_act, norm_act_squeeze_excite, squeeze_excite
+from .ordinary import is_ordinary, is_plain
 
-__all__ = ['depthwise_conv', 'is_ordinary', 'keep_freed_memory', 'norm_act', 'squeeze_excite']
+__all__ = [
+    'depthwise_conv',
+    'is_ordinary',
+    'is_plain',
+    'keep_freed_memory',
+    'norm_act',
+    'norm_act_squeeze_excite',
+    'squeeze_excite',
+]

@@ -31,8 +31,14 @@ _POINTER, _SIZE = ctypes.c_void_p, ctypes.c_int64
 _NUMBER, _SWITCH = ctypes.c_float, ctypes.c_int
 ARGUMENTS = dict(
     norm_act_forward=[_POINTER] * 8 + [_NUMBER] * 2 + [_SIZE] * 2 + [_SWITCH] * 3,
+    norm_act_pool_forward=[_POINTER] * 8 + [_NUMBER] * 2 + [_SIZE] * 3 + [_SWITCH] * 3,
+    norm_act_scale_forward=[_POINTER] * 7 + [_SIZE] * 3 + [_SWITCH] * 3,
     norm_act_backward=[_POINTER] * 9 + [_SIZE] * 2 + [_SWITCH] * 2,
-    depthwise_weight_grad=[_POINTER] * 3 + [_SIZE] * 8 + [_SWITCH],
+    norm_act_scale_sums=[_POINTER] * 7 + [_SIZE] * 3 + [_SWITCH] * 2,
+    norm_act_scale_backward=[_POINTER] * 12 + [_SIZE] * 3 + [_SWITCH] * 2,
+    depthwise_forward=[_POINTER] * 3 + [_SIZE] * 10 + [_SWITCH] * 2,
+    depthwise_input_grad=[_POINTER] * 3 + [_SIZE] * 10 + [_SWITCH],
+    depthwise_weight_grad=[_POINTER] * 3 + [_SIZE] * 10 + [_SWITCH],
     pool=[_POINTER] * 2 + [_SIZE] * 3 + [_SWITCH] * 2,
     scale=[_POINTER] * 3 + [_SIZE] * 3 + [_SWITCH] * 2,
     gate_grad=[_POINTER] * 3 + [_SIZE] * 3 + [_SWITCH],
@@ -124,14 +130,15 @@ def num_threads(x: Tensor) -> int:
     return max(1, min(torch.get_num_threads(), x.numel() // GRAIN))
 
 
-ACTIVATIONS = dict(none=0, silu=1, relu=2)  # as in cpu_kernels.cpp
+ACTIVATIONS = dict(none=0, silu=1, relu=2, relu6=3)  # as in cpu_kernels.cpp
+Running = tuple[Tensor, Tensor] | None  # mean and variance of a norm layer
 
 
 def norm_act_forward(
     x: Tensor,
     gamma: Tensor,
     beta: Tensor,
-    running: tuple[Tensor, Tensor] | None,
+    running: Running,
     momentum: float,
     eps: float,
     act: str,
@@ -151,14 +158,57 @@ def norm_act_forward(
     """
     channels = x.shape[1]
     mean, invstd = gamma.new_empty(channels), gamma.new_empty(channels)
-    run_mean, run_var = (running[0].data_ptr(), running[1].data_ptr()) if running else (None, None)
     load().norm_act_forward(
         x.data_ptr(), out.data_ptr(), gamma.data_ptr(), beta.data_ptr(), mean.data_ptr(),
-        invstd.data_ptr(), run_mean, run_var, momentum, eps, x.numel() // channels, channels,
+        invstd.data_ptr(), *_pointers(running), momentum, eps, x.numel() // channels, channels,
         ACTIVATIONS[act], num_threads(x), x.dtype == torch.bfloat16,
     )  # fmt: skip
     _tell_autograd(*(running or ()), *((x,) if out is x else ()))
     return mean, invstd
+
+
+def norm_act_pool(
+    x: Tensor,
+    gamma: Tensor,
+    beta: Tensor,
+    running: Running,
+    momentum: float,
+    eps: float,
+    act: str,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """As :func:`norm_act_forward`, of whose values only the mean over each image is kept.
+
+    Returns:
+        tuple[Tensor, Tensor, Tensor]: That mean, (N, C), and the batch's mean and 1 / deviation.
+    """
+    channels = x.shape[1]
+    mean, invstd = gamma.new_empty(channels), gamma.new_empty(channels)
+    out = gamma.new_empty(x.shape[:2])
+    load().norm_act_pool_forward(
+        x.data_ptr(), out.data_ptr(), gamma.data_ptr(), beta.data_ptr(), mean.data_ptr(),
+        invstd.data_ptr(), *_pointers(running), momentum, eps, *_images(x, ACTIVATIONS[act]),
+        x.dtype == torch.bfloat16,
+    )  # fmt: skip
+    _tell_autograd(*(running or ()))
+    return out, mean, invstd
+
+
+def norm_act_scale(
+    x: Tensor,
+    gamma: Tensor,
+    beta: Tensor,
+    mean: Tensor,
+    invstd: Tensor,
+    act: str,
+    gate: Tensor,
+    out: Tensor,
+) -> None:
+    """``out = act(norm(x)) * gate`` with a gate (N, C); ``out`` may be ``x``."""
+    pointers = (t.data_ptr() for t in (x, out, gamma, beta, mean, invstd, gate))
+    half = x.dtype == torch.bfloat16
+    load().norm_act_scale_forward(*pointers, *_images(x, ACTIVATIONS[act]), half)
+    if out is x:
+        _tell_autograd(x)
 
 
 def norm_act_backward(
@@ -175,13 +225,87 @@ def norm_act_backward(
     return grad_in, grad_gamma, grad_beta
 
 
-def depthwise_weight_grad(x: Tensor, grad: Tensor, weight: Tensor, stride: int) -> Tensor:
-    """Weight gradient of a depthwise convolution with padding ``kernel // 2``, like ``weight``."""
+def norm_act_scale_sums(
+    grad: Tensor, x: Tensor, gamma: Tensor, beta: Tensor, mean: Tensor, invstd: Tensor, act: str
+) -> Tensor:
+    """What :func:`norm_act_scale_backward` needs of each image, (5, N, C).
+
+    The first, the sum of ``grad * act(norm(x))`` over the pixels, is the gradient of the gate.
+    """
+    out = x.new_empty((5, *x.shape[:2]))
+    pointers = (t.data_ptr() for t in (grad, x, out, gamma, beta, mean, invstd))
+    load().norm_act_scale_sums(*pointers, *_images(x, ACTIVATIONS[act]))
+    return out
+
+
+def norm_act_scale_backward(
+    grad: Tensor,
+    x: Tensor,
+    gamma: Tensor,
+    beta: Tensor,
+    mean: Tensor,
+    invstd: Tensor,
+    act: str,
+    gate: Tensor,
+    pooled: Tensor,
+    sums: Tensor,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Gradients of :func:`norm_act_scale` with respect to ``x``, ``gamma`` and ``beta``.
+
+    Args:
+        gate (Tensor): (N, C).
+        pooled (Tensor): (N, C), what each pixel of an image gets back through the gate.
+        sums (Tensor): Of :func:`norm_act_scale_sums`.
+    """
+    grad_in, grad_gamma, grad_beta = torch.empty_like(x), *x.new_empty(2, x.shape[1])
+    tensors = grad, x, grad_in, gamma, beta, mean, invstd, gate, pooled, sums, grad_gamma, grad_beta
+    pointers = (t.data_ptr() for t in tensors)
+    load().norm_act_scale_backward(*pointers, *_images(x, ACTIVATIONS[act]))
+    return grad_in, grad_gamma, grad_beta
+
+
+def depthwise_forward(
+    x: Tensor, weight: Tensor, stride: int, before: tuple[int, int], size: tuple[int, int]
+) -> Tensor:
+    """A depthwise convolution with any number of zeros on each side.
+
+    Args:
+        x (Tensor): (N, C, H, W), see :func:`fits`; bfloat16 too.
+        weight (Tensor): (C, 1, K, K), K being 3, 5 or 7.
+        stride (int): Of both directions.
+        before (tuple[int, int]): Rows of zeros above the image, and columns left of it.
+        size (tuple[int, int]): Height and width of the output.
+    """
+    n, channels = x.shape[:2]
+    layout = dict(dtype=x.dtype, memory_format=torch.channels_last)
+    out = torch.empty((n, channels, *size), **layout)
+    load().depthwise_forward(
+        x.data_ptr(), weight.data_ptr(), out.data_ptr(), *_window(x, out, weight, stride, before),
+        num_threads(x), x.dtype == torch.bfloat16,
+    )  # fmt: skip
+    return out
+
+
+def depthwise_input_grad(
+    x: Tensor, grad: Tensor, weight: Tensor, stride: int, before: tuple[int, int]
+) -> Tensor:
+    """Gradient of :func:`depthwise_forward` with respect to ``x``."""
+    out = torch.empty_like(x)
+    load().depthwise_input_grad(
+        grad.data_ptr(), weight.data_ptr(), out.data_ptr(),
+        *_window(x, grad, weight, stride, before), num_threads(x),
+    )  # fmt: skip
+    return out
+
+
+def depthwise_weight_grad(
+    x: Tensor, grad: Tensor, weight: Tensor, stride: int, before: tuple[int, int]
+) -> Tensor:
+    """Gradient of :func:`depthwise_forward` with respect to ``weight``."""
     out = torch.empty_like(weight, memory_format=torch.contiguous_format)
-    n, channels, height, width = x.shape
     load().depthwise_weight_grad(
-        x.data_ptr(), grad.data_ptr(), out.data_ptr(), n, height, width, channels, *grad.shape[2:],
-        weight.shape[-1], stride, num_threads(x),
+        x.data_ptr(), grad.data_ptr(), out.data_ptr(),
+        *_window(x, grad, weight, stride, before), num_threads(x),
     )  # fmt: skip
     return out
 
@@ -216,9 +340,20 @@ def gated_grad(grad: Tensor, gate: Tensor, pooled: Tensor) -> Tensor:
     return out
 
 
-def _images(x) -> tuple[int, int, int, int]:
+def _images(x: Tensor, *more: int) -> tuple[int, ...]:
     n, channels, height, width = x.shape
-    return n, height * width, channels, num_threads(x)
+    return n, height * width, channels, *more, num_threads(x)
+
+
+def _window(
+    x: Tensor, out: Tensor, weight: Tensor, stride: int, before: tuple[int, int]
+) -> tuple[int, ...]:
+    n, channels, height, width = x.shape
+    return n, height, width, channels, *out.shape[2:], weight.shape[-1], stride, *before
+
+
+def _pointers(running: Running) -> tuple[int | None, int | None]:
+    return (running[0].data_ptr(), running[1].data_ptr()) if running else (None, None)
 
 
 def _tell_autograd(*overwritten: Tensor) -> None:

@@ -10,7 +10,13 @@ from torch import nn
 
 from cream_mm.models import CreamNet
 from cream_mm.models.layers import MBConv, SqueezeExcite
-from cream_mm.ops import cpu_kernels, depthwise_conv, norm_act, squeeze_excite
+from cream_mm.ops import (
+    cpu_kernels,
+    depthwise_conv,
+    norm_act,
+    norm_act_squeeze_excite,
+    squeeze_excite,
+)
 
 pytestmark = pytest.mark.skipif(cpu_kernels.load() is None, reason='no C++ compiler')
 
@@ -38,7 +44,7 @@ def assert_close(got, expected, rtol=2e-5):
     )
 
 
-ACTIVATIONS = dict(silu=F.silu, relu=F.relu, none=lambda x: x)
+ACTIVATIONS = dict(silu=F.silu, relu=F.relu, relu6=F.relu6, none=lambda x: x)
 
 
 @pytest.mark.parametrize('act', ACTIVATIONS)
@@ -99,7 +105,7 @@ def test_depthwise(kernel, stride, size):
     conv = nn.Conv2d(24, 24, kernel, stride, kernel // 2, groups=24, bias=False)
     plain, exact = copy.deepcopy(conv).double(), x.detach().double().requires_grad_()
     out, expected = depthwise_conv(x, conv), plain(exact)
-    assert ('DepthwiseConv' in out.grad_fn.name()) == (kernel > 3)
+    assert ('DepthwiseConv' in out.grad_fn.name()) == (kernel > 3 or max(size) < 3)
     assert_close(out, expected)
     grad = torch.randn_like(out)
     got = gradients(out, (x, conv.weight), grad)
@@ -127,6 +133,166 @@ def test_squeeze_excite():
         copied = x.detach().clone(memory_format=torch.preserve_format)
         assert_close(squeeze_excite(copied, gate), expected)
         assert_close(copied, expected)  # overwritten: the kernel ran
+
+
+def pad_as_tensorflow(x, conv):
+    """Zeros so that an output is as large as ceil(size / stride), the odd one behind."""
+    zeros = []
+    for size in (x.shape[3], x.shape[2]):
+        stride, kernel = conv.stride[0], conv.kernel_size[0]
+        total = max((-(-size // stride) - 1) * stride + kernel - size, 0)
+        zeros += [total // 2, total - total // 2]
+    return F.pad(x, zeros)
+
+
+SAME_SIZES = [(8, 8), (9, 9), (8, 7), (1, 1), (2, 2), (3, 2), (21, 40)]
+
+
+@pytest.mark.parametrize('kernel', [3, 5, 7])
+@pytest.mark.parametrize('stride', [1, 2, 3])
+@pytest.mark.parametrize('size', SAME_SIZES)
+@pytest.mark.parametrize('channels', [8, 40])
+def test_depthwise_with_the_padding_of_tensorflow(kernel, stride, size, channels):
+    torch.manual_seed(0)
+    x = images(channels=channels, size=size).requires_grad_()
+    conv = nn.Conv2d(channels, channels, kernel, stride, groups=channels, bias=False)
+    plain, exact = copy.deepcopy(conv).double(), x.detach().double().requires_grad_()
+    out = depthwise_conv(x, conv, 'same')
+    expected = plain(pad_as_tensorflow(exact, conv))
+    assert out.shape[2:] == tuple(-(-s // stride) for s in size)
+    assert 'DepthwiseConv' in out.grad_fn.name()
+    assert_close(out, expected)
+    grad = torch.randn_like(out)
+    got = gradients(out, (x, conv.weight), grad)
+    wanted = gradients(expected, (exact, plain.weight), grad.double())
+    for one, other in zip(got, wanted, strict=True):
+        assert_close(one, other)
+    with torch.no_grad():
+        assert_close(depthwise_conv(x, conv, 'same'), expected)
+        with torch.autocast('cpu', torch.bfloat16):
+            half = depthwise_conv(x.bfloat16(), conv, 'same')
+        assert half.dtype == torch.bfloat16
+        assert_close(half, plain(pad_as_tensorflow(x.bfloat16().double(), conv)), rtol=2**-7)
+
+
+def test_the_padding_of_tensorflow_by_hand():
+    """3x3 of ones with stride 2 over 4 x 4 ones: zeros below and to the right alone."""
+    conv = nn.Conv2d(1, 1, 3, 2, groups=1, bias=False)
+    nn.init.ones_(conv.weight)
+    x = images(1, 1, (4, 4)).fill_(1)
+    expected = torch.tensor([[9.0, 6.0], [6.0, 4.0]])
+    assert torch.equal(depthwise_conv(x, conv, 'same')[0, 0], expected)
+    with torch.no_grad():
+        assert torch.equal(depthwise_conv(x, conv, 'same')[0, 0], expected)
+    with cpu_kernels.disabled():
+        assert torch.equal(depthwise_conv(x, conv, 'same')[0, 0], expected)
+
+
+def test_numeric_derivatives_of_the_padding_of_tensorflow():
+    """Of all inputs and weights, by differences; the operator is linear in each."""
+    torch.manual_seed(0)
+    conv = nn.Conv2d(2, 2, 3, 2, groups=2, bias=False)
+    x = images(1, 2, (4, 3)).requires_grad_()
+    out = depthwise_conv(x, conv, 'same')
+    factor = torch.randn_like(out)
+    got = gradients(out, (x, conv.weight), factor)
+    for tensor, grad in zip((x, conv.weight), got, strict=True):
+        for index in torch.cartesian_prod(*(torch.arange(n) for n in tensor.shape)):
+            ends = []
+            for step in (0.5, -0.5):
+                with torch.no_grad():
+                    tensor[tuple(index)] += step
+                    ends.append((depthwise_conv(x, conv, 'same') * factor).sum())
+                    tensor[tuple(index)] -= step
+            assert float(grad[tuple(index)]) == pytest.approx(float(ends[0] - ends[1]), abs=1e-4)
+
+
+def test_padding_that_cannot_be():
+    conv = nn.Conv2d(8, 8, 3, 2, 1, groups=8, bias=False)
+    with pytest.raises(ValueError, match=r'has none; got \(1, 1\)'):
+        depthwise_conv(images(channels=8), conv, 'same')
+    with pytest.raises(ValueError, match="'same' or None; got 'valid'"):
+        depthwise_conv(images(channels=8), conv, 'valid')
+
+
+def test_relu6_is_cut_off_at_both_ends():
+    x = torch.tensor([-2.0, -1, 0, 1, 2]).view(5, 1, 1, 1).requires_grad_()
+    norm = nn.BatchNorm2d(1, eps=0.0)
+    nn.init.constant_(norm.weight, 5.0)  # deviation sqrt(2): -7.1, -3.5, 0, 3.5, 7.1
+    out = norm_act(x.contiguous(memory_format=torch.channels_last), norm, 'relu6')
+    expected = torch.tensor([0, 0, 0, 5 / 2**0.5, 6])
+    torch.testing.assert_close(out.flatten(), expected)
+    grad_beta = gradients(out.sum(), norm.bias, None)[0]
+    assert float(grad_beta) == 1  # only one of the five lies between
+
+
+@pytest.mark.parametrize('act', ACTIVATIONS)
+@pytest.mark.parametrize('channels', [8, 24, 40])
+@pytest.mark.parametrize('mean', [0.0, 30.0])
+def test_norm_activation_and_gate_as_one(act, channels, mean):
+    torch.manual_seed(0)
+    norm, gate = make_norm(channels), SqueezeExcite(channels)
+    nn.init.normal_(gate.conv_expand.bias, std=3)  # some gates are shut, some wide open
+    exact_norm, exact_gate = copy.deepcopy(norm).double(), copy.deepcopy(gate).double()
+    x = images(channels=channels, mean=mean, size=(13, 9)).requires_grad_()
+    exact = x.detach().double().requires_grad_()
+    out = norm_act_squeeze_excite(x, norm, act, gate)
+    expected = exact_gate(ACTIVATIONS[act](exact_norm(exact)))
+    assert 'NormActGate' in out.grad_fn.name()
+    assert_close(out, expected)
+    assert_close(norm.running_var, exact_norm.running_var)
+    assert_close(norm.running_mean, exact_norm.running_mean)
+    assert norm.num_batches_tracked == 1
+    grad = torch.randn_like(x)
+    got = gradients(out, (x, *norm.parameters(), *gate.parameters()), grad)
+    parameters = (*exact_norm.parameters(), *exact_gate.parameters())
+    wanted = gradients(expected, (exact, *parameters), grad.double())
+    for one, other in zip(got, wanted, strict=True):
+        assert_close(one, other, rtol=2e-4)
+    with torch.no_grad():
+        copied = x.detach().clone(memory_format=torch.preserve_format)
+        assert_close(norm_act_squeeze_excite(copied, norm, act, gate), expected)
+        assert_close(copied, expected)  # overwritten: the kernel ran
+        with torch.autocast('cpu', torch.bfloat16):
+            half = norm_act_squeeze_excite(x.bfloat16(), norm, act, gate)
+        rounded = exact_gate(ACTIVATIONS[act](exact_norm(x.bfloat16().double())))
+        assert half.dtype == torch.bfloat16
+        assert_close(half, rounded, rtol=2**-7)
+
+
+@pytest.mark.parametrize('act', ACTIVATIONS)
+def test_second_derivative_of_norm_activation_and_gate(act):
+    torch.manual_seed(0)
+    norm, gate = make_norm(8), SqueezeExcite(8)
+    twice = []
+    for dtype in (torch.float32, torch.float64):
+        norm, gate = copy.deepcopy(norm).to(dtype), copy.deepcopy(gate).to(dtype)
+        torch.manual_seed(1)
+        x = images(channels=8).to(dtype).requires_grad_()
+        out = norm_act_squeeze_excite(x, norm, act, gate)
+        grads = torch.autograd.grad(out.pow(3).sum(), x, create_graph=True)
+        twice.append(torch.autograd.grad(grads[0].square().sum(), x)[0])
+    assert_close(*twice, rtol=2e-4)
+
+
+@pytest.mark.parametrize('size', [8, 9])
+def test_a_block_with_relu6_and_the_padding_of_tensorflow(size):
+    """What the layers of EfficientNet-Lite are."""
+    torch.manual_seed(0)
+    block = MBConv(8, 16, 5, 4, 2, dict(type='BN'), 'relu6', 'none', padding='same').train()
+    x = images(channels=8, size=(size, size)).requires_grad_()
+    plain, exact = copy.deepcopy(block).double(), x.detach().double().requires_grad_()
+    out = block(x)
+    assert out.shape == (4, 16, (size + 1) // 2, (size + 1) // 2)
+    hidden = F.relu6(plain.bn1(plain.conv_pw(exact)))
+    hidden = F.relu6(plain.bn2(plain.conv_dw(pad_as_tensorflow(hidden, plain.conv_dw))))
+    expected = plain.bn3(plain.conv_pwl(hidden))
+    assert_close(out, expected)
+    grad = torch.randn_like(out)
+    got = gradients(out, (x, *block.parameters()), grad)
+    wanted = gradients(expected, (exact, *plain.parameters()), grad.double())
+    for one, other in zip(got, wanted, strict=True):
+        assert_close(one, other, rtol=5e-4)
 
 
 @pytest.mark.parametrize('frozen', ['nothing', 'bn', 'se'])
@@ -272,7 +438,7 @@ def test_sums_of_a_large_image_are_exact():
     expected = (exact * exact_grad).sum((2, 3))
     torch.testing.assert_close(cpu_kernels.gate_grad(x, grad).double(), expected, **close)
     weight = torch.empty(16, 1, 5, 5)
-    got = cpu_kernels.depthwise_weight_grad(x, grad, weight, 1)
+    got = cpu_kernels.depthwise_weight_grad(x, grad, weight, 1, (2, 2))
     padded = F.pad(exact, [2] * 4)
     for ky, kx in ((0, 0), (2, 2), (4, 1)):
         window = padded[:, :, ky : ky + 800, kx : kx + 1333]

@@ -5,7 +5,7 @@ import torch.nn as nn
 from mmcv.cnn import build_norm_layer
 from torch import Tensor
 
-from ...ops import depthwise_conv, is_ordinary, norm_act
+from ...ops import depthwise_conv, is_ordinary, is_plain, norm_act, norm_act_squeeze_excite
 from ...spaces import IDENTITY, LayerSpec, MBConvSpace, make_divisible
 from .squeeze_excite import SqueezeExcite
 
@@ -25,6 +25,15 @@ def prefer_channels_last(x: Tensor) -> Tensor:
     return x.contiguous(memory_format=torch.channels_last) if is_ordinary(x) else x
 
 
+def _norm_act_gate(
+    x: Tensor, norm: nn.Module, act: str, gate: nn.Module, source: nn.Module
+) -> Tensor:
+    """``gate(norm_act(x, norm, act))``."""
+    if is_plain(gate, SqueezeExcite) and gate.hard:
+        return norm_act_squeeze_excite(x, norm, act, gate, source=source)
+    return gate(norm_act(x, norm, act, source=source))
+
+
 class MBConv(nn.Module):
     """Inverted bottleneck: expand, depthwise, gate, project.
 
@@ -35,8 +44,10 @@ class MBConv(nn.Module):
         expand (int): Expansion ratio of the middle.
         stride (int): Stride of the depthwise convolution.
         norm_cfg (dict): Norm layer in mmcv's notation.
-        act (str): ``'silu'`` (default) or ``'relu'``.
+        act (str): ``'silu'`` (default), ``'relu'`` or ``'relu6'``.
         se (str): The gate: ``'cream'`` (default), ``'efficientnet'`` or ``'none'``.
+        padding (str, optional): ``'same'`` pads the depthwise convolution as TensorFlow does, for
+            weights that were trained there. Defaults to half the kernel on every side.
 
     Shapes:
         input: (N, in_channels, H, W). output: (N, out_channels, ceil(H / stride), ...).
@@ -52,14 +63,16 @@ class MBConv(nn.Module):
         norm_cfg: dict,
         act: str = 'silu',
         se: str = 'cream',
+        padding: str | None = None,
     ):
         super().__init__()
-        self.act = act
+        self.act, self.padding = act, padding
         mid = make_divisible(in_channels * expand)
         self.has_shortcut = stride == 1 and in_channels == out_channels
         self.conv_pw = nn.Conv2d(in_channels, mid, 1, bias=False)
         self.bn1 = build_norm(norm_cfg, mid)
-        self.conv_dw = nn.Conv2d(mid, mid, kernel, stride, kernel // 2, groups=mid, bias=False)
+        zeros = 0 if padding == 'same' else kernel // 2
+        self.conv_dw = nn.Conv2d(mid, mid, kernel, stride, zeros, groups=mid, bias=False)
         self.bn2 = build_norm(norm_cfg, mid)
         self.se = _squeeze_excite(mid, se, in_channels)
         self.conv_pwl = nn.Conv2d(mid, out_channels, 1, bias=False)
@@ -67,8 +80,8 @@ class MBConv(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         out = norm_act(self.conv_pw(x), self.bn1, self.act, source=self.conv_pw)
-        out = depthwise_conv(out, self.conv_dw)
-        out = self.se(norm_act(out, self.bn2, self.act, source=self.conv_dw))
+        out = depthwise_conv(out, self.conv_dw, self.padding)
+        out = _norm_act_gate(out, self.bn2, self.act, self.se, self.conv_dw)
         out = norm_act(self.conv_pwl(out), self.bn3, 'none', source=self.conv_pwl)
         return out + x if self.has_shortcut else out
 
@@ -107,7 +120,7 @@ class DepthwiseSeparable(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         out = depthwise_conv(x, self.conv_dw)
-        out = self.se(norm_act(out, self.bn1, self.act, source=self.conv_dw))
+        out = _norm_act_gate(out, self.bn1, self.act, self.se, self.conv_dw)
         out = norm_act(self.conv_pw(out), self.bn2, 'none', source=self.conv_pw)
         return out + x if self.has_shortcut else out
 
