@@ -291,8 +291,10 @@ def test_a_block_with_relu6_and_the_padding_of_tensorflow(size):
     grad = torch.randn_like(out)
     got = gradients(out, (x, *block.parameters()), grad)
     wanted = gradients(expected, (exact, *plain.parameters()), grad.double())
+    # Scales before a norm have gradients of almost nothing: all are held against the largest.
+    largest = max(float(g.abs().max()) for g in wanted)
     for one, other in zip(got, wanted, strict=True):
-        assert_close(one, other, rtol=5e-4)
+        torch.testing.assert_close(one.double(), other, rtol=0, atol=5e-5 * largest)
 
 
 @pytest.mark.parametrize('frozen', ['nothing', 'bn', 'se'])
