@@ -9,7 +9,7 @@ from mmengine.config import Config
 
 from ..datasets.coco_file import CocoFile, is_local, left_out, number_classes, read_coco
 from ..datasets.coco_notes import first_time
-from ..datasets.coco_pictures import find_folder, same_pictures
+from ..datasets.coco_pictures import folder_holding, same_pictures
 from ..files import check_regular, read_text
 from ..files.read import shorten
 from .carry import annotation_file, entries
@@ -148,7 +148,7 @@ def _check_places(dataset: dict, folders: Sequence[str], say: Callable[[str], No
             return
         content = read_coco(path).content
         names = [image['file_name'] for image in content['images']]
-        found = find_folder(names, root, folders) if root.strip('./') else None
+        found = folder_holding(names, root, folders) if root.strip('./') else None
         if found is not None:
             say(f'no folder {folder}: the pictures of {path} are in {found}')
             prefix = dict(dataset.get('data_prefix') or {}, img=os.path.relpath(found, root))

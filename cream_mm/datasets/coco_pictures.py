@@ -50,11 +50,21 @@ class Folder:
         self._by_name: dict[str, list[tuple[str, ...]]] | None = None
 
     def has(self, name: str) -> bool:
-        """Whether a file of that name is there, as it is written."""
+        """Whether a file of that name is there, as it is written.
+
+        There is none for a name that leads out of the folder: what it would open is not the set's.
+        """
         below, base = os.path.split(name)
         if below not in self._listed:
-            self._listed[below] = _names_in(os.path.join(self.path, below))
+            inside = self._is_inside(below)
+            self._listed[below] = _names_in(os.path.join(self.path, below)) if inside else set()
         return base in self._listed[below]
+
+    def _is_inside(self, below: str) -> bool:
+        if '..' in below.split(os.sep):  # with links, it may be anywhere
+            return False
+        root = os.path.abspath(self.path)
+        return os.path.commonpath([root, os.path.join(root, below)]) == root
 
     def find(self, name: str) -> str | None:
         """A file below the folder whose path ends as that name does; None if there is none.
@@ -86,7 +96,7 @@ class Folder:
         return _files_below(self.path)[:number]
 
 
-def find_folder(names: Sequence[str], root: str, passed_over: Iterable[str] = ()) -> str | None:
+def folder_holding(names: Sequence[str], root: str, passed_over: Iterable[str] = ()) -> str | None:
     """The one folder below ``root`` that holds all of these files.
 
     Args:
@@ -124,7 +134,7 @@ def _names_in(folder: str) -> set[str]:
     try:
         with os.scandir(folder or '.') as found:
             return {entry.name for entry in found}
-    except OSError:
+    except (OSError, ValueError):  # a name that no file can have
         return set()
 
 

@@ -9,7 +9,7 @@ from cream_mm.datasets.coco_mend import mend_coco
 from cream_mm.datasets.coco_notes import Notes
 from cream_mm.datasets.coco_pictures import (
     Folder,
-    find_folder,
+    folder_holding,
     picture_size,
     same_name,
     same_pictures,
@@ -79,6 +79,31 @@ def test_names_that_are_found_by_their_end(root, name, found):
     assert line.endswith(f'{name!r} is {found})')
 
 
+@pytest.mark.parametrize('name', ['../other/a.jpg', '{root}/other/a.jpg', 'left/../../other/a.jpg'])
+def test_names_that_lead_out_of_the_folder(root, tmp_path, name):
+    for folder in ('train/left', 'other'):
+        draw(tmp_path / folder / 'x.jpg')
+    out = draw(tmp_path / 'other/a.jpg')
+    name = name.format(root=tmp_path)
+    assert os.path.samefile(tmp_path / 'train' / name, out)  # it is there
+    with pytest.raises(ValueError, match='1 of its 1 pictures are not below .*train: '):
+        read(tmp_path / 'train', name)
+    draw(tmp_path / 'train/a.jpg')
+    (image,), (line,) = read(tmp_path / 'train', name)
+    assert image['file_name'] == 'a.jpg' and line.endswith(' is a.jpg)')
+
+
+def test_a_whole_path_into_the_folder(root):
+    name = f'{root}/train/left/b.jpg'
+    (image,), lines = read(root / 'train', name)
+    assert image['file_name'] == name and lines == []
+
+
+def test_a_name_that_no_file_can_have(root):
+    with pytest.raises(ValueError, match='1 of its 1 pictures are not below'):
+        read(root / 'train', 'x\0y/z.jpg')
+
+
 def test_accents_that_are_written_in_two_ways(tmp_path):
     draw(tmp_path / 'e\u0301.jpg')
     (image,), _ = read(tmp_path, 'é.jpg')
@@ -114,13 +139,13 @@ def test_same_name():
 
 
 def test_a_folder_that_is_found_by_its_pictures(root, tmp_path):
-    assert find_folder(['a.jpg', 'left/b.jpg'], str(root)) == str(root / 'train')
-    assert find_folder(['train2017/a.jpg'], str(root)) == str(root / 'train')
-    assert find_folder(['b.jpg'], str(root)) is None  # left or right
-    assert find_folder(['a.jpg', 'z.jpg'], str(root)) is None
+    assert folder_holding(['a.jpg', 'left/b.jpg'], str(root)) == str(root / 'train')
+    assert folder_holding(['train2017/a.jpg'], str(root)) == str(root / 'train')
+    assert folder_holding(['b.jpg'], str(root)) is None  # left or right
+    assert folder_holding(['a.jpg', 'z.jpg'], str(root)) is None
     # Another set's pictures may have the same names.
-    assert find_folder(['a.jpg'], str(root), [str(root / 'train')]) is None
-    assert find_folder([], str(root)) is None
+    assert folder_holding(['a.jpg'], str(root), [str(root / 'train')]) is None
+    assert folder_holding([], str(root)) is None
 
 
 # --- sizes ---
