@@ -9,7 +9,7 @@ import ast
 import functools
 import importlib.util
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +67,11 @@ def type_name(kind: Any) -> str:
     if inspect.isclass(kind) or inspect.isfunction(kind):
         return kind.__name__
     return '' if kind is None else str(kind).rpartition('.')[2]
+
+
+def kind_of(component: Mapping) -> str:
+    """:func:`type_name` of a component of a config; empty where it has no ``type``."""
+    return type_name(component.get('type'))
 
 
 def argument_names(cls: Callable) -> set[str] | None:

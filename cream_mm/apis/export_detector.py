@@ -20,6 +20,7 @@ from ..checkpoints.load_weights import name_some
 from ..config.carry import entries
 from ..files.arch_file import DETECTION
 from ..models.backbones.cream_net import resolve_arch
+from ..registry import kind_of
 from ..spaces import MBConvSpace
 from ..structures import Arch
 from .create_model import IMAGENET_PREPROCESS
@@ -568,7 +569,7 @@ def _normalise(cfg: Config, new: Mapping) -> bool:
     steps = [
         node
         for node, key in entries(outside)
-        if key == 'type' and _kind(node) == 'Normalize' and {'mean', 'std'} <= node.keys()
+        if key == 'type' and kind_of(node) == 'Normalize' and {'mean', 'std'} <= node.keys()
     ]
     if steps and not any(node.get('mean') for node in nodes):  # the pipelines do it
         old = in_bgr(steps[0], 'to_rgb')
@@ -587,13 +588,9 @@ def _normalise(cfg: Config, new: Mapping) -> bool:
     return old != in_bgr(new, 'to_rgb')
 
 
-def _kind(node: Mapping) -> str:
-    return str(node.get('type')).split('.')[-1]
-
-
 def _fixed_size(cfg: Config) -> bool:
     """Whether every image has one size, and not a multiple of what batches are padded to."""
     steps = [node for node, key in entries(cfg.get('test_dataloader')) if key == 'type']
-    scales = [s['scale'] for s in steps if _kind(s) == 'Resize' and not s.get('keep_ratio')
+    scales = [s['scale'] for s in steps if kind_of(s) == 'Resize' and not s.get('keep_ratio')
               and isinstance(s.get('scale'), (list, tuple))]  # fmt: skip
     return any(side % DIVISOR for scale in scales for side in scale if isinstance(side, int))

@@ -12,6 +12,7 @@ from ..datasets.coco_notes import first_time
 from ..datasets.coco_pictures import folder_holding, same_pictures
 from ..files import check_regular, read_text
 from ..files.read import shorten
+from ..registry import kind_of
 from .carry import annotation_file, entries
 
 _PLACES = ('train_dataloader', 'val_dataloader', 'test_dataloader', 'custom_hooks', 'test_cfg')
@@ -85,12 +86,6 @@ def fit_coco(
                 _take_ours(metric)
     _compare(sets, files, say)
     return classes
-
-
-def kind_of(component: Mapping) -> str:
-    """Type of a component without its scope, also where it is the class itself."""
-    kind = component.get('type', '')
-    return kind.__name__ if isinstance(kind, type) else str(kind).split('.')[-1]
 
 
 def _take_ours(component: dict) -> None:

@@ -25,6 +25,7 @@ from ..datasets.folder_listing import (
 )
 from ..datasets.packed_images import is_packed
 from ..files import say_early
+from ..registry import kind_of
 from .carry import carry, entries
 
 if TYPE_CHECKING:
@@ -124,7 +125,7 @@ def limit_top_k(cfg: Config, num_classes: int) -> None:
     for side in ('val', 'test'):
         metrics = cfg.get(f'{side}_evaluator')
         for metric in metrics if isinstance(metrics, (list, tuple)) else [metrics]:
-            if not isinstance(metric, dict) or _kind(metric) != 'Accuracy':
+            if not isinstance(metric, dict) or kind_of(metric) != 'Accuracy':
                 continue
             topk = metric.get('topk', (1,))
             topk = tuple(topk) if isinstance(topk, (list, tuple)) else (topk,)
@@ -148,13 +149,7 @@ def limit_top_k(cfg: Config, num_classes: int) -> None:
 
 
 def _is_image_folder(dataset: Mapping) -> bool:
-    return _kind(dataset) == 'ImageFolder'
-
-
-def _kind(component: Mapping) -> str:
-    """Type of a component without its scope."""
-    kind = component.get('type', '')
-    return str(getattr(kind, '__name__', kind)).split('.')[-1]
+    return kind_of(dataset) == 'ImageFolder'
 
 
 def _inside(node: Any, folders: Sequence[ConfigDict]) -> list[ConfigDict]:

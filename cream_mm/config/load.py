@@ -8,7 +8,7 @@ from mmengine.config import Config, ConfigDict
 
 from ..command_line import check_config, check_writable
 from ..files import say_early
-from ..registry import type_name
+from ..registry import kind_of
 from .carry import Places, carry, entries, override, read_config
 from .check import check_keys, check_options, check_top_level, is_settled, own_names
 from .coco_data import fit_coco, follow_annotations
@@ -89,7 +89,7 @@ def _open(
             cfg.work_dir = os.path.join('work_dirs', Path(path).stem)
         check_writable(cfg.work_dir)
     roots = [
-        d.get('data_root') for d in _datasets(cfg) if _kind(d) in ('ImageFolder', 'CocoDataset')
+        d.get('data_root') for d in _datasets(cfg) if kind_of(d) in ('ImageFolder', 'CocoDataset')
     ]
     missing = not all(os.path.isdir(root) for root in roots if isinstance(root, str))
     if check_data and settled and missing:
@@ -117,16 +117,11 @@ def _datasets(cfg: Config) -> list[ConfigDict]:
     found = []
     for holder, key in entries({name: cfg.get(name) for name in used}):
         value = holder[key]
-        is_part = isinstance(value, dict) and _kind(value) == 'DatasetPart'
+        is_part = isinstance(value, dict) and kind_of(value) == 'DatasetPart'
         has_place = isinstance(value, dict) and ('data_root' in value or 'ann_file' in value)
         if is_part or has_place and 'type' in value:
             found.append(value)
     return found
-
-
-def _kind(component: dict) -> str:
-    """Type of a component without its scope."""
-    return type_name(component.get('type'))
 
 
 def _fit_to_data(cfg: Config, options: dict) -> None:
@@ -168,10 +163,10 @@ def _check_split(datasets: list[dict], whole: list[dict]) -> None:
         return str(Path(inner.get('data_root') or '', below))
 
     usual = dict(ImageFolder=0.02, DatasetPart='auto')
-    parts = [d for d in datasets if _kind(d) in usual]
+    parts = [d for d in datasets if kind_of(d) in usual]
     for train in (d for d in parts if d.get('part') == 'train'):
         for held in (d for d in parts if d.get('part') == 'holdout' and place(d) == place(train)):
-            left_out, rated = (d.get('holdout', usual[_kind(d)]) for d in (train, held))
+            left_out, rated = (d.get('holdout', usual[kind_of(d)]) for d in (train, held))
             seeds = [d.get('split_seed', 0) for d in (train, held)]
             inside = left_out == rated or 'auto' not in (left_out, rated) and rated < left_out
             if not inside or seeds[0] != seeds[1]:
@@ -181,7 +176,7 @@ def _check_split(datasets: list[dict], whole: list[dict]) -> None:
                     f'holdout={rated!r}, split_seed={seeds[1]}. Give every part the same'
                 )
     for held in (d for d in parts if d.get('part') == 'holdout'):
-        if _kind(held) == 'DatasetPart' and any(place(d) == place(held) for d in whole):
+        if kind_of(held) == 'DatasetPart' and any(place(d) == place(held) for d in whole):
             raise ValueError(
                 f'images of {place(held)} would be trained on and rated on: the training set '
                 "leaves none out. Wrap it in dict(type='cream_mm.DatasetPart', part='train', "
@@ -193,7 +188,7 @@ def _whole_sets(node: object) -> list[dict]:
     """Training sets with an annotation file that are no part of another one, wrappers opened."""
     if isinstance(node, (list, tuple)):
         return [found for item in node for found in _whole_sets(item)]
-    if not isinstance(node, dict) or _kind(node) == 'DatasetPart':
+    if not isinstance(node, dict) or kind_of(node) == 'DatasetPart':
         return []
     own = [node] if node.get('ann_file') and 'type' in node else []
     return own + [found for value in node.values() for found in _whole_sets(value)]

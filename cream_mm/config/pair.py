@@ -7,7 +7,7 @@ In an export their loaders may differ in names: testing is what inferencers read
 import copy
 from typing import Any
 
-from ..registry import type_name
+from ..registry import kind_of
 
 LOADING_STEPS = ('LoadImage', 'LoadImageFromFile')  # the same pixels
 
@@ -20,9 +20,9 @@ def is_pair(val: Any, test: Any) -> bool:
 def paired(test: Any, val: Any) -> Any:
     """The values of ``val``, under the names of types that ``test`` has for the same steps."""
     if isinstance(test, dict) and isinstance(val, dict):
-        if _kind(test) in LOADING_STEPS and _kind(val) in LOADING_STEPS:
+        if kind_of(test) in LOADING_STEPS and kind_of(val) in LOADING_STEPS:
             return copy.deepcopy(test)
-        if _kind(test) == _kind(val):
+        if kind_of(test) == kind_of(val):
             named = {key: paired(test.get(key), value) for key, value in val.items()}
             return type(val)({**named, 'type': test['type']} if 'type' in test else named)
     is_list = isinstance(test, (list, tuple)) and isinstance(val, (list, tuple))
@@ -33,11 +33,7 @@ def paired(test: Any, val: Any) -> Any:
 
 def _neutral(node: Any) -> Any:
     if isinstance(node, dict):
-        if _kind(node) in LOADING_STEPS:
+        if kind_of(node) in LOADING_STEPS:
             return LOADING_STEPS
-        return {k: _kind(node) if k == 'type' else _neutral(v) for k, v in node.items()}
+        return {k: kind_of(node) if k == 'type' else _neutral(v) for k, v in node.items()}
     return [_neutral(item) for item in node] if isinstance(node, (list, tuple)) else node
-
-
-def _kind(component: dict) -> str:
-    return type_name(component.get('type'))
