@@ -9,6 +9,7 @@ import torch
 from mmengine.dist import barrier, is_main_process
 from torch import Tensor
 
+from ..files import some_of
 from .official import COUNTER, from_official, is_official
 from .safe_load import load_checkpoint_file
 
@@ -149,5 +150,4 @@ def count_tensors(own: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> int
 
 
 def name_some(names: list[str]) -> str:
-    shown = ', '.join(ascii(name)[1:-1][:80] for name in names[:3])
-    return shown + (f' and {len(names) - 3} more' if len(names) > 3 else '')
+    return some_of([ascii(name)[1:-1][:80] for name in names], 3)

@@ -11,7 +11,7 @@ from ..datasets.coco_file import CocoFile, is_local, left_out, number_classes, r
 from ..datasets.coco_notes import first_time
 from ..datasets.coco_pictures import folder_holding, same_pictures
 from ..files import check_regular, read_text
-from ..files.read import shorten
+from ..files.read import shorten, some_of
 from ..registry import kind_of
 from .carry import annotation_file, entries
 
@@ -259,8 +259,7 @@ def _check_categories(
 
 
 def _some(names: Sequence[str]) -> str:
-    tail = f', ... ({len(names)})' if len(names) > 5 else ''
-    return ', '.join(repr(shorten(name, 40)) for name in names[:5]) + tail
+    return some_of([repr(shorten(name, 40)) for name in names])
 
 
 # ---- what is trained on --------------------------------------------------------------------------

@@ -24,7 +24,7 @@ from ..datasets.folder_listing import (
     same_but_for_case,
 )
 from ..datasets.packed_images import is_packed
-from ..files import say_early
+from ..files import rank_and_number, say_early, some_of
 from ..registry import kind_of
 from .carry import carry, entries
 
@@ -33,12 +33,6 @@ if TYPE_CHECKING:
 
 PLACES = ('data_root', 'folder', 'work_dir')  # names of folders: text, whatever they look like
 SMALL_BATCH = 8  # images; of fewer, batch norm's statistics are mostly noise
-_SHOWN = 5
-_RANKS = (
-    ('RANK', 'WORLD_SIZE'),
-    ('SLURM_PROCID', 'SLURM_NTASKS'),
-    ('OMPI_COMM_WORLD_RANK', 'OMPI_COMM_WORLD_SIZE'),
-)
 
 
 def warn(message: str) -> None:
@@ -196,7 +190,7 @@ def _check_number(classes: Sequence[str], folder: Path) -> None:
     hint = 'Give it a second one, of images without it for example'
     if len(inner) > 1:
         hint = (
-            f'If the classes are {_some(inner)}, which lie in it, move them up: '
+            f'If the classes are {some_of(inner)}, which lie in it, move them up: '
             f'{folder}/<class>/*.jpg'
         )
     raise ValueError(
@@ -295,14 +289,14 @@ def _fit_batch(cfg: Config, training: Sequence[ConfigDict], listed: dict[Path, d
         if lone and part != 'all':
             say_early(
                 f'{len(lone)} class{"es" * (len(lone) > 1)} of {_place(dataset)} with a single '
-                f'image, which is trained on and never held out: {_some(lone)}'
+                f'image, which is trained on and never held out: {some_of(lone)}'
             )
     loader = cfg.train_dataloader
     size, whole = loader.get('batch_size'), loader.get('dataset') or {}
     is_plain = any(whole is dataset for dataset in training) and 'indices' not in whole
     if not is_plain or loader.get('batch_sampler') or type(size) is not int or size < 1:
         return  # of a set that is repeated or cut, the folder does not tell the number
-    per_rank = math.ceil(number / _rank_and_number()[1])
+    per_rank = math.ceil(number / rank_and_number()[1])
     if per_rank < 2:
         raise ValueError(
             f'{number} image{"s" * (number != 1)} to train on, of which each process gets '
@@ -326,15 +320,6 @@ def _fit_batch(cfg: Config, training: Sequence[ConfigDict], listed: dict[Path, d
             cfg.batch_size = per_rank
 
 
-def _rank_and_number() -> tuple[int, int]:
-    """Rank of this process and number of processes, of which the launcher tells."""
-    for rank, number in _RANKS:
-        if os.environ.get(rank, '').isdigit():
-            count = os.environ.get(number, '')
-            return int(os.environ[rank]), max(1, int(count)) if count.isdigit() else 1
-    return 0, 1
-
-
 # ---- the files ---------------------------------------------------------------------------------
 
 
@@ -349,7 +334,7 @@ def look_before_training(cfg: Config, *, max_images: int | None = None) -> None:
     Raises:
         ValueError: If no image of a training class can be read.
     """
-    if _rank_and_number()[0] != 0:
+    if rank_and_number()[0] != 0:
         return
     from ..datasets.folder_check import MAX_IMAGES, Picture, look_at  # with mmcv's transforms
 
@@ -389,15 +374,15 @@ def look_before_training(cfg: Config, *, max_images: int | None = None) -> None:
         warn(
             f'{len(found.unreadable)} of {found.num_seen} images cannot be read whole. In training '
             'another one is drawn for each; in validation what decodes counts, grey where nothing '
-            'does: ' + _some([f'{picture.path} ({why})' for picture, why in found.unreadable])
+            'does: ' + some_of([f'{picture.path} ({why})' for picture, why in found.unreadable])
         )
         trained = {place.name for place, is_trained in splits.items() if is_trained}
         damaged = Counter((p.split, p.name) for p, _ in found.unreadable if p.split in trained)
         sizes = Counter((p.split, p.name) for p in pictures)
         if lost := [Path(*key) for key, number in damaged.items() if number == sizes[key]]:
             raise ValueError(
-                f'no image of {_some(list(map(str, lost)))} can be read. Mend the files, or remove '
-                'the folder'
+                f'no image of {some_of(list(map(str, lost)))} can be read. Mend the files, or '
+                'remove the folder'
             )
     if two := found.in_two_classes:
         warn(
@@ -418,9 +403,4 @@ def look_before_training(cfg: Config, *, max_images: int | None = None) -> None:
 
 
 def _pairs(repeated: Sequence[Sequence['Picture']]) -> str:
-    return _some([' and '.join(str(picture.path) for picture in same[:3]) for same in repeated])
-
-
-def _some(names: Sequence[str]) -> str:
-    more = len(names) - _SHOWN
-    return ', '.join(names[:_SHOWN]) + (f' and {more} more' if more > 0 else '')
+    return some_of([' and '.join(str(picture.path) for picture in same[:3]) for same in repeated])

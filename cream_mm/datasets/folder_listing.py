@@ -10,8 +10,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from mmengine.logging import print_log
-
+from ..files import say_early, some_of
 from .packed_images import PackedImages, is_packed
 from .pillow_image import readable_extensions, remedy
 from .system_entries import is_system, without_system
@@ -19,7 +18,6 @@ from .system_entries import is_system, without_system
 TRAIN_NAMES = ('train', 'training')
 VAL_NAMES = ('val', 'valid', 'validation', 'eval', 'evaluation', 'dev', 'test', 'testing')
 TEST_NAMES = VAL_NAMES[-2:]
-_SHOWN = 5  # names in a message
 
 
 def find_folder(data_root: str | os.PathLike, folder: str) -> str:
@@ -104,7 +102,7 @@ def check_classes(
     hint = 'Remove them, or put images of them into the training folder too'
     if alike:
         hint = 'Names have to agree letter by letter, case, blanks and accents included: rename'
-    raise ValueError(f'{other} has classes that {train} has not: {_some(listed)}. {hint}')
+    raise ValueError(f'{other} has classes that {train} has not: {some_of(listed)}. {hint}')
 
 
 def same_but_for_case(classes: Sequence[str]) -> list[list[str]]:
@@ -152,13 +150,13 @@ class PassedOver:
             entries = 'entry' if number == 1 else 'entries'
             _report(
                 f'passed over {number} hidden or system {entries} below {root}: '
-                f'{_some(sorted(self.system))}'
+                f'{some_of(sorted(self.system))}'
             )
         if number := len(self.loose):
             what = 'image that lies' if number == 1 else 'images that lie'
             _report(
                 f'passed over {number} {what} in {root} beside the class folders, and so belong'
-                f'{"s" if number == 1 else ""} to no class: {_some(sorted(self.loose))}'
+                f'{"s" if number == 1 else ""} to no class: {some_of(sorted(self.loose))}'
             )
         if self.kinds:
             kinds = self.kinds.most_common()
@@ -168,7 +166,7 @@ class PassedOver:
             remedies = dict.fromkeys(filter(None, (remedy(kind) for kind, _ in kinds)))
             _report(
                 f'passed over {number} {files} below {root} whose extension is of no image that is '
-                f'read here: {_some(shown)}' + ''.join(f'. {text}' for text in remedies)
+                f'read here: {some_of(shown)}' + ''.join(f'. {text}' for text in remedies)
             )
 
 
@@ -357,8 +355,8 @@ def _elsewhere(data_root: Path, folder: str) -> str | None:
     deeper = [name for name in inside if _has_train(data_root / name)]
     if deeper:
         return (
-            f'{data_root} has no folder train, but {_some(deeper)} in it has: give '
-            + ' or '.join(_option(data_root / name) for name in deeper[:_SHOWN])
+            f'{data_root} has no folder train, but {some_of(deeper)} in it has: give '
+            + ' or '.join(_option(data_root / name) for name in deeper[:5])
         )
     # A folder of classes has images right in its folders.
     classes = [name for name in inside if _has_images(data_root / name)]
@@ -366,11 +364,11 @@ def _elsewhere(data_root: Path, folder: str) -> str | None:
         return None
     if data_root.resolve().name.lower() in (*TRAIN_NAMES, *VAL_NAMES):
         return (
-            f'data_root={data_root} is a folder of classes ({_some(classes)}); data_root is the '
+            f'data_root={data_root} is a folder of classes ({some_of(classes)}); data_root is the '
             f'one above it: {_option(data_root.parent)}'
         )
     return (
-        f'{data_root} holds class folders itself ({_some(classes)}), but no folder train. Move '
+        f'{data_root} holds class folders itself ({some_of(classes)}), but no folder train. Move '
         f'them into {data_root}/train; a part of the images of each is then held out for '
         f'validation, unless there is a folder {data_root}/val'
     )
@@ -396,11 +394,6 @@ def _has_images(folder: Path) -> bool:
     return any(_is_ours(e) and _ends(e.name, extensions) for e in entries)
 
 
-def _some(names: Sequence[str]) -> str:
-    more = len(names) - _SHOWN
-    return ', '.join(names[:_SHOWN]) + (f' and {more} more' if more > 0 else '')
-
-
 @functools.cache  # once in a process
 def _report(text: str) -> None:
-    print_log(text, 'current', level=logging.WARNING)
+    say_early(text, logging.WARNING)

@@ -1,9 +1,18 @@
 """What a run leaves on the disk, and reading it back when people or kills have been at it."""
 
-from .early_lines import say_early, take_early_lines
+from .early_lines import rank_and_number, say_early, take_early_lines
 from .lines import mend_lines, set_aside
 from .path_log import PATH_LOG, cut_path_log, read_path_log
-from .read import Dropped, read_csv, read_json, read_json_lines, read_lines, read_text, shorten
+from .read import (
+    Dropped,
+    read_csv,
+    read_json,
+    read_json_lines,
+    read_lines,
+    read_text,
+    shorten,
+    some_of,
+)
 from .regular import check_regular, read_bytes
 from .whole import append_lines, write_json, write_whole
 
@@ -14,6 +23,7 @@ __all__ = [
     'check_regular',
     'cut_path_log',
     'mend_lines',
+    'rank_and_number',
     'read_bytes',
     'read_csv',
     'read_json',
@@ -24,6 +34,7 @@ __all__ = [
     'say_early',
     'set_aside',
     'shorten',
+    'some_of',
     'take_early_lines',
     'write_json',
     'write_whole',

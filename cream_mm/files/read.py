@@ -10,7 +10,7 @@ import csv
 import io
 import json
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +58,16 @@ def shorten(text: str, length: int = 80) -> str:
         text = text[: length - 3] + '...'
     text = text.encode('utf-8', errors='replace').decode()  # halves of surrogate pairs
     return ' '.join(text.split())
+
+
+def some_of(names: Sequence[str], shown: int = 5) -> str:
+    """The first of the names, and how many more there are.
+
+    >>> some_of(['a', 'b', 'c'], 2)
+    'a, b and 1 more'
+    """
+    more = len(names) - shown
+    return ', '.join(names[:shown]) + (f' and {more} more' if more > 0 else '')
 
 
 def encoding_of(start: bytes) -> str:
