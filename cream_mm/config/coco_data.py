@@ -88,6 +88,12 @@ def fit_coco(
     return classes
 
 
+def lacks_annotations(cfg: Config) -> bool:
+    """Whether the file of a COCO-style set is not there, so that :func:`fit_coco` raises."""
+    paths = (_paths(dataset)[0] for _, dataset in _sets(cfg))
+    return any('://' not in path and not os.path.exists(path) for path in paths)
+
+
 def _take_ours(component: dict) -> None:
     """Have cream_mm read what mmdet would read otherwise; a class of the user's stays."""
     kind = component['type']
@@ -124,7 +130,7 @@ def _paths(dataset: Mapping) -> tuple[str, str]:
     prefix = dataset.get('data_prefix') or {}
     return (
         os.path.join(root, dataset['ann_file']),
-        os.path.join(root, prefix.get('img', prefix.get('img_path', ''))),
+        os.path.join(root, prefix.get('img', prefix.get('img_path', ''))) or '.',
     )
 
 

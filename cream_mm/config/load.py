@@ -11,7 +11,7 @@ from ..files import say_early
 from ..registry import kind_of
 from .carry import Places, carry, entries, override, read_config
 from .check import check_keys, check_options, check_top_level, is_settled, own_names
-from .coco_data import fit_coco, follow_annotations
+from .coco_data import fit_coco, follow_annotations, lacks_annotations
 from .folder_data import fit_to_folders, limit_top_k, names_of_folders_as_text
 from .value_ranges import check_values
 
@@ -88,11 +88,7 @@ def _open(
         if cfg.get('work_dir') is None:
             cfg.work_dir = os.path.join('work_dirs', Path(path).stem)
         check_writable(cfg.work_dir)
-    roots = [
-        d.get('data_root') for d in _datasets(cfg) if kind_of(d) in ('ImageFolder', 'CocoDataset')
-    ]
-    missing = not all(os.path.isdir(root) for root in roots if isinstance(root, str))
-    if check_data and settled and missing:
+    if check_data and settled and (_lacks_folder(cfg) or lacks_annotations(cfg)):
         _fit_to_data(copy.deepcopy(cfg), options)  # says what is missing
     return cfg, places
 
@@ -122,6 +118,12 @@ def _datasets(cfg: Config) -> list[ConfigDict]:
         if is_part or has_place and 'type' in value:
             found.append(value)
     return found
+
+
+def _lacks_folder(cfg: Config) -> bool:
+    """Whether a place of image folders is not there, so that :func:`fit_to_folders` raises."""
+    roots = (d.get('data_root') for d in _datasets(cfg) if kind_of(d) == 'ImageFolder')
+    return any(isinstance(root, str) and not os.path.isdir(root) for root in roots)
 
 
 def _fit_to_data(cfg: Config, options: dict) -> None:

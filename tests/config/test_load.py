@@ -9,6 +9,7 @@ from mmengine.registry import PARAM_SCHEDULERS
 from PIL import Image
 
 from cream_mm.config.load import load_config
+from cream_mm.files import take_early_lines
 from cream_mm.testing import write_image_folder
 
 ROOT = Path(__file__).parents[2]
@@ -360,6 +361,32 @@ def test_detector_outputs_that_do_not_fit(tmp_path):
 
 
 # --- labels ---
+
+
+@pytest.mark.parametrize('data_root', ['', 'nowhere'])
+def test_a_set_by_its_whole_paths_is_looked_at_once(tmp_path, data_root):
+    root = write_coco(tmp_path / 'coco')
+    options = dict(data_root=data_root)
+    for split in ('train', 'val'):
+        name = f'{split}_dataloader.dataset'
+        options[f'{name}.ann_file'] = f'{root}/annotations/instances_{split}2017.json'
+        options[f'{name}.data_prefix.img'] = f'{root}/{split}2017/'
+    take_early_lines()
+    assert load_config(RETINANET, options).num_classes == 3
+    lines = [line for _, line in take_early_lines()]
+    assert lines.count('The data has 3 classes: the heads get as many, not 80.') == 1
+    assert len(set(lines)) == len(lines)
+
+
+def test_pictures_in_the_current_folder(tmp_path, monkeypatch):
+    root = write_coco(tmp_path / 'coco')
+    monkeypatch.chdir(f'{root}/train2017')
+    options = dict(data_root='')
+    for split in ('train', 'val'):
+        name = f'{split}_dataloader.dataset'
+        options[f'{name}.ann_file'] = f'{root}/annotations/instances_{split}2017.json'
+        options[f'{name}.data_prefix.img'] = ''
+    assert load_config(RETINANET, options).num_classes == 3
 
 
 def test_annotations_that_are_a_pipe(tmp_path):
