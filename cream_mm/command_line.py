@@ -30,10 +30,8 @@ def tool_parser(description: str, **kwargs: Any) -> argparse.ArgumentParser:
     return parser
 
 
-# Values of --cfg-options that name a file or a folder: they stay the text that they are.
-PLACES = (
-    'ann_file', 'checkpoint', 'data_root', 'folder', 'img', 'load_from', 'work_dir',
-)  # fmt: skip
+# Keys whose values name a file or a folder: they stay the text that they are.
+PLACES = ('ann_file', 'checkpoint', 'data_root', 'folder', 'load_from', 'work_dir')
 
 
 class OptionsAction(argparse.Action):
@@ -58,7 +56,10 @@ class OptionsAction(argparse.Action):
         options = dict(getattr(namespace, self.dest, None) or {})
         for value in values:
             key, _, text = value.partition('=')
-            if key.split('.')[-1] in PLACES and text != 'None':
+            *above, last = key.split('.')
+            # Elsewhere img is a colour, pad_val.img=114.
+            is_place = last in PLACES or last == 'img' and above[-1:] == ['data_prefix']
+            if is_place and text != 'None':
                 options[key] = _place(text)
                 continue
             try:

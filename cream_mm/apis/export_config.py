@@ -8,8 +8,7 @@ from typing import Any
 from mmengine.config import Config
 
 from ..config.carry import entries, override
-from ..config.check import _KNOWN as KNOWN_KEYS
-from ..config.check import own_names
+from ..config.check import KNOWN_KEYS, own_names
 from ..files import write_whole
 from ..files.config_text import Code, config_text
 from ..spaces import MBConvSpace

@@ -20,7 +20,7 @@ _ALSO_READ = (
     'max_epochs', 'model_wrapper_cfg', 'num_classes', 'num_workers', 'own_names', 'runner_type',
     'strategy', 'sync_bn', 'tta_model', 'tta_pipeline', 'classes',
 )  # fmt: skip
-_KNOWN = sorted({*runner_arguments(), *_ALSO_READ} - {'cfg'})
+KNOWN_KEYS = sorted({*runner_arguments(), *_ALSO_READ} - {'cfg'})
 _OURS = [
     registry for registry in vars(registries).values()
     if isinstance(registry, registries.Registry) and registry.scope == 'cream_mm'
@@ -38,8 +38,8 @@ def check_options(cfg: Config, options: Mapping[str, Any]) -> None:
     """
     for key in options:
         root = key.split('.')[0]
-        if root not in cfg and root not in _KNOWN:
-            raise ValueError(_unknown(root, [*cfg, *_KNOWN], f'--cfg-options {key}'))
+        if root not in cfg and root not in KNOWN_KEYS:
+            raise ValueError(_unknown(root, [*cfg, *KNOWN_KEYS], f'--cfg-options {key}'))
     for key in options:
         root, *rest = key.split('.')
         node = cfg.get(root)
@@ -96,7 +96,7 @@ def check_top_level(cfg: Config) -> None:
         raise ValueError(f'own_names is a list of names of the top level; got {own!r}')
     for key in cfg:
         if key not in own and _resembles(key) and not _is_used(cfg, key):
-            raise ValueError(_unknown(key, _KNOWN, 'the top level of the config'))
+            raise ValueError(_unknown(key, KNOWN_KEYS, 'the top level of the config'))
     if isinstance(cfg.get('budget'), Mapping):
         _check_names(cfg['budget'], BUDGET_KEYS, 'budget')
 
@@ -111,10 +111,10 @@ def own_names(cfg: Config) -> list[str]:
 
 def _resembles(key: str) -> bool:
     """Whether a name that nothing reads is a slip away from one that is read."""
-    if key in _KNOWN:
+    if key in KNOWN_KEYS:
         return False
     # 0.8 is one slip in a short word; in a long one it is another word with the same end.
-    close = difflib.get_close_matches(key, _KNOWN, 1, 0.8 if len(key) <= 8 else 0.85)
+    close = difflib.get_close_matches(key, KNOWN_KEYS, 1, 0.8 if len(key) <= 8 else 0.85)
     if not close or re.search(rf'(^|_){close[0]}(_|$)', key):  # val_dataloader_2: on purpose
         return False
     words, others = key.split('_'), close[0].split('_')

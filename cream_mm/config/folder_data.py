@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from mmengine.config import Config, ConfigDict
 
+from ..command_line import PLACES
 from ..datasets.folder_listing import (
     TRAIN_NAMES,
     VAL_NAMES,
@@ -31,7 +32,6 @@ from .carry import carry, entries
 if TYPE_CHECKING:
     from ..datasets.folder_check import Picture
 
-PLACES = ('data_root', 'folder', 'work_dir')  # names of folders: text, whatever they look like
 SMALL_BATCH = 8  # images; of fewer, batch norm's statistics are mostly noise
 
 
@@ -40,7 +40,7 @@ def warn(message: str) -> None:
     say_early(message, logging.WARNING)
 
 
-def names_of_folders_as_text(content: dict) -> None:
+def names_of_places_as_text(content: dict) -> None:
     """``data_root=2024`` names a folder: numbers become text, ``~`` the home, in place.
 
     Keys may be dotted.

@@ -12,7 +12,7 @@ from ..registry import kind_of
 from .carry import Places, carry, entries, override, read_config
 from .check import check_keys, check_options, check_top_level, is_settled, own_names
 from .coco_data import fit_coco, follow_annotations, lacks_annotations
-from .folder_data import fit_to_folders, limit_top_k, names_of_folders_as_text
+from .folder_data import fit_to_folders, limit_top_k, names_of_places_as_text
 from .value_ranges import check_values
 
 
@@ -77,8 +77,8 @@ def _open(
     """Read and override a config; check what needs none of the classes that it names."""
     check_config(path)
     cfg, places = read_config(path)
-    names_of_folders_as_text(cfg._cfg_dict)
-    names_of_folders_as_text(options)
+    names_of_places_as_text(cfg._cfg_dict)
+    names_of_places_as_text(options)
     check_options(cfg, options)
     settled = is_settled(cfg, options)
     places.update(override(cfg, options))

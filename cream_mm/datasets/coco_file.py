@@ -1,7 +1,7 @@
 """The one way to read an annotation file in COCO's form: mended, once, the same for all who ask.
 
 What is trained on and what it is measured against must agree in ids, boxes and names, so that the
-data set, the metric, the checks of a config and the report all read it here.
+data set, the metric and the checks of a config all read it here.
 """
 
 import os

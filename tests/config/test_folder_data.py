@@ -9,7 +9,7 @@ from mmengine.config import Config
 from PIL import Image
 
 from cream_mm.config import folder_data as module
-from cream_mm.config.folder_data import look_before_training, names_of_folders_as_text
+from cream_mm.config.folder_data import look_before_training, names_of_places_as_text
 from cream_mm.config.load import load_config
 from cream_mm.datasets import ImageFolder
 from cream_mm.testing import write_image_folder
@@ -318,14 +318,14 @@ def test_numbers_that_name_folders_are_text(tmp_path, monkeypatch):
     (tmp_path / 'mine.py').write_text(f'_base_ = {RETRAIN!r}\ndata_root = 2024\n')
     assert load_config('mine.py').train_dataloader.dataset.data_root == '2024'
     content = {'a': [dict(folder=3, other=3)], 'b.data_root': Path('x/y'), 'data_root': True}
-    names_of_folders_as_text(content)
+    names_of_places_as_text(content)
     assert content == {'a': [dict(folder='3', other=3)], 'b.data_root': 'x/y', 'data_root': True}
 
 
 def test_the_home_folder(tmp_path, monkeypatch):
     monkeypatch.setenv('HOME', str(tmp_path))
     content = dict(data_root='~/set')
-    names_of_folders_as_text(content)
+    names_of_places_as_text(content)
     assert content['data_root'] == f'{tmp_path}/set'
 
 
