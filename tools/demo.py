@@ -28,11 +28,7 @@ STEPS = [
         'detector',
         'tools/train.py configs/demo/retinanet_digits.py --work-dir work_dirs/demo/retinanet',
     ),
-    (
-        'evaluate',
-        'tools/test.py configs/demo/retinanet_digits.py work_dirs/demo/retinanet/epoch_9.pth '
-        '--work-dir work_dirs/demo/retinanet',
-    ),
+    ('evaluate', 'tools/test.py work_dirs/demo/retinanet'),
     (
         'report',
         'tools/report.py work_dirs/demo/search --retrain work_dirs/demo/retrain '

@@ -50,7 +50,7 @@ ARGUMENTS = dict(
 def load() -> ctypes.CDLL | None:
     """The compiled kernels; None where they cannot be used.
 
-    They are compiled once per machine, in about two seconds, see :func:`load_compiled`. Without a
+    They are compiled once per machine, in about four seconds, see :func:`load_compiled`. Without a
     C++ compiler, on anything but Linux, or with ``CREAM_MM_CPU_KERNELS=0``, everything works on
     PyTorch's own operators, slower; one line says why.
     """
