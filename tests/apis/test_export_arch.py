@@ -7,9 +7,11 @@ from io import BytesIO
 from pathlib import Path
 
 import cv2
+import made_answer
 import numpy as np
 import pytest
 import torch
+from made_answer import write_answer
 from mmcv.transforms import LoadImageFromFile
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
@@ -71,11 +73,7 @@ def test_nas_bench_macro(tmp_path, text):
 CLASSES = ['ant', '{{$HOME:x}}', 'it\'s a "猫"\\n']
 FOLDER = "moved 'it\"s' {{$HOME:x}} ü\\n"
 ANSWER = dict(
-    format='cream_mm.arch/1', arch=[[0], [4], [3], [5], [3], [5], [0]], num_classes=3,
-    head_channels=64, input_size=[32, 32], data_root='photos', classes=CLASSES,
-    space=dict(depths=[1] * 5, act='relu', head_channels=64),
-    preprocess=dict(mean=[10.0, 20.0, 30.0], std=[50.0, 60.0, 70.0], to_rgb=True),
-    norm_cfg=dict(type='BN', eps=0.25, momentum=0.03), batch_size=12, num_workers=0,
+    made_answer.ANSWER, data_root='photos', classes=CLASSES, batch_size=12, num_workers=0,
     folders=dict(train='train', val='held'),
 )  # fmt: skip
 
@@ -84,16 +82,7 @@ ANSWER = dict(
 def moved(tmp_path_factory):
     """A supernet, and the folder of a path of it after a move."""
     home = tmp_path_factory.mktemp('home')
-    torch.manual_seed(0)
-    supernet = torch.nn.ModuleDict(
-        dict(
-            backbone=CreamSupernet(ANSWER['space'], norm_cfg=ANSWER['norm_cfg']),
-            head=CreamClsHead(3, 320, 64),
-        )
-    ).eval()
-    init_cream_weights(supernet)
-    torch.save(dict(state_dict=supernet.state_dict()), home / 'supernet.pth')
-    (home / 'best_arch.json').write_text(json.dumps(ANSWER))
+    supernet = write_answer(home, ANSWER, 'supernet.pth')
     export_arch(str(home / 'best_arch.json'), str(home / 'supernet.pth'), home / 'out', root=ROOT)
     folder = tmp_path_factory.mktemp('elsewhere') / FOLDER
     shutil.move(home / 'out', folder)

@@ -1,10 +1,10 @@
 """A searched backbone in detectors of mmdet's own configs: channels by value, a step of each."""
 
-import json
 from pathlib import Path
 
 import pytest
 import torch
+from made_answer import ANSWER, write_answer
 from mmcv.ops import roi_align
 from mmengine.config import Config
 from mmengine.logging import MessageHub
@@ -13,18 +13,9 @@ from mmengine.registry import MODELS, DefaultScope
 import cream_mm
 from cream_mm.apis.export_arch import export_arch
 from cream_mm.config.load import load_config
-from cream_mm.models import CreamClsHead, CreamSupernet
-from cream_mm.models.layers.init import init_cream_weights
 from cream_mm.structures import Arch
 
 ROOT = str(Path(__file__).parents[2])
-ANSWER = dict(
-    format='cream_mm.arch/1', arch=[[0], [4], [3], [5], [3], [5], [0]], num_classes=3,
-    head_channels=64, input_size=[32, 32],
-    space=dict(depths=[1] * 5, act='relu', head_channels=64),
-    preprocess=dict(mean=[10.0, 20.0, 30.0], std=[50.0, 60.0, 70.0], to_rgb=True),
-    norm_cfg=dict(type='BN', eps=0.25, momentum=0.03),
-)  # fmt: skip
 FOUR, THREE = [24, 40, 96, 320], [40, 96, 320]
 MEAN, STD = [10.0, 20.0, 30.0], [50.0, 60.0, 70.0]
 # Config of mmdet's: our blocks, and what else has to hold, by its place below the detector.
@@ -98,16 +89,7 @@ KINDS = [*QUICK, *(pytest.param(name, marks=pytest.mark.slow) for name in SLOW)]
 def answer(tmp_path_factory):
     """A search's answer and its supernet."""
     home = tmp_path_factory.mktemp('search')
-    torch.manual_seed(0)
-    supernet = torch.nn.ModuleDict(
-        dict(
-            backbone=CreamSupernet(ANSWER['space'], norm_cfg=ANSWER['norm_cfg']),
-            head=CreamClsHead(3, 320, 64),
-        )
-    ).eval()
-    init_cream_weights(supernet)
-    torch.save(dict(state_dict=supernet.state_dict()), home / 'epoch_1.pth')
-    (home / 'best_arch.json').write_text(json.dumps(ANSWER))
+    supernet = write_answer(home, ANSWER, 'epoch_1.pth')
     supernet['backbone'].set_arch(Arch.from_list(ANSWER['arch']))
     return home / 'best_arch.json', supernet['backbone']
 
