@@ -10,7 +10,7 @@ from mmengine.config import Config
 from ..datasets.coco_file import CocoFile, is_local, left_out, number_classes, read_coco
 from ..datasets.coco_notes import first_time
 from ..datasets.coco_pictures import folder_holding, same_pictures
-from ..files import check_regular, read_text
+from ..files import check_regular, rank_and_number, read_text
 from ..files.read import shorten, some_of
 from ..registry import kind_of
 from .carry import annotation_file, entries
@@ -73,18 +73,24 @@ def fit_coco(
             first_time(line)
             say(line)
         if file.notes or [n for n in file.names if n in set(classes)] != classes:
-            odd.add(file.path)
+            odd.add(os.path.realpath(file.path))
     for place, dataset in sets:
         dataset['metainfo'] = dict(dataset.get('metainfo') or {}, classes=tuple(classes))
-        if files[id(dataset)].path in odd:
-            _take_ours(dataset)
+        path = files[id(dataset)].path
+        if os.path.realpath(path) in odd and not _take_ours(dataset):
+            say(
+                f'{path} is read by {_full_name(dataset)}, as it stands: cream_mm.CocoDataset '
+                'would read it mended, with labels by name'
+            )
         if place == 'train_dataloader':
             _check_training(dataset, files[id(dataset)], classes, say)
     for side in ('val', 'test'):
         for metric in _metrics(cfg.get(f'{side}_evaluator')):
-            if metric.get('ann_file') in odd:
+            path = metric.get('ann_file')
+            if path and os.path.realpath(path) in odd:
                 _take_ours(metric)
-    _compare(sets, files, say)
+    if rank_and_number()[0] == 0:  # reads many pictures, for a line that one rank says
+        _compare(sets, files, say)
     return classes
 
 
@@ -94,12 +100,18 @@ def lacks_annotations(cfg: Config) -> bool:
     return any('://' not in path and not os.path.exists(path) for path in paths)
 
 
-def _take_ours(component: dict) -> None:
-    """Have cream_mm read what mmdet would read otherwise; a class of the user's stays."""
-    kind = component['type']
-    name = f'{kind.__module__}.{kind.__name__}' if isinstance(kind, type) else str(kind)
+def _take_ours(component: dict) -> bool:
+    """Have cream_mm read what mmdet would read otherwise; whether it does. A user's class stays."""
+    name = _full_name(component)
     if '.' not in name or name.startswith('mmdet.'):
         component['type'] = f'cream_mm.{kind_of(component)}'
+        return True
+    return name.startswith('cream_mm.')
+
+
+def _full_name(component: Mapping) -> str:
+    kind = component['type']
+    return f'{kind.__module__}.{kind.__name__}' if isinstance(kind, type) else str(kind)
 
 
 def _sets(cfg: Config) -> list[tuple[str, dict]]:

@@ -284,3 +284,37 @@ def test_a_config_of_ours(root, capsys):
     assert load_config(str(path), options).num_classes == 2
     with pytest.raises(ValueError, match="the config names the classes 'red', 'green'"):
         load_config(str(path))
+
+
+def without_crowds(root, split):
+    path = root / f'annotations/instances_{split}2017.json'
+    content = json.loads(path.read_text())
+    for annotation in content['annotations']:
+        annotation.pop('iscrowd')
+    path.write_text(json.dumps(content))
+
+
+def test_a_class_of_the_users_reads_the_file_as_it_stands(root):
+    without_crowds(root, 'train')
+    cfg, _, lines = fit(root, type='mine.CocoDataset')
+    assert cfg.train_dataloader.dataset.dataset.type == 'mine.CocoDataset'
+    said = [line for line in lines if 'train2017.json is read by mine.CocoDataset, as it' in line]
+    assert len(said) == 1
+    _, _, lines = fit(root, type='cream_mm.CocoDataset')
+    assert not [line for line in lines if 'is read by' in line]
+
+
+def test_a_metric_that_spells_the_place_otherwise(root):
+    without_crowds(root, 'val')
+    cfg, _, _ = fit(root)
+    path = f'{root}/annotations/../annotations/instances_val2017.json'
+    cfg.val_evaluator = dict(type='mmdet.CocoMetric', ann_file=path)
+    fit_coco(cfg, print)
+    assert cfg.val_evaluator.type == 'cream_mm.CocoMetric' and cfg.val_evaluator.ann_file == path
+
+
+def test_pictures_are_compared_by_the_rank_that_says_it(root, monkeypatch):
+    (root / 'val2017/val1.png').write_bytes((root / 'train2017/train1.png').read_bytes())
+    assert [line for line in fit(root)[2] if 'are in the training set, too' in line]
+    monkeypatch.setenv('RANK', '1')
+    assert not [line for line in fit(root)[2] if 'are in the training set, too' in line]
