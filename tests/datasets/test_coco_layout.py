@@ -15,7 +15,7 @@ def touch(root, *names):
 def test_only_cocos_own_names_stand_for_a_split():
     assert split_of('annotations/instances_train2017.json') == TRAIN_NAMES
     assert split_of('instances_val2017.json') == VAL_NAMES
-    assert split_of('annotations/train.json') == split_of('annotations/instances_val2014.json') == ()
+    assert split_of('annotations/train.json') == split_of('instances_val2014.json') == ()
 
 
 @pytest.mark.parametrize(
