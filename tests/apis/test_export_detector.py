@@ -471,7 +471,9 @@ model = dict(
     backbone=dict(type=ResNet, depth=18, out_indices=(1, 2, 3)),
     neck=dict(type=FPN, in_channels=[128, 256, 512], out_channels=32, num_outs=3),
     bbox_head=dict(type=FCOSHead, num_classes=2, in_channels=32, feat_channels=32,
-                   strides=[8, 16, 32], regress_ranges=((-1, 64), (64, 128), (128, 1e8))))
+                   strides=[8, 16, 32], regress_ranges=((-1, 64), (64, 128), (128, 1e8))),
+    test_cfg=dict(nms_pre=100, score_thr=0.0, nms=dict(type='nms', iou_threshold=0.5),
+                  max_per_img=5))
 train_dataloader = dict(
     batch_size=2, sampler=dict(type=DefaultSampler, shuffle=True),
     dataset=dict(type=CocoDataset, ann_file='a.json', pipeline=train_pipeline))
