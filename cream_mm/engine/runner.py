@@ -169,10 +169,10 @@ class Runner(_Runner):
 
     def build_train_loop(self, loop: BaseLoop | dict) -> BaseLoop:
         given = self._train_dataloader
-        if isinstance(loop, dict) and isinstance(self._train_dataloader, dict):  # as it would
+        if isinstance(loop, dict) and isinstance(given, dict):  # as it would
             diff_rank_seed = self._randomness_cfg.get('diff_rank_seed', False)
             self._train_dataloader = self.build_dataloader(
-                self._train_dataloader, seed=self.seed, diff_rank_seed=diff_rank_seed
+                given, seed=self.seed, diff_rank_seed=diff_rank_seed
             )
         if isinstance(self._train_dataloader, DataLoader):  # the loop counts its batches
             leave_lone_image_out(self._train_dataloader, self.model)

@@ -888,3 +888,16 @@ def test_a_config_says_how_many_threads_pytorch_works_with(data, tmp_path, monke
         assert torch.get_num_threads() == before
     finally:
         torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize('batch_sampler', [None, dict(type=BatchSampler, drop_last=False)])
+def test_the_learning_rate_is_scaled_by_the_batch_of_the_config(data, tmp_path, batch_sampler):
+    """A DataLoader that was built with a batch_sampler, as of detectors, knows no batch size."""
+    cfg = retraining(data, tmp_path, auto_scale_lr=dict(enable=True, base_batch_size=16))
+    cfg.train_dataloader.batch_sampler = batch_sampler
+    cfg.param_scheduler, cfg.train_cfg.max_epochs = None, 1
+    rates = Rates()
+    runner = Runner.from_cfg(cfg)
+    runner.register_hook(rates)
+    runner.train()
+    assert list(rates.seen.values()) == [(pytest.approx(0.01 * 4 / 16), 4)] * 9
