@@ -2,14 +2,14 @@
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
 
 from ..datasets.coco_file import CocoFile, is_local, left_out, number_classes, read_coco
+from ..datasets.coco_layout import find_annotations, find_pictures, json_files, split_of
 from ..datasets.coco_notes import first_time
-from ..datasets.coco_pictures import folder_holding, same_pictures
+from ..datasets.coco_pictures import same_pictures
 from ..files import check_regular, rank_and_number, read_text
 from ..files.read import shorten, some_of
 from ..registry import kind_of
@@ -53,12 +53,24 @@ def fit_coco(
     sets = _sets(cfg)
     if not sets:
         return None
-    folders = [_paths(dataset)[1] for _, dataset in sets]
+    say_all, lines = say, set()
+
+    def say(line: str) -> None:  # of a set that stands in several places, once
+        if line not in lines:
+            lines.add(line)
+            say_all(line)
+
+    places = [_paths(dataset) for _, dataset in sets]
+    folders = [folder for _, folder in places]
     files: dict[int, CocoFile] = {}
     for _, dataset in sets:
         _check_places(dataset, folders, say)
         path, folder = _paths(dataset)
         files[id(dataset)] = read_coco(path, folder if os.path.isdir(folder) else None)
+    moved = {old: _paths(dataset)[0] for (old, _), (_, dataset) in zip(places, sets)}
+    for side in ('val', 'test'):
+        for metric in _metrics(cfg.get(f'{side}_evaluator')):
+            metric['ann_file'] = moved.get(metric.get('ann_file'), metric.get('ann_file'))
     for line in dict.fromkeys(line for file in files.values() for line in file.notes):
         first_time(line)  # the data sets need not say it again
         say(line)
@@ -94,10 +106,16 @@ def fit_coco(
     return classes
 
 
-def lacks_annotations(cfg: Config) -> bool:
-    """Whether the file of a COCO-style set is not there, so that :func:`fit_coco` raises."""
-    paths = (_paths(dataset)[0] for _, dataset in _sets(cfg))
-    return any('://' not in path and not os.path.exists(path) for path in paths)
+def lacks_files(cfg: Config) -> bool:
+    """Whether a COCO-style set has neither its file nor its root, so that :func:`fit_coco` raises.
+
+    Below a root that is there, the file may be found under another name.
+    """
+    for _, dataset in _sets(cfg):
+        path, root = _paths(dataset)[0], dataset.get('data_root') or '.'
+        if '://' not in path and not os.path.exists(path) and not os.path.isdir(root):
+            return True
+    return False
 
 
 def _take_ours(component: dict) -> bool:
@@ -150,18 +168,29 @@ def _paths(dataset: Mapping) -> tuple[str, str]:
 
 
 def _check_places(dataset: dict, folders: Sequence[str], say: Callable[[str], None]) -> None:
-    """The file and the folder are there; a folder that is not may be found by its pictures."""
+    """The file and the folder are there, or found: that by its split, this by its pictures.
+
+    Raises:
+        FileNotFoundError: If one is not.
+    """
     path, folder = _paths(dataset)
     root = dataset.get('data_root') or ''
     if '://' in path or '://' in folder:
         return
+    split = split_of(dataset['ann_file']) if root.strip('./') else ()
+    if split and not os.path.exists(path) and (found := find_annotations(root, split)):
+        say(f'no {path}: {os.path.join(root, found)} is taken for it')
+        dataset['ann_file'] = found
+        path, _ = _paths(dataset)
     if os.path.exists(path):
         check_regular(path)
         if os.path.isdir(folder):
             return
         content = read_coco(path).content
         names = [image['file_name'] for image in content['images']]
-        found = folder_holding(names, root, folders) if root.strip('./') else None
+        found = None
+        if root.strip('./'):
+            found = find_pictures(names, root, dataset['ann_file'], split, folders)
         if found is not None:
             say(f'no folder {folder}: the pictures of {path} are in {found}')
             prefix = dict(dataset.get('data_prefix') or {}, img=os.path.relpath(found, root))
@@ -184,8 +213,7 @@ def _check_places(dataset: dict, folders: Sequence[str], say: Callable[[str], No
 
 def _what_is_there(root: str) -> str:
     """Files of JSON that might be meant."""
-    found = [p for pattern in ('*.json', '*/*.json') for p in sorted(Path(root).glob(pattern))]
-    names = ', '.join(shorten(str(path.relative_to(root))) for path in found[:6])
+    names = ', '.join(map(shorten, json_files(root)[:6]))
     return f'\nThere are: {names}' if names else ''
 
 

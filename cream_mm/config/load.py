@@ -11,7 +11,7 @@ from ..files import say_early
 from ..registry import kind_of
 from .carry import Places, carry, entries, override, read_config
 from .check import check_keys, check_options, check_top_level, is_settled, own_names
-from .coco_data import fit_coco, follow_annotations, lacks_annotations
+from .coco_data import fit_coco, follow_annotations, lacks_files
 from .folder_data import fit_to_folders, limit_top_k, names_of_places_as_text
 from .value_ranges import check_values
 
@@ -88,7 +88,7 @@ def _open(
         if cfg.get('work_dir') is None:
             cfg.work_dir = os.path.join('work_dirs', Path(path).stem)
         check_writable(cfg.work_dir)
-    if check_data and settled and (_lacks_folder(cfg) or lacks_annotations(cfg)):
+    if check_data and settled and (_lacks_folder(cfg) or lacks_files(cfg)):
         _fit_to_data(copy.deepcopy(cfg), options)  # says what is missing
     return cfg, places
 

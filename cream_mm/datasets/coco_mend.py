@@ -20,6 +20,8 @@ from .coco_pictures import Folder, picture_size, same_name
 # Inclusive coordinates and rounding reach this far outside; COCO's own boxes do.
 MARGIN = 1.0  # pixels
 SIZES_CHECKED = 1000  # pictures whose size is compared with the file's; all if one differs
+# Of pixels that are no object: LabelMe and mask tools list them among the classes.
+_NO_CLASSES = frozenset(('background', '_background_', '__background__', '__ignore__'))
 _BITS = 2**63  # numpy, by which pycocotools sorts ids, has no larger integers
 
 
@@ -64,20 +66,24 @@ def mend_coco(content: Any, notes: Notes, folder: Folder | None = None) -> dict:
 
 
 def group_names(categories: Sequence[dict], annotations: Sequence[dict]) -> set[str]:
-    """Names of categories that only hold others together, as Roboflow's first one does.
+    """Names of categories without a box that are no classes.
 
-    It has no box, and is the ``supercategory`` of all others.
+    One that only holds others together, as Roboflow's first one does: it is the ``supercategory``
+    of all others. And what mask tools list for pixels of no object, as LabelMe's ``_background_``.
     """
+    if len(categories) < 2:
+        return set()
     supers = {str(category.get('supercategory')) for category in categories}
-    candidates = [c for c in categories if c['name'] in supers]
-    candidates = [
-        c for c in candidates
-        if all(o is c or o.get('supercategory') == c['name'] for o in categories)
-    ]  # fmt: skip
-    if not candidates or len(categories) < 2:
+    names = {
+        c['name'] for c in categories
+        if c['name'] in supers
+        and all(o is c or o.get('supercategory') == c['name'] for o in categories)
+        or c['name'].lower() in _NO_CLASSES
+    }  # fmt: skip
+    if not names:
         return set()
     used = {annotation['category_id'] for annotation in annotations}
-    return {c['name'] for c in candidates if c['id'] not in used}
+    return {c['name'] for c in categories if c['name'] in names and c['id'] not in used}
 
 
 # ---- the whole -----------------------------------------------------------------------------------

@@ -168,14 +168,20 @@ class Runner(_Runner):
         return model
 
     def build_train_loop(self, loop: BaseLoop | dict) -> BaseLoop:
-        if isinstance(loop, dict) and isinstance(self._train_dataloader, dict):  # as it would
+        given = self._train_dataloader
+        if isinstance(loop, dict) and isinstance(given, dict):  # as it would
             diff_rank_seed = self._randomness_cfg.get('diff_rank_seed', False)
             self._train_dataloader = self.build_dataloader(
-                self._train_dataloader, seed=self.seed, diff_rank_seed=diff_rank_seed
+                given, seed=self.seed, diff_rank_seed=diff_rank_seed
             )
         if isinstance(self._train_dataloader, DataLoader):  # the loop counts its batches
             leave_lone_image_out(self._train_dataloader, self.model)
-        return super().build_train_loop(loop)
+        try:
+            return super().build_train_loop(loop)
+        finally:
+            # scale_lr reads the batch size off the config: a loader has none where a batch sampler
+            # of its own cuts the batches, as in every detector.
+            self._train_dataloader = given
 
     def register_default_hooks(self, hooks: dict | None = None) -> None:
         hooks = dict(hooks or {})

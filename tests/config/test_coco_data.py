@@ -229,6 +229,45 @@ def test_no_annotation_file_says_which_there_are(root):
         fit(root)
 
 
+# File and pictures of a split, as tools export them.
+LAYOUTS = dict(
+    roboflow=('{}/_annotations.coco.json', '{}'),
+    cvat=('annotations/instances_{}.json', 'images/{}'),
+    label_studio=('{}/result.json', '{}/images'),
+    fiftyone=('{}/labels.json', '{}/data'),
+    flat=('{}.json', 'images'),
+)
+
+
+@pytest.mark.parametrize('tool', LAYOUTS)
+@pytest.mark.parametrize('val', ['val', 'valid', 'test'])
+def test_layouts_of_tools_are_found(root, tool, val):
+    for split, name in (('train', 'train'), ('val', val)):
+        file, folder = (root / pattern.format(name) for pattern in LAYOUTS[tool])
+        for path in (file.parent, folder):
+            path.mkdir(parents=True, exist_ok=True)
+        for path in (root / f'{split}2017').glob('*'):
+            path.rename(folder / path.name)
+        (root / f'{split}2017').rmdir()
+        (root / f'annotations/instances_{split}2017.json').rename(file)
+    cfg, classes, lines = fit(root)
+    assert classes == ['cat', 'dog'] and len(lines) == 4  # the test set is the validation set
+    for name, dataset in (('train', cfg.train_dataloader.dataset.dataset),
+                          (val, cfg.val_dataloader.dataset),
+                          (val, cfg.test_dataloader.dataset)):  # fmt: skip
+        file, folder = (pattern.format(name) for pattern in LAYOUTS[tool])
+        assert dataset.ann_file == file and dataset.data_prefix.img == folder
+        assert f'no folder {root}/' in ''.join(lines)
+    assert cfg.val_evaluator.ann_file == cfg.test_evaluator[0].ann_file == str(root / file)
+    assert f'no {root}/annotations/instances_val2017.json: {root / file} is taken for it' in lines
+
+
+def test_a_file_that_was_named_is_not_replaced(root):
+    (root / 'annotations/instances_train2017.json').rename(root / 'annotations/train.json')
+    with pytest.raises(FileNotFoundError, match='no annotation file .*train_3.json'):
+        fit(root, ann_file='annotations/train_3.json')
+
+
 def test_pictures_that_are_in_both_sets(root):
     (root / 'val2017/val1.png').write_bytes((root / 'train2017/train0.png').read_bytes())
     _, _, (line,) = fit(root)

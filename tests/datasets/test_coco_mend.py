@@ -354,6 +354,13 @@ def test_a_category_that_holds_the_others():
     assert group_names(plain, []) == set()  # COCO's own way
 
 
+@pytest.mark.parametrize('name', ['_background_', '__ignore__', 'Background'])
+def test_a_background_without_a_box_is_no_class(name):
+    categories = [dict(id=0, name=name, supercategory=None), dict(id=1, name='cat')]
+    assert group_names(categories, [dict(category_id=1)]) == {name}
+    assert group_names(categories, [dict(category_id=0), dict(category_id=1)]) == set()
+
+
 # --- the whole ---
 
 

@@ -12,9 +12,10 @@ import pytest
 import torch
 from mmengine.config import Config
 from mmengine.hooks import Hook
-from mmengine.registry import RUNNERS
+from mmengine.registry import DATA_SAMPLERS, RUNNERS
 from mmengine.runner import Runner as MMEngineRunner
 from test_work_dir_lock import ask, process
+from torch.utils.data import BatchSampler
 
 from cream_mm.checkpoints import load_checkpoint_file, load_weights
 from cream_mm.checkpoints import whole_file as checkpoint_file
@@ -169,6 +170,12 @@ def retraining(data, work_dir, num_workers=0, mixup=False, **kwargs):
     )  # fmt: skip
     cfg.default_hooks.checkpoint.save_best = 'auto'
     return cfg
+
+
+@DATA_SAMPLERS.register_module()
+class CutInTwos(BatchSampler):
+    def __init__(self, sampler, batch_size):
+        super().__init__(sampler, batch_size, drop_last=True)
 
 
 class Killed(BaseException):
@@ -856,6 +863,19 @@ def test_it_is_found_by_its_name(data, tmp_path):
     assert 'SeedHook' in names and names.count('CheckpointHook') == 1
 
 
+def test_the_rate_is_scaled_where_a_batch_sampler_cuts_the_batches(data, tmp_path):
+    """As every config of a detector has it: the loader itself then has no batch size."""
+    rates = []
+    for name, own in (('plain', None), ('own', dict(type='CutInTwos'))):
+        cfg = retraining(data, tmp_path / name, auto_scale_lr=dict(enable=True, base_batch_size=8))
+        cfg.train_cfg.max_epochs, cfg.param_scheduler = 1, []
+        cfg.train_dataloader.batch_sampler = own
+        runner = Runner.from_cfg(cfg)
+        runner.train()
+        rates.append(runner.optim_wrapper.get_lr()['lr'])
+    assert rates == [[0.005]] * 2
+
+
 def test_a_config_says_how_many_threads_pytorch_works_with(data, tmp_path, monkeypatch):
     before = torch.get_num_threads()
     monkeypatch.delenv('OMP_NUM_THREADS', raising=False)
@@ -868,3 +888,16 @@ def test_a_config_says_how_many_threads_pytorch_works_with(data, tmp_path, monke
         assert torch.get_num_threads() == before
     finally:
         torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize('batch_sampler', [None, dict(type=BatchSampler, drop_last=False)])
+def test_the_learning_rate_is_scaled_by_the_batch_of_the_config(data, tmp_path, batch_sampler):
+    """A DataLoader that was built with a batch_sampler, as of detectors, knows no batch size."""
+    cfg = retraining(data, tmp_path, auto_scale_lr=dict(enable=True, base_batch_size=16))
+    cfg.train_dataloader.batch_sampler = batch_sampler
+    cfg.param_scheduler, cfg.train_cfg.max_epochs = None, 1
+    rates = Rates()
+    runner = Runner.from_cfg(cfg)
+    runner.register_hook(rates)
+    runner.train()
+    assert list(rates.seen.values()) == [(pytest.approx(0.01 * 4 / 16), 4)] * 9

@@ -37,6 +37,7 @@ class SummaryHook(Hook):
         self._start = time.monotonic()
         self._measured: dict | None = None  # by a test, or a validation that is all of a run
         self._last: tuple[str, float] | None = None  # of the validations of a training
+        self._is_validated = False
 
     def before_train(self, runner: Runner) -> None:
         runner.logger.info('\n  '.join(['Training', *_beginning(runner)]))
@@ -45,6 +46,7 @@ class SummaryHook(Hook):
         if not _is_trained(runner):
             self._measured = dict(metrics or {})
             return
+        self._is_validated = True
         keys = [k for k, v in (metrics or {}).items() if _is_number(v) and 'raw_' not in k]
         if not keys:
             return
@@ -81,7 +83,8 @@ class SummaryHook(Hook):
     def _of_a_training(self, runner) -> list[tuple[str, str]]:
         rows, best = [], runner.message_hub.get_info('best_result')
         if self._last is None and not isinstance(best, dict):
-            rows.append(('result', 'no validation was run'))
+            nothing = 'the validations gave no number, as when a detector finds nothing'
+            rows.append(('result', nothing if self._is_validated else 'no validation was run'))
         elif isinstance(best, dict):
             text = f'{with_unit(best["metric"], best["value"])}, after epoch {best["epoch"]}'
             if self._last is not None and self._last[0] == best['metric']:

@@ -52,7 +52,7 @@ def parts(monkeypatch):
             self.results.append(0)
 
         def compute_metrics(self, results):
-            return {Known.key: next(Known.values)}
+            return {Known.key: next(Known.values)} if Known.key else {}
 
     made = ((MODELS, Line), (METRICS, Known), (DATASETS, Ones))
     for registry, kind in made:
@@ -148,6 +148,13 @@ def test_the_best_of_other_metrics(tmp_path, parts, key, values, best):
         assert entries(end)['last'] == 'my/own 2.0000' and 'best' not in entries(end)
     else:
         assert entries(end)['best'].startswith(best)
+
+
+def test_validations_without_a_number_were_run(tmp_path, parts):
+    parts.key = None  # as mmdet's, where no box was found
+    runner = build(tmp_path, best=None)
+    _, end = told(runner, runner.train)
+    assert entries(end)['result'].startswith('the validations gave no number')
 
 
 def test_a_test_ends_with_its_result(tmp_path, parts):

@@ -1,0 +1,98 @@
+"""Where annotation tools put the files of a set, when not where COCO has them."""
+
+import os
+import re
+from collections.abc import Iterable
+
+from .coco_pictures import folder_holding
+from .folder_listing import TRAIN_NAMES, VAL_NAMES
+from .system_entries import is_system
+
+_COCO_NAME = re.compile(r'(?:annotations/)?instances_(train|val)2017\.json')
+_ALL = (*TRAIN_NAMES, *VAL_NAMES)
+_DEPTH = 3  # folders of root / split / annotations
+
+
+def split_of(ann_file: str) -> tuple[str, ...]:
+    """What tools call the split whose annotation file has COCO's own name; () for another name.
+
+    A file that somebody has named is the one that is meant; nothing is put in its place.
+
+    >>> split_of('annotations/instances_train2017.json')
+    ('train', 'training')
+    """
+    found = _COCO_NAME.fullmatch(ann_file)
+    return () if found is None else TRAIN_NAMES if found[1] == 'train' else VAL_NAMES
+
+
+def find_annotations(root: str, split: Iterable[str]) -> str | None:
+    """The one annotation file of a split below ``root``, by what its path says.
+
+    ``train/_annotations.coco.json``, ``annotations/instances_train.json``, ``train/labels.json`` or
+    ``train.json`` are of ``train``. The file's own name counts before its folders' names.
+
+    Args:
+        root (str): Of the set.
+        split (Iterable[str]): Names of the split; those of the first that is there are taken.
+
+    Returns:
+        str: The path below ``root``. None if there is none, or several.
+    """
+    by_split: dict[str, list[str]] = {}
+    for path in json_files(root):
+        for part in reversed(path.split('/')):
+            named = [word for word in re.findall('[a-z]+', part.lower()) if word in _ALL]
+            if named:
+                if len(set(named)) == 1:
+                    by_split.setdefault(named[0], []).append(path)
+                break
+    found = next((by_split[name] for name in split if name in by_split), [])
+    if len(found) > 1:  # COCO has captions and key points beside them
+        found = [path for path in found if os.path.basename(path).startswith('instances')]
+    return found[0] if len(found) == 1 else None
+
+
+def json_files(root: str) -> list[str]:
+    """Sorted paths of JSON files up to two folders below ``root``, its own files first."""
+    found = []
+    for folder, folders, files in os.walk(root):
+        below = os.path.relpath(folder, root)
+        depth = 0 if below == '.' else below.count(os.sep) + 1
+        folders[:] = sorted(f for f in folders if not is_system(f)) if depth < _DEPTH - 1 else []
+        names = sorted(f for f in files if f.lower().endswith('.json') and not is_system(f))
+        found += [(depth, os.path.normpath(os.path.join(below, name))) for name in names]
+    return [path.replace(os.sep, '/') for _, path in sorted(found)]
+
+
+def find_pictures(
+    names: list[str], root: str, ann_file: str, split: Iterable[str], passed_over: Iterable[str]
+) -> str | None:
+    """The one folder that holds the pictures of an annotation file.
+
+    Looked for beside the file, then in folders named as its split, then below ``root``: splits
+    often number their pictures alike.
+
+    Args:
+        names (list[str]): File names, as the annotation file has them.
+        root (str): Of the set.
+        ann_file (str): The annotation file, below ``root``.
+        split (Iterable[str]): Names of its split; () if it is not known.
+        passed_over (Iterable[str]): Folders of other sets.
+    """
+    words = {name for name in split if name in re.findall('[a-z]+', ann_file.lower())}
+    beside = os.path.dirname(os.path.join(root, ann_file))
+    places = [] if os.path.realpath(beside) == os.path.realpath(root) else [beside]
+    for folder, folders, _ in os.walk(root) if words else ():
+        folders[:] = sorted(f for f in folders if not is_system(f))
+        places += [
+            os.path.join(folder, f) for f in folders
+            if words & set(re.findall('[a-z]+', f.lower()))
+        ]  # fmt: skip
+        if os.path.relpath(folder, root).count(os.sep) >= _DEPTH - 2:
+            folders[:] = []
+    passed_over = list(passed_over)
+    for place in dict.fromkeys((*places, root)):
+        found = folder_holding(names, place, passed_over)
+        if found is not None:
+            return found
+    return None
