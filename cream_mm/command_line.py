@@ -92,6 +92,11 @@ def check_config(path: str | os.PathLike) -> None:
         OSError: If it cannot be read.
         ValueError: If it is not a ``.py`` file.
     """
+    if os.path.isdir(path):
+        raise FileNotFoundError(
+            f'no config file {path}: it is a folder. A run leaves its config in its folder; '
+            f'to go on with one, give {os.path.join(path, "NAME.py")} --work-dir {path} --resume'
+        )
     check_file(path, f'no config file {path}')
     if not str(path).endswith('.py'):
         # YAML looks like data, but mmengine builds any object that a tag in it names.
@@ -165,6 +170,12 @@ def one_line_errors() -> Iterator[None]:
     wait_briefly()
     try:
         yield
+    except KeyboardInterrupt:
+        how = 'the same command with --resume goes on after the last checkpoint'
+        if Path(sys.argv[0]).name != 'train.py':
+            how = 'what was written stays'
+        print(f'\ninterrupted: {how}', file=sys.stderr)
+        sys.exit(130)  # what shells have for Ctrl-C
     except (FloatingPointError, ImportError, KeyError, OSError, ValueError) as error:
         message = _from_worker(error) or explain_import(error)
         source = Path(traceback.extract_tb(error.__traceback__)[-1].filename).resolve()

@@ -38,6 +38,21 @@ def test_a_full_disk_elsewhere_is_one_line_too():
         raise OSError(errno.ENOSPC, 'No space left on device', 'scalars.json')
 
 
+@pytest.mark.parametrize(('tool', 'words'), [('train.py', '--resume'), ('report.py', 'stays')])
+def test_an_interrupted_command_says_how_to_go_on(monkeypatch, capsys, tool, words):
+    monkeypatch.setattr('sys.argv', [f'tools/{tool}'])
+    with pytest.raises(SystemExit) as end, one_line_errors():
+        raise KeyboardInterrupt
+    assert end.value.code == 130
+    (line,) = capsys.readouterr().err.split('\n')[1:-1]
+    assert line.startswith('interrupted: ') and words in line
+
+
+def test_a_folder_is_no_config(tmp_path):
+    with pytest.raises(FileNotFoundError, match='no config file .*: it is a folder.*--resume'):
+        check_config(str(tmp_path))
+
+
 def test_other_errors_keep_their_traceback():
     with pytest.raises(PermissionError), one_line_errors():
         raise PermissionError('not ours')
@@ -137,7 +152,7 @@ def test_files_that_are_not_there(tmp_path):
         check_config(tmp_path / 'config.yaml')
     for check, what in ((check_config, 'no config file'), (check_checkpoint, 'no checkpoint')):
         for path in (tmp_path, tmp_path / 'gone'):
-            with pytest.raises(FileNotFoundError, match=f'^{what} {path}$'):
+            with pytest.raises(FileNotFoundError, match=f'^{what} {path}(: it is a folder.*)?$'):
                 check(path)
     with pytest.raises(FileNotFoundError, match='^no table$'):
         check_file(tmp_path / 'gone', 'no table')
