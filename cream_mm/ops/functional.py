@@ -369,8 +369,9 @@ class _NormActGate(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx, grad):
-        x, gamma, beta, *weights, mean, invstd, pooled, hidden, raw, gate = ctx.saved_tensors
-        if _backward_fits(grad, *ctx.saved_tensors):
+        saved = ctx.saved_tensors  # asked for once: a recomputed one is there only once
+        x, gamma, beta, *weights, mean, invstd, pooled, hidden, raw, gate = saved
+        if _backward_fits(grad, *saved):
             grad = grad.contiguous(memory_format=torch.channels_last)
             args = x, gamma, beta, mean, invstd, ctx.act
             sums = cpu_kernels.norm_act_scale_sums(grad, *args)

@@ -305,7 +305,9 @@ def test_the_metric_follows_the_annotations(tmp_path):
 @pytest.fixture
 def lines(monkeypatch):
     said = []
-    monkeypatch.setattr('cream_mm.config.load.print_log', lambda text, *_: said.append(text))
+    monkeypatch.setattr(
+        'cream_mm.files.early_lines.print_log', lambda text, *_, **__: said.append(text)
+    )
     for name in ('RANK', 'SLURM_PROCID', 'OMPI_COMM_WORLD_RANK'):
         monkeypatch.delenv(name, raising=False)
     return said
