@@ -14,6 +14,7 @@ ROOMS = (
 )  # fmt: skip
 # Of the package itself, beside the rooms: they import no room, so that every room may import them.
 FLOOR = (
+    '__main__',
     'registry',
     'environment',
     'import_errors',

@@ -13,7 +13,12 @@ from .folder_listing import holdout_share
 
 @DATASETS.register_module()
 def DatasetPart(
-    dataset: Mapping, *, part: str, holdout: float | str = 'auto', split_seed: int = 0
+    dataset: Mapping,
+    *,
+    part: str,
+    holdout: float | str = 'auto',
+    split_seed: int = 0,
+    lazy_init: bool = False,
 ) -> BaseDataset:
     """A dataset without the images of the other side of a split; as for the rest, itself.
 
@@ -28,6 +33,8 @@ def DatasetPart(
         holdout (float | str): Share of the images that is held out, at least one of them.
             ``'auto'`` (default): :func:`holdout_share` of all of them, before any filter.
         split_seed (int): Seed of the split. Defaults to 0.
+        lazy_init (bool): Read and split in ``full_init()`` only, as of any dataset of mmengine:
+            mmdet's ``init_detector`` asks for nothing but the classes. Defaults to False.
 
     Raises:
         ValueError: If an argument is none of these, or there are fewer than two images.
@@ -56,6 +63,8 @@ def DatasetPart(
         return [info for info in filtered() if (_key(info) in held) == (part == 'holdout')]
 
     built.filter_data = filter_data
+    if lazy_init:
+        return built
     try:
         built.full_init()
     finally:

@@ -79,3 +79,10 @@ def test_it_travels_to_workers(root):
 def test_arguments(root, changes, error):
     with pytest.raises(ValueError, match=error):
         build(root, **{'part': 'train', **changes})
+
+
+def test_a_lazy_one_is_split_when_it_is_read(root):
+    lazy = build(root, 'holdout', lazy_init=True)
+    assert lazy.metainfo['classes'] == ('ant',) and not lazy._fully_initialized
+    lazy.full_init()
+    assert ids(lazy) == ids(build(root, 'holdout')) and len(lazy) == 8
