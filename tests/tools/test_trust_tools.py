@@ -85,7 +85,7 @@ def test_search(call, home, tmp_path, strategy):
         log = tmp_path / 'log.jsonl'
         write_path_log(log)
         args[-len(FAST) : -len(FAST)] = ['--path-log', log]
-    text = call(*args)
+    call(*args)
     content = json.loads((tmp_path / 'search.json').read_text())
     asked = [r for r in content['rated'] if r['source'] in ('given', 'effects')]
     assert len({str(r['arch']) for r in asked}) == 6
