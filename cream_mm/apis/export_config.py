@@ -121,16 +121,18 @@ def ready(cfg: Config, *, scope: str) -> Config:
         loader = cfg.get(f'{side}_dataloader')
         if loader and loader.get('num_workers') == 0:
             loader['persistent_workers'] = False  # torch refuses it without workers
-    # Inferencers look for this name and put their own loading in its place.
+    # Inferencers look for this name and put their own loading in its place; the classic mmdet
+    # knows it without a scope only. They do not know of damaged files, for which our loader stays
+    # in training and validation.
     for node, key in list(entries(cfg.get('test_dataloader'))):
         kind = node.get('type') if key == 'type' else None
-        if kind == 'cream_mm.LoadImage':
+        if kind in ('cream_mm.LoadImage', 'cream_mm.LoadImageFromFile'):
             node.clear()
-            node['type'] = 'cream_mm.LoadImageFromFile'
+            node['type'] = 'LoadImageFromFile'
     if scope == 'mmpretrain':
         # Its inferencer builds the others in the scope of whoever was there before.
         for step in cfg.test_dataloader.dataset.pipeline:
-            if '.' not in step.type:
+            if '.' not in step.type and step.type != 'LoadImageFromFile':
                 step.type = f'{scope}.{step.type}'
     return cfg
 

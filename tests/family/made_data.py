@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 from mmengine.registry import DefaultScope
+from mmengine.visualization import Visualizer
 from PIL import Image
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -58,7 +59,8 @@ def run_tool(tool, *args):
         SystemExit: If the tool ends with an error.
     """
     before = sys.argv
-    DefaultScope._instance_dict.clear()
+    for cls in (DefaultScope, Visualizer, *Visualizer.__subclasses__()):
+        cls._instance_dict.clear()  # of a tool before: a process of its own would have none
     sys.argv = [str(tool), *map(str, args)]
     sys.path.insert(0, str(Path(tool).parent))
     try:

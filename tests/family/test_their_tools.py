@@ -8,8 +8,10 @@ import json
 import numpy as np
 import pytest
 from made_data import CLASSES, ROOT, run_tool, their, write_coco
+from mmengine.config import Config
 from PIL import Image
 
+from cream_mm.environment import mm_family
 from cream_mm.testing import write_image_folder
 
 SMALL = ['num_workers=0', 'max_epochs=1', 'default_hooks.checkpoint.max_keep_ckpts=1']
@@ -115,6 +117,13 @@ def test_mmdet_get_flops(detector, capfd):
     assert 'Flops: ' in text and 'Params: ' in text
 
 
+def with_plain_loading(config, folder):
+    cfg = Config.fromfile(config)
+    cfg.test_dataloader.dataset.pipeline[0] = dict(type='LoadImageFromFile')
+    cfg.dump(str(folder / 'plain.py'))
+    return str(folder / 'plain.py')
+
+
 def test_det_inferencer_and_init_detector(detector, home, tmp_path):
     from mmdet.apis import DetInferencer, inference_detector, init_detector
 
@@ -126,10 +135,13 @@ def test_det_inferencer_and_init_detector(detector, home, tmp_path):
     several = inference_detector(model, [photo, photo])
     expected = inference_detector(model, array).pred_instances
     assert len(expected) == 5
-    for inferencer in (
-        DetInferencer(*detector, device='cpu'),
-        DetInferencer(weights=detector[1], device='cpu'),
-    ):
+    inferencers = [DetInferencer(with_plain_loading(detector[0], tmp_path), detector[1], 'cpu')]
+    if mm_family() == 'onedl':  # the classic one wants the name without a scope, as exports have it
+        inferencers += [
+            DetInferencer(*detector, device='cpu'),
+            DetInferencer(weights=detector[1], device='cpu'),
+        ]
+    for inferencer in inferencers:
         for given in (photo, array):
             found = inferencer(given, out_dir=str(tmp_path), no_save_vis=False)['predictions'][0]
             assert found['labels'] == expected.labels.tolist()
