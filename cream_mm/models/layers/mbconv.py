@@ -29,7 +29,7 @@ def _norm_act_gate(
     x: Tensor, norm: nn.Module, act: str, gate: nn.Module, source: nn.Module
 ) -> Tensor:
     """``gate(norm_act(x, norm, act))``."""
-    if is_plain(gate, SqueezeExcite) and gate.hard:
+    if is_ordinary(x) and is_plain(gate, SqueezeExcite) and gate.hard:
         return norm_act_squeeze_excite(x, norm, act, gate, source=source)
     return gate(norm_act(x, norm, act, source=source))
 
