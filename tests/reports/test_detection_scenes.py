@@ -35,7 +35,8 @@ def test_images_from_outside_the_set_are_not_shown(search_dir, detector_dir, tmp
         report = SearchReport(search_dir, detector_dir=detector_dir)
         told = [note for note in report.notes if note.startswith('Validation scenes: ')]
         is_shown = name.endswith('0.png')
-        assert [scene['name'] for scene in report.scenes] == [name] * is_shown
+        # A name that leads out and in again is read as the one inside.
+        assert [scene['name'] for scene in report.scenes] == ['0.png'] * is_shown
         assert len(told) == 0 if is_shown else len(told) == 1 + (name in outside)
         assert name not in outside or '1 images that lie outside the set' in told[0]
     assert report.to_html().count('<image') == 1
