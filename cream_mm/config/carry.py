@@ -33,6 +33,9 @@ _SIZES = dict(
     scale=('scale', 'img_scale', 'crop_size', 'size', 'input_size'),
 )
 
+# Where a config names the data sets that a run builds.
+DATA_KEYS = ('train_dataloader', 'val_dataloader', 'test_dataloader', 'custom_hooks', 'test_cfg')
+
 Changes = dict[str, tuple[Any, Any]]  # old and new value, by name
 Places = dict[str, list[str]]  # where a value went, dotted, by name
 _Path = tuple[str | int, ...]

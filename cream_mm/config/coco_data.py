@@ -13,9 +13,7 @@ from ..datasets.coco_pictures import same_pictures
 from ..files import check_regular, rank_and_number, read_text
 from ..files.read import shorten, some_of
 from ..registry import kind_of
-from .carry import annotation_file, entries
-
-_PLACES = ('train_dataloader', 'val_dataloader', 'test_dataloader', 'custom_hooks', 'test_cfg')
+from .carry import DATA_KEYS, annotation_file, entries
 
 
 def follow_annotations(cfg: Config) -> None:
@@ -138,7 +136,7 @@ def _sets(cfg: Config) -> list[tuple[str, dict]]:
     Those of another machine are not looked at.
     """
     found = []
-    for place in _PLACES:
+    for place in DATA_KEYS:
         for holder, key in entries({place: cfg.get(place)}):
             value = holder[key]
             if not (isinstance(value, dict) and kind_of(value) == 'CocoDataset'):

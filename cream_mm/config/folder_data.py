@@ -113,6 +113,12 @@ def fit_to_folders(cfg: Config, datasets: Sequence[ConfigDict]) -> list[str] | N
     return classes
 
 
+def lacks_folders(datasets: Sequence[Mapping]) -> bool:
+    """Whether a place of image folders is not there, so that :func:`fit_to_folders` raises."""
+    roots = (dataset.get('data_root') for dataset in datasets if _is_image_folder(dataset))
+    return any(isinstance(root, str) and not os.path.isdir(root) for root in roots)
+
+
 def limit_top_k(cfg: Config, num_classes: int) -> None:
     """Leave out what says nothing: top-5 of three classes. In place, with a line."""
     left_out = set()

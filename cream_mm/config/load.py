@@ -9,10 +9,10 @@ from mmengine.config import Config, ConfigDict
 from ..command_line import check_config, check_writable
 from ..files import say_early
 from ..registry import kind_of
-from .carry import Places, carry, entries, override, read_config
+from .carry import DATA_KEYS, Places, carry, entries, override, read_config
 from .check import check_keys, check_options, check_top_level, is_settled, own_names
 from .coco_data import fit_coco, follow_annotations, lacks_files
-from .folder_data import fit_to_folders, limit_top_k, names_of_places_as_text
+from .folder_data import fit_to_folders, lacks_folders, limit_top_k, names_of_places_as_text
 from .value_ranges import check_values
 
 
@@ -88,7 +88,7 @@ def _open(
         if cfg.get('work_dir') is None:
             cfg.work_dir = os.path.join('work_dirs', Path(path).stem)
         check_writable(cfg.work_dir)
-    if check_data and settled and (_lacks_folder(cfg) or lacks_files(cfg)):
+    if check_data and settled and (lacks_folders(_datasets(cfg)) or lacks_files(cfg)):
         _fit_to_data(copy.deepcopy(cfg), options)  # says what is missing
     return cfg, places
 
@@ -109,21 +109,14 @@ def _say_places(places: Places) -> None:
 
 def _datasets(cfg: Config) -> list[ConfigDict]:
     """Every dataset config that a run will build, wrappers opened."""
-    used = ('train_dataloader', 'val_dataloader', 'test_dataloader', 'custom_hooks', 'test_cfg')
     found = []
-    for holder, key in entries({name: cfg.get(name) for name in used}):
+    for holder, key in entries({name: cfg.get(name) for name in DATA_KEYS}):
         value = holder[key]
         is_part = isinstance(value, dict) and kind_of(value) == 'DatasetPart'
         has_place = isinstance(value, dict) and ('data_root' in value or 'ann_file' in value)
         if is_part or has_place and 'type' in value:
             found.append(value)
     return found
-
-
-def _lacks_folder(cfg: Config) -> bool:
-    """Whether a place of image folders is not there, so that :func:`fit_to_folders` raises."""
-    roots = (d.get('data_root') for d in _datasets(cfg) if kind_of(d) == 'ImageFolder')
-    return any(isinstance(root, str) and not os.path.isdir(root) for root in roots)
 
 
 def _fit_to_data(cfg: Config, options: dict) -> None:
