@@ -61,25 +61,17 @@ def worker(mode: str, about: dict) -> None:
 
 def cream_step(about: dict, threads: bool):
     import torch
-    from mmengine.registry import DefaultScope
+    from mmengine.config import Config
+    from search_model import build_search
 
-    from cream_mm.config.load import load_config
-    from cream_mm.models.layers.init import init_cream_weights
-    from cream_mm.registry import MODELS
     from cream_mm.search import PathSampler
     from cream_mm.testing import tiny_samples
 
-    cfg = load_config(
-        str(ROOT / about['config']),
-        dict(input_size=about['size'], budget={}) if about['size'] == 64 else {},
-        check_data=False,
-    )
-    if threads and cfg.env_cfg.get('num_threads'):
-        torch.set_num_threads(cfg.env_cfg.num_threads)
-    with DefaultScope.overwrite_default_scope('mmpretrain'):
-        model = MODELS.build(cfg.model)
-    init_cream_weights(model)
-    model.train()
+    options = dict(input_size=about['size']) if about['size'] == 64 else {}
+    number = Config.fromfile(str(ROOT / about['config'])).env_cfg.get('num_threads')
+    if threads and number:
+        torch.set_num_threads(number)
+    model = build_search(about['config'], options)
     sampler = PathSampler(model.backbone.space, model.budget, seed=0)
     board = model.board
     for i in range(board.capacity):

@@ -17,21 +17,17 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import torch
-from mmengine.registry import DefaultScope
+from search_model import build_search
 
-from cream_mm.config.load import load_config
 from cream_mm.files import write_json
 from cream_mm.models.layers.bn_policy import batch_stats
-from cream_mm.models.layers.init import init_cream_weights
-from cream_mm.registry import MODELS
 from cream_mm.search import PathSampler
 from cream_mm.structures.randomness import named_rng
 from cream_mm.testing import tiny_samples
 
-CONFIG = Path(__file__).resolve().parents[1] / 'configs/cream/search_imagenet.py'
+CONFIG = 'configs/cream/search_imagenet.py'
 MODES = ('cream', 'plain', 'rating')
 
 
@@ -40,15 +36,8 @@ class Work:
 
     def __init__(self, mode: str, size: int, batch: int, amp: bool, device: str = 'cuda'):
         options = {'input_size': size, 'model.side_precision': 'float32'}
-        cfg = load_config(str(CONFIG), options, check_data=False).model
-        cfg.budget = {}
-        if mode != 'cream':
-            cfg.board = cfg.matching = None
-        torch.manual_seed(0)
-        with DefaultScope.overwrite_default_scope('mmpretrain'):
-            self.model = MODELS.build(cfg)
-        init_cream_weights(self.model)
-        self.model.to(device).train()
+        self.model = build_search(CONFIG, options, budget=False, board=mode == 'cream')
+        self.model.to(device)
         self.mode, self.batch, self.amp, self.device = mode, batch, amp, device
         space = self.model.backbone.space
         self.sampler = PathSampler(space, self.model.budget, seed=0)

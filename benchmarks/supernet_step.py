@@ -25,23 +25,21 @@ from pathlib import Path
 from unittest import mock
 
 import torch
-from mmengine.registry import DefaultScope
 from plain_supernet import Entry, PlainStep, PlainSupernet
+from search_model import build_search
 from torch import Tensor
 
-from cream_mm.config.load import load_config
 from cream_mm.costs import Budget, build_cost_model
 from cream_mm.files import write_json
 from cream_mm.models.layers.init import init_cream_weights
 from cream_mm.ops import keep_freed_memory
-from cream_mm.registry import MODELS
 from cream_mm.search import PathSampler
 from cream_mm.spaces import MBConvSpace
 from cream_mm.structures import Arch
 from cream_mm.structures.randomness import named_rng
 from cream_mm.testing import tiny_samples
 
-CONFIG = Path(__file__).resolve().parents[1] / 'configs/cream/search_imagenet.py'
+CONFIG = 'configs/cream/search_imagenet.py'
 PHASES = ('data', 'matching', 'teacher', 'student', 'backward', 'optimizer')
 
 
@@ -73,20 +71,14 @@ class OurStep:
     def __init__(self, mode: str, args: argparse.Namespace, clock: Clock):
         self.args, self.clock = args, clock
         keep_freed_memory()  # as the Runner does
-        cfg = load_config(str(CONFIG), {'input_size': args.size}, check_data=False).model
-        cfg.budget = {}
-        if mode == 'plain':
-            cfg.board = cfg.matching = None
-        elif args.side_precision:
-            cfg.side_precision = args.side_precision
-        if cfg.board:
-            cfg.board.capacity = args.board
-        torch.manual_seed(0)
-        with DefaultScope.overwrite_default_scope('mmpretrain'):
-            self.model = MODELS.build(cfg)
-        init_cream_weights(self.model)
-        self.model.to(args.device).train()
-        if cfg.board:
+        options = {'input_size': args.size}
+        if mode != 'plain' and args.side_precision:
+            options['model.side_precision'] = args.side_precision
+        self.model = build_search(
+            CONFIG, options, budget=False, board=mode != 'plain', capacity=args.board
+        )
+        self.model.to(args.device)
+        if self.model.board is not None:
             for i, (arch, images, targets) in enumerate(board_entries(args)):
                 self.model.board.offer(arch, 50.0 - i, images, targets)
         self.optimizer = torch.optim.SGD(

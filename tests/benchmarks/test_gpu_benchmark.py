@@ -13,7 +13,9 @@ PATH = Path(__file__).resolve().parents[2] / 'benchmarks/gpu.py'
 def gpu():
     spec = importlib.util.spec_from_file_location('benchmark_gpu', PATH)
     module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(PATH.parent)  # where Python itself looks for its neighbours
+        spec.loader.exec_module(module)
     return module
 
 
