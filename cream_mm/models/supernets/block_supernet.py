@@ -182,20 +182,28 @@ class BlockSupernet(BaseModule):
             block, cell (int): Which cell, from 0.
             choices (Sequence[int], optional): One for each layer. Defaults to the path's.
         """
+        layers = [
+            PathLayer((block, cell, *key), module, tuple(module.modules()))
+            for key, module in self._cell_modules(block, cell, choices)
+            if not isinstance(module, nn.Identity)
+        ]
+        stem = [PathLayer('stem', self.stem, tuple(self._stem_modules()))]
+        return layers if block else stem + layers
+
+    def _cell_modules(
+        self, block: int, cell: int, choices: Sequence[int] | None = None
+    ) -> list[tuple[tuple, nn.Module]]:
+        """What a path runs in a cell, behind the stem, and what tells it from others there."""
         if choices is None:
             choices = self.arch.stages[self.space.place(block, cell)]
-        modules = self.blocks[block][cell]
-        layers = [
-            _layer((block, cell, depth, choice), layer[choice])
-            for depth, (layer, choice) in enumerate(zip(modules, choices))
+        modules = [
+            ((depth, choice), layer[choice])
+            for depth, (layer, choice) in enumerate(zip(self.blocks[block][cell], choices))
         ]
         if self.align == 'project':
-            before, behind = self.before[block][cell], self.behind[block][cell]
-            layers.insert(0, _layer((block, cell, 'before'), before))
-            layers.append(_layer((block, cell, 'behind'), behind))
-        if block == 0:
-            layers.insert(0, PathLayer('stem', self.stem, tuple(self._stem_modules())))
-        return [layer for layer in layers if not isinstance(layer.run, nn.Identity)]
+            modules.insert(0, (('before',), self.before[block][cell]))
+            modules.append((('behind',), self.behind[block][cell]))
+        return modules
 
     def path_layers(self, arch: Arch) -> list[PathLayer] | None:
         """The layers of a network, block after block, in order."""
@@ -208,9 +216,8 @@ class BlockSupernet(BaseModule):
         """Every module that the path runs through, in all cells that it has."""
         yield from self._stem_modules()
         for (block, cell), choices in zip(self.space.all_cells, self.arch.stages):
-            for layer in self.cell_layers(block, cell) if choices else ():
-                if layer.key != 'stem':
-                    yield from layer.norms
+            for _, module in self._cell_modules(block, cell) if choices else ():
+                yield from module.modules()
 
     def _stem_modules(self) -> Iterator[nn.Module]:
         yield from (self.conv_stem, self.bn1)
@@ -231,9 +238,8 @@ class BlockSupernet(BaseModule):
             x: (N, C, H, W), the teacher's map before the block or, of the first, the stem's.
             output: (N, C', H', W') as the teacher's map behind it.
         """
-        for layer in self.cell_layers(block, cell):
-            if layer.key != 'stem':
-                x = layer.run(x)
+        for _, module in self._cell_modules(block, cell):
+            x = module(x)
         return x
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
@@ -286,7 +292,3 @@ class BlockSupernet(BaseModule):
             costs=argument_names(build_cost_model) - {'space'},
             budget=set(BUDGET_KEYS),
         )
-
-
-def _layer(key: Any, module: nn.Module) -> PathLayer:
-    return PathLayer(key, module, tuple(module.modules()))
