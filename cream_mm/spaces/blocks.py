@@ -137,7 +137,7 @@ class BlockSpace(Space):
                 the last one gives out: a teacher's. The layers between have the cell's width.
         """
         depth, width = self.cells[block][cell]
-        channels = [borders[0], *[width] * (depth - 1), borders[1]]
+        channels = [borders[0], *[self.skeleton.width(width)] * (depth - 1), borders[1]]
         for layer, (inputs, outputs) in enumerate(zip(channels, channels[1:])):
             stride = self.skeleton.strides[block] if layer == 0 else 1
             yield LayerSpec(block + 1, layer, inputs, outputs, stride)

@@ -10,13 +10,12 @@ from torch import Tensor
 
 from ...costs import Budget, build_cost_model
 from ...costs.budget import BUDGET_KEYS
-from ...ops import norm_act
 from ...registry import MODELS, argument_names
 from ...spaces import MBConvSpace
 from ...spaces.blocks import BlockSpace
 from ...structures import Arch
 from ..backbones.cream_net import CreamNet
-from ..layers import build_choice, build_first, build_norm, prefer_channels_last
+from ..layers import build_choice, build_first, build_norm, build_stem, norm_of, run_stem
 from .path_layer import PathLayer
 
 ALIGNS = ('widen_last', 'project')
@@ -73,7 +72,7 @@ class BlockSupernet(BaseModule):
     ):
         super().__init__(init_cfg)
         self.space = BlockSpace.build(space)
-        self.norm_cfg = norm_cfg or dict(type='BN')
+        self.norm_cfg = norm_of(self.space.skeleton, norm_cfg)
         self.teacher_channels = tuple(int(channels) for channels in teacher_channels)
         self.align = align
         if align not in ALIGNS:
@@ -91,11 +90,8 @@ class BlockSupernet(BaseModule):
         self.out_channels = self.teacher_channels[-1:]
 
         skeleton, norm_cfg = self.space.skeleton, self.norm_cfg
-        stem_width = skeleton.stem_width
-        self.conv_stem = nn.Conv2d(
-            skeleton.in_channels, stem_width, 3, skeleton.stem_stride, 1, bias=False
-        )
-        self.bn1 = build_norm(norm_cfg, stem_width)
+        self.conv_stem = build_stem(skeleton)
+        self.bn1 = build_norm(norm_cfg, skeleton.stem_width)
         self.first = nn.Sequential(*build_first(skeleton, norm_cfg))
         self.blocks = nn.ModuleList(
             nn.ModuleList(self._build_cell(b, c) for c in range(len(block)))
@@ -104,8 +100,12 @@ class BlockSupernet(BaseModule):
         if align == 'project':
             self.before = nn.ModuleList(map(self._build_before, range(self.space.num_blocks)))
             self.behind = nn.ModuleList(
-                nn.ModuleList(nn.Conv2d(cell.width, channels, 1) for cell in block)
-                for block, channels in zip(self.space.cells, self.teacher_channels)
+                nn.ModuleList(
+                    nn.Conv2d(self._borders(b, c)[1], channels, 1) for c in range(len(block))
+                )
+                for b, (block, channels) in enumerate(
+                    zip(self.space.cells, self.teacher_channels)
+                )
             )
         self.set_arch(self.space.decode([0] * len(self.space.sizes)))
 
@@ -124,8 +124,10 @@ class BlockSupernet(BaseModule):
         """Channels that enter a cell's first layer, and that its last one gives out."""
         first = self.space.skeleton.stage_channels[0]
         if self.align == 'project':
-            before = self.space.cells[block - 1][0].width if block else first
-            return before, self.space.cells[block][cell].width
+            width, cells = self.space.skeleton.width, self.space.cells
+            return width(cells[block - 1][0].width) if block else first, width(
+                cells[block][cell].width
+            )
         return self.teacher_channels[block - 1] if block else first, self.teacher_channels[block]
 
     def _build_before(self, block: int) -> nn.ModuleList:
@@ -133,8 +135,7 @@ class BlockSupernet(BaseModule):
         number = len(self.space.cells[block])
         if block == 0:
             return nn.ModuleList(nn.Identity() for _ in range(number))
-        width = self.space.cells[block - 1][0].width
-        channels = self.teacher_channels[block - 1]
+        channels, (width, _) = self.teacher_channels[block - 1], self._borders(block, 0)
         return nn.ModuleList(nn.Conv2d(channels, width, 1) for _ in range(number))
 
     # ---- what networks cost ------------------------------------------------------------------
@@ -228,8 +229,7 @@ class BlockSupernet(BaseModule):
 
     def stem(self, x: Tensor) -> Tensor:
         """What the first block's cells begin with. (N, 3, H, W) -> (N, C, h, w)."""
-        x = self.conv_stem(prefer_channels_last(x))
-        return self.first(norm_act(x, self.bn1, self.space.skeleton.act, source=self.conv_stem))
+        return self.first(run_stem(x, self.conv_stem, self.bn1, self.space.skeleton))
 
     def forward_cell(self, block: int, cell: int, x: Tensor) -> Tensor:
         """Run the path in one cell, behind the stem.
