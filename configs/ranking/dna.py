@@ -6,8 +6,6 @@
 # Results: docs/results/dna.md.
 _base_ = './spos.py'
 
-teacher = 'work_dirs/ranking/dna_teacher/epoch_7.pth'
-teacher_arch = '22222222'
 
 model = dict(
     _delete_=True,
@@ -15,9 +13,9 @@ model = dict(
     teacher=dict(
         backbone=dict(
             type='cream_mm.CreamNet',
-            arch=teacher_arch,
+            arch='22222222',  # the costliest of the space
             space='nas_bench_macro',
-            init_cfg=dict(type='Pretrained', checkpoint=teacher, prefix='backbone.'),
+            init_cfg=dict(type='Pretrained', checkpoint='work_dirs/ranking/dna_teacher.pth'),
         ),
     ),
     backbone=dict(
@@ -27,7 +25,6 @@ model = dict(
     ),
     data_preprocessor=dict(mean=[125.3, 123.0, 113.9], std=[63.0, 62.1, 66.7], to_rgb=True),
 )
-default_hooks = dict(path_log=None)
 test_cfg = dict(
     _delete_=True,
     type='cream_mm.BlockRatingLoop',
@@ -40,6 +37,7 @@ test_cfg = dict(
 )  # fmt: skip
 test_evaluator = []
 optim_wrapper = dict(
+    clip_grad=None,  # it would couple the blocks
     optimizer=dict(_delete_=True, type='Adam', lr=0.005, weight_decay=1e-4),
     paramwise_cfg=dict(_delete_=True, norm_decay_mult=0.0, bias_decay_mult=0.0),
 )
