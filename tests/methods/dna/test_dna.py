@@ -6,6 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from mmengine.optim import OptimWrapper
+from mmpretrain.structures import DataSample
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from cream_mm.costs import Budget
@@ -24,8 +25,8 @@ TEACHER = dict(
 def build(**kwargs):
     torch.manual_seed(0)
     teacher = dict(backbone=TEACHER, **kwargs.pop('teacher', {}))
-    backbone = dict(type='cream_mm.BlockSupernet', space=SPACE, costs=dict(input_size=16),
-                    **kwargs.pop('backbone', {}))  # fmt: skip
+    backbone = dict(type='cream_mm.BlockSupernet', space=SPACE, costs=dict(input_size=16))
+    backbone.update(kwargs.pop('backbone', {}))
     model = MODELS.build(dict(type='cream_mm.DNA', teacher=teacher, backbone=backbone, **kwargs))
     net = CreamNet(TEACHER['arch'], space=TEACHER['space'])
     net.init_weights()
@@ -69,7 +70,8 @@ def test_a_student_that_is_the_teacher_has_no_loss(images):
 def step(model, images, **kwargs):
     optim = OptimWrapper(torch.optim.Adam(model.parameters(), lr=0.01))
     model.train()
-    model.train_step(dict(inputs=images, data_samples=[]), optim)
+    samples = [DataSample() for _ in images]
+    model.train_step(dict(inputs=list(images), data_samples=samples), optim)
     return {k: v.clone() for k, v in model.state_dict().items()}
 
 
@@ -134,10 +136,10 @@ class Loop:
 
 
 def test_every_operation_is_trained_whatever_the_budget():
-    model = build(backbone=dict(budget=dict(macs_m=(0, 1))))
+    model = build(backbone=dict(budget=dict(macs_m=(0, 3))))
     loop = Loop(model.backbone.budget)
     model.prepare_search(loop)
-    assert loop.sampler.budget.bounds == {} and model.backbone.budget.bounds == dict(macs_m=(0, 1))
+    assert loop.sampler.budget.bounds == {} and model.backbone.budget.bounds == dict(macs_m=(0, 3))
     assert isinstance(loop.sampler.budget, Budget)
 
 
