@@ -27,6 +27,7 @@ RULES = dict(
     board='its rating, among the paths of the board',
     random='its rating, among random paths, the cheapest and the costliest',
     given='its scores in a strategy',
+    blocks='the sum of the ratings of its blocks, each on its own',
 )
 """How an answer was chosen, ``choice.rule`` in its file, in words."""
 

@@ -133,6 +133,8 @@ def _refusal(module, path, weights, own, found, wrong, whole) -> str:
 
 def _network(module: Module, weights: Mapping[str, Tensor]) -> str | None:
     """Which network of the module's space the weights are, in words."""
+    if not hasattr(module, 'build_network'):
+        return None  # not of ours
     layer = re.compile(r'(.*?)blocks\.(\d{1,3})\.(\d{1,3})\.(\d{1,3}\.)?conv_(pw|dw)\.weight')
     shapes: dict = {}
     is_supernet, starts = False, set()
