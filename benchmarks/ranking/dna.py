@@ -2,7 +2,8 @@
 
   python benchmarks/ranking/dna.py               # 3 seeds, 35 minutes of one core each
   python benchmarks/ranking/dna.py --report      # docs/results/dna.md from the records alone
-  python benchmarks/ranking/dna.py --pilot       # how the learning rate was chosen; 5 minutes
+  python benchmarks/ranking/dna.py --pilot       # how the learning rate was chosen; 4 minutes
+  python benchmarks/ranking/dna.py --variants    # rates the trained blocks in other ways, too
 
 For each seed: trains the costliest network of the space alone (configs/ranking/teacher.py), then
 the three blocks of a supernet against its maps (configs/ranking/dna.py), and rates the 9 + 27 + 27
@@ -21,8 +22,10 @@ import resource
 import subprocess
 import sys
 import time
+from itertools import product
 from pathlib import Path
 
+import numpy as np
 import torch
 from mmengine.registry import DATASETS, MODELS, init_default_scope
 from run import ROOT, image_folder, prepare  # beside this file
@@ -35,6 +38,7 @@ from cream_mm.files.path_log import PATH_LOG
 FORMAT = 'cream_mm.dna_ranking/1'
 CONFIGS = {name: ROOT / f'configs/ranking/{name}.py' for name in ('teacher', 'dna')}
 EPOCHS = 7
+TEACHER_WEIGHTS = 'model.teacher.backbone.init_cfg.checkpoint'
 # Of the pilot: (first learning rate, schedule). 'decay': by a constant factor a step to 0.12 of the
 # first, as 20 epochs of x0.9 end. 'cosine': that of configs/ranking/spos.py.
 PILOT = ((0.002, 'decay'), (0.005, 'decay'), (0.01, 'decay'), (0.005, 'cosine'))
@@ -51,6 +55,7 @@ def parse_args(argv=None):
     parser.add_argument('--records', type=Path, default=ROOT / 'docs/results/dna.json')
     parser.add_argument('--teachers', action='store_true', help='train the teachers and stop')
     parser.add_argument('--pilot', action='store_true', help='choose the learning rate')
+    parser.add_argument('--variants', action='store_true', help='rate in other ways, too')
     parser.add_argument('--report', action='store_true', help='run nothing')
     args = parser.parse_args(argv)
     args.setting, args.naswot = 'cpu', ROOT / 'docs/results/naswot.json'
@@ -64,8 +69,18 @@ def main(argv=None) -> None:
         content['pilot'] = pilot(args)
         write_json(args.records, content)
         return
+    if args.variants:
+        for seed in args.seeds:
+            found = variants(args, seed)
+            content = read_records(args.records)
+            for run in content['runs']:
+                if run['seed'] == seed:
+                    run.setdefault('variants', {}).update(found)
+            write_json(args.records, content)
     known = {run['seed'] for run in read_records(args.records)['runs']}
-    missing = [] if args.report else [seed for seed in args.seeds if seed not in known]
+    missing = (
+        [] if args.report or args.variants else [seed for seed in args.seeds if seed not in known]
+    )
     if missing:
         print(f'{len(known)} seeds are in {args.records}; to be made: {missing}', flush=True)
         prepare(args)
@@ -103,7 +118,7 @@ def train(args, name: str, seed: int, *options: str) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, str(ROOT / 'tools/train.py'), str(CONFIGS[name]), '--resume',
                '--work-dir', str(folder), '--cfg-options', f'randomness.seed={seed}',
-               *options]  # fmt: skip
+               f'data_root={image_folder(args)}', *options]  # fmt: skip
     env = dict(os.environ, OMP_NUM_THREADS='1', MKL_NUM_THREADS='1')
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     with open(folder / 'output.txt', 'a') as out:
@@ -124,8 +139,7 @@ def cpu_seconds(folder: Path) -> float:
 def train_teacher(args, seed: int) -> Path:
     folder = args.work_dir / f'dna-{seed}/teacher'
     if not (folder / f'epoch_{EPOCHS}.pth').is_file() or test_top1(folder) is None:
-        sets = ('train_dataloader.dataset', 'val_dataloader.dataset')
-        train(args, 'teacher', seed, *(f'{s}.data_root={image_folder(args)}' for s in sets))
+        train(args, 'teacher', seed)
     print(f'seed {seed}: teacher, top-1 {test_top1(folder):.2f} %', flush=True)
     return folder
 
@@ -144,14 +158,10 @@ def search(args, seed: int, teacher: Path) -> dict:
     folder = args.work_dir / f'dna-{seed}/dna'
     if not (folder / 'block_ratings.json').is_file():
         weights = teacher / f'epoch_{EPOCHS}.pth'
-        train(
-            args, 'dna', seed,
-            f'model.teacher.backbone.init_cfg.checkpoint={weights}',
-            *(f'{s}.data_root={image_folder(args)}' for s in
-              ('train_dataloader.dataset', 'test_dataloader.dataset', 'test_cfg.bn_dataset')),
-        )  # fmt: skip
+        train(args, 'dna', seed, f'{TEACHER_WEIGHTS}={weights}')
     content = json.loads((folder / 'block_ratings.json').read_text())
-    steps = [json.loads(line)['losses'] for line in (folder / PATH_LOG).read_text().splitlines()]
+    lines = [json.loads(line) for line in (folder / PATH_LOG).read_text().splitlines()]
+    steps = [line['losses'] for line in lines]
     length, cfg = len(steps) // EPOCHS, load_config(str(CONFIGS['dna']), {}, check_data=False)
     return dict(
         seed=seed,
@@ -168,7 +178,103 @@ def search(args, seed: int, teacher: Path) -> dict:
             for name in steps[0]
         },
         ratings=[block['cells'][0]['ratings'] for block in content['blocks']],
+        variants=by_training(lines),
     )
+
+
+def by_training(lines: list[dict]) -> dict[str, list[list[float]]]:
+    """Ratings that the training has made on its way, of the last two thirds of the steps.
+
+    A step's loss in a block, in units of the mean of its epoch-long neighbourhood, says how good
+    its candidate is: by candidate the mean, and the sum of effects of its layers' choices.
+    """
+    lines = lines[len(lines) // 3 :]
+    found = {'training loss': [], 'training loss, effects of choices': []}
+    for block, name in enumerate(lines[0]['losses']):
+        losses = np.array([line['losses'][name] for line in lines])
+        width = min(len(losses) // 4, 191)
+        near = np.convolve(losses, np.ones(2 * width + 1), 'same')
+        near /= np.convolve(np.ones_like(losses), np.ones(2 * width + 1), 'same')
+        losses /= near
+        paths = [tuple(line['arch'][block]) for line in lines]
+        candidates = list(product(range(3), repeat=len(paths[0])))
+        rows = {c: [x for x, path in zip(losses, paths) if path == c] for c in candidates}
+        found['training loss'].append([float(np.mean(rows[c])) if rows[c] else 1.0
+                                       for c in candidates])  # fmt: skip
+        x, y = (
+            np.array([[c == choice for c in path for choice in range(3)] for path in some], float)
+            for some in (paths, candidates)
+        )
+        weights, *_ = np.linalg.lstsq(x, losses, rcond=None)
+        found['training loss, effects of choices'].append((y @ weights).tolist())
+    return found
+
+
+def variants(args, seed: int) -> dict[str, list[list[float]]]:
+    """Ratings of the blocks of a seed by other measures and other batch norm statistics.
+
+    Images are those of the search's own ratings.
+    """
+    from mmengine.runner.checkpoint import load_checkpoint
+
+    from cream_mm.evaluation.shared_prefix import SharedPrefix
+    from cream_mm.methods.dna.block_rating import BlockRating, relative_l1
+
+    torch.set_num_threads(1)
+    folders = {name: args.work_dir / f'dna-{seed}' / name for name in CONFIGS}
+    weights = folders['teacher'] / f'epoch_{EPOCHS}.pth'
+    options = {TEACHER_WEIGHTS: str(weights), 'data_root': str(image_folder(args))}
+    cfg = load_config(str(CONFIGS['dna']), options)
+    init_default_scope('mmpretrain')
+    model = MODELS.build(cfg.model).eval()
+    held_out = DATASETS.build(cfg.test_dataloader.dataset)
+    bn_set = DATASETS.build(cfg.test_cfg.bn_dataset)
+    numbers = dict(num_images=cfg.test_cfg.num_images, num_bn_images=cfg.test_cfg.num_bn_images)
+    space, found = model.backbone.space, {}
+    with torch.no_grad():
+        for epoch in (1, 3, EPOCHS):
+            load_checkpoint(model, str(folders['dna'] / f'epoch_{epoch}.pth'), map_location='cpu')
+            rating = BlockRating(model, held_out, bn_set, seed=seed, **numbers)
+            images, bn_images = (
+                list(rating._images(b)) for b in (rating.batches, rating.bn_batches)
+            )
+            maps, bn_maps = ([model.teacher(x) for x in part] for part in (images, bn_images))
+            last = epoch == EPOCHS
+            for bn in ('recalibrated', 'batch statistics')[: 1 + last]:
+                measures = MEASURES if last and bn == 'recalibrated' else {}
+                for block in range(space.num_blocks):
+                    inputs = [m[block - 1] for m in maps] if block else images
+                    bn_inputs = [m[block - 1] for m in bn_maps] if block else bn_images
+                    targets = [m[block] for m in maps]
+                    layers = [model.backbone.cell_layers(block, 0, c)
+                              for c in space.candidates(block, 0)]  # fmt: skip
+                    shared = SharedPrefix(
+                        layers, inputs, bn_inputs if bn == 'recalibrated' else None, 2**32
+                    )
+                    rows = {f'{bn}, after {epoch} epochs': [], **{k: [] for k in measures}}
+                    for i in range(len(layers)):
+                        given = shared[i]
+                        rows[f'{bn}, after {epoch} epochs'].append(relative_l1(given, targets))
+                        y, t = torch.cat(given), torch.cat(targets)
+                        for name, measure in measures.items():
+                            rows[name].append(float(measure(y, t)))
+                    for name, values in rows.items():
+                        found.setdefault(name, []).append(values)
+            print(f'seed {seed}: rated in other ways after {epoch} epochs', flush=True)
+    return found
+
+
+MEASURES = {
+    'squared error': lambda y, t: (y - t).square().mean(),
+    'squared error / variance': lambda y, t: (y - t).square().mean() / t.var(),
+    'squared error / variance of each channel': lambda y, t: (
+        (y - t).square().mean((0, 2, 3)) / (t.var((0, 2, 3)) + 1e-9)
+    ).mean(),
+    'relative L1 of the means over the map': lambda y, t: (
+        (y.mean((2, 3)) - t.mean((2, 3))).abs().mean() / t.mean((2, 3)).std()
+    ),
+    'relative L1 behind a ReLU': lambda y, t: (y.relu() - t.relu()).abs().mean() / t.relu().std(),
+}
 
 
 # ---- how the learning rate was chosen ------------------------------------------------------------
@@ -189,9 +295,7 @@ def pilot(args) -> dict:
     torch.set_num_threads(1)
     begin = time.process_time()
     weights = args.work_dir / f'dna-0/teacher/epoch_{EPOCHS}.pth'
-    options = {'model.teacher.backbone.init_cfg.checkpoint': str(weights)}
-    for name in ('train_dataloader.dataset', 'test_dataloader.dataset'):
-        options[f'{name}.data_root'] = str(image_folder(args))
+    options = {TEACHER_WEIGHTS: str(weights), 'data_root': str(image_folder(args))}
     cfg = load_config(str(CONFIGS['dna']), options)
     init_default_scope('mmpretrain')
     torch.manual_seed(PILOT_SEED)

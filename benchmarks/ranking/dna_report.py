@@ -265,7 +265,9 @@ def tau_within(score: np.ndarray, table: Table, parts: list[list[str]], block: i
     groups = defaultdict(list)
     for i, names in enumerate(zip(*parts)):
         groups[names[:block] + names[block + 1 :]].append(i)
-    found = [correlation(score[g], table.truth[g])['kendall'] for g in map(np.array, groups.values())]
+    found = [
+        correlation(score[g], table.truth[g])['kendall'] for g in map(np.array, groups.values())
+    ]
     return float(np.nanmean(found))
 
 
@@ -328,7 +330,9 @@ def write_report(args) -> None:
     text = page.read_text() if page.is_file() else f'# DNA\n\n{BEGIN}\n{END}\n'
     before, rest = text.split(BEGIN)
     tables = '\n\n'.join(tables_of(content, others, cream))
-    page.write_text(f'{before}{BEGIN}\n\n{tables}\n\n![DNA]({figure.name})\n\n{END}{rest.split(END)[1]}')
+    page.write_text(
+        f'{before}{BEGIN}\n\n{tables}\n\n![DNA]({figure.name})\n\n{END}{rest.split(END)[1]}'
+    )
     print(tables)
 
 
