@@ -40,7 +40,7 @@ CONFIGS = {name: ROOT / f'configs/ranking/{name}.py' for name in ('teacher', 'dn
 EPOCHS = 7
 TEACHER_WEIGHTS = 'model.teacher.backbone.init_cfg.checkpoint'
 # Of the pilot: (first learning rate, schedule). 'decay': by a constant factor a step to 0.12 of the
-# first, as 20 epochs of x0.9 end. 'cosine': that of configs/ranking/spos.py.
+# first, where 20 epochs of x0.9 end; the config goes there epoch by epoch. 'cosine': as spos.py.
 PILOT = ((0.002, 'decay'), (0.005, 'decay'), (0.01, 'decay'), (0.005, 'cosine'))
 PILOT_SEED, PILOT_STEPS = 100, 200
 

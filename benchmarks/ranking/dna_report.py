@@ -425,7 +425,8 @@ def _regrets(runs: list[dict], cream: list[dict]) -> str:
     shares = list(runs[0]['regret'])
     lines = _head('regret in points, mean over seeds (each)', *shares, 'mean')
     labels = dict(dna='DNA', naswot='NASWOT, untrained', macs='most MACs', params='most params',
-                  layers='most layers that are no identity, mean', random='random, mean')  # fmt: skip
+                  layers='most layers that are no identity, mean',
+                  random='random, mean')  # fmt: skip
     rows = [(label, [[r['regret'][s][k] for r in runs] for s in shares])
             for k, label in labels.items()]  # fmt: skip
     seeds = [run['seed'] for run in runs]
