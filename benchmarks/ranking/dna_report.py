@@ -227,9 +227,34 @@ def diagnosis(ratings: Sequence[Sequence[float]], score: np.ndarray, table: Tabl
                     for name, v in dict(dna=score, macs=table.macs).items()
                 },
             )
+    heads = strided_identities(parts)
+    by_heads = {
+        str(n): dict(
+            num=int((heads == n).sum()),
+            **{
+                name: round(correlation(v[heads == n], table.truth[heads == n])['kendall'], 4)
+                for name, v in dict(dna=score, layers=table.layers).items()
+            },
+        )
+        for n in sorted(set(heads))
+    }
+    alone = [table.score(in_another_way(ratings, f'block{b + 1}')) for b in range(len(DEPTHS))]
+    masks = masks_of(table.truth, table.layers)
+    corrected = taus(
+        dict(
+            weights=least_squares(alone, table.truth),
+            heads=least_squares([score, heads], table.truth),
+            weights_heads=least_squares([*alone, heads], table.truth),
+        ),
+        table.truth,
+        masks,
+    )
     return dict(
         blocks=blocks,
         within_layers=strata,
+        by_strided_identities=by_heads,
+        corrected_by_the_table=corrected,
+        gains=[gains(ratings, table, parts, b) for b in range(len(DEPTHS))],
         tau_with=dict(
             layers=round(correlation(score, table.layers)['kendall'], 4),
             macs=round(correlation(score, table.macs)['kendall'], 4),
@@ -269,6 +294,55 @@ def tau_within(score: np.ndarray, table: Table, parts: list[list[str]], block: i
         correlation(score[g], table.truth[g])['kendall'] for g in map(np.array, groups.values())
     ]
     return float(np.nanmean(found))
+
+
+def strided_identities(parts: list[list[str]]) -> np.ndarray:
+    """(n,): in how many blocks the first layer is an identity, a conv1x1 of stride 2."""
+    return np.array([[kind[0] == '0' for kind in part] for part in parts]).sum(0).astype(float)
+
+
+def least_squares(columns: Sequence[np.ndarray], truth: np.ndarray) -> np.ndarray:
+    """(n,): the truth as far as a weighted sum of the columns and a constant gives it."""
+    x = np.stack([*columns, np.ones_like(truth)], axis=1)
+    weights, *_ = np.linalg.lstsq(x, truth, rcond=None)
+    return x @ weights
+
+
+def gains(ratings: list, table: Table, parts: list[list[str]], block: int) -> dict:
+    """What an MBConv in the place of an identity adds to accuracy, and takes off the rating.
+
+    Returns:
+        dict[str, list[float]]: Under ``head`` and ``later``, which layer of the block, points of
+        accuracy and rating, both the mean of all pairs of networks that differ in it alone. Under
+        ``head_behind`` the points by the number of layers in the block before that are none.
+    """
+    truth = dict(zip(zip(*parts), table.truth))
+    rated = defaultdict(list)
+    size = len(table.space.choices)
+    for choices, rating in zip(product(range(size), repeat=DEPTHS[block]), ratings[block]):
+        rated[block_class(choices, block, table.space)].append(rating)
+    rated = {kind: statistics.fmean(values) for kind, values in rated.items()}
+    swaps = {}
+    for kind in rated:
+        for layer, digit in enumerate(kind):
+            for choice in range(1, size) if digit == '0' else ():
+                other = [int(d) for d in kind]
+                other[layer] = choice
+                swaps[kind, layer, choice] = block_class(other, block, table.space)
+    found, behind = dict(head=[], later=[]), defaultdict(list)
+    for kinds, accuracy in truth.items():
+        for (kind, layer, _), other in swaps.items():
+            if kind != kinds[block]:
+                continue
+            gained = truth[(*kinds[:block], other, *kinds[block + 1 :])] - accuracy
+            pair = (gained, rated[kind] - rated[other])
+            found['later' if layer else 'head'].append(pair)
+            if block and not layer:
+                behind[sum(d != '0' for d in kinds[block - 1])].append(gained)
+    return dict(
+        **{k: [round(float(x), 4) for x in np.mean(v, axis=0)] for k, v in found.items()},
+        head_behind={str(k): round(statistics.fmean(behind[k]), 2) for k in sorted(behind)},
+    )
 
 
 def ceilings(table: Table) -> dict:
@@ -341,7 +415,8 @@ def tables_of(content: dict, others: list[dict], cream: list[dict]) -> list[str]
     runs = content['runs']
     parts = [_taus(runs, content['ceilings']), _differences(runs)]
     parts += [_beside(runs, others), _regrets(runs, cream), *_regret_differences(runs, cream)]
-    parts += [_blocks(runs), _ways(runs), _strata(runs), _costs(runs), _pilot(content['pilot'])]
+    parts += [_blocks(runs), _heads(runs), _ways(runs), _strata(runs), _costs(runs)]
+    parts.append(_pilot(content['pilot']))
     return [part for part in parts if part]
 
 
@@ -493,6 +568,48 @@ def _blocks(runs: list[dict]) -> str:
             rating = statistics.fmean(e[d][0] for e in each)
             cells.append(f'{rating:.3f}, {each[0][d][1]:.2f} %')
         lines.append(_row(f'block {b + 1}: mean rating, mean accuracy', *cells))
+    return '\n'.join(lines)
+
+
+def _heads(runs: list[dict]) -> str:
+    """What a rating does not see: an identity at the head of a block, a conv1x1 of stride 2."""
+    each = [run['diagnosis']['gains'] for run in runs]
+    lines = _head(
+        'MBConv for identity',
+        'first layer: points',
+        'rating',
+        'points per 0.01',
+        'later layer: points',
+        'rating',
+        'points per 0.01',
+        'first layer, by layers that are no identity in the block before: points',
+    )
+    for b in range(len(DEPTHS)):
+        cells = []
+        for place in ('head', 'later'):
+            points = each[0][b][place][0]
+            ratings = [e[b][place][1] for e in each]
+            cells += [
+                f'{points:.2f}',
+                _mean(ratings, 4),
+                _mean([points / r / 100 for r in ratings]),
+            ]
+        behind = ', '.join(f'{k}: {v:.2f}' for k, v in each[0][b]['head_behind'].items())
+        lines.append(_row(f'block {b + 1}', *cells, behind or '-'))
+    groups = [run['diagnosis']['by_strided_identities'] for run in runs]
+    lines += ['', *_head('networks with as many blocks that begin with an identity', *groups[0])]
+    lines.append(_row('n', *(g['num'] for g in groups[0].values())))
+    for name, label in (('dna', 'DNA'), ('layers', 'layers that are no identity')):
+        cells = (_mean([g[k][name] for g in groups]) for k in groups[0])
+        lines.append(_row(f'tau of {label}', *cells))
+    lines += ['', *_head('fitted to the accuracies: no method, a diagnosis', *SUBSETS.values())]
+    for name, label in (
+        ('weights', 'weights of the three ratings'),
+        ('heads', 'the sum, and the number of blocks that begin with an identity'),
+        ('weights_heads', 'weights of the three ratings, and that number'),
+    ):
+        found = [run['diagnosis']['corrected_by_the_table'] for run in runs]
+        lines.append(_row(label, *(_mean([f[s][name] for f in found]) for s in SUBSETS)))
     return '\n'.join(lines)
 
 
