@@ -227,6 +227,8 @@ def variants(args, seed: int) -> dict[str, list[list[float]]]:
     cfg = load_config(str(CONFIGS['dna']), options)
     init_default_scope('mmpretrain')
     model = MODELS.build(cfg.model).eval()
+    classifier = MODELS.build(load_config(str(CONFIGS['teacher']), check_data=False).model).eval()
+    load_checkpoint(classifier, str(weights), map_location='cpu')
     held_out = DATASETS.build(cfg.test_dataloader.dataset)
     bn_set = DATASETS.build(cfg.test_cfg.bn_dataset)
     numbers = dict(num_images=cfg.test_cfg.num_images, num_bn_images=cfg.test_cfg.num_bn_images)
@@ -252,16 +254,44 @@ def variants(args, seed: int) -> dict[str, list[list[float]]]:
                         layers, inputs, bn_inputs if bn == 'recalibrated' else None, 2**32
                     )
                     rows = {f'{bn}, after {epoch} epochs': [], **{k: [] for k in measures}}
+                    if measures:
+                        ends = [behind(classifier, block, t) for t in targets]
+                        rows.update({name: [] for name in BEHIND})
                     for i in range(len(layers)):
                         given = shared[i]
                         rows[f'{bn}, after {epoch} epochs'].append(relative_l1(given, targets))
                         y, t = torch.cat(given), torch.cat(targets)
                         for name, measure in measures.items():
                             rows[name].append(float(measure(y, t)))
+                        if measures:
+                            pairs = zip(*(behind(classifier, block, y) for y in given))
+                            for name, y, t, measure in zip(
+                                BEHIND, pairs, zip(*ends), (relative_l1, divergence)
+                            ):
+                                rows[name].append(measure(y, t))
                     for name, values in rows.items():
                         found.setdefault(name, []).append(values)
             print(f'seed {seed}: rated in other ways after {epoch} epochs', flush=True)
     return found
+
+
+BEHIND = (
+    "the teacher's later blocks on it: relative L1 of the last map",
+    "the teacher's later blocks on it: divergence of the answers",
+)
+
+
+def behind(classifier, block: int, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Last map and logits of a network that has ``x`` behind its block, from 0."""
+    for later in classifier.backbone.blocks[block + 2 : 4]:  # the first has no layer here
+        x = later(x)
+    return x, classifier.head((classifier.backbone.blocks[4](x),))
+
+
+def divergence(given, targets) -> float:
+    """Mean Kullback-Leibler divergence of answers from the teacher's; batches (N, classes)."""
+    given, targets = (torch.cat(list(logits)).log_softmax(1) for logits in (given, targets))
+    return float(torch.nn.functional.kl_div(given, targets, reduction='batchmean', log_target=True))
 
 
 MEASURES = {
