@@ -668,8 +668,8 @@ def _heads(runs: list[dict], truth: dict, cream: list[dict]) -> str:
         found = truth['gains'][b][side]
         lines += ['', *_head(f'accuracies, block {b + 1}: layers {where} that are no identity',
                              *found)]  # fmt: skip
-        for i, place in enumerate(('first', 'later')):
-            lines.append(_row(f'points of an MBConv in the {place} layer',
+        for i, place in enumerate(('the first', 'a later')):
+            lines.append(_row(f'points of an MBConv in {place} layer',
                               *(f'{x[i]:.2f}' for x in found.values())))  # fmt: skip
         lines.append(_row('first over later', *(f'{x[0] / x[1]:.2f}' for x in found.values())))
     groups = [run['diagnosis']['by_strided_identities'] for run in runs]
