@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate, product
+from math import prod
 from typing import ClassVar, NamedTuple
 
 from ..registry import TASK_UTILS
@@ -125,6 +126,12 @@ class BlockSpace(Space):
         """Number of choices at each layer of every cell."""
         layers = sum(self.cells[b][c].layers for b, c in self.all_cells)
         return (len(self.skeleton.choices),) * layers
+
+    @property
+    def num_networks(self) -> int:
+        """Answers: one candidate of each block."""
+        number = len(self.skeleton.choices)
+        return prod(sum(number**cell.layers for cell in block) for block in self.cells)
 
     def place(self, block: int, cell: int) -> int:
         """Which of an architecture's lists is a cell's."""

@@ -42,6 +42,15 @@ def test_one_cell_per_block_is_the_space_itself():
     assert space.network(arch) == (Arch(arch.stages, 'dna'), space.skeleton)
 
 
+def test_number_of_networks():
+    """The paper's space: 288 x 1548 x 1548 x 2808 x 16848 x 6 networks, 2e17 of them."""
+    cells = [[(2, 24), (3, 24), (2, 32)], [(2, 40), (3, 40), (4, 40)], [(2, 80), (3, 80), (4, 80)],
+             [(3, 112), (4, 112), (4, 96)], [(4, 192), (5, 192), (5, 160)], [(1, 320)]]  # fmt: skip
+    space = BlockSpace.build(dict(preset='dna', cells=cells))
+    assert space.num_networks == 288 * 1548 * 1548 * 2808 * 16848 * 6
+    assert MBConvSpace.build('nas_bench_macro').num_networks == 6561
+
+
 def test_layers_between_borders(space):
     layers = list(space.layers(0, 2, (16, 48)))
     assert [(x.in_channels, x.out_channels, x.stride) for x in layers] == [(16, 32, 2), (32, 48, 1)]
