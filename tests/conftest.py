@@ -65,6 +65,43 @@ def golden_image(side):
     return (((104729 * i) % 10007).double() / 10007 * 4 - 2).view(1, 3, side, side)
 
 
+def _numbers(step, shape, offset, scale):
+    import torch
+
+    i = torch.arange(math.prod(shape), dtype=torch.int64)
+    a = ((step * i + offset) % 10007).double() / 10007
+    return (a * scale - scale / 2).view(*shape)
+
+
+def made_x(shape, offset=0):
+    """Images of the golden numbers of DNA, -2 to 2; see :func:`ramp`."""
+    return _numbers(104729, shape, offset, 4)
+
+
+def made_cal(shape, offset=0):
+    """Their images for calibration, -2 to 2."""
+    return _numbers(31337, shape, offset, 4)
+
+
+def made_t(shape, offset=0):
+    """Their teacher's maps, -1 to 1."""
+    return _numbers(65537, shape, offset, 2)
+
+
+def ramp(x):
+    """The same with a slope over height, width and sample: position and mixing can be seen.
+
+    (N, C, H, W) -> (N, C, H, W)
+    """
+    import torch
+
+    n, _, height, width = x.shape
+    rows = 0.25 + 1.5 * torch.arange(height, dtype=x.dtype) / (height - 1)
+    columns = 1.75 - 1.5 * torch.arange(width, dtype=x.dtype) / (width - 1)
+    samples = 1 + 0.5 * torch.arange(n, dtype=x.dtype)
+    return x * rows[:, None] * columns * samples[:, None, None, None]
+
+
 @pytest.fixture(scope='session')
 def golden_net():
     """A function: backbone and head as one model in float64 with the golden weights."""

@@ -6,7 +6,9 @@
 FLOPs are printed in three conventions:
   macs       multiply-adds of convolutions and matrix products; what budgets mean here, and half
              of what torch.utils.flop_counter counts
-  published  what the names cream-14m ... cream-604m mean: macs, batch norm, average pools
+  published  that of the paper of the backbone's space: of Cream's, what the names cream-14m ...
+             cream-604m mean: macs, batch norm, average pools; of DNA's, what its table means:
+             macs, biases of convolutions, batch norm, the global pool
   board      what the released Cream code prints during a search: convolutions, their biases,
              batch norm, pools and ReLU, without the stem's norm and the classifier
 """
@@ -70,7 +72,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         return print_search(model)
     image = torch.zeros(1, 3, height, width)
     stem_norm = 'backbone.bn1' if isinstance(model.backbone, CreamNet) else ''
-    cost = count_model(model, lambda: forward(model, image), stem_norm).in_units()
+    space = getattr(model.backbone, 'space', None)
+    counter = getattr(space, 'published_flops', 'cream')
+    cost = count_model(model, lambda: forward(model, image), stem_norm, counter).in_units()
     if isinstance(model.backbone, CreamNet):
         print(f'arch       {model.backbone.arch}')
     print(f'input      {height} x {width}')

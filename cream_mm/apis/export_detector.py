@@ -339,7 +339,7 @@ class DetectorFit:
             cfg.pop(key, None)
         names = dict.fromkeys(['cream_mm', *imports_of(cfg)])
         cfg['custom_imports'] = {**(cfg.get('custom_imports') or {}), 'imports': list(names)}
-        if self.detector.backbone.out_indices[-1] < len(space.stage_channels) - 1:
+        if self.detector.backbone.out_indices[-1] < space.last_block:
             wrapper = cfg.get('model_wrapper_cfg')
             (cfg if wrapper is None else wrapper)['find_unused_parameters'] = True
             self._say('find_unused_parameters=True set: the blocks after its last map are not run')

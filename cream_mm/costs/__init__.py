@@ -1,5 +1,6 @@
 """What an architecture costs. Pure functions of shapes; no torch here."""
 
+from .blocks import BlockCosts
 from .budget import Budget
 from .cost import BUDGET_KEYS, Cost
 from .cost_model import CostModel, CostTable, build_cost_model
@@ -7,6 +8,7 @@ from .mbconv import mbconv_costs
 
 __all__ = [
     'BUDGET_KEYS',
+    'BlockCosts',
     'Budget',
     'Cost',
     'CostModel',

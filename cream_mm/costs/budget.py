@@ -36,8 +36,7 @@ class Budget:
     def _check(self, key: str, low: float | None, high: float | None) -> None:
         model = self.cost_model
         if key == 'latency_ms':
-            whole = model.space.decode([0] * len(model.space.sizes))
-            if model.cost(whole).latency_ms is None:
+            if not _is_timed(model):
                 raise ValueError(
                     f'budget {key}=({low}, {high}) needs measured times: give the costs '
                     "latency=dict(fixed_ms=..., choices_ms=...), or bound 'macs_m' instead"
@@ -90,3 +89,11 @@ class Budget:
         if not self.bounds:
             return 'no budget'
         return ', '.join(f'{key} in {list(bound)}' for key, bound in self.bounds.items())
+
+
+def _is_timed(model: CostModel) -> bool:
+    """Whether an architecture's time is known."""
+    if (ends := model.extremes()) is not None:
+        return 'latency_ms' in ends[0]
+    whole = model.space.decode([0] * len(model.space.sizes))
+    return model.cost(whole).latency_ms is not None

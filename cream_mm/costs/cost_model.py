@@ -27,6 +27,13 @@ class CostModel(ABC):
     def cost(self, arch: Arch) -> Cost:
         """All counts of ``arch``."""
 
+    def network(self, arch: Arch) -> tuple[Arch, 'CostModel']:
+        """An answer as files name it, and the costs of the space that it is named in there.
+
+        Both are the search's own, unless what is trained is not what is built in the end.
+        """
+        return arch, self
+
     def extremes(self) -> tuple[dict[str, float], dict[str, float]] | None:
         """Smallest and largest value of each unit among whole architectures; None: not known.
 

@@ -7,8 +7,9 @@ Conventions (specification: docs/conventions.md):
 * ``board_flops``: what the released Cream code writes on its board (ptflops of 2020): MACs,
   bias additions, two per BN output element, SE pooling inputs, ReLU elements. It leaves out the
   stem's BN and the classifier.
-* ``published_flops``: what the names 14M ... 604M mean (thop 0.0.31): MACs, two per BN output
-  element, inputs of all average pools.
+* ``published_flops``: that of the space's own paper. Cream's, which the names 14M ... 604M mean
+  (thop 0.0.31): MACs, two per BN output element, inputs of all average pools. DNA's (ptflops of
+  2019): MACs, bias additions of convolutions, two per BN element, inputs of the global pool.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,6 +17,8 @@ from collections.abc import Mapping, Sequence
 from ..spaces import IDENTITY, LayerSpec, MBConvSpace, make_divisible, squeeze_channels
 from .cost import Cost
 from .cost_model import CostTable, as_pair, build_cost_model
+
+RELUS = ('relu', 'relu6')  # what ptflops counts
 
 
 def conv_bn(
@@ -43,10 +46,13 @@ def depthwise_bn(channels: int, kernel: int, pixels: int, *, relu: bool = False)
     return Cost(macs, params, macs + norm + channels * pixels * relu, macs + norm)
 
 
-def squeeze_excite(channels: int, pixels: int, se: str = 'cream', cin: int = 0) -> Cost:
+def squeeze_excite(
+    channels: int, pixels: int, se: str = 'cream', cin: int = 0, published: str = 'cream'
+) -> Cost:
     """Average pool over ``pixels``, two biased conv1x1 with an activation between them, a gate.
 
-    ``se`` and the block's input channels ``cin`` decide the width between them.
+    ``se`` and the block's input channels ``cin`` decide the width between them. ``published``
+    is whose counter the fourth number is, see :class:`MBConvSpace`.
     """
     reduced = squeeze_channels(se, cin, channels)
     if not reduced:
@@ -55,14 +61,21 @@ def squeeze_excite(channels: int, pixels: int, se: str = 'cream', cin: int = 0) 
     pool = channels * pixels
     bias = reduced + channels
     relu = reduced * (se == 'cream')
-    return Cost(macs, macs + bias, macs + bias + relu + pool, macs + pool)
+    counted = macs + (pool if published == 'cream' else bias)
+    return Cost(macs, macs + bias, macs + bias + relu + pool, counted)
 
 
 def ds_block(
-    cin: int, pixels: int, cout: int | None = None, act: str = 'silu', se: str = 'cream'
+    cin: int,
+    pixels: int,
+    cout: int | None = None,
+    act: str = 'silu',
+    se: str = 'cream',
+    published: str = 'cream',
 ) -> Cost:
     """The fixed first block: depthwise 3x3, SE, conv1x1; stride 1. ``cout`` defaults to ``cin``."""
-    cost = depthwise_bn(cin, 3, pixels, relu=act == 'relu') + squeeze_excite(cin, pixels, se, cin)
+    cost = depthwise_bn(cin, 3, pixels, relu=act in RELUS)
+    cost += squeeze_excite(cin, pixels, se, cin, published)
     return cost + conv_bn(cin, cout or cin, 1, pixels)
 
 
@@ -75,12 +88,14 @@ def mbconv(
     pixels_out: int,
     act: str = 'silu',
     se: str = 'cream',
+    published: str = 'cream',
 ) -> Cost:
     """Inverted bottleneck: conv1x1, depthwise, SE, conv1x1."""
-    mid, relu = make_divisible(cin * expand), act == 'relu'
+    mid, relu = make_divisible(cin * expand), act in RELUS
     cost = conv_bn(cin, mid, 1, pixels_in, relu=relu)
     cost += depthwise_bn(mid, kernel, pixels_out, relu=relu)
-    return cost + squeeze_excite(mid, pixels_out, se, cin) + conv_bn(mid, cout, 1, pixels_out)
+    cost += squeeze_excite(mid, pixels_out, se, cin, published)
+    return cost + conv_bn(mid, cout, 1, pixels_out)
 
 
 def pooled(cin: int, pixels: int) -> Cost:
@@ -89,10 +104,11 @@ def pooled(cin: int, pixels: int) -> Cost:
     return Cost(0, 0, pool, pool)
 
 
-def pooled_head(cin: int, hidden: int, pixels: int) -> Cost:
+def pooled_head(cin: int, hidden: int, pixels: int, published: str = 'cream') -> Cost:
     """Global average pool, then a biased conv1x1 on the one remaining position."""
     macs, pool = cin * hidden, cin * pixels
-    return Cost(macs, macs + hidden, macs + hidden + pool, macs + pool)
+    bias = hidden * (published == 'dna')
+    return Cost(macs, macs + hidden, macs + hidden + pool, macs + pool + bias)
 
 
 def classifier(hidden: int, num_classes: int) -> Cost:
@@ -125,17 +141,18 @@ def mbconv_costs(
     if head not in ('classifier', None):
         raise ValueError(f"head is 'classifier' or None, the backbone alone; got {head!r}")
     input_size = as_pair(input_size)
-    # Every kernel is odd and padded by k // 2, so a stride divides sizes by rounding up.
+    # Every kernel is odd and padded by k // 2, or as TensorFlow does it: either way a stride
+    # divides sizes by rounding up.
     size = _strided(input_size, space.stem_stride)
     pixels = size[0] * size[1]
-    channels, stem_width, relu = space.stage_channels, space.stem_width, space.act == 'relu'
+    channels, stem_width, relu = space.stage_channels, space.stem_width, space.act in RELUS
     stem = conv_bn(space.in_channels, stem_width, 3, pixels, relu=relu, board_counts_bn=False)
     first_rows = [
         _row('stem', 'conv3x3', None, 3, None, space.in_channels, stem_width, space.stem_stride,
              size, stem),
     ]  # fmt: skip
     if space.first_channels != 0:
-        cost = ds_block(stem_width, pixels, channels[0], space.act, space.se)
+        cost = ds_block(stem_width, pixels, channels[0], space.act, space.se, space.published_flops)
         first_rows.append(
             _row('blocks.0.0', 'DSConv', 0, 3, 1, stem_width, channels[0], 1, size, cost)
         )
@@ -152,16 +169,19 @@ def mbconv_costs(
             _choice_cost(space, spec, choice, pixels_in, pixels) for choice in space.choices
         ])  # fmt: skip
     last = space.num_stages + 1
-    last_rows = [
-        _row(f'blocks.{last}.0', 'conv1x1', last, 1, None, channels[-2], channels[-1], 1, size,
-             conv_bn(channels[-2], channels[-1], 1, pixels, relu=relu)),
-    ]  # fmt: skip
+    last_rows = []
+    if space.final_channels != 0:
+        cost = conv_bn(channels[-2], channels[-1], 1, pixels, relu=relu)
+        last_rows.append(
+            _row(f'blocks.{last}.0', 'conv1x1', last, 1, None, channels[-2], channels[-1], 1, size,
+                 cost)
+        )  # fmt: skip
     if head is None:
         num_classes = head_channels = None
     else:
         if head_channels is None:
             head_channels = space.head_channels
-        last_rows += _head_rows(channels[-1], pixels, head_channels, num_classes)
+        last_rows += _head_rows(space, size, head_channels, num_classes)
     specs = {(spec.stage, min(spec.layer, 1)): spec for spec in space.layers((2,) * len(sizes))}
 
     def describe(stage: int, layer: int, choice: int) -> dict:
@@ -178,17 +198,30 @@ def mbconv_costs(
     )  # fmt: skip
 
 
-def _head_rows(channels: int, pixels: int, hidden: int, num_classes: int) -> list[dict]:
-    """Pool, hidden layer if there is one, and classifier."""
-    inputs = hidden or channels
+def _head_rows(
+    space: MBConvSpace, size: tuple[int, int], hidden: int, num_classes: int
+) -> list[dict]:
+    """Pool, hidden layer if there is one, behind the pool or before it, and classifier."""
+    channels, pixels = space.stage_channels[-1], size[0] * size[1]
+    inputs, rows = hidden or channels, []
+    if hidden and not space.head_norm:
+        cost = pooled_head(channels, hidden, pixels, space.published_flops)
+        rows.append(_row('conv_head', 'conv1x1', None, 1, None, channels, hidden, 1, (1, 1), cost))
+    else:
+        if hidden:
+            cost = conv_bn(channels, hidden, 1, pixels, relu=space.act in RELUS)
+            rows.append(
+                _row('conv_head', 'conv1x1', None, 1, None, channels, hidden, 1, size, cost)
+            )
+        rows.append(
+            _row('pool', 'pool', None, None, None, inputs, inputs, 1, (1, 1),
+                 pooled(inputs, pixels))
+        )  # fmt: skip
+    cost = classifier(inputs, num_classes)
     return [
-        _row('conv_head', 'conv1x1', None, 1, None, channels, hidden, 1, (1, 1),
-             pooled_head(channels, hidden, pixels)) if hidden else
-        _row('pool', 'pool', None, None, None, channels, channels, 1, (1, 1),
-             pooled(channels, pixels)),
-        _row('classifier', 'linear', None, None, None, inputs, num_classes, 1, (1, 1),
-             classifier(inputs, num_classes)),
-    ]  # fmt: skip
+        *rows,
+        _row('classifier', 'linear', None, None, None, inputs, num_classes, 1, (1, 1), cost),
+    ]
 
 
 def _choice_cost(
@@ -197,7 +230,8 @@ def _choice_cost(
     cin, cout = spec.in_channels, spec.out_channels
     if choice == IDENTITY:
         return conv_bn(cin, cout, 1, pixels) if spec.reshapes else Cost()
-    return mbconv(cin, cout, *choice, pixels_in, pixels, space.act, space.se)
+    settings = space.act, space.se, space.published_flops
+    return mbconv(cin, cout, *choice, pixels_in, pixels, *settings)
 
 
 def _row(name, op, stage, kernel, expand, cin, cout, stride, size, cost=None) -> dict:

@@ -59,11 +59,14 @@ def answer_content(
     """
     supernet = model.backbone
     details = model.answer_details() if hasattr(model, 'answer_details') else {}
-    if supernet.budget.cost_model.num_classes is None:  # of a backbone alone
+    network, costs = supernet.budget.cost_model.network(arch)
+    if costs.num_classes is None:  # of a backbone alone
         details = dict(details, task=DETECTION)
+    if not supernet.weights_travel:
+        details = dict(details, weights_travel=False)
     return arch_content(
-        arch,
-        supernet.budget.cost_model,
+        network,
+        costs,
         rating=rating,
         choice=choice,
         budget=supernet.budget.to_dict(),

@@ -16,6 +16,9 @@ from .read import read_json, shorten
 ARCH_FORMAT = 'cream_mm.arch/1'
 """Value of the "format" key in files that hold an exported architecture."""
 
+# Entries of a space that are words. All others are numbers.
+WORDS_OF_SPACE = ('name', 'act', 'se', 'padding', 'published_flops')
+
 DETECTION = 'detection'
 """Value of the "task" key of what a detector's search found."""
 
@@ -24,6 +27,7 @@ RULES = dict(
     board='its rating, among the paths of the board',
     random='its rating, among random paths, the cheapest and the costliest',
     given='its scores in a strategy',
+    blocks='the sum of the ratings of its blocks, each on its own',
 )
 """How an answer was chosen, ``choice.rule`` in its file, in words."""
 
@@ -132,9 +136,9 @@ def _check(content: dict) -> None:
     for key, value in content['space'].items():
         flat = value if isinstance(value, list) else [value]
         flat = [x for item in flat for x in (item if isinstance(item, list) else [item])]
-        allowed = {'choices': [IDENTITY], 'first_channels': [None]}.get(key, [])
+        allowed = {'choices': [IDENTITY], 'first_channels': [None], 'bn_eps': [None]}.get(key, [])
         numbers = all(x in allowed or _is_number(x, MAX_CHANNELS) for x in flat)
-        numbers = numbers or key in ('name', 'act', 'se')
+        numbers = numbers or key in WORDS_OF_SPACE  # MBConvSpace itself checks these
         _need(len(flat) <= MAX_LAYERS and numbers, f'space.{shorten(key)}', value)
     name = content['space'].get('name', '')
     _need(isinstance(name, str) and len(name) <= MAX_NAME, 'space.name', name)
@@ -172,6 +176,8 @@ def _check(content: dict) -> None:
         ok = isinstance(values, list) and all(_is_number(x, 1e6) for x in values)
         _need(ok or values is None, f'preprocess.{key}', values)
     _need(isinstance(preprocess.get('to_rgb', True), bool), 'preprocess.to_rgb', preprocess)
+    share = content.get('crop_pct', 1)
+    _need(type(share) in (int, float) and 0.01 <= share <= 1, 'crop_pct', share)
     choice = content.get('choice') or {}
     ok = isinstance(choice, Mapping) and isinstance(choice.get('notes') or [], list)
     _need(ok, 'choice', choice)

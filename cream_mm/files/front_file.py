@@ -41,8 +41,11 @@ def front_content(
     """
 
     def row(arch: Arch, **more: Any) -> dict:
-        costs = budget.cost_model.cost(arch).in_units()
-        return dict(more, arch=arch.to_list(), costs=costs, rating=dict(ratings[arch]))
+        network, costs = budget.cost_model.network(arch)
+        if costs is not budget.cost_model:  # networks of the front are of several spaces
+            more = dict(more, space=costs.space.to_dict())
+        told = costs.cost(network).in_units()
+        return dict(more, arch=network.to_list(), costs=told, rating=dict(ratings[arch]))
 
     names = [dict(row(arch, name=name)) for name, arch in references]
     names += [

@@ -46,10 +46,15 @@ class RatingLog:
 
     def add(self, arch: Arch, rating: dict) -> None:
         """Record numbers about a path; they are on the disk when this returns."""
-        self._known[str(arch.to_list())] = rating
-        if is_main_process():
-            record = dict(key=self.key, arch=arch.to_list(), **rating)
-            append_lines(self.path, [json.dumps(record)])
+        self.add_all([(arch, rating)])
+
+    def add_all(self, ratings: Iterable[tuple[Arch, dict]]) -> None:
+        """Record numbers about several paths, all at once."""
+        ratings = list(ratings)
+        self._known.update((str(arch.to_list()), rating) for arch, rating in ratings)
+        if is_main_process() and ratings:
+            records = [dict(key=self.key, arch=arch.to_list(), **r) for arch, r in ratings]
+            append_lines(self.path, map(json.dumps, records))
 
     def _read(self) -> dict[str, dict]:
         known, dropped = {}, Dropped()

@@ -3,13 +3,14 @@
 from typing import TYPE_CHECKING, Any
 
 from .backbones import CreamNet
-from .supernets import CreamSupernet
+from .supernets import BlockSupernet, CreamSupernet
 from .unfit_weights import refuse_unfit
 
 if TYPE_CHECKING:
     from .heads import CreamClsHead
 
 __all__ = [
+    'BlockSupernet',
     'CreamClsHead',
     'CreamNet',
     'CreamSupernet',

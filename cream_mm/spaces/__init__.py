@@ -1,5 +1,6 @@
 """What may be chosen. No weights here."""
 
+from .blocks import BlockSpace, Cell
 from .mbconv import IDENTITY, LayerSpec, MBConvSpace, make_divisible, squeeze_channels
 from .presets import SPACE_PRESETS
 from .space import Space, build_space
@@ -7,6 +8,8 @@ from .space import Space, build_space
 __all__ = [
     'IDENTITY',
     'SPACE_PRESETS',
+    'BlockSpace',
+    'Cell',
     'LayerSpec',
     'MBConvSpace',
     'Space',

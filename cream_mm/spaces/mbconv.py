@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from itertools import accumulate
+from math import inf
 from operator import mul
 from typing import ClassVar, NamedTuple
 
@@ -12,8 +13,10 @@ from .presets import SPACE_PRESETS
 from .space import Space
 
 IDENTITY = 'identity'
-ACTIVATIONS = ('silu', 'relu')
+ACTIVATIONS = ('silu', 'relu', 'relu6')
 SQUEEZES = ('cream', 'efficientnet', 'none')
+PADDINGS = ('half', 'same')
+COUNTERS = ('cream', 'dna')
 
 
 def make_divisible(value: float, divisor: int = 8) -> int:
@@ -76,17 +79,25 @@ class MBConvSpace(Space):
         strides (tuple[int]): Strides of the searchable stages.
         stem_channels (int): Channels of the stem at width 1.
         stem_stride (int): 2 for photographs; 1 keeps more resolution on small images.
-        final_channels (int): Channels of the last conv1x1 at width 1.
+        final_channels (int): Channels of the last conv1x1 at width 1; 0 leaves it out.
         width_mult (float): Factor on all channels above, rounded to multiples of 8.
         in_channels (int): Channels of the image.
         first_channels (int, optional): Output channels of the fixed first block at width 1; 0
             leaves it out. None has as many as the stem.
         head_channels (int): Channels of the hidden conv1x1 in the classifier's head, whatever
             the width. 0 has pool and linear alone.
-        act (str): Activation everywhere but in the gates, ``'silu'`` or ``'relu'``.
+        head_norm (bool): The head's hidden conv1x1 has batch norm, the space's activation and no
+            bias, and stands before the pool, as EfficientNet's does.
+        act (str): Activation everywhere but in the gates, ``'silu'``, ``'relu'`` or ``'relu6'``.
         se (str): Squeeze-and-excitation. ``'cream'``: a quarter of the gated channels, ReLU, hard
             sigmoid. ``'efficientnet'``: a quarter of the block's input channels, Swish, sigmoid.
             ``'none'``.
+        padding (str): Of convolutions with a stride. ``'half'``: half the kernel on every side.
+            ``'same'``: TensorFlow's, which pads even sizes less at the top and at the left.
+        bn_eps (float, optional): Of every norm layer for which nobody says another. None is
+            torch's.
+        published_flops (str): Whose counter ``published_flops`` is: ``'cream'`` (thop) or
+            ``'dna'`` (ptflops), see docs/conventions.md.
 
     Raises:
         ValueError: If a value is out of range; the message names it.
@@ -111,6 +122,10 @@ class MBConvSpace(Space):
     head_channels: int = 1280
     act: str = 'silu'
     se: str = 'cream'
+    padding: str = 'half'
+    bn_eps: float | None = None
+    head_norm: bool = False
+    published_flops: str = 'cream'
 
     def __post_init__(self):
         # Configs hand over lists; tuples make the space hashable.
@@ -142,11 +157,21 @@ class MBConvSpace(Space):
                 f'act is one of {ACTIVATIONS} and se one of {SQUEEZES}; got act={self.act!r}, '
                 f'se={self.se!r}'
             )
-        if min(self.first_channels or 0, self.head_channels) < 0:
+        if self.padding not in PADDINGS or self.published_flops not in COUNTERS:
+            raise ValueError(
+                f'padding is one of {PADDINGS} and published_flops one of {COUNTERS}; got '
+                f'padding={self.padding!r}, published_flops={self.published_flops!r}'
+            )
+        if min(self.first_channels or 0, self.final_channels, self.head_channels) < 0:
             raise ValueError(
                 f'channels are >= 0; got first_channels={self.first_channels}, '
-                f'head_channels={self.head_channels}'
+                f'final_channels={self.final_channels}, head_channels={self.head_channels}'
             )
+        eps = self.bn_eps
+        if eps is not None and (type(eps) not in (int, float) or not 0 < eps < inf):
+            raise ValueError(f'bn_eps is a number > 0, or None for that of torch; got {eps!r}')
+        if type(self.head_norm) is not bool:
+            raise ValueError(f'head_norm is True or False; got {self.head_norm!r}')
         if self.width_mult <= 0:
             raise ValueError(f'width_mult must be > 0; got {self.width_mult}')
 
@@ -180,10 +205,11 @@ class MBConvSpace(Space):
     def stage_channels(self) -> tuple[int, ...]:
         """Output channels of ``blocks.0`` ... ``blocks.{num_stages + 1}``.
 
-        Without a first block, ``blocks.0`` is empty and passes the stem's output on.
+        Without a first block, ``blocks.0`` is empty and passes the stem's output on; so does the
+        last one without a conv1x1 behind the stages.
         """
         first = self.first_channels or self.stem_channels
-        base = (first, *self.widths, self.final_channels)
+        base = (first, *self.widths, self.final_channels or self.widths[-1])
         return tuple(self.width(channels) for channels in base)
 
     @property
@@ -196,11 +222,16 @@ class MBConvSpace(Space):
     def feature_indices(self) -> tuple[int, ...]:
         """Blocks whose outputs a detector takes: the last searchable stage of each resolution.
 
-        In place of the smallest, the last conv1x1 where the head has a hidden one of its own;
-        elsewhere that conv1x1 is the classifier's.
+        In place of the smallest, the last conv1x1 where there is one and the head has a hidden
+        one of its own; elsewhere that conv1x1 is the classifier's.
         """
         last = [i for i, s in enumerate(self.strides[1:], start=1) if s != 1]
-        return (*last, self.num_stages + (self.head_channels > 0))
+        return (*last, self.num_stages + (self.head_channels > 0 and self.final_channels > 0))
+
+    @property
+    def last_block(self) -> int:
+        """Index of the last of ``blocks`` that holds anything."""
+        return self.num_stages + (self.final_channels > 0)
 
     def layers(self, depths: Sequence[int] | None = None) -> Iterator[LayerSpec]:
         """All searchable layers in order, for the supernet or for the given depths."""
@@ -314,8 +345,8 @@ class MBConvSpace(Space):
 
         Args:
             cfg (dict | str | MBConvSpace, optional): Fields of the space. The key ``preset``
-                names a published one (``cream``, ``nas_bench_macro``, ``dna``,
-                ``dna_identity``) that the other keys change; the name alone will do too.
+                names a published one (of ``SPACE_PRESETS``) that the other keys change; the name
+                alone will do too.
 
         Raises:
             ValueError: If the dict has a key that a space does not know, or a name is unknown.

@@ -10,6 +10,7 @@ from mmengine.registry import DefaultScope
 from mmpretrain.structures import DataSample
 from PIL import Image
 
+from ..models.layers import head_settings
 from ..models.layers.init import init_cream_weights
 from ..registry import MODELS
 from ..spaces import MBConvSpace
@@ -38,8 +39,7 @@ def tiny_cream(num_classes: int = 3, input_size: int = 8, **kwargs: Any) -> Base
         head=dict(
             type='cream_mm.CreamClsHead',
             num_classes=num_classes,
-            in_channels=space.stage_channels[-1],
-            hidden_channels=16,
+            **head_settings(space, 16),
         ),
         board=dict(capacity=3, num_images=2),
         matching=dict(type='cream_mm.MetaMatching'),

@@ -1,3 +1,4 @@
+import pytest
 import torch
 from torch import nn
 
@@ -5,9 +6,10 @@ from cream_mm.apis.count_model import count_model
 from cream_mm.costs import Cost, build_cost_model
 from cream_mm.models import CreamClsHead, CreamNet
 from cream_mm.models.backbones.cream_net import resolve_arch
+from cream_mm.models.layers import head_settings
 from cream_mm.spaces import MBConvSpace
 from cream_mm.structures import Arch
-from cream_mm.testing import tiny_cream
+from cream_mm.testing import tiny_cream, tiny_space
 
 
 class Net(nn.Module):
@@ -52,6 +54,22 @@ def test_relu_and_identity_in_all_conventions():
     pool, relu = 1280 * 16, 32 * 1024 + 1280 * 16
     cost = build_cost_model(space, 32, 10).cost(space.parse('00000000'))
     assert cost.board_flops == cost.macs - 1280 * 10 + norms + pool + relu
+
+
+@pytest.mark.parametrize('se', ['none', 'cream', 'efficientnet'])
+@pytest.mark.parametrize('paper', ['cream', 'dna'])
+@pytest.mark.parametrize('head_norm', [True, False])
+def test_relu6_and_a_norm_in_the_head_in_all_conventions(se, paper, head_norm):
+    space = tiny_space(
+        act='relu6', se=se, head_norm=head_norm, padding='same', final_channels=0,
+        published_flops=paper,
+    )  # fmt: skip
+    arch = Arch(((1, 0), (0, 1)))
+    head = CreamClsHead(3, **{'act': 'silu', **head_settings(space, 16)})
+    net = Net(CreamNet(arch, space=space.to_dict()), head).eval()
+    image = torch.rand(1, 3, 9, 7)
+    cost = count_model(net, lambda: net(image), 'backbone.bn1', paper)
+    assert cost == build_cost_model(space, (9, 7), 3, 16).cost(arch)
 
 
 def test_other_networks_written_out():

@@ -13,6 +13,7 @@ from cream_mm.costs import Cost, CostTable, build_cost_model
 from cream_mm.models import CreamClsHead, CreamNet
 from cream_mm.models.backbones.cream_net import resolve_arch
 from cream_mm.models.backbones.published import published_nets
+from cream_mm.models.layers import head_settings
 from cream_mm.spaces import MBConvSpace
 from cream_mm.structures import Arch
 from cream_mm.testing import ToySpace, tiny_space
@@ -36,7 +37,7 @@ def counted_by_torch(arch, space, size, num_classes=1000, hidden=1280):
     with torch.device('meta'):
         net = nn.Sequential(
             CreamNet(arch, space=space.to_dict(), out_indices=(space.num_stages + 1,)),
-            CreamClsHead(num_classes, space.stage_channels[-1], hidden),
+            CreamClsHead(num_classes, **head_settings(space, hidden)),
         ).eval()
         image = torch.empty(1, space.in_channels, *size)
     with FlopCounterMode(display=False) as counter, torch.no_grad():
@@ -90,8 +91,24 @@ def test_board_constant():
         (MBConvSpace(width_mult=0.5, stem_stride=1, depths=(2, 1, 3, 2, 1)), (28, 28), 10, 256),
         (tiny_space(), (9, 7), 3, 16),
         (tiny_space(in_channels=1, strides=(1, 2)), (8, 8), 3, 16),
+        (MBConvSpace.build('lite0'), (224, 224), 1000, 1280),
+        (MBConvSpace.build('lite2'), (97, 130), 10, 64),
+        (tiny_space(final_channels=0), (9, 7), 3, 16),
+        (tiny_space(final_channels=0, head_norm=True), (9, 7), 3, 0),
+        (tiny_space(head_norm=True, padding='same', act='relu6'), (9, 7), 3, 16),
     ],
-    ids=['cream', 'odd', 'half width', 'tiny', 'grey'],
+    ids=[
+        'cream',
+        'odd',
+        'half width',
+        'tiny',
+        'grey',
+        'lite0',
+        'lite2',
+        'no conv',
+        'no head conv',
+        'norm in the head',
+    ],
 )
 def test_equals_what_torch_counts(space, size, num_classes, hidden):
     choices = len(space.choices)
@@ -203,13 +220,17 @@ NAS_BENCH_MACRO = {
     '22111222': (85_840_384, 2_655_914),
     '22210210': (64_557_568, 1_338_602),
 }
-# cells' widths, ops -> MACs in millions, parameters: a recount of the released networks
+# cells' widths, ops -> MACs, parameters, what the counter of the released code says
 DNA = {
-    'a': ((24, 40, 80, 96, 160, 320), '430 3340 2340 1441 14441 0', '335.1', '4.243'),
-    'b': ((24, 40, 80, 96, 192, 320), '342 242 1440 1441 24442 0', '392.5', '4.918'),
-    'c': ((24, 40, 80, 112, 192, 320), '10 1101 1011 0114 1411 0', '450.1', '5.274'),
-    'd': ((24, 40, 80, 112, 192, 320), '212 2222 2112 2121 21112 0', '592.8', '6.409'),
-}
+    'a': ((24, 40, 80, 96, 160, 320), '430 3340 2340 1441 14441 0',
+          (335_141_728, 4_243_318, 348_161_054)),
+    'b': ((24, 40, 80, 96, 192, 320), '342 242 1440 1441 24442 0',
+          (392_492_032, 4_918_180, 405_784_844)),
+    'c': ((24, 40, 80, 112, 192, 320), '10 1101 1011 0114 1411 0',
+          (450_138_976, 5_273_896, 465_920_048)),
+    'd': ((24, 40, 80, 112, 192, 320), '212 2222 2112 2121 21112 0',
+          (592_837_792, 6_409_486, 611_198_918)),
+}  # fmt: skip
 WITH_IDENTITY = [
     (MBConvSpace.build('nas_bench_macro'), 32),
     (MBConvSpace.build(dict(preset='dna_identity', depths=(2,) * 6)), 64),
@@ -248,10 +269,56 @@ def test_all_of_nas_bench_macro():
 
 @pytest.mark.parametrize('name', DNA)
 def test_published_networks_of_dna(name):
-    widths, text, macs_m, params_m = DNA[name]
+    widths, text, expected = DNA[name]
     space = MBConvSpace.build(dict(preset='dna', widths=widths))
     cost = build_cost_model(space, 224).cost(space.parse(text))
-    assert (f'{cost.macs / 1e6:.1f}', f'{cost.params / 1e6:.3f}') == (macs_m, params_m)
+    assert (cost.macs, cost.params, cost.published_flops) == expected
+    rows = build_cost_model(space, 224).layer_table(space.parse(text))
+    assert sum(row['macs'] for row in rows) == cost.macs
+
+
+# name -> input size, MACs: half of what torch.utils.flop_counter counts in timm's
+# tf_efficientnet_lite*; parameters
+LITE = {
+    'lite0': (224, 385_187_552, 4_652_008),
+    'lite1': (240, 600_185_232, 5_416_680),
+    'lite2': (260, 859_736_272, 6_092_072),
+}
+
+
+def lite(name):
+    """EfficientNet's kernels, expansion 6."""
+    space = MBConvSpace.build(name)
+    choices = [space.choices.index((kernel, 6)) for kernel in (3, 5, 3, 5, 5, 3)]
+    stages = [[choice] * depth for choice, depth in zip(choices, space.depths, strict=True)]
+    return space, space.parse([[0], *stages, [0]])
+
+
+@pytest.mark.parametrize('name', LITE)
+def test_efficientnet_lite(name):
+    size, macs, params = LITE[name]
+    space, arch = lite(name)
+    cost = build_cost_model(space, size).cost(arch)
+    assert (cost.macs, cost.params) == (macs, params)
+    assert f'{build_cost_model(*lite("lite0")[:1], 128).cost(lite("lite0")[1]).macs / 1e6:.1f}' == (
+        '126.6'
+    )
+
+
+def test_rows_where_the_head_has_the_last_conv1x1():
+    space, arch = lite('lite0')
+    model = build_cost_model(space, 224)
+    rows, alone = model.layer_table(arch), build_cost_model(space, 224, head=None)
+    assert [row['name'] for row in rows][-4:] == ['blocks.6.0', 'conv_head', 'pool', 'classifier']
+    conv, pool, linear = rows[-3:]
+    assert (conv['in_channels'], conv['out_channels'], conv['out_size']) == (320, 1280, [7, 7])
+    assert (conv['macs'], conv['params']) == (320 * 1280 * 49, 320 * 1280 + 2 * 1280)
+    assert (pool['macs'], pool['in_channels'], linear['in_channels']) == (0, 1280, 1280)
+    assert alone.layer_table(arch) == rows[:-3]
+    with torch.device('meta'):
+        net = CreamNet(arch, space=space.to_dict())
+    assert alone.cost(arch).params == sum(p.numel() for p in net.parameters())
+    assert model.cost(arch).macs - alone.cost(arch).macs == conv['macs'] + 1280 * 1000
 
 
 @pytest.mark.parametrize(('space', 'size'), WITH_IDENTITY, ids=lambda x: getattr(x, 'name', x))

@@ -68,6 +68,21 @@ def test_conventions_of_one_block_written_out():
     )
 
 
+def test_counters_of_the_papers_differ_in_the_gate():
+    mine, theirs = (macs.mbconv(16, 24, 3, 6, 64, 16, 'silu', 'efficientnet', paper)
+                    for paper in ('cream', 'dna'))  # fmt: skip
+    assert mine[:3] == theirs[:3]
+    mid, reduced, pool = 96, 4, 96 * 16
+    assert mine.published_flops - pool == theirs.published_flops - (reduced + mid)
+    head = [macs.pooled_head(320, 1280, 49, paper).published_flops for paper in ('cream', 'dna')]
+    assert head[1] - head[0] == 1280
+
+
+def test_relu6_is_counted_as_relu():
+    one, other = (macs.mbconv(16, 24, 3, 6, 64, 16, act, 'none') for act in ('relu', 'relu6'))
+    assert one == other != macs.mbconv(16, 24, 3, 6, 64, 16, 'silu', 'none')
+
+
 def test_conventions_of_the_head_written_out():
     assert macs.pooled_head(320, 1280, 49) == Cost(
         409_600, 410_880, 409_600 + 1280 + 15_680, 409_600 + 15_680

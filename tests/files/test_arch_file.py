@@ -49,6 +49,14 @@ def test_the_content_is_read_again(tmp_path):
     assert sum(row['macs'] for row in read['layers']) == round(read['costs']['macs_m'] * 1e6)
 
 
+def test_what_a_space_says_beside_numbers_is_read_again(tmp_path):
+    space = MBConvSpace.build('lite0')
+    arch = space.decode([2] * space.num_layers)
+    content = arch_content(arch, build_cost_model(space, 64, num_classes=10))
+    (tmp_path / 'a.json').write_text(json.dumps(content))
+    assert MBConvSpace.build(read_arch_file(tmp_path / 'a.json')['space']) == space
+
+
 HOSTILE = dict(
     huge_class_count=dict(num_classes=10**12),
     class_count_as_text=dict(num_classes='10'),
@@ -85,6 +93,18 @@ HOSTILE = dict(
     steps_list=dict(next_steps=['a']),
     data_root=dict(data_root=['a']),
     no_space=dict(space=None),
+    padding_of_words=dict(space=dict(padding='MARKER')),
+    padding_list=dict(space=dict(padding=['same'])),
+    eps_of_words=dict(space=dict(bn_eps='MARKER')),
+    eps_of_nothing=dict(space=dict(bn_eps=0)),
+    eps_that_is_true=dict(space=dict(bn_eps=True)),
+    eps_list=dict(space=dict(bn_eps=[None])),
+    infinite_eps=dict(space=dict(bn_eps=float('inf'))),
+    norm_of_words=dict(space=dict(head_norm='MARKER')),
+    norm_of_a_number=dict(space=dict(head_norm=1)),
+    norm_list=dict(space=dict(head_norm=[True])),
+    counter_of_words=dict(space=dict(published_flops='MARKER')),
+    negative_conv=dict(space=dict(final_channels=-8)),
 )
 
 

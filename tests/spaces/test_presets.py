@@ -53,6 +53,36 @@ def test_what_a_detector_takes():
     assert tiny_space().feature_indices == (3,)
 
 
+# depths, widths of the stages
+LITE = {
+    'lite0': ((2, 2, 3, 3, 4, 1), (24, 40, 80, 112, 192, 320)),
+    'lite1': ((3, 3, 4, 4, 5, 1), (24, 40, 80, 112, 192, 320)),
+    'lite2': ((3, 3, 4, 4, 5, 1), (24, 48, 88, 120, 208, 352)),
+}
+
+
+@pytest.mark.parametrize('name', LITE)
+def test_skeletons_of_efficientnet_lite(name):
+    space = MBConvSpace.build(name)
+    depths, widths = LITE[name]
+    assert (space.depths, space.stem_width, space.head_channels) == (depths, 32, 1280)
+    assert space.stage_channels == (16, *widths, widths[-1])  # nothing behind the last stage
+    assert space.stage_strides == (2, 4, 8, 16, 16, 32, 32, 32) and space.last_block == 6
+    assert space.feature_indices == (1, 2, 4, 6)
+    assert (space.act, space.se, space.padding, space.bn_eps) == ('relu6', 'none', 'same', 1e-3)
+    assert space.choices == tuple(itertools.product((3, 5, 7), (3, 4, 6)))
+    assert MBConvSpace().last_block == 6 and MBConvSpace.build('dna').last_block == 7
+
+
+def test_files_from_before_keep_their_counter():
+    old = MBConvSpace.build('dna').to_dict()
+    for key in ('padding', 'bn_eps', 'head_norm', 'published_flops'):
+        del old[key]
+    space = MBConvSpace.build(old)
+    assert (space.padding, space.bn_eps, space.head_norm) == ('half', None, False)
+    assert space.published_flops == 'cream' and MBConvSpace.build('dna').published_flops == 'dna'
+
+
 # --- identity ---
 
 
@@ -66,6 +96,17 @@ def test_what_a_detector_takes():
         (dict(se='eca'), "se='eca'"),
         (dict(first_channels=-8), 'first_channels=-8'),
         (dict(head_channels=-1), 'head_channels=-1'),
+        (dict(final_channels=-320), 'final_channels=-320'),
+        (dict(padding='valid'), "padding='valid'"),
+        (dict(padding=['same']), 'padding=.*same'),
+        (dict(published_flops='thop'), "published_flops='thop'"),
+        (dict(bn_eps=0), 'bn_eps is a number > 0, .*; got 0'),
+        (dict(bn_eps=True), 'got True'),
+        (dict(bn_eps='1e-3'), "got '1e-3'"),
+        (dict(bn_eps=float('nan')), 'got nan'),
+        (dict(bn_eps=float('inf')), 'got inf'),
+        (dict(head_norm=1), 'head_norm is True or False; got 1'),
+        (dict(head_norm='no'), "got 'no'"),
     ],
 )
 def test_impossible_settings_are_refused(settings, message):

@@ -143,6 +143,7 @@ SUPERNETS = {
     'tiny': tiny_space(),
     'identity': tiny_space(name='skips', depths=(3, 2), **SKIPS),
     'no first block': tiny_space(name='bare', first_channels=0, act='relu', se='none'),
+    'no last block': tiny_space(name='lite', final_channels=0, padding='same', act='relu6'),
 }
 
 

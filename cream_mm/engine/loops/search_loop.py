@@ -1,7 +1,8 @@
 """From a trained supernet to the answer: asks a strategy, rates, tells it, writes the best."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -162,14 +163,8 @@ class SearchLoop(BaseLoop):
         With averaged weights (``EMAHook``) paths are rated by the average, which is what a
         checkpoint holds and an export takes.
         """
-        averages = [hook for hook in self.runner.hooks if isinstance(hook, EMAHook)]
-        for hook in averages:
-            hook._swap_ema_parameters()
-        try:
+        with averaged_weights(self.runner):
             return self._run()
-        finally:
-            for hook in averages:
-                hook._swap_ema_parameters()
 
     def _run(self) -> dict:
         self.strategy = self._state = None  # anew: what was asked for before is asked for again
@@ -603,6 +598,19 @@ def _in_front(rating: Rating) -> dict:
     score = rating.loss if rating.metric is None else rating.value
     kept = {key: told[key] for key in ('num_images', 'top1_pct', 'loss') if key in told}
     return dict(score=score, **kept)
+
+
+@contextmanager
+def averaged_weights(runner: Runner) -> Iterator[None]:
+    """The averaged weights, where a run has such, in the place of the last ones."""
+    averages = [hook for hook in runner.hooks if isinstance(hook, EMAHook)]
+    for hook in averages:
+        hook._swap_ema_parameters()
+    try:
+        yield
+    finally:
+        for hook in averages:
+            hook._swap_ema_parameters()
 
 
 def strategies() -> list[str]:

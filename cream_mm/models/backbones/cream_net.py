@@ -11,11 +11,18 @@ from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from ...files.arch_file import read_arch_file
-from ...ops import norm_act
 from ...registry import MODELS, argument_names
 from ...spaces import MBConvSpace
 from ...structures import Arch
-from ..layers import build_choice, build_first, build_last, build_norm, prefer_channels_last
+from ..layers import (
+    build_choice,
+    build_first,
+    build_last,
+    build_norm,
+    build_stem,
+    norm_of,
+    run_stem,
+)
 from ..layers.init import init_cream_weights
 from .pretrained import init_backbone
 from .published import published_nets
@@ -32,15 +39,15 @@ def resolve_arch(
     """Turn any way of naming an architecture into the architecture and its space.
 
     Args:
-        arch (str | Path | list | Arch): A published name (``'cream-287m'``), the path of an
-            exported JSON, a nested list, the same list as text, or one digit per layer
+        arch (str | Path | list | Arch): A published name (``'cream-287m'``, ``'lite0'``), the path
+            of an exported JSON, a nested list, the same list as text, or one digit per layer
             (``'01201201'``).
-        space (dict | str, optional): The space, see :meth:`MBConvSpace.build`. An exported JSON
-            brings its own; what is given here wins over it, key by key.
+        space (dict | str, optional): The space, see :meth:`MBConvSpace.build`. A published name
+            and an exported JSON bring their own; what is given here wins over it, key by key.
 
     Returns:
         tuple[Arch, MBConvSpace, dict]: The architecture, its space with the architecture's own
-        depths, and the JSON's other content (``{'input_size': ...}`` for a published name).
+        depths, and the JSON's other content (``input_size`` and more for a published name).
 
     Raises:
         ValueError: If the name is unknown, the file is not an exported architecture, or the
@@ -51,10 +58,8 @@ def resolve_arch(
         text = str(arch)
         if text in published_nets:
             net = published_nets[text]
-            about = dict(
-                name=text, input_size=[net.input_size] * 2, official_arch=net.official_arch
-            )
-            arch = Arch.from_list(net.arch)
+            about, arch = dict(name=text, **net.about()), net.arch
+            space = {**MBConvSpace.settings(net.space), **space}
         elif text.endswith('.json'):
             about = read_arch_file(text)
             space, arch = {**about['space'], **space}, about['arch']
@@ -86,7 +91,7 @@ class CreamNet(BaseModule):
         norm_eval (bool): Keep BN layers in eval mode while training. Defaults to False.
         with_cp (bool): Recompute blocks in the backward pass to save memory. Defaults to False.
         norm_cfg (dict, optional): Norm layers. Defaults to what an exported JSON says, else
-            ``dict(type='BN')``.
+            ``dict(type='BN')``, with the ``bn_eps`` of the space.
         init_cfg (dict, optional): As everywhere in OpenMMLab, but with ``type='Pretrained'`` every
             tensor has to be in ``checkpoint``; with ``partial=True`` what fits is taken. Of
             ``prefix``, ``module.``, ``_orig_mod.``, ``model.`` and ``backbone.`` are found.
@@ -117,7 +122,7 @@ class CreamNet(BaseModule):
     ):
         super().__init__(init_cfg)
         self.arch, self.space, about = resolve_arch(arch, space)
-        norm_cfg = norm_cfg or about.get('norm_cfg') or dict(type='BN')
+        norm_cfg = norm_of(self.space, norm_cfg or about.get('norm_cfg'))
         self.out_indices = check_out_indices(out_indices, self.space)
         if not -1 <= frozen_stages <= self.space.num_stages + 2:
             raise ValueError(
@@ -129,17 +134,14 @@ class CreamNet(BaseModule):
 
         channels = self.space.stage_channels
         self.out_channels = tuple(channels[i] for i in self.out_indices)
-        stem_width = self.space.stem_width
-        self.conv_stem = nn.Conv2d(
-            self.space.in_channels, stem_width, 3, self.space.stem_stride, 1, bias=False
-        )
-        self.bn1 = build_norm(norm_cfg, stem_width)
+        self.conv_stem = build_stem(self.space)
+        self.bn1 = build_norm(norm_cfg, self.space.stem_width)
         stages = [[] for _ in channels]
         stages[0] += build_first(self.space, norm_cfg)
         for spec in self.space.layers():
             choice = self.arch.stages[spec.stage - 1][spec.layer]
             stages[spec.stage].append(build_choice(self.space, spec, choice, norm_cfg))
-        stages[-1].append(build_last(self.space, norm_cfg))
+        stages[-1] += build_last(self.space, norm_cfg)
         self.blocks = nn.ModuleList(nn.Sequential(*stage) for stage in stages)
         self._freeze()
 
@@ -154,8 +156,7 @@ class CreamNet(BaseModule):
         self._freeze()
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
-        x = prefer_channels_last(x)
-        x = norm_act(self.conv_stem(x), self.bn1, self.space.act, source=self.conv_stem)
+        x = run_stem(x, self.conv_stem, self.bn1, self.space)
         outs = []
         for i, block in enumerate(self.blocks):
             if self.with_cp and x.requires_grad:

@@ -8,7 +8,11 @@ from .mbconv import (
     build_first,
     build_last,
     build_norm,
+    build_stem,
+    head_settings,
+    norm_of,
     prefer_channels_last,
+    run_stem,
 )
 from .squeeze_excite import SqueezeExcite
 
@@ -21,5 +25,9 @@ __all__ = [
     'build_first',
     'build_last',
     'build_norm',
+    'build_stem',
+    'head_settings',
+    'norm_of',
     'prefer_channels_last',
+    'run_stem',
 ]

@@ -1,5 +1,7 @@
 """The convolution blocks of an MBConv space. Module names are those of Cream's released weights."""
 
+from collections.abc import Mapping
+
 import torch
 import torch.nn as nn
 from mmcv.cnn import build_norm_layer
@@ -13,6 +15,17 @@ from .squeeze_excite import SqueezeExcite
 def build_norm(norm_cfg: dict, channels: int) -> nn.Module:
     """A norm layer from mmcv's notation, without the name mmcv gives it."""
     return build_norm_layer(norm_cfg, channels)[1]
+
+
+def norm_of(space: MBConvSpace, norm_cfg: Mapping | None = None) -> dict:
+    """Norm layers of the networks of a space, in mmcv's notation.
+
+    Args:
+        space (MBConvSpace): Knows the ``eps`` of its norms, see ``bn_eps``.
+        norm_cfg (dict, optional): What is asked for, which wins. Defaults to ``dict(type='BN')``.
+    """
+    eps = {} if space.bn_eps is None else dict(eps=space.bn_eps)
+    return {**eps, **(norm_cfg or dict(type='BN'))}
 
 
 def prefer_channels_last(x: Tensor) -> Tensor:
@@ -133,7 +146,7 @@ class ConvBNAct(nn.Module):
         out_channels (int): Channels of the output.
         norm_cfg (dict): Norm layer in mmcv's notation.
         stride (int): Of the convolution. Defaults to 1.
-        act (str): ``'silu'`` (default), ``'relu'`` or ``'none'``.
+        act (str): ``'silu'`` (default), ``'relu'``, ``'relu6'`` or ``'none'``.
 
     Shapes:
         input: (N, in_channels, H, W). output: (N, out_channels, ceil(H / stride), ...).
@@ -159,6 +172,27 @@ class ConvBNAct(nn.Module):
 # ---- from a space to its modules -----------------------------------------------------------------
 
 
+def build_stem(space: MBConvSpace) -> nn.Conv2d:
+    """The convolution that every network begins with; :func:`run_stem` runs it."""
+    padding = 0 if _stem_padding(space) == 'same' else 1
+    return nn.Conv2d(space.in_channels, space.stem_width, 3, space.stem_stride, padding, bias=False)
+
+
+def run_stem(x: Tensor, conv: nn.Conv2d, norm: nn.Module, space: MBConvSpace) -> Tensor:
+    """Convolution, norm, activation. (N, in_channels, H, W) -> (N, stem_width, h, w)."""
+    x = depthwise_conv(prefer_channels_last(x), conv, _stem_padding(space))
+    return norm_act(x, norm, space.act, source=conv)
+
+
+def _stem_padding(space: MBConvSpace) -> str | None:
+    return _padding(space, space.stem_stride)
+
+
+def _padding(space: MBConvSpace, stride: int) -> str | None:
+    """Of odd kernels; without a stride TensorFlow's is half the kernel, too."""
+    return 'same' if space.padding == 'same' and stride != 1 else None
+
+
 def build_first(space: MBConvSpace, norm_cfg: dict) -> list[nn.Module]:
     """What ``blocks.0`` holds: the fixed first block, or nothing."""
     if space.first_channels == 0:
@@ -171,13 +205,39 @@ def build_choice(space: MBConvSpace, spec: LayerSpec, choice: int, norm_cfg: dic
     """The module of one choice at one layer."""
     meaning, shape = space.choices[choice], (spec.in_channels, spec.out_channels)
     if meaning != IDENTITY:
-        return MBConv(*shape, *meaning, spec.stride, norm_cfg, space.act, space.se)
+        padding = _padding(space, spec.stride)
+        return MBConv(*shape, *meaning, spec.stride, norm_cfg, space.act, space.se, padding)
+    # One pixel is padded by none, whoever pads.
     return ConvBNAct(*shape, norm_cfg, spec.stride, 'none') if spec.reshapes else nn.Identity()
 
 
-def build_last(space: MBConvSpace, norm_cfg: dict) -> nn.Module:
-    """The fixed conv1x1 after the last stage."""
-    return ConvBNAct(*space.stage_channels[-2:], norm_cfg, act=space.act)
+def build_last(space: MBConvSpace, norm_cfg: dict) -> list[nn.Module]:
+    """What the last of ``blocks`` holds: the fixed conv1x1 after the last stage, or nothing."""
+    if space.final_channels == 0:
+        return []
+    return [ConvBNAct(*space.stage_channels[-2:], norm_cfg, act=space.act)]
+
+
+def head_settings(
+    space: MBConvSpace, hidden_channels: int | None = None, norm_cfg: Mapping | None = None
+) -> dict:
+    """Arguments of a :class:`~cream_mm.models.CreamClsHead` that the space decides.
+
+    Args:
+        space (MBConvSpace): Of the network in front of it.
+        hidden_channels (int, optional): Channels of the conv1x1, 0 for none. Defaults to the
+            space's.
+        norm_cfg (dict, optional): As the network's.
+
+    Returns:
+        dict: ``in_channels``, ``hidden_channels``, and where the head has a norm layer
+        ``norm_cfg`` and ``act``.
+    """
+    hidden = space.head_channels if hidden_channels is None else hidden_channels
+    settings = dict(in_channels=space.stage_channels[-1], hidden_channels=hidden)
+    if space.head_norm and hidden:
+        settings.update(norm_cfg=norm_of(space, norm_cfg), act=space.act)
+    return settings
 
 
 def _squeeze_excite(channels: int, se: str, block_channels: int) -> nn.Module:

@@ -1,7 +1,8 @@
 """Networks whose weights many architectures share."""
 
+from .block_supernet import BlockSupernet
 from .cut_path import cut_path
 from .mbconv_supernet import CreamSupernet
 from .path_layer import PathLayer
 
-__all__ = ['CreamSupernet', 'PathLayer', 'cut_path']
+__all__ = ['BlockSupernet', 'CreamSupernet', 'PathLayer', 'cut_path']

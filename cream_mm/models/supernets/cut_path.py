@@ -27,7 +27,7 @@ def cut_path(
         arch (Arch): The path to keep.
         prefix (str): Where the supernet sits in the state dict. Defaults to 'backbone.'.
         space (MBConvSpace, optional): The space, which knows what has no weights to be missed:
-            identities, and a first block that was left out. None is one without such.
+            identities, and a first or last block that was left out. None is one without such.
 
     Raises:
         KeyError: If a layer of ``arch`` is not in the state dict.
@@ -60,8 +60,9 @@ def _weightless(arch: Arch, space: MBConvSpace | None) -> set[tuple[int, int]]:
     """(stage, layer) of what is there without having weights."""
     if space is None:
         return set()
-    return {
+    ends = {(0, 0): space.first_channels, (len(arch.stages) + 1, 0): space.final_channels}
+    return {place for place, channels in ends.items() if channels == 0} | {
         (spec.stage, spec.layer)
         for spec in space.layers(arch.depths)
         if not spec.reshapes and space.choices[arch.stages[spec.stage - 1][spec.layer]] == IDENTITY
-    } | ({(0, 0)} if space.first_channels == 0 else set())
+    }

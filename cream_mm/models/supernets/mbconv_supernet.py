@@ -10,13 +10,20 @@ from torch import Tensor
 
 from ...costs import Budget, build_cost_model
 from ...costs.budget import BUDGET_KEYS
-from ...ops import norm_act
 from ...registry import MODELS, argument_names
 from ...spaces import MBConvSpace
 from ...structures import Arch
 from ..backbones.cream_net import NO_SCRIPT, CreamNet, check_out_indices
 from ..backbones.pretrained import init_backbone
-from ..layers import build_choice, build_first, build_last, build_norm, prefer_channels_last
+from ..layers import (
+    build_choice,
+    build_first,
+    build_last,
+    build_norm,
+    build_stem,
+    norm_of,
+    run_stem,
+)
 from ..layers.init import init_cream_weights
 from .cut_path import cut_path
 from .path_layer import PathLayer
@@ -41,7 +48,8 @@ class CreamSupernet(BaseModule):
             :class:`Budget`. Defaults to none.
         out_indices (Sequence[int], optional): Which of ``blocks.0`` ... ``blocks.6`` to return.
             Defaults to the last.
-        norm_cfg (dict, optional): Norm layers. Defaults to ``dict(type='BN')``.
+        norm_cfg (dict, optional): Norm layers. Defaults to ``dict(type='BN')``, with the
+            ``bn_eps`` of the space.
         init_cfg (dict, optional): As everywhere in OpenMMLab, but with ``type='Pretrained'`` every
             tensor has to be in ``checkpoint``; with ``partial=True`` what fits is taken. Of
             ``prefix``, ``module.``, ``_orig_mod.``, ``model.`` and ``backbone.`` are found.
@@ -72,8 +80,8 @@ class CreamSupernet(BaseModule):
         init_cfg: dict | None = None,
     ):
         super().__init__(init_cfg)
-        norm_cfg = norm_cfg or dict(type='BN')
         self.space = MBConvSpace.build(space)
+        norm_cfg = norm_of(self.space, norm_cfg)
         self._budget: Budget | None = None
         if costs is not None:
             self.set_costs(costs, budget)
@@ -84,11 +92,8 @@ class CreamSupernet(BaseModule):
 
         channels = self.space.stage_channels
         self.out_channels = tuple(channels[i] for i in self.out_indices)
-        stem_width = self.space.stem_width
-        self.conv_stem = nn.Conv2d(
-            self.space.in_channels, stem_width, 3, self.space.stem_stride, 1, bias=False
-        )
-        self.bn1 = build_norm(norm_cfg, stem_width)
+        self.conv_stem = build_stem(self.space)
+        self.bn1 = build_norm(norm_cfg, self.space.stem_width)
         stages: list[list[nn.ModuleList]] = [[] for _ in channels]
         stages[0] += [nn.ModuleList([block]) for block in build_first(self.space, norm_cfg)]
         for spec in self.space.layers():
@@ -98,7 +103,7 @@ class CreamSupernet(BaseModule):
                     for choice in range(len(self.space.choices))
                 )
             )
-        stages[-1].append(nn.ModuleList([build_last(self.space, norm_cfg)]))
+        stages[-1] += [nn.ModuleList([block]) for block in build_last(self.space, norm_cfg)]
         self.blocks = nn.ModuleList(nn.ModuleList(stage) for stage in stages)
         self.set_arch(self.space.decode([0] * self.space.num_layers))
 
@@ -136,8 +141,8 @@ class CreamSupernet(BaseModule):
             for stage, choices in enumerate(arch.stages, start=1)
         ]
         last = self.space.num_stages + 1
-        first = [self.route(0, 0, 0)] if len(self.blocks[0]) else []
-        self._path = [first, *middle, [self.route(last, 0, 0)]]
+        first, final = ([self.route(i, 0, 0)] if len(self.blocks[i]) else [] for i in (0, last))
+        self._path = [first, *middle, final]
 
     def route(self, stage: int, layer: int, choice: int) -> nn.Module:
         """The one place that says which module a (layer, choice) uses."""
@@ -202,8 +207,7 @@ class CreamSupernet(BaseModule):
 
     def stem(self, x: Tensor) -> Tensor:
         """The convolution that every path begins with. (N, 3, H, W) -> (N, C, h, w)."""
-        x = self.conv_stem(prefer_channels_last(x))
-        return norm_act(x, self.bn1, self.space.act, source=self.conv_stem)
+        return run_stem(x, self.conv_stem, self.bn1, self.space)
 
     def forward_block(self, i: int, x: Tensor) -> Tensor:
         """Run ``blocks.{i}`` of the current path. (N, C_in, H, W) -> (N, C_out, h, w)."""

@@ -104,6 +104,15 @@ def test_what_has_no_weights_is_not_missed():
         cut_path(state, arch, prefix='', space=space)
 
 
+def test_no_conv1x1_behind_the_last_stage():
+    space, arch = tiny_space(final_channels=0, padding='same', bn_eps=1e-3), Arch(((0, 1), (1, 0)))
+    net = CreamSupernet(space)
+    cut = cut_path(net.state_dict(), arch, prefix='', space=space)
+    CreamNet(arch, space=space.to_dict()).load_state_dict(cut)
+    with pytest.raises(KeyError, match=r'\[\(3, 0\)\]'):
+        cut_path(net.state_dict(), arch, prefix='')
+
+
 def test_weights_of_a_fixed_network():
     net = Net(ARCH, tiny_cream().head)
     with pytest.raises(KeyError, match='fixed network'):

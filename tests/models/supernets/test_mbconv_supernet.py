@@ -3,10 +3,12 @@ import copy
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from cream_mm.costs import build_cost_model
 from cream_mm.methods.cream.meta_matching import MetaMatching
 from cream_mm.models import CreamClsHead, CreamNet, CreamSupernet
+from cream_mm.models.layers import head_settings
 from cream_mm.models.layers.init import init_cream_weights
 from cream_mm.ops import cpu_kernels
 from cream_mm.spaces import MBConvSpace
@@ -249,7 +251,14 @@ def some_archs(space, count):
     return [space.decode([skip] * space.num_layers), *(space.sample(rng) for _ in range(count))]
 
 
-@pytest.fixture(scope='module', params=['nas_bench_macro', DNA], ids=['nas_bench_macro', 'dna'])
+LITE = dict(
+    preset='lite0', depths=(1, 2, 1, 1, 1, 1), choices=('identity', (3, 3), (5, 6)), head_channels=0
+)
+
+
+@pytest.fixture(
+    scope='module', params=['nas_bench_macro', DNA, LITE], ids=['nas_bench_macro', 'dna', 'lite']
+)
 def supernet(request):
     return filled_supernet(request.param, out_indices=None)
 
@@ -257,7 +266,7 @@ def supernet(request):
 @pytest.mark.parametrize('training', [True, False])
 def test_paths_with_identities_equal_the_exported_networks(supernet, training):
     net, images = copy.deepcopy(supernet).train(training), torch.rand(4, 3, 32, 32)
-    head = CreamClsHead(10, 1280, net.space.head_channels)
+    head = CreamClsHead(10, **head_settings(net.space))
     for arch in some_archs(net.space, 4):
         fixed = net.export(arch).train(training)
         net.set_arch(arch)
@@ -279,6 +288,28 @@ def test_without_gradients_the_same(supernet):
         with torch.no_grad():
             for got, one in zip(net(images), expected, strict=True):
                 assert torch.equal(got, one)
+
+
+def test_a_path_without_a_last_conv1x1():
+    net = filled_supernet(LITE).eval()
+    arch = net.space.decode([2, 1, 0, 2, 1, 2, 1])
+    net.set_arch(arch)
+    images = torch.rand(2, 3, 33, 32)
+    (expected,) = net(images)
+    assert len(net.blocks) == 8 and len(net.blocks[7]) == 0 and expected.shape[1] == 320
+    layers = net.path_layers(arch)
+    assert [layer.key for layer in layers] == [
+        'stem', (0, 0, 0), (1, 0, 2), (2, 0, 1), (3, 0, 2), (4, 0, 1), (5, 0, 2), (6, 0, 1),
+    ]  # fmt: skip
+    x = images
+    for layer in layers:
+        x = layer.run(x)
+    assert torch.equal(x, expected)
+    eps = {m.eps for m in net.modules() if isinstance(m, nn.BatchNorm2d)}
+    assert eps == {1e-3} and net.norm_cfg == dict(type='BN', eps=1e-3)
+    own = CreamSupernet(LITE, norm_cfg=dict(type='BN', eps=1e-4))
+    fixed = own.export(arch)
+    assert {m.eps for m in fixed.modules() if isinstance(m, nn.BatchNorm2d)} == {1e-4}
 
 
 def test_networks_of_one_canonical_form_compute_the_same():
