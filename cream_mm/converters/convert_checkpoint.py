@@ -197,7 +197,7 @@ def _published(layout: OfficialLayout) -> tuple[str | None, int | None]:
     """Name and image size, if it is a published network."""
 
     for name, net in published_nets.items():
-        if net.arch == layout.arch.to_list():
+        if net.network()[0] == layout.arch:
             return name, net.input_size
     return None, None
 

@@ -176,6 +176,8 @@ def _check(content: dict) -> None:
         ok = isinstance(values, list) and all(_is_number(x, 1e6) for x in values)
         _need(ok or values is None, f'preprocess.{key}', values)
     _need(isinstance(preprocess.get('to_rgb', True), bool), 'preprocess.to_rgb', preprocess)
+    share = content.get('crop_pct', 1)
+    _need(type(share) in (int, float) and 0.01 <= share <= 1, 'crop_pct', share)
     choice = content.get('choice') or {}
     ok = isinstance(choice, Mapping) and isinstance(choice.get('notes') or [], list)
     _need(ok, 'choice', choice)

@@ -230,7 +230,7 @@ class BlockRatingLoop(BaseLoop):
         network, _ = self.supernet.space.network(best)
         runner.logger.info(f'Best network: {network}, chosen by {RULES["blocks"]}')
         self.summary = [
-            ('best', f'relative L1 {score:.4f} over {len(joined.tables)} blocks on '
+            ('best', f'relative L1 {score:.4f} over {self.supernet.space.num_blocks} blocks on '
              f'{rating.num_images} held-out images, {macs:.2f} MMACs'),
             ('answer', short_path(file)),
             *self.summary,

@@ -39,15 +39,15 @@ def resolve_arch(
     """Turn any way of naming an architecture into the architecture and its space.
 
     Args:
-        arch (str | Path | list | Arch): A published name (``'cream-287m'``), the path of an
-            exported JSON, a nested list, the same list as text, or one digit per layer
+        arch (str | Path | list | Arch): A published name (``'cream-287m'``, ``'lite0'``), the path
+            of an exported JSON, a nested list, the same list as text, or one digit per layer
             (``'01201201'``).
-        space (dict | str, optional): The space, see :meth:`MBConvSpace.build`. An exported JSON
-            brings its own; what is given here wins over it, key by key.
+        space (dict | str, optional): The space, see :meth:`MBConvSpace.build`. A published name
+            and an exported JSON bring their own; what is given here wins over it, key by key.
 
     Returns:
         tuple[Arch, MBConvSpace, dict]: The architecture, its space with the architecture's own
-        depths, and the JSON's other content (``{'input_size': ...}`` for a published name).
+        depths, and the JSON's other content (``input_size`` and more for a published name).
 
     Raises:
         ValueError: If the name is unknown, the file is not an exported architecture, or the
@@ -58,10 +58,8 @@ def resolve_arch(
         text = str(arch)
         if text in published_nets:
             net = published_nets[text]
-            about = dict(
-                name=text, input_size=[net.input_size] * 2, official_arch=net.official_arch
-            )
-            arch = Arch.from_list(net.arch)
+            about, arch = dict(name=text, **net.about()), net.arch
+            space = {**MBConvSpace.settings(net.space), **space}
         elif text.endswith('.json'):
             about = read_arch_file(text)
             space, arch = {**about['space'], **space}, about['arch']

