@@ -28,7 +28,7 @@ max_epochs = 2
 budget = dict(macs_m=(None, {most}))
 pipeline = [dict(type='cream_mm.LoadImage'), dict(type='PackInputs')]
 images = dict(
-    type='CustomDataset', data_root=data_root, data_prefix='train', with_label=False,
+    type='cream_mm.UnlabelledImages', data_root=data_root, part='train', holdout=8,
     pipeline=pipeline,
 )
 model = dict(
@@ -52,7 +52,7 @@ train_dataloader = dict(
 )
 test_dataloader = dict(
     batch_size=4, num_workers=0, sampler=dict(type='DefaultSampler', shuffle=False),
-    dataset=dict(images, data_prefix='val'),
+    dataset=dict(images, part='holdout'),
 )
 train_cfg = dict(type='cream_mm.SupernetTrainLoop', max_epochs=max_epochs)
 test_cfg = dict(type='cream_mm.BlockRatingLoop', bn_dataset=images, num_bn_images=8, num_random=4)
@@ -68,7 +68,7 @@ visualizer = dict(type='UniversalVisualizer', vis_backends=[dict(type='LocalVisB
 
 def write_config(home: Path, *, most: float = 0.7) -> Path:
     """``search.py``, its images without labels and its teacher's weights, all below ``home``."""
-    data = write_image_folder(home / 'photos', classes=('.',), train=8, val=8, size=(32, 32))
+    data = write_image_folder(home / 'photos', classes=('.',), train=16, val=0, size=(32, 32))
     torch.manual_seed(0)
     teacher = CreamNet([[0], [1], [0], [1], [0], [1], [0]], space=TEACHER)
     teacher.init_weights()
