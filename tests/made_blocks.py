@@ -76,8 +76,13 @@ def write_config(home: Path, *, most: float = 0.7) -> Path:
     config = home / 'search.py'
     config.write_text(
         CONFIG.format(
-            base=str(ROOT / 'configs/_base_/default_runtime.py'), data_root=str(data), most=most,
-            teacher=TEACHER, weights=str(home / 'teacher.pth'), skeleton=SKELETON, cells=CELLS,
+            base=str(ROOT / 'configs/_base_/default_runtime.py'),
+            data_root=str(data),
+            most=most,
+            teacher=TEACHER,
+            weights=str(home / 'teacher.pth'),
+            skeleton=SKELETON,
+            cells=CELLS,
         )  # fmt: skip
     )
     return config

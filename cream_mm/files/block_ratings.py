@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ..spaces.blocks import BlockSpace
+from ..structures import Arch
 from .arch_file import MAX_CHANNELS, MAX_LAYERS, check_space
 from .read import read_json, shorten
 
@@ -65,6 +66,36 @@ def read_block_ratings(path: str | Path, space: BlockSpace) -> tuple[Tables, dic
     except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
         raise ValueError(f'{path} is damaged: {error}') from None
     return tables, {k: v for k, v in content.items() if k not in ('format', 'space', 'blocks')}
+
+
+def is_of_blocks(path: str | Path) -> bool:
+    """Whether a file is one of ratings of blocks, whole or not."""
+    if Path(path).suffix != '.json':
+        return False
+    content = read_json(path, max_bytes=2**28, max_values=20_000_000)
+    return isinstance(content, dict) and content.get('format') == BLOCKS_FORMAT
+
+
+def sum_of_ratings(space: BlockSpace, tables: Tables, arch: Arch) -> float:
+    """What the blocks of a network are rated together; lower is better.
+
+    Args:
+        space (BlockSpace): The space.
+        tables (Tables): Ratings of all its cells.
+        arch (Arch): An answer, see :class:`BlockSpace`.
+
+    Raises:
+        ValueError: If a cell of it is not rated.
+    """
+    total, number = 0.0, len(space.skeleton.choices)
+    for block, cell in enumerate(space.cells_of(arch)):
+        if (block, cell) not in tables:
+            raise ValueError(f'block {block + 1} is not rated, cell {cell + 1} of it at least')
+        index = 0
+        for choice in arch.stages[space.place(block, cell)]:  # the first layer changes last
+            index = index * number + choice
+        total += tables[block, cell][index]
+    return total
 
 
 def read_block_space(path: str | Path) -> BlockSpace:

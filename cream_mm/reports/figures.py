@@ -12,10 +12,10 @@ from matplotlib.figure import Figure
 from matplotlib.offsetbox import AnchoredOffsetbox, HPacker, TextArea, VPacker
 from matplotlib.ticker import MaxNLocator
 
-from .blocks import Blocks, RatedBlock
 from .formats import format_cost, format_range
 from .front import Front, FrontPath
 from .metric import Metric
+from .rated_blocks import Blocks, RatedBlock
 from .style import (
     BLUE,
     DEPTH_COLORS,
@@ -238,8 +238,9 @@ def _draw_block(ax: Axes, panel: RatedBlock, colors: dict[int, str]) -> None:
         lines[-1].get_children().append(TextArea('…'))
     ax.set_title(f'block {panel.number}', pad=5 + 13 * len(lines))
     box = VPacker(children=lines, pad=0, sep=3)
-    ax.add_artist(AnchoredOffsetbox('lower left', child=box, frameon=False, pad=0, borderpad=0.25,
-                                    bbox_to_anchor=(0, 1), bbox_transform=ax.transAxes))  # fmt: skip
+    anchor = dict(bbox_to_anchor=(0, 1), bbox_transform=ax.transAxes)
+    box = AnchoredOffsetbox('lower left', child=box, frameon=False, pad=0, borderpad=0.25, **anchor)
+    ax.add_artist(box)
 
 
 def draw_search(train_lines: dict[int, dict], val_lines: dict[int, dict]) -> Markup | None:

@@ -58,5 +58,5 @@ class Metric:
 
     def told(self, value: float) -> str:
         """A shown number with the name: '97.0 % top-1', 'relative L1 0.42'."""
-        parts = (self.name, self.format(value)) if self.is_error else (self.format(value), self.name)
-        return ' '.join(parts)
+        parts = [self.format(value), self.name]
+        return ' '.join(parts[::-1] if self.is_error else parts)

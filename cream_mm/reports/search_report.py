@@ -18,7 +18,6 @@ from ..files import shorten
 from ..files.arch_file import RULES
 from ..files.commands import read_commands
 from .arch_diagram import draw_arch
-from .blocks import Blocks
 from .detection_scenes import MIN_SCORE, read_scenes
 from .figures import (
     Curve,
@@ -44,6 +43,7 @@ from .formats import (
 )
 from .front import Front
 from .metric import ERRORS, Metric
+from .rated_blocks import Blocks
 from .run_files import read_answer, read_board, read_front, read_scalars, read_search
 from .style import PAGE_COLORS
 from .tables import board_rows, cost_table

@@ -1,4 +1,4 @@
-"""``block_ratings.json`` as a figure shows it: what each candidate of a block costs and is worth."""
+"""``block_ratings.json`` as a figure shows it: what each candidate of a block costs and gives."""
 
 from functools import reduce
 from itertools import accumulate
@@ -88,8 +88,8 @@ class Blocks:
         self.is_chosen = any(panel.chosen for panel in self.panels)
         if self.num_hidden > num_diverged:
             notes.append(
-                f'Blocks: of each, {MAX_CANDIDATES} candidates are drawn, evenly by rating, and the '
-                'best up to each cost.'
+                f'Blocks: of each, {MAX_CANDIDATES} candidates are drawn, evenly by rating, and '
+                'the best up to each cost.'
             )
         if num_diverged:
             notes.append(f'Blocks: {num_diverged:,} candidates whose maps are no finite numbers.')
