@@ -1,10 +1,8 @@
 """The end of a block-wise search: rates every candidate, joins the blocks, writes the answer."""
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 from mmengine.dist import is_main_process
 from mmengine.evaluator import Evaluator
 from mmengine.registry import DATASETS
@@ -64,6 +62,14 @@ class BlockRatingLoop(BaseLoop):
         DNA (Li et al., CVPR 2020), sections 3.3 and 3.4; the join is exact in place of the
         released traversal (:func:`released_traversal`).
     """
+
+    instead = (
+        'its ratings of all candidates give the best network of any budget without another search, '
+        'tools/test.py CONFIG CHECKPOINT --cfg-options budget.macs_m=[LOW,HIGH]; whole paths have '
+        'no rating of their own here. tools/rank_correlation.py takes --ratings '
+        'WORK_DIR/block_ratings.json'
+    )
+    """What to do in place of what tools do with whole paths."""
 
     def __init__(
         self,
