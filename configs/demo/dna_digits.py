@@ -47,9 +47,7 @@ held_out_set = dict(data_root=data_root, pipeline=test_pipeline)
 train_dataloader = dict(
     batch_size=batch_size, num_workers=num_workers, persistent_workers=False, dataset=train_set
 )
-test_dataloader = dict(
-    batch_size=batch_size, num_workers=num_workers, dataset=held_out_set
-)
+test_dataloader = dict(batch_size=batch_size, num_workers=num_workers, dataset=held_out_set)
 test_cfg = dict(
     bn_dataset=dict(data_root=data_root, pipeline=test_pipeline),
     next_steps=dict(

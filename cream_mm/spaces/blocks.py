@@ -220,8 +220,8 @@ class BlockSpace(Space):
         fits = len(arch.depths) == len(depths)
         if not fits or any(d not in (0, full) for d, full in zip(arch.depths, depths)):
             raise ValueError(
-                f'{arch} is not nested as in {self.name!r}, whose cells have {list(depths)} layers; '
-                'in a network the lists of all cells but one of each block are empty'
+                f'{arch} is not nested as in {self.name!r}, whose cells have {list(depths)} '
+                'layers; in a network the lists of all cells but one of each block are empty'
             )
         for choice in self.encode(arch):
             if not 0 <= choice < len(self.skeleton.choices):

@@ -36,8 +36,8 @@ def test_an_answer_is_a_network_of_the_mbconv_space(space):
 def test_one_cell_per_block_is_the_space_itself():
     space = build_space(dict(type='BlockSpace', preset='dna'))
     assert space.skeleton == MBConvSpace.build('dna') and space.name == 'dna_blocks'
-    assert space.cells == tuple((Cell(d, w),) for d, w in zip((2, 4, 4, 4, 4, 1),
-                                                            (24, 40, 80, 112, 192, 320)))  # fmt: skip
+    sizes = [(2, 24), (4, 40), (4, 80), (4, 112), (4, 192), (1, 320)]
+    assert space.cells == tuple((Cell(*size),) for size in sizes)
     arch = space.decode([1] * 19)
     assert space.network(arch) == (Arch(arch.stages, 'dna'), space.skeleton)
 

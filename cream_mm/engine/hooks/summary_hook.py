@@ -3,7 +3,6 @@
 import os.path as osp
 import shlex
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 

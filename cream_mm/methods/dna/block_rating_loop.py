@@ -149,7 +149,9 @@ class BlockRatingLoop(BaseLoop):
         """Rate the blocks that were trained here, with lines of progress."""
         space, logger = self.supernet.space, self.runner.logger
         choices, tables = len(space.skeleton.choices), {}
-        number = [sum(choices**cell.layers for cell in space.cells[b - 1]) for b in self.model.blocks]
+        number = [
+            sum(choices**cell.layers for cell in space.cells[b - 1]) for b in self.model.blocks
+        ]
         progress = Progress(sum(number))
         logger.info(
             f'Rating {sum(number):,} candidates of {len(number)} blocks on {rating.num_images} '
@@ -169,7 +171,9 @@ class BlockRatingLoop(BaseLoop):
 
             for cell, ratings in enumerate(rating.rate(block, tell)):
                 tables[block, cell] = ratings
-            rated = [value for cell in range(len(space.cells[block])) for value in tables[block, cell]]
+            rated = [
+                value for cell in range(len(space.cells[block])) for value in tables[block, cell]
+            ]
             logger.info(
                 f'Block {block + 1}: relative L1 {min(rated):.4f} to {max(rated):.4f} of '
                 f'{len(rated):,} candidates'
@@ -200,7 +204,9 @@ class BlockRatingLoop(BaseLoop):
         if high is None:
             high = self.budget.cost_model.extremes()[1][key]
         steps[best] = high
-        references = [(name, joined.end(sign)) for name, sign in (('cheapest', 1), ('costliest', -1))]
+        references = [
+            (name, joined.end(sign)) for name, sign in (('cheapest', 1), ('costliest', -1))
+        ]
         references += [('random', arch) for arch in self._random(joined)]
         archs = [best, *steps, *(arch for _, arch in references)]
         content = front_content(

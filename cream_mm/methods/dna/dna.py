@@ -51,9 +51,7 @@ class DNA(BaseModel):
     ):
         data_preprocessor = {'type': 'mmpretrain.ClsDataPreprocessor', **(data_preprocessor or {})}
         super().__init__(data_preprocessor, init_cfg)
-        self.teacher: FeatureTeacher = MODELS.build(
-            {'type': 'cream_mm.FeatureTeacher', **teacher}
-        )
+        self.teacher: FeatureTeacher = MODELS.build({'type': 'cream_mm.FeatureTeacher', **teacher})
         self.backbone = MODELS.build({'teacher_channels': self.teacher.channels, **backbone})
         self._check_maps()
         numbers = range(1, self.backbone.space.num_blocks + 1)

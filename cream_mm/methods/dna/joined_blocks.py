@@ -123,10 +123,11 @@ class JoinedBlocks:
 
     def score(self, arch: Arch) -> float:
         """The sum of the ratings of a network's blocks."""
-        return float(sum(
-            self.losses[block][self._places[block][cell, arch.stages[self.space.place(block, cell)]]]
-            for block, cell in enumerate(self.space.cells_of(arch))
-        ))  # fmt: skip
+        total = 0.0
+        for block, cell in enumerate(self.space.cells_of(arch)):
+            choices = arch.stages[self.space.place(block, cell)]
+            total += float(self.losses[block][self._places[block][cell, choices]])
+        return total
 
     def sample(self, rng: np.random.Generator) -> Arch:
         """A network, drawn: of each block a cell, then a candidate of it."""

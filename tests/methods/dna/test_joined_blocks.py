@@ -18,9 +18,7 @@ COSTS = build_cost_model(SPACE, 32, 10)
 @pytest.fixture(params=[0, 1, 2])
 def tables(request):
     rng = np.random.default_rng(request.param)
-    return {
-        (b, c): rng.random(2 ** SPACE.cells[b][c].layers).tolist() for b, c in SPACE.all_cells
-    }
+    return {(b, c): rng.random(2 ** SPACE.cells[b][c].layers).tolist() for b, c in SPACE.all_cells}
 
 
 def networks(tables):
@@ -80,7 +78,7 @@ def test_front_is_what_no_other_beats(tables):
             expected.append((cost, score))
     found = JoinedBlocks(Budget(COSTS), tables).front('params_m')
     assert [x for row in found for x in row[:2]] == pytest.approx([x for r in expected for x in r])
-    for cost, score, arch in found:
+    for cost, _, arch in found:
         assert COSTS.cost(arch).in_units()['params_m'] == pytest.approx(cost)
 
 
