@@ -39,7 +39,12 @@ def _registry(name: str, parent: Registry, *packages: str) -> Registry:
 MODELS = _registry('model', MMENGINE_MODELS, 'models.backbones', 'models.heads', 'models.supernets')
 MODEL_WRAPPERS = _registry('model_wrapper', MMENGINE_MODEL_WRAPPERS, 'engine')
 DATASETS = _registry(
-    'dataset', MMENGINE_DATASETS, 'datasets', 'datasets.dataset_part', 'datasets.image_folder'
+    'dataset',
+    MMENGINE_DATASETS,
+    'datasets',
+    'datasets.dataset_part',
+    'datasets.image_folder',
+    'datasets.unlabelled_images',
 )
 TRANSFORMS = _registry('transform', MMENGINE_TRANSFORMS, 'datasets.transforms')
 HOOKS = _registry('hook', MMENGINE_HOOKS, 'engine')

@@ -13,6 +13,7 @@ MIN_LINES = 31  # a shorter module needs no file of tests of its own
 # by their last name alone, would take two for one. With each, what of it is spoken of there.
 ELSEWHERE = {
     'apis/correlate.py': ('tools/test_trust_tools.py', 'rank_correlation'),
+    'apis/predict.py': ('tools/test_predict.py', 'apis.predict'),
     'apis/train_paths.py': ('tools/test_trust_tools.py', 'train_paths'),
     'converters/convert_checkpoint.py': ('checkpoints/test_official.py', 'convert_checkpoint'),
     'converters/to_official.py': ('checkpoints/test_official.py', 'to_official'),

@@ -4,7 +4,7 @@ import logging
 import math
 import os
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,12 +16,15 @@ from ..datasets.folder_listing import (
     VAL_NAMES,
     check_classes,
     find_folder,
+    find_images,
     folders_in,
     layout,
     list_classes,
     list_folder,
+    list_unlabelled,
     no_image_in,
     num_held_out,
+    num_of_all_held_out,
     same_but_for_case,
 )
 from ..datasets.packed_images import is_packed
@@ -58,11 +61,11 @@ def names_of_places_as_text(content: dict) -> None:
 
 
 def fit_to_folders(cfg: Config, datasets: Sequence[ConfigDict]) -> list[str] | None:
-    """Give every ``ImageFolder`` of a config the folders that are there, and look at them.
+    """Give every set of images in folders the folders that are there, and look at them.
 
     A folder that goes by another usual name is found (``validation`` for ``val``). Where there is
     none to validate on, a part of the training images is held out for it. A batch larger than the
-    training set becomes the training set.
+    training set becomes the training set. Of images without labels, what is taken is said.
 
     Args:
         cfg (Config): Changed in place.
@@ -76,9 +79,15 @@ def fit_to_folders(cfg: Config, datasets: Sequence[ConfigDict]) -> list[str] | N
         ValueError: If there is a single class, a class without an image, or folders contradict
             each other.
     """
+    _fit_to_images(cfg, [d for d in datasets if _is_unlabelled(d)])
     folders = [d for d in datasets if _is_image_folder(d)]
     if not folders:
         return None
+    for dataset in folders:
+        if isinstance(share := dataset.get('holdout'), int):
+            raise ValueError(
+                f"holdout of ImageFolder is a share between 0 and 1, or 'auto': {share}"
+            )
     for text in dict.fromkeys(map(_find, folders)):
         if text:
             say_early(text)
@@ -115,7 +124,7 @@ def fit_to_folders(cfg: Config, datasets: Sequence[ConfigDict]) -> list[str] | N
 
 def lacks_folders(datasets: Sequence[Mapping]) -> bool:
     """Whether a place of image folders is not there, so that :func:`fit_to_folders` raises."""
-    roots = (dataset.get('data_root') for dataset in datasets if _is_image_folder(dataset))
+    roots = (dataset.get('data_root') for dataset in datasets if _is_any(dataset))
     return any(isinstance(root, str) and not os.path.isdir(root) for root in roots)
 
 
@@ -150,6 +159,10 @@ def limit_top_k(cfg: Config, num_classes: int) -> None:
 
 def _is_image_folder(dataset: Mapping) -> bool:
     return kind_of(dataset) == 'ImageFolder'
+
+
+def _is_unlabelled(dataset: Mapping) -> bool:
+    return kind_of(dataset) == 'UnlabelledImages'
 
 
 def _inside(node: Any, folders: Sequence[ConfigDict]) -> list[ConfigDict]:
@@ -264,10 +277,16 @@ def _say_rated_on_trained(cfg: Config, training: Sequence[ConfigDict]) -> None:
                 )
 
 
-def _datasets_of(node: Any) -> Iterator[ConfigDict]:
+def _datasets_of(
+    node: Any, is_one: Callable[[Mapping], bool] = _is_image_folder
+) -> Iterator[ConfigDict]:
     for holder, key in entries({'': node}):
-        if isinstance(holder[key], dict) and _is_image_folder(holder[key]):
+        if isinstance(holder[key], dict) and is_one(holder[key]):
             yield holder[key]
+
+
+def _is_any(dataset: Mapping) -> bool:
+    return _is_image_folder(dataset) or _is_unlabelled(dataset)
 
 
 # ---- how many images ---------------------------------------------------------------------------
@@ -297,6 +316,11 @@ def _fit_batch(cfg: Config, training: Sequence[ConfigDict], listed: dict[Path, d
                 f'{len(lone)} class{"es" * (len(lone) > 1)} of {_place(dataset)} with a single '
                 f'image, which is trained on and never held out: {some_of(lone)}'
             )
+    _fit_batch_to(cfg, training, number)
+
+
+def _fit_batch_to(cfg: Config, training: Sequence[ConfigDict], number: int) -> None:
+    """Fit the batch to the number of images that are trained on."""
     loader = cfg.train_dataloader
     size, whole = loader.get('batch_size'), loader.get('dataset') or {}
     is_plain = any(whole is dataset for dataset in training) and 'indices' not in whole
@@ -326,6 +350,40 @@ def _fit_batch(cfg: Config, training: Sequence[ConfigDict], listed: dict[Path, d
             cfg.batch_size = per_rank
 
 
+# ---- images without labels ---------------------------------------------------------------------
+
+
+def _fit_to_images(cfg: Config, sets: Sequence[ConfigDict]) -> None:
+    """Say of every ``UnlabelledImages`` which folder is taken, and fit the batch to it.
+
+    Raises:
+        FileNotFoundError: If there is none.
+        ValueError: If it holds no image, or too few to hold some out.
+    """
+    training = _inside(cfg.get('train_dataloader'), sets)
+    numbers: dict[Path, int] = {}
+    for dataset in [*training, *(d for d in sets if not any(d is t for t in training))]:
+        root, line = dataset['data_root'], None
+        if dataset.get('folder') is None:
+            dataset['folder'], line = find_images(root)
+        elif not os.path.isdir(root):
+            find_images(root)  # says that it is not there
+        place = _place(dataset)
+        is_new = place not in numbers
+        if is_new:
+            numbers[place] = len(list_unlabelled(place))
+        number, held = numbers[place], None
+        if dataset.get('part', 'all') != 'all':
+            held = num_of_all_held_out(number, dataset.get('holdout', 'auto'))
+        if is_new:
+            line = f'{line or f"{place} is taken"}: {number} images without labels'
+            say_early(line + (f', {held} of them held out' if held else ''))
+        if dataset is (cfg.get('train_dataloader') or {}).get('dataset'):
+            part = dataset.get('part', 'all')
+            trained = dict(all=number, holdout=held, train=number - (held or 0)).get(part, number)
+            _fit_batch_to(cfg, [dataset], trained)
+
+
 # ---- the files ---------------------------------------------------------------------------------
 
 
@@ -346,8 +404,9 @@ def look_before_training(cfg: Config, *, max_images: int | None = None) -> None:
 
     max_images = MAX_IMAGES if max_images is None else max_images
     splits: dict[Path, bool] = {}
+    whole: set[Path] = set()  # folders without classes
     size = (cfg.get('train_dataloader') or {}).get('batch_size')
-    in_folders = any(_datasets_of(cfg.get('train_dataloader')))
+    in_folders = any(_datasets_of(cfg.get('train_dataloader'), _is_any))
     if in_folders and isinstance(size, int) and size < SMALL_BATCH and not cfg.get('sync_bn'):
         warn(
             f'batch_size={size}: batch norm takes its statistics from {size} '
@@ -356,15 +415,22 @@ def look_before_training(cfg: Config, *, max_images: int | None = None) -> None:
             'sync_bn="torch" counts those of all'
         )
     for side in ('train', 'val'):
-        for dataset in _datasets_of(cfg.get(f'{side}_dataloader')):
+        for dataset in _datasets_of(cfg.get(f'{side}_dataloader'), _is_any):
             if not is_packed(_place(dataset)):
                 splits.setdefault(_place(dataset), side == 'train')
-    pictures = [
-        Picture(Path(place, name, file), place.name, name)
-        for place in splits
-        for name, files in list_folder(place.parent, place.name).items()
-        for file in files
-    ]
+                if _is_unlabelled(dataset):
+                    whole.add(_place(dataset))
+    pictures = []
+    for place in splits:
+        if place in whole:
+            by_class = {'': list_unlabelled(place)}
+        else:
+            by_class = list_folder(place.parent, place.name)
+        pictures += [
+            Picture(Path(place, name, file), place.name, name)
+            for name, files in by_class.items()
+            for file in files
+        ]
     found = look_at(pictures, max_images=max_images)
     if pictures and not found.num_seen:
         say_early(
@@ -403,8 +469,8 @@ def look_before_training(cfg: Config, *, max_images: int | None = None) -> None:
         )
     if two := found.in_one_class:
         say_early(
-            f'{len(two)} picture{"s" * (len(two) > 1)} twice in one class: {_pairs(two)}. One of '
-            'them may be held out while the other is trained on'
+            f'{len(two)} picture{"s" * (len(two) > 1)} twice{" in one class" * (not whole)}: '
+            f'{_pairs(two)}. One of them may be held out while the other is trained on'
         )
 
 

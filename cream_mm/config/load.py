@@ -159,7 +159,7 @@ def _check_split(datasets: list[dict], whole: list[dict]) -> None:
         below = inner['ann_file'] if 'ann_file' in inner else inner.get('folder', 'train')
         return str(Path(inner.get('data_root') or '', below))
 
-    usual = dict(ImageFolder=0.02, DatasetPart='auto')
+    usual = dict(ImageFolder=0.02, DatasetPart='auto', UnlabelledImages='auto')
     parts = [d for d in datasets if kind_of(d) in usual]
     for train in (d for d in parts if d.get('part') == 'train'):
         for held in (d for d in parts if d.get('part') == 'holdout' and place(d) == place(train)):

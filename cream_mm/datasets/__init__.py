@@ -9,11 +9,17 @@ if TYPE_CHECKING:
     from .dataset_part import DatasetPart
     from .image_folder import ImageFolder
     from .transforms import LoadImage
+    from .unlabelled_images import UnlabelledImages
 
-__all__ = ['DatasetPart', 'ImageFolder', 'LoadImage']
+__all__ = ['DatasetPart', 'ImageFolder', 'LoadImage', 'UnlabelledImages']
 
 # Imported when they are asked for: folders are listed, and digits written, without mmpretrain.
-_WHERE = dict(DatasetPart='dataset_part', ImageFolder='image_folder', LoadImage='transforms')
+_WHERE = dict(
+    DatasetPart='dataset_part',
+    ImageFolder='image_folder',
+    LoadImage='transforms',
+    UnlabelledImages='unlabelled_images',
+)
 
 
 def __getattr__(name: str) -> Any:

@@ -3,6 +3,7 @@
 import functools
 import logging
 import os
+import re
 import shlex
 import stat
 import unicodedata
@@ -281,6 +282,110 @@ def _is_special(path: str) -> bool:
         return not stat.S_ISREG(os.stat(path).st_mode)
     except OSError:
         return False
+
+
+# ---- images without classes --------------------------------------------------------------------
+
+# Of COCO they carry a year: train2017.
+_TRAIN_SPLIT = re.compile(rf'(?:{"|".join(TRAIN_NAMES)})[-_]?(?:\d{{4}})?', re.I)
+_OTHER_SPLIT = re.compile(rf'(?:{"|".join(VAL_NAMES)}|unlabell?ed)[-_]?(?:\d{{4}})?', re.I)
+
+
+def find_images(data_root: str | os.PathLike) -> tuple[str, str]:
+    """Where below a folder the images lie that may be trained on, and a line that says so.
+
+    It is the folder itself, with all that is in it, unless that is split already: a folder for
+    training in it (``train``, ``training``, ``train2017``, the newest of several; or one in its
+    ``images``) is taken and the others are not. One named so beside other folders of images, none
+    of which is for validation or testing, is a class like them.
+
+    Returns:
+        tuple[str, str]: The place below ``data_root``, '.' for itself, and the line.
+
+    Raises:
+        FileNotFoundError: If there is no such folder.
+    """
+    root = Path(data_root)
+    if not root.is_dir():
+        what = 'is a file, not a folder' if root.exists() else 'is not there'
+        raise FileNotFoundError(
+            f'data_root={root} {what}. Any folder of images will do, at any depth and without '
+            'labels: --cfg-options data_root=FOLDER'
+        )
+    for place in ('.', 'images'):
+        names = [] if is_packed(root / place) else folders_in(root / place)
+        train = [name for name in names if _TRAIN_SPLIT.fullmatch(name)]
+        other = [name for name in names if name not in train]
+        splits = [name for name in other if _OTHER_SPLIT.fullmatch(name)]
+        if not train or not splits and any(_holds_images(root / place / name) for name in other):
+            continue
+        taken = max(train, key=lambda name: (name.lower() in TRAIN_NAMES, name))
+        left = [name for name in names if name != taken]
+        line = f'{root / place / taken} is taken'
+        if left:
+            line += f', {some_of(left)} beside it {"is" if len(left) == 1 else "are"} not'
+        return os.path.normpath(os.path.join(place, taken)), f'{line} (folder=. takes all)'
+    splits = [name for name in folders_in(root) if _OTHER_SPLIT.fullmatch(name)]
+    line = f'{root} is taken with all that is in it'
+    return '.', line + (f', {some_of(splits)} too' if splits else '')
+
+
+def _holds_images(folder: Path) -> bool:
+    """Whether there are images in a folder or in one of its folders."""
+    return any(_has_images(place) for place in (folder, *(folder / n for n in folders_in(folder))))
+
+
+def list_unlabelled(
+    folder: str | os.PathLike, extensions: tuple[str, ...] | None = None
+) -> list[str]:
+    """Names of all images below a folder or in its packed file; what is passed over is said.
+
+    Raises:
+        FileNotFoundError: If there is no such folder.
+        OSError: If a folder in it cannot be read.
+        ValueError: If it holds no image.
+    """
+    root, passed = Path(folder), PassedOver()
+    if not root.is_dir():
+        raise FileNotFoundError(f'no folder {root}')
+    if is_packed(root):
+        files = PackedImages(root).files.items()
+        names = [os.path.join(name, image) for name, images in files for image in images]
+    else:
+        names = list_images(root, extensions, passed)
+    if not names:
+        found = [f'{n} {kind or "without extension"}' for kind, n in passed.kinds.most_common()]
+        raise ValueError(
+            f'no image below {root}'
+            + (f'. It holds {some_of(found)}' if found else '')
+            + f' (accepted: {" ".join(readable_extensions())})'
+            + ''.join(f'. {t}' for t in dict.fromkeys(filter(None, map(remedy, passed.kinds))))
+        )
+    passed.say(root)
+    return names
+
+
+def num_of_all_held_out(number: int, holdout: float | str) -> int:
+    """How many of a set's images are held out: at least one, and not all.
+
+    Args:
+        number (int): Of all of them.
+        holdout (float | int | str): A share, a number of images, or 'auto'.
+
+    Raises:
+        ValueError: If there are too few for that.
+    """
+    if isinstance(holdout, int):
+        count = holdout
+    else:
+        share = holdout_share(number) if holdout == 'auto' else holdout
+        count = min(max(1, round(number * share)), number - 1)
+    if not 0 < count < number:
+        raise ValueError(
+            f'{number} image{"s" * (number != 1)}, of which {max(count, 1)} cannot be held out and '
+            'others trained on'
+        )
+    return count
 
 
 # ---- a held-out part ----------------------------------------------------------------------------

@@ -23,7 +23,7 @@ from .pillow_image import readable_extensions
 from .system_entries import is_system
 
 
-def _take_packed(step):
+def take_packed(step: Any) -> Any:
     """A step of a pipeline; one that reads a file, which a packed set lacks, takes the image."""
     is_file = isinstance(step, dict) and type_name(step.get('type')) == 'LoadImageFromFile'
     return dict(type='cream_mm.LoadImageFromFile') if is_file else step
@@ -85,7 +85,7 @@ class ImageFolder(CustomDataset):
         check_classes(classes, list_classes(data_root, folder), Path(data_root, train), root)
         self.packed = PackedImages(root) if is_packed(root) else None
         if self.packed is not None:
-            kwargs['pipeline'] = [_take_packed(step) for step in kwargs.get('pipeline', ())]
+            kwargs['pipeline'] = [take_packed(step) for step in kwargs.get('pipeline', ())]
         kwargs.setdefault('extensions', readable_extensions())
         kwargs['metainfo'] = {'classes': tuple(classes), **(kwargs.get('metainfo') or {})}
         super().__init__(data_root=data_root, data_prefix=folder, **kwargs)

@@ -81,7 +81,7 @@ def _share_of(meta: Mapping) -> Any:
 def _split_sets(node) -> Iterator[ConfigDict]:
     """Every dataset with a held-out part below a config's node."""
     if isinstance(node, dict):
-        if type_name(node.get('type')) in ('ImageFolder', 'DatasetPart'):
+        if type_name(node.get('type')) in ('ImageFolder', 'DatasetPart', 'UnlabelledImages'):
             yield node
         node = list(node.values())
     if isinstance(node, (list, tuple)):

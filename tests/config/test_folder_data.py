@@ -10,7 +10,7 @@ from PIL import Image
 
 from cream_mm.config import folder_data as module
 from cream_mm.config.folder_data import look_before_training, names_of_places_as_text
-from cream_mm.config.load import load_config
+from cream_mm.config.load import check_early, load_config
 from cream_mm.datasets import ImageFolder
 from cream_mm.testing import write_image_folder
 
@@ -392,3 +392,111 @@ def test_it_reads_images_of_the_kinds_that_lie_in_folders(root, lines):
         picture.save(root / 'train/bee' / name, kind, quality=30 + ord(name[0]) % 40)
     look(root)
     assert os.listdir(root / 'train/bee') and 'cannot be read' not in ''.join(lines)
+
+
+# ---- images without labels ---------------------------------------------------------------------
+
+UNLABELLED = """
+default_scope = 'mmpretrain'
+data_root = 'data/photographs'
+folder = None
+batch_size = 4
+holdout = 'auto'
+train_set = dict(
+    type='cream_mm.UnlabelledImages', data_root=data_root, folder=folder, part='train',
+    holdout=holdout, pipeline=[])
+train_dataloader = dict(batch_size=batch_size, num_workers=0, dataset=train_set)
+test_dataloader = dict(batch_size=4, num_workers=0, dataset=dict(train_set, part='holdout'))
+"""
+
+
+@pytest.fixture
+def unlabelled(tmp_path):
+    path = tmp_path / 'unlabelled.py'
+    path.write_text(UNLABELLED)
+    return str(path)
+
+
+def test_images_without_labels(unlabelled, root, lines):
+    cfg = load(unlabelled, root)
+    assert lines == [
+        f'{root}/train is taken, val beside it is not (folder=. takes all): 30 images without '
+        'labels, 3 of them held out'
+    ]
+    sets = [cfg.train_dataloader.dataset, cfg.test_dataloader.dataset]
+    assert [d.folder for d in sets] == ['train', 'train'] and 'classes' not in cfg
+    assert {d.data_root for d in sets} == {str(root)}
+
+
+def test_all_of_them_by_one_option(unlabelled, root, lines):
+    cfg = load(unlabelled, root, folder='.', holdout=12)
+    assert lines == [f'{root} is taken: 36 images without labels, 12 of them held out']
+    assert cfg.test_dataloader.dataset.folder == '.'
+
+
+def test_class_folders_without_a_split_are_depth(unlabelled, root, lines):
+    load(unlabelled, root / 'train', holdout=0.5)
+    assert lines == [
+        f'{root}/train is taken with all that is in it: 30 images without labels, 15 of them '
+        'held out'
+    ]
+
+
+@pytest.mark.parametrize(
+    ('make', 'said'),
+    [
+        (lambda root: root / 'nowhere', 'data_root=.*nowhere is not there. Any folder of images'),
+        (lambda root: root / 'train/ant/000.jpg', '000.jpg is a file, not a folder'),
+        (lambda root: (root / 'new').mkdir() or root / 'new', 'no image below .*new'),
+    ],
+)
+def test_no_images_is_one_line(unlabelled, root, make, said):
+    with pytest.raises((FileNotFoundError, ValueError), match=said):
+        load(unlabelled, make(root))
+
+
+def test_no_folder_of_images_is_told_early(unlabelled, root):
+    options = dict(data_root=str(root / 'nowhere'))
+    with pytest.raises(FileNotFoundError, match='is not there. Any folder'):
+        check_early(unlabelled, options)
+    with pytest.raises(FileNotFoundError, match='is not there. Any folder'):
+        check_early(unlabelled, dict(options, folder='train'))
+
+
+def test_a_batch_of_all_images_without_labels(unlabelled, root, lines):
+    cfg = load_config(unlabelled, dict(data_root=str(root), batch_size=64))
+    assert cfg.train_dataloader.batch_size == 27
+    assert 'batch_size=64 is more than the 27 images that are trained on' in lines[1]
+    with pytest.raises(ValueError, match='1 image to train on'):
+        load(unlabelled, root, holdout=29)
+    with pytest.raises(ValueError, match='30 images, of which 30 cannot be held out'):
+        load(unlabelled, root, holdout=30)
+
+
+def test_images_without_labels_are_not_rated_on_and_trained_on(unlabelled, root):
+    with pytest.raises(ValueError, match='would be trained on and rated on'):
+        load(unlabelled, root, **{'test_dataloader.dataset.holdout': 0.5})
+
+
+def test_a_number_of_images_is_no_share_of_a_class(root):
+    with pytest.raises(ValueError, match='holdout of ImageFolder is a share between .*: 5'):
+        load(SPOS, root, holdout=5)
+
+
+def test_damaged_images_without_labels_are_said(unlabelled, root, lines):
+    cfg = load(unlabelled, root)
+    lines.clear()
+    look_before_training(cfg)
+    assert len(lines) == 1 and lines[0].startswith('batch_size=4: batch norm')
+    lines.clear()
+    path = root / 'train/ant/000.jpg'
+    path.write_bytes(path.read_bytes()[:-20])
+    shutil.copy(root / 'train/bee/000.jpg', root / 'train/cat/copy.jpg')
+    look_before_training(cfg)
+    assert lines[1].startswith('1 of 31 images cannot be read whole')
+    assert lines[2].startswith('1 picture twice: ') and 'One of them may be held out' in lines[2]
+    assert len(lines) == 3
+    for path in root.glob('train/*/*.jpg'):
+        path.write_bytes(b'')
+    with pytest.raises(ValueError, match='no image of train can be read'):
+        look_before_training(cfg)

@@ -71,7 +71,8 @@ WRONG = [  # config, options as mmengine parses them, the whole line
     (
         SEARCH,
         dict(holdout=1.5),
-        "holdout is 1.5; it is a share between 0 and 1, or 'auto'",
+        'holdout is 1.5; it is a share between 0 and 1 (of UnlabelledImages also a number of '
+        "images), or 'auto'",
     ),
     (SEARCH, dict(num_classes=0), f'num_classes is 0; {COUNT}'),
     (SEARCH, dict(num_classes='ten'), f"num_classes is 'ten'; {COUNT}"),
