@@ -125,3 +125,11 @@ def golden_net():
 
     build.image = golden_image
     return build
+
+
+@pytest.fixture(scope='session')
+def block_run(tmp_path_factory):
+    """The work_dir of a block-wise search, see made_blocks.py; not to be written into."""
+    from made_blocks import run_search
+
+    return run_search(tmp_path_factory.mktemp('blocks'))

@@ -1,8 +1,7 @@
 """Costs of the networks that cells of blocks make together."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
-from itertools import product
 
 from ..spaces import MBConvSpace
 from ..spaces.blocks import BlockSpace
@@ -15,8 +14,8 @@ from .mbconv import mbconv_costs
 class BlockCosts(CostModel):
     """Counts the answers of a :class:`BlockSpace`: each costs what its network costs.
 
-    A block's first layer takes the width of the block before it, so costs add up over blocks once
-    all widths are known: :meth:`tables` has one additive table for each combination of widths.
+    A block's first layer takes the width of the block before it, so the cost of a candidate is
+    known once that width is: see :meth:`cell_costs`.
 
     Args:
         space (BlockSpace): The space.
@@ -55,44 +54,58 @@ class BlockCosts(CostModel):
         network, costs = self.network(arch)
         return costs.cost(network)
 
-    def tables(self) -> Iterator[tuple[tuple[int, ...], CostTable]]:
-        """One additive table per combination of widths.
+    # ---- by block ----------------------------------------------------------------------------
 
-        Yields:
-            tuple[tuple[int, ...], CostTable]: The widths, and the costs of networks of these
-            widths, of stages as deep as the deepest cell of that width.
+    def widths(self, block: int) -> list[int]:
+        """The different widths of a block's cells."""
+        return list(dict.fromkeys(cell.width for cell in self.space.cells[block]))
+
+    def cell_costs(self, block: int, cell: int, before: int | None = None) -> list[list[Cost]]:
+        """Costs of each choice at each layer of a cell.
+
+        Args:
+            block, cell (int): Which cell, from 0.
+            before (int, optional): Width of the block before. Defaults to its first cell's.
         """
-        for widths in product(*(dict.fromkeys(cell.width for cell in b) for b in self.space.cells)):
-            deepest = [
-                max((c.layers, i) for i, c in enumerate(block) if c.width == width)[1]
-                for block, width in zip(self.space.cells, widths)
-            ]
-            yield widths, self._model(self.space.network_space(deepest))
-
-    def cell_costs(self, table: CostTable, block: int, cell: int) -> list[list[Cost]]:
-        """Costs of each choice at each layer of a cell, in one of :meth:`tables`."""
+        table = self._with_width(block - 1, before, {block: cell})
         start = sum(table.space.depths[:block])
         layers = self.space.cells[block][cell].layers
         return [table.choice_costs(start + layer) for layer in range(layers)]
 
+    def fixed(self, width: int) -> Cost:
+        """What networks cost besides their blocks, by the width of the last one."""
+        return self._with_width(self.space.num_blocks - 1, width).fixed
+
+    def _with_width(
+        self, block: int, width: int | None, chosen: Mapping[int, int] | None = None
+    ) -> CostTable:
+        """The table of some network in which a block has a width; others are first cells."""
+        cells = [0] * self.space.num_blocks
+        for number, cell in (chosen or {}).items():
+            cells[number] = cell
+        if block >= 0 and width is not None:
+            cells[block] = [cell.width for cell in self.space.cells[block]].index(width)
+        return self._model(self.space.network_space(cells))
+
     @cached_property
     def _extremes(self) -> tuple[dict[str, float], dict[str, float]]:
+        """From the first block on, the least and the most by the width that a block puts out."""
         ends = []
         for pick in (min, max):
-            units: dict[str, list[float]] = {}
-            for widths, table in self.tables():
-                total = [unit for unit in table.fixed[:4]]
-                for block, (cells, width) in enumerate(zip(self.space.cells, widths)):
-                    inside = [i for i, cell in enumerate(cells) if cell.width == width]
-                    for unit in range(4):
-                        total[unit] += pick(
-                            sum(pick(c[unit] for c in layer)
-                                for layer in self.cell_costs(table, block, cell))
-                            for cell in inside
-                        )  # fmt: skip
-                for key, value in Cost(*total).in_units().items():
-                    units.setdefault(key, []).append(value)
-            ends.append({key: pick(values) for key, values in units.items()})
+            totals: dict[int | None, list[int]] = {None: [0] * 4}
+            for block, cells in enumerate(self.space.cells):
+                found: dict[int, list[list[int]]] = {}
+                for cell, (_, width) in enumerate(cells):
+                    for before, total in totals.items():
+                        layers = self.cell_costs(block, cell, before)
+                        sums = [sum(pick(c[u] for c in row) for row in layers) for u in range(4)]
+                        found.setdefault(width, []).append([a + b for a, b in zip(total, sums)])
+                totals = {width: [pick(x) for x in zip(*rows)] for width, rows in found.items()}
+            whole = [
+                [a + b for a, b in zip(total, self.fixed(width)[:4])]
+                for width, total in totals.items()
+            ]
+            ends.append(Cost(*(pick(column) for column in zip(*whole))).in_units())
         return tuple(ends)
 
     def extremes(self) -> tuple[dict[str, float], dict[str, float]]:

@@ -2,8 +2,8 @@
 
 import heapq
 import itertools
-import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -36,18 +36,106 @@ def pareto_merge(
     Reference:
         DNA (Li et al., CVPR 2020), the traversal of block-wise ratings; here with dominance.
     """
-    fronts = [(np.zeros(1), np.zeros(1))]
-    for value, cost in zip(reversed(values), reversed(costs)):
-        allowed = np.isfinite(value)
-        rest_costs, rest_values = fronts[-1]
-        all_costs = (cost[allowed, None] + rest_costs).ravel()
-        all_values = (value[allowed, None] + rest_values).ravel()
-        order = np.lexsort((-all_values, all_costs))
-        all_costs, all_values = all_costs[order], all_values[order]
-        best_before = np.maximum.accumulate(np.concatenate(([-np.inf], all_values)))[:-1]
-        stays = all_values > best_before
-        fronts.append((all_costs[stays], all_values[stays]))
+    fronts = _chain_fronts(values, costs, _one_group(values))
+    return [(front.costs, front.values) for front, *_ in fronts]
+
+
+def front_choices(
+    values: Sequence[np.ndarray],
+    costs: Sequence[np.ndarray],
+    groups: Sequence[np.ndarray] | None = None,
+) -> Iterator[tuple[int, ...]]:
+    """The choices behind the front of all places, by ascending cost and value.
+
+    Args:
+        values, costs, groups: As for :func:`best_sums`, with the tables of one cost.
+
+    Yields:
+        tuple[int, ...]: The choice of each place; of equals the one with lower numbers.
+    """
+    groups = _one_group(values) if groups is None else groups
+    fronts = _chain_fronts(values, costs, groups)
+    for at in range(len(fronts[0][0].costs)):
+        found, group = [], 0
+        for place in range(len(values)):
+            front = fronts[place][group]
+            found.append(int(front.choices[at]))
+            at, group = int(front.behind[at]), int(groups[place][found[-1]])
+        yield tuple(found)
+
+
+def undominated(costs: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Indices of what nothing else beats, by ascending cost; of equals the first one.
+
+    Args:
+        costs (ndarray): (n,), lower is better.
+        values (ndarray): (n,), higher is better.
+
+    Returns:
+        ndarray: (m,) of integers; both costs and values ascend strictly.
+    """
+    order = np.lexsort((-values, costs))
+    ascending = values[order]
+    best_before = np.maximum.accumulate(np.concatenate(([-np.inf], ascending)))[:-1]
+    return order[ascending > best_before]
+
+
+def _one_group(values: Sequence[np.ndarray]) -> list[np.ndarray]:
+    return [np.zeros(np.shape(value)[-1], dtype=int) for value in values]
+
+
+def _group_counts(groups: Sequence[np.ndarray]) -> list[int]:
+    """How many groups there are before each place, and behind the last."""
+    return [1, *(int(group.max(initial=0)) + 1 for group in groups)]
+
+
+class _Front(NamedTuple):
+    """What no other beats: costs and values, both ascending, and where each comes from."""
+
+    costs: np.ndarray
+    values: np.ndarray
+    choices: np.ndarray  # at the front's first place
+    behind: np.ndarray  # which one of the front behind that choice
+
+
+def _chain_fronts(
+    values: Sequence[np.ndarray], costs: Sequence[np.ndarray], groups: Sequence[np.ndarray]
+) -> list[list[_Front]]:
+    """:func:`pareto_merge` where costs depend on the group of the choice before.
+
+    Returns:
+        list[list[_Front]]: Of the places from ``i`` on, a front for each group that the choice at
+        place ``i - 1`` may have; one where nothing is before.
+    """
+    counts = _group_counts(groups)
+    nothing = np.zeros(1, dtype=int)
+    fronts = [[_Front(np.zeros(1), np.zeros(1), nothing, nothing)] * counts[-1]]
+    for i in reversed(range(len(values))):
+        value, cost = np.broadcast_arrays(*map(np.atleast_2d, (values[i], costs[i])))
+        merged = [_merge(*rows, groups[i], fronts[-1]) for rows in zip(value, cost)]
+        fronts.append(merged * counts[i] if len(merged) == 1 else merged)
     return fronts[::-1]
+
+
+def _merge(
+    value: np.ndarray, cost: np.ndarray, group: np.ndarray, rest: Sequence[_Front]
+) -> _Front:
+    found = []
+    for g, front in enumerate(rest):
+        allowed = np.flatnonzero(np.isfinite(value) & (group == g))
+        # What is beaten within its place and group is beaten with anything behind it.
+        allowed = np.sort(allowed[undominated(cost[allowed], value[allowed])])
+        all_costs = (cost[allowed, None] + front.costs).ravel()
+        all_values = (value[allowed, None] + front.values).ravel()
+        stays = undominated(all_costs, all_values)
+        which, behind = np.divmod(stays, max(1, len(front.costs)))
+        found.append(_Front(all_costs[stays], all_values[stays], allowed[which], behind))
+    if len(found) == 1:
+        return found[0]
+    both = [np.concatenate(parts) for parts in zip(*found)]
+    order = np.argsort(both[2], kind='stable')  # of equals the lower choice comes first
+    order = order[undominated(both[0][order], both[1][order])]
+    return _Front(*(part[order] for part in both))
 
 
 def best_sums(
@@ -55,6 +143,7 @@ def best_sums(
     costs: Mapping[str, Sequence[np.ndarray]],
     bounds: Bounds,
     max_steps: int = 1_000_000,
+    groups: Sequence[np.ndarray] | None = None,
 ) -> Iterator[tuple[float, tuple[int, ...]]]:
     """All ways to choose within the bounds, the best sum of values first.
 
@@ -63,9 +152,13 @@ def best_sums(
 
     Args:
         values (Sequence[ndarray]): Of each place, (choices,); -inf is never chosen.
-        costs (Mapping[str, Sequence[ndarray]]): Tables of each cost that has bounds.
+        costs (Mapping[str, Sequence[ndarray]]): Tables of each cost that has bounds, as values.
         bounds (Mapping): (low, high) on the sum of each, both included; None leaves one open.
-        max_steps (int): Partial sums to go on from, about 20 us each, before it gives up.
+        max_steps (int): Partial sums to go on from, 50 us each, 1 ms where a place has 10,000
+            choices, before it gives up.
+        groups (Sequence[ndarray], optional): Of each place, (choices,): an integer from 0 on for
+            each choice, such as the width that it puts out. Any table of a place may then be
+            (groups of the place before, choices): what comes in changes what a choice costs.
 
     Yields:
         tuple[float, tuple[int, ...]]: The sum of values, and the choice of each place. Equal
@@ -75,74 +168,146 @@ def best_sums(
         ValueError: After ``max_steps``, which only bounds on several costs that hardly anything
             meets together take.
     """
+    groups = _one_group(values) if groups is None else groups
     limits = []  # of each bound: limit, tables, fronts; sums may not exceed the limit
-    sides = []  # the same, (key, sign, limit, tables)
+    sides = []  # the same, without the fronts
     for key, (low, high) in bounds.items():
         for sign, limit in ((1, high), (-1, low)):
             if limit is not None:
-                table = [sign * np.asarray(cost, dtype=float) for cost in costs[key]]
+                table = [sign * np.atleast_2d(np.asarray(c, dtype=float)) for c in costs[key]]
                 # Sums in another order differ in the last digits.
                 slack = 1e-9 * max(1.0, abs(limit))
-                sides.append((key, sign, sign * limit + slack, table))
-    for limit, table in [*(side[2:] for side in sides), *_joint_limits(sides)]:
-        limits.append((limit, table, pareto_merge(values, table)))
-    no_costs = [np.zeros(len(value)) for value in values]
-    unbounded = [float(front[1][-1]) for front in pareto_merge(values, no_costs) if len(front[1])]
-    if len(unbounded) <= len(values):
-        return  # a place with no choice left
+                sides.append((sign * limit + slack, table))
+    values = [np.atleast_2d(value) for value in values]
+    for limit, table in [*sides, *_joint_limit(values, sides, groups)]:
+        limits.append((limit, table, _chain_fronts(values, table, groups)))
+    no_costs = [np.zeros(len(group)) for group in groups]
+    unbounded = [
+        np.array([front.values.max(initial=-np.inf) for front in fronts])
+        for fronts in _chain_fronts(values, no_costs, groups)
+    ]
 
-    def ceiling(place: int, used: Sequence[float]) -> float:
-        """The most that the places from ``place`` on can add; -inf where a bound cannot be met."""
-        most = unbounded[place]
-        for spent, (limit, _, fronts) in zip(used, limits):
-            front_costs, front_values = fronts[place]
-            i = np.searchsorted(front_costs, limit - spent, side='right')
-            if i == 0:
-                return -math.inf
-            most = min(most, float(front_values[i - 1]))
-        return most
+    def next_choices(
+        chosen: tuple[int, ...], total: float, used: Sequence[float], skip: int = 0
+    ) -> _Choices:
+        """At the next place, by the most that each can still become."""
+        place, before = len(chosen), int(groups[len(chosen) - 1][chosen[-1]]) if chosen else 0
+        value = values[place][min(before, len(values[place]) - 1)]
+        most = np.where(np.isfinite(value), unbounded[place + 1][groups[place]], -np.inf)
+        for spent, (limit, tables, fronts) in zip(used, limits):
+            left = limit - spent - tables[place][min(before, len(tables[place]) - 1)]
+            ceiling = np.empty(len(left))
+            for g, front in enumerate(fronts[place + 1]):
+                behind = groups[place] == g
+                reached = np.searchsorted(front.costs, left[behind], side='right')
+                ceiling[behind] = np.concatenate(([-np.inf], front.values))[reached]
+            np.minimum(most, ceiling, out=most)
+        possible = np.flatnonzero(most > -np.inf)
+        most = total + value[possible] + most[possible]
+        order = np.argsort(-most, kind='stable')[skip : skip + _AT_ONCE]
+        return _Choices(chosen, total, used, possible[order], most[order], skip)
 
-    start = (0.0,) * len(limits)
-    heap, steps = [(-ceiling(0, start), (), 0.0, start)], itertools.count(1)
+    heap, steps = [], itertools.count(1)
+    next_choices((), 0.0, (0.0,) * len(limits)).push(heap, 0)
     while heap:
         if next(steps) > max_steps:
             raise ValueError(
                 f'the bounds {dict(bounds)} are so tight together that the best choice within '
                 f'them was not found in {max_steps:,} steps; widen one of them'
             )
-        _, chosen, total, used = heapq.heappop(heap)
-        place = len(chosen)
-        if place == len(values):
+        _, chosen, choices, rank = heapq.heappop(heap)
+        before, total, used = choices.chosen, choices.total, choices.used
+        if rank + 1 == _AT_ONCE:
+            next_choices(before, total, used, choices.skip + _AT_ONCE).push(heap, 0)
+        else:
+            choices.push(heap, rank + 1)
+        place, choice = len(before), chosen[-1]
+        group = int(groups[place - 1][before[-1]]) if before else 0
+        total += float(values[place][min(group, len(values[place]) - 1), choice])
+        if len(chosen) == len(values):
             yield total, chosen
             continue
-        for choice, value in enumerate(values[place].tolist()):
-            if value == -math.inf:
-                continue
-            spent = tuple(u + table[place][choice] for u, (_, table, _) in zip(used, limits))
-            most = ceiling(place + 1, spent)
-            if most > -math.inf:
-                entry = (-(total + value + most), (*chosen, choice), total + value, spent)
-                heapq.heappush(heap, entry)
+        used = tuple(
+            spent + float(tables[place][min(group, len(tables[place]) - 1), choice])
+            for spent, (_, tables, _) in zip(used, limits)
+        )
+        next_choices(chosen, total, used).push(heap, 0)
 
 
-def _joint_limits(sides: list[tuple]) -> Iterator[tuple[float, list[np.ndarray]]]:
-    """What an upper and a lower bound of two costs say together: weighted sums of both.
+_AT_ONCE = 64  # what is kept of many thousands of choices; few of them are ever asked for
 
-    They exclude nothing more, but tell early that both cannot be met at once, where each alone
-    can: few MACs and many parameters. Without them such a search may take hours.
+
+class _Choices(NamedTuple):
+    """Choices behind those ``chosen``, the best first; only the next one of them is in the heap."""
+
+    chosen: tuple[int, ...]
+    total: float
+    used: Sequence[float]
+    order: np.ndarray
+    most: np.ndarray
+    skip: int
+
+    def push(self, heap: list[tuple], rank: int) -> None:
+        if rank < len(self.order):
+            entry = (*self.chosen, int(self.order[rank]))
+            heapq.heappush(heap, (-float(self.most[rank]), entry, self, rank))
+
+
+def _joint_limit(
+    values: Sequence[np.ndarray],
+    sides: Sequence[tuple[float, list[np.ndarray]]],
+    groups: Sequence[np.ndarray],
+    steps: int = 200,
+) -> Iterator[tuple[float, list[np.ndarray]]]:
+    """What several bounds say together: the weighted sum of all that is the hardest to meet.
+
+    It excludes nothing more, but tells early what they cannot reach at once, where each alone
+    can: few MACs and many parameters. Without it such a search may take hours. The weights are
+    the bounds' prices, those of the Lagrangian's least maximum, by subgradient steps; whatever
+    they are, the sum is a bound.
     """
-    for (key, sign, a, tables_a), (other, other_sign, b, tables_b) in itertools.combinations(
-        sides, 2
-    ):
-        if key == other or sign == other_sign:
-            continue
-        spreads = [sum(np.ptp(table) for table in tables) for tables in (tables_a, tables_b)]
-        if 0.0 in spreads:
-            continue
-        for share in (0.25, 0.5, 0.75):
-            u, v = share / spreads[0], (1 - share) / spreads[1]
-            slack = 1e-9 * max(1.0, abs(u * a), abs(v * b))
-            yield u * a + v * b + slack, [u * x + v * y for x, y in zip(tables_a, tables_b)]
+    spreads = [sum(np.ptp(table) for table in tables) for _, tables in sides]
+    sides = [
+        (limit / spread, [table / spread for table in tables])
+        for (limit, tables), spread in zip(sides, spreads)
+        if spread
+    ]
+    values = [np.where(np.isfinite(value), value, -np.inf) for value in values]
+    if len(sides) < 2 or any(value.max(initial=-np.inf) == -np.inf for value in values):
+        return
+    counts = _group_counts(groups)
+    height = sum(np.ptp(value[np.isfinite(value)]) for value in values) or 1.0
+    prices, least, best = np.zeros(len(sides)), np.inf, np.zeros(len(sides))
+    for step in range(1, steps + 1):
+        # The best way to choose where what exceeds a bound has its price.
+        ahead, picks = np.zeros(counts[-1]), []
+        for i in reversed(range(len(values))):
+            spent = sum(price * tables[i] for price, (_, tables) in zip(prices, sides))
+            worth = np.broadcast_to(
+                values[i] + ahead[groups[i]] - spent, (counts[i], len(groups[i]))
+            )
+            picks.append(worth.argmax(axis=1))
+            ahead = worth.max(axis=1)
+        if ahead[0] == -np.inf:
+            return
+        over, group = np.array([-limit for limit, _ in sides]), 0
+        for i, pick in enumerate(reversed(picks)):
+            choice = pick[group]
+            over += [tables[i][min(group, len(tables[i]) - 1), choice] for _, tables in sides]
+            group = int(groups[i][choice])
+        most = ahead[0] + sum(price * limit for price, (limit, _) in zip(prices, sides))
+        if most < least:
+            least, best = most, prices
+        if not over.any():
+            break
+        prices = np.maximum(0, prices + height / step**0.5 * over / np.abs(over).max())
+    if np.count_nonzero(best) < 2:
+        return
+    shares = best / best.sum()
+    limit = sum(share * limit for share, (limit, _) in zip(shares, sides))
+    slack = 1e-9 * max(1.0, *(abs(limit) for limit, _ in sides))
+    tables = [sum(s * t[i] for s, (_, t) in zip(shares, sides)) for i in range(len(values))]
+    yield limit + slack, tables
 
 
 def unit_tables(costs: CostTable, names: Iterable[str]) -> dict[str, list[np.ndarray]]:

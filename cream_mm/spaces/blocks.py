@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate, product
+from math import prod
 from typing import ClassVar, NamedTuple
 
 from ..registry import TASK_UTILS
@@ -56,10 +57,7 @@ class BlockSpace(Space):
         cells = tuple(tuple(Cell(*map(int, cell)) for cell in block) for block in self.cells)
         object.__setattr__(self, 'cells', cells)
         if len(cells) != self.skeleton.num_stages:
-            raise ValueError(
-                f'cells of {len(cells)} blocks, but strides={self.skeleton.strides} are of '
-                f'{self.skeleton.num_stages}'
-            )
+            raise ValueError(f'cells of {len(cells)} of {self.skeleton.num_stages} blocks')
         for number, block in enumerate(cells, start=1):
             if not block or len(set(block)) < len(block):
                 raise ValueError(f'block {number} needs one cell or several different ones')
@@ -88,6 +86,12 @@ class BlockSpace(Space):
         elif {'depths', 'widths'} & set(cfg):
             raise ValueError('cells say depths and widths: leave these out of the space')
         else:
+            strides = MBConvSpace.settings(cfg).get('strides', MBConvSpace.strides)
+            if len(cells) != len(strides):
+                raise ValueError(
+                    f'cells of {len(cells)} blocks, but strides={list(strides)} are of '
+                    f'{len(strides)}'
+                )
             firsts = [[tuple(cell) for cell in block][:1] or [(1, 8)] for block in cells]
             depths, widths = zip(*(first[0] for first in firsts))
             skeleton = MBConvSpace.build(dict(cfg, depths=depths, widths=widths))
@@ -122,6 +126,12 @@ class BlockSpace(Space):
         """Number of choices at each layer of every cell."""
         layers = sum(self.cells[b][c].layers for b, c in self.all_cells)
         return (len(self.skeleton.choices),) * layers
+
+    @property
+    def num_networks(self) -> int:
+        """Answers: one candidate of each block."""
+        number = len(self.skeleton.choices)
+        return prod(sum(number**cell.layers for cell in block) for block in self.cells)
 
     def place(self, block: int, cell: int) -> int:
         """Which of an architecture's lists is a cell's."""
@@ -210,8 +220,8 @@ class BlockSpace(Space):
         fits = len(arch.depths) == len(depths)
         if not fits or any(d not in (0, full) for d, full in zip(arch.depths, depths)):
             raise ValueError(
-                f'{arch} has lists of {list(arch.depths)} choices; the cells of {self.name!r} have '
-                f'{list(depths)} layers, and a list may be empty in a network'
+                f'{arch} is not nested as in {self.name!r}, whose cells have {list(depths)} '
+                'layers; in a network the lists of all cells but one of each block are empty'
             )
         for choice in self.encode(arch):
             if not 0 <= choice < len(self.skeleton.choices):

@@ -22,6 +22,9 @@ ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / 'docs' / 'model_zoo.md'
 DRIVE = 'https://drive.google.com/drive/folders/1NLGAbBF9bA1IUAxKlk2VjgRXhr6RHvRW'
 DETECTION_CONFIGS = sorted(path.stem for path in (ROOT / 'configs' / 'detection').glob('*.py'))
+CREAM = [name for name in published_nets if name.startswith('cream-')]
+DNA = [name for name in published_nets if name.startswith('dna-')]
+LITE = [name for name in published_nets if name.startswith('lite')]
 # GENIUS (arXiv 2304.10970), Table 6: FLOPs, AP, AP50, AP75, APs, APm, APl, top-1.
 GENIUS_TABLE_6 = {
     'MobileNetV2': (300, 28.3, 46.7, 29.3, 14.8, 30.7, 38.1, 72.0),
@@ -104,8 +107,8 @@ def detector_costs():
 
 
 def test_classification_table(tables):
-    table = next(t for t in tables if 'published FLOPs (M)' in t[0])
-    assert [published_name(row['name']) for row in table] == list(published_nets)
+    table = next(t for t in tables if 'official checkpoint' in t[0])
+    assert [published_name(row['name']) for row in table] == CREAM
     for row in table:
         name = published_name(row['name'])
         net, cost = published_nets[name], classifier_cost(name).in_units()
@@ -124,17 +127,51 @@ def test_nni_table(tables):
     table = next(t for t in tables if '287M' in t[0])
     found = {row.pop(''): tuple(map(float, row.values())) for row in map(dict, table)}
     assert found == NNI_TOP1
-    assert [f'cream-{n.lower()}' for n in list(table[0])[1:]] == list(published_nets)
+    assert [f'cream-{n.lower()}' for n in list(table[0])[1:]] == CREAM
 
 
 def test_architecture_table(tables):
-    table = next(t for t in tables if 'architecture' in t[0])
-    assert [row['name'] for row in table] == list(published_nets)
+    table = next(t for t in tables if 'official list, where it differs' in t[0])
+    assert [row['name'] for row in table] == CREAM
     for row in table:
         net = published_nets[row['name']]
         assert row['architecture'] == str(Arch.from_list(net.arch))
         official = str(Arch.from_list(net.official_arch)) if net.official_arch != net.arch else ''
         assert row['official list, where it differs'] == official
+
+
+def test_tables_of_dna(tables):
+    table = next(t for t in tables if t[0].get('name') == DNA[0] and 'params (M)' in t[0])
+    assert [row['name'] for row in table] == DNA
+    for row in table:
+        net, cost = published_nets[row['name']], classifier_cost(row['name']).in_units()
+        assert row['input'] == str(net.input_size)
+        assert row['params (M)'] == f'{cost["params_m"]:.3f}'
+        assert row['MACs (M)'] == f'{cost["macs_m"]:.2f}'
+        assert row['published FLOPs (M)'] == f'{cost["published_flops_m"]:.2f}'
+        assert row['published top-1 / top-5 (%)'] == f'{net.top1} / {net.top5}'
+    table = next(t for t in tables if 'widths of the blocks' in t[0])
+    assert [row['name'] for row in table] == DNA
+    for row in table:
+        arch, space = published_nets[row['name']].network()
+        assert row['architecture'] == str(arch)
+        assert row['widths of the blocks'] == ', '.join(map(str, space.widths))
+    said = ' '.join(str(choice).replace(' ', '') for choice in space.choices)
+    assert f'(kernel, expansion) {said}.' in PAGE.read_text()
+
+
+def test_table_of_lite(tables):
+    table = next(t for t in tables if 'weights: package' in t[0])
+    assert [row['name'] for row in table] == LITE
+    for row in table:
+        net, cost = published_nets[row['name']], classifier_cost(row['name']).in_units()
+        assert (row['input'], row['crop']) == (str(net.input_size), str(net.crop_pct))
+        assert row['params (M)'] == f'{cost["params_m"]:.3f}'
+        assert row['MACs (M)'] == f'{cost["macs_m"]:.2f}'
+        assert row['published top-1'] == 'not known here' and net.top1 is None
+        assert row['weights: package'] == net.package
+        extras = (ROOT / 'setup.cfg').read_text().partition('pretrained =')[2].partition('#')[0]
+        assert re.findall(r'[\w-]+-model', extras) == [published_nets[n].package for n in LITE]
 
 
 def test_published_detection_table(tables):
@@ -168,6 +205,8 @@ def test_numbers_in_the_text():
     )
     for code in re.findall(r'```python\n(.+?)```', text, flags=re.DOTALL):
         values = {}
+        if 'build_cost_model' not in code:
+            continue
         exec(code, values)
         assert (values['params'], values['macs']) == backbone_cost('cream-287m')
 
@@ -220,8 +259,9 @@ def metafiles():
 
 def test_classification_metafile(metafiles):
     models = metafiles['cream']
-    assert list(models) == [f'{name}_3rdparty_in1k' for name in published_nets]
-    for (name, net), model in zip(published_nets.items(), models.values()):
+    assert list(models) == [f'{name}_3rdparty_in1k' for name in CREAM]
+    for name, model in zip(CREAM, models.values(), strict=True):
+        net = published_nets[name]
         cost = classifier_cost(name)
         assert model['Metadata'] == {
             'FLOPs': cost.macs,

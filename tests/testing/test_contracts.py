@@ -15,11 +15,14 @@ from cream_mm.testing.contracts import (
 )
 
 SKIPS = dict(choices=('identity', (3, 4)), stem_channels=16)
+SEVERAL = [[(1, 24), (2, 24), (2, 32)], [(2, 40)]]  # cells of two blocks
 SPACES = [
     *SPACE_PRESETS,
     tiny_space(),
     tiny_space(name='skips', depths=(3, 2), **SKIPS),
     tiny_space(name='many', choices=[(3, e) for e in range(1, 12)]),
+    dict(type='BlockSpace', preset='dna', name='one cell a block'),
+    dict(type='BlockSpace', preset='dna_identity', strides=(2, 1), cells=SEVERAL),
     ToySpace(),
     ToySpace('cut', cuts=True),
     ToySpace('uneven', sizes=(3, 1, 2, 5), nodes=(2, 2)),
@@ -41,6 +44,7 @@ COSTS = {
     **{name: (name, 64, 10) for name in SPACE_PRESETS},
     'tiny': (tiny_space(), (9, 7), 3, 16),
     'identity': (tiny_space(name='skips', **SKIPS), 8, 3),
+    'blocks': (dict(type='BlockSpace', preset='nas_bench_macro'), 16, 10),
     'toy': (ToySpace(), 4, 10),
     'not additive': (ToySpace(cuts=True), 4, 10),
 }
@@ -163,3 +167,20 @@ class TestCreamSupernet(SupernetContract):
     def chain(self, request):
         costs = dict(input_size=16, num_classes=5)
         return build_supernet(SUPERNETS[request.param], costs=costs, budget=dict(macs_m=(0, 99)))
+
+
+class TestBlockSupernet(SupernetContract):
+    @pytest.fixture(params=['widen_last', 'project'])
+    def supernet(self, request):
+        costs = dict(input_size=16, num_classes=5)
+        space = dict(tiny_space().to_dict(), type='BlockSpace')
+        return MODELS.build(
+            dict(
+                type='BlockSupernet', space=space, teacher_channels=(12, 20), costs=costs,
+                align=request.param,
+            )
+        )  # fmt: skip
+
+    @pytest.fixture
+    def chain(self, supernet):
+        return supernet

@@ -1,10 +1,8 @@
 """The end of a block-wise search: rates every candidate, joins the blocks, writes the answer."""
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 from mmengine.dist import is_main_process
 from mmengine.evaluator import Evaluator
 from mmengine.registry import DATASETS
@@ -64,6 +62,14 @@ class BlockRatingLoop(BaseLoop):
         DNA (Li et al., CVPR 2020), sections 3.3 and 3.4; the join is exact in place of the
         released traversal (:func:`released_traversal`).
     """
+
+    instead = (
+        'its ratings of all candidates give the best network of any budget without another search, '
+        'tools/test.py CONFIG CHECKPOINT --cfg-options budget.macs_m=[LOW,HIGH]; whole paths have '
+        'no rating of their own here. tools/rank_correlation.py takes --ratings '
+        'WORK_DIR/block_ratings.json'
+    )
+    """What to do in place of what tools do with whole paths."""
 
     def __init__(
         self,
@@ -143,7 +149,9 @@ class BlockRatingLoop(BaseLoop):
         """Rate the blocks that were trained here, with lines of progress."""
         space, logger = self.supernet.space, self.runner.logger
         choices, tables = len(space.skeleton.choices), {}
-        number = [sum(choices**cell.layers for cell in space.cells[b - 1]) for b in self.model.blocks]
+        number = [
+            sum(choices**cell.layers for cell in space.cells[b - 1]) for b in self.model.blocks
+        ]
         progress = Progress(sum(number))
         logger.info(
             f'Rating {sum(number):,} candidates of {len(number)} blocks on {rating.num_images} '
@@ -163,7 +171,9 @@ class BlockRatingLoop(BaseLoop):
 
             for cell, ratings in enumerate(rating.rate(block, tell)):
                 tables[block, cell] = ratings
-            rated = [value for cell in range(len(space.cells[block])) for value in tables[block, cell]]
+            rated = [
+                value for cell in range(len(space.cells[block])) for value in tables[block, cell]
+            ]
             logger.info(
                 f'Block {block + 1}: relative L1 {min(rated):.4f} to {max(rated):.4f} of '
                 f'{len(rated):,} candidates'
@@ -194,7 +204,9 @@ class BlockRatingLoop(BaseLoop):
         if high is None:
             high = self.budget.cost_model.extremes()[1][key]
         steps[best] = high
-        references = [(name, joined.end(sign)) for name, sign in (('cheapest', 1), ('costliest', -1))]
+        references = [
+            (name, joined.end(sign)) for name, sign in (('cheapest', 1), ('costliest', -1))
+        ]
         references += [('random', arch) for arch in self._random(joined)]
         archs = [best, *steps, *(arch for _, arch in references)]
         content = front_content(
@@ -230,7 +242,7 @@ class BlockRatingLoop(BaseLoop):
         network, _ = self.supernet.space.network(best)
         runner.logger.info(f'Best network: {network}, chosen by {RULES["blocks"]}')
         self.summary = [
-            ('best', f'relative L1 {score:.4f} over {len(joined.tables)} blocks on '
+            ('best', f'relative L1 {score:.4f} over {self.supernet.space.num_blocks} blocks on '
              f'{rating.num_images} held-out images, {macs:.2f} MMACs'),
             ('answer', short_path(file)),
             *self.summary,

@@ -1,4 +1,143 @@
-"""Joins rated blocks into networks under a budget."""
+"""Networks joined from rated blocks: the best one under a budget, and all that no other beats."""
+
+from collections.abc import Mapping, Sequence
+from functools import cached_property, reduce
+
+import numpy as np
+
+from ...costs import BlockCosts, Budget
+from ...search.block_join import front, join
+from ...structures import Arch
+
+Candidate = tuple[int, tuple[int, ...]]  # a cell, from 0, and the choices in it
+
+
 class JoinedBlocks:
-    def __init__(self, budget, tables): self.tables=tables
-    def best(self, budget=None): raise SystemExit('no join yet')
+    """All networks that have one rated candidate of each block. A network's score is their sum.
+
+    Args:
+        budget (Budget): Of the answer; its cost model counts networks.
+        tables (Mapping[tuple[int, int], Sequence[float]]): Of each (block, cell), the ratings of
+            its candidates in the order of :meth:`BlockSpace.candidates`; lower is better.
+
+    Reference:
+        DNA (Li et al., CVPR 2020), section 3.4; exact here, see :func:`join`.
+    """
+
+    def __init__(self, budget: Budget, tables: Mapping[tuple[int, int], Sequence[float]]):
+        self.budget = budget
+        self.costs: BlockCosts = budget.cost_model
+        self.space = self.costs.space
+        cells = [range(len(block)) for block in self.space.cells]
+        self.candidates: list[list[Candidate]] = [
+            [(cell, choices) for cell in block for choices in self.space.candidates(b, cell)]
+            for b, block in enumerate(cells)
+        ]
+        self.losses = [
+            np.concatenate([np.asarray(tables[b, cell], dtype=float) for cell in block])
+            for b, block in enumerate(cells)
+        ]
+        self._places = [{c: i for i, c in enumerate(block)} for block in self.candidates]
+        self._columns: dict[str, list[np.ndarray]] = {}
+
+    # ---- tables of costs ---------------------------------------------------------------------
+
+    @cached_property
+    def groups(self) -> list[np.ndarray]:
+        """Of each block and candidate, which of the block's widths it puts out."""
+        found = []
+        for block, candidates in enumerate(self.candidates):
+            widths = self.costs.widths(block)
+            of_cell = [widths.index(cell.width) for cell in self.space.cells[block]]
+            found.append(np.array([of_cell[cell] for cell, _ in candidates]))
+        return found
+
+    def column(self, key: str) -> list[np.ndarray]:
+        """Of each block, what each candidate costs: (widths of the block before, candidates).
+
+        The last block's hold what networks cost besides their blocks, too: it goes by their width.
+
+        Args:
+            key (str): A unit, e.g. ``'macs_m'``.
+        """
+        if key not in self._columns:
+            blocks = range(self.space.num_blocks)
+            self._columns[key] = [
+                np.array([self._row(block, before, key) for before in self._widths_before(block)])
+                for block in blocks
+            ]
+        return self._columns[key]
+
+    def _widths_before(self, block: int) -> list[int | None]:
+        return self.costs.widths(block - 1) if block else [None]
+
+    def _row(self, block: int, before: int | None, key: str) -> np.ndarray:
+        parts = []
+        for cell, (_, width) in enumerate(self.space.cells[block]):
+            layers = [
+                np.array([cost.in_units()[key] for cost in row])
+                for row in self.costs.cell_costs(block, cell, before)
+            ]
+            part = reduce(np.add.outer, layers).ravel()
+            if block == self.space.num_blocks - 1:
+                part = part + self.costs.fixed(width).in_units()[key]
+            parts.append(part)
+        return np.concatenate(parts)
+
+    # ---- networks ----------------------------------------------------------------------------
+
+    def best(self, budget: Budget | None = None) -> Arch | None:
+        """The network of least score within a budget; None if there is none.
+
+        Args:
+            budget (Budget, optional): Another one than the answer's.
+        """
+        return self._best(self.losses, budget or self.budget)
+
+    def end(self, sign: int, key: str = 'macs_m') -> Arch | None:
+        """The cheapest network within the budget (``sign`` 1), or the costliest (-1)."""
+        nothing = [np.zeros(len(loss)) for loss in self.losses]
+        # What is least there is the cost: of equal losses the cheaper comes first.
+        columns = {key: [sign * table for table in self.column(key)]}
+        columns |= {k: self.column(k) for k in self.budget.bounds if k != key}
+        bounds = dict(self.budget.bounds)
+        if key in bounds and sign < 0:
+            low, high = bounds[key]
+            bounds[key] = tuple(None if side is None else -side for side in (high, low))
+        for _, indices in join(nothing, columns, {}, bounds, self.groups):
+            return self._arch(indices)
+        return None
+
+    def _best(self, losses: list[np.ndarray], budget: Budget) -> Arch | None:
+        columns = {key: self.column(key) for key in (*budget.bounds, 'macs_m')}
+        for _, indices in join(losses, columns, {}, budget.bounds, self.groups):
+            arch = self._arch(indices)
+            if budget.is_feasible(arch):  # to the last digit
+                return arch
+        return None
+
+    def front(self, key: str = 'macs_m') -> list[tuple[float, float, Arch]]:
+        """(cost, score, network) of all that no other beats in score without costing more."""
+        points = front(self.losses, {key: self.column(key)}, {}, key, groups=self.groups)
+        return [(cost, loss, self._arch(indices)) for cost, loss, indices in points]
+
+    def score(self, arch: Arch) -> float:
+        """The sum of the ratings of a network's blocks."""
+        total = 0.0
+        for block, cell in enumerate(self.space.cells_of(arch)):
+            choices = arch.stages[self.space.place(block, cell)]
+            total += float(self.losses[block][self._places[block][cell, choices]])
+        return total
+
+    def sample(self, rng: np.random.Generator) -> Arch:
+        """A network, drawn: of each block a cell, then a candidate of it."""
+        cells = [int(rng.integers(len(block))) for block in self.space.cells]
+        choices = [
+            rng.integers(len(self.space.skeleton.choices), size=self.space.cells[b][c].layers)
+            for b, c in enumerate(cells)
+        ]
+        return self.space.answer(cells, [row.tolist() for row in choices])
+
+    def _arch(self, indices: Sequence[int]) -> Arch:
+        chosen = [block[i] for block, i in zip(self.candidates, indices)]
+        return self.space.answer(*zip(*chosen))

@@ -119,6 +119,8 @@ class SupernetContract:
     def test_the_exported_network_is_the_path(
         self, supernet: BaseModule, archs: list[Arch], images: Tensor
     ) -> None:
+        if not supernet.weights_travel:
+            pytest.skip("a path's weights mean nothing in a network of their own")
         supernet.train()
         with torch.no_grad():
             for arch in archs:  # statistics that tell the paths apart
