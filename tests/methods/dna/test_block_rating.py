@@ -144,7 +144,9 @@ def test_prefixes_are_shared():
         net = BlockSupernet(space, teacher_channels=(8,)).eval()
         paths = [net.cell_layers(0, 0, c)[1:] for c in net.space.candidates(0, 0)]
         with torch.no_grad():
-            shared = SharedPrefix(paths, [torch.zeros(2, 8, 4, 4)], [torch.zeros(2, 8, 4, 4)], 2**30)
+            shared = SharedPrefix(
+                paths, [torch.zeros(2, 8, 4, 4)], [torch.zeros(2, 8, 4, 4)], 2**30
+            )
             for i in range(len(paths)):
                 _ = shared[i]
         sizes.append((shared.layers_run, shared.layers_asked))
