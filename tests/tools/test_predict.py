@@ -61,7 +61,9 @@ def write_run(folder, base, classes, **changes):
         model.bbox_head.retina_cls.bias.data.zero_()  # scores that tell boxes apart
         model.bbox_head.retina_cls.weight.data.normal_(0, 10)
     cfg.dump(str(folder / 'config.py'))
-    content = dict(state_dict=model.state_dict(), meta=dict(dataset_meta=dict(classes=classes)))
+    content = dict(
+        state_dict=model.state_dict(), meta=dict(dataset_meta=dict(classes=classes, palette=None))
+    )
     torch.save(content, folder / 'epoch_1.pth')
     return folder
 
@@ -220,7 +222,12 @@ def test_a_detector_is_that_of_mmdet(detector, photos, tmp_path):
 def test_boxes_on_the_screen(detector, photos, tmp_path, capsys):
     main([str(detector), str(photos / 'a.jpg'), '--out', str(tmp_path), '--threshold', '1'])
     lines = capsys.readouterr().out.splitlines()[-2:]
-    assert lines == [f'{photos / "a.jpg"} -> {tmp_path / "a.jpg"}', '   nothing found']
+    assert lines[0] == f'{photos / "a.jpg"} -> {tmp_path / "a.jpg"}'
+    (first,) = predict(open_model(str(detector)), [photos / 'a.jpg'], threshold=0, out=tmp_path)
+    best = first.found[0]
+    assert lines[1] == (
+        f'   nothing above the threshold; the surest is {best.name}, {100 * best.score:.1f} %'
+    )
 
 
 def test_lines_of_a_box():
