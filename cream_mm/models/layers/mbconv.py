@@ -1,8 +1,6 @@
 """The convolution blocks of an MBConv space. Module names are those of Cream's released weights."""
 
-from collections.abc import Mapping
-
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 import torch.nn as nn
