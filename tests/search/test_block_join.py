@@ -138,6 +138,13 @@ def test_of_equal_losses_the_cheaper_comes_first_then_the_lower_indices(widths, 
     assert [indices for _, indices in found] == [indices for *_, indices in expected]
 
 
+def test_without_losses_the_cheapest_comes_first():
+    rng = np.random.default_rng(0)
+    costs = dict(a=[100 + 1e-9 * rng.random(5) for _ in range(3)])
+    found = next(join([np.ones(5)] * 3, costs, {}, dict(a=(300, 301))))
+    assert found == (3.0, tuple(int(table.argmin()) for table in costs['a']))
+
+
 @pytest.mark.parametrize('integers', [False, True])
 @pytest.mark.parametrize('widths', [1, 3])
 @pytest.mark.parametrize('bounds', BOUNDS, ids=str)
