@@ -64,7 +64,7 @@ def read_block_ratings(path: str | Path, space: BlockSpace) -> tuple[Tables, dic
                     raise ValueError(f'ratings of cell {cell + 1} of block {row["block"]}')
                 tables[block, cell] = [float(x) for x in ratings]
     except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
-        raise ValueError(f'{path} is damaged: {error}') from None
+        raise ValueError(f'{path} is damaged: {shorten(str(error), 300)}') from None
     return tables, {k: v for k, v in content.items() if k not in ('format', 'space', 'blocks')}
 
 

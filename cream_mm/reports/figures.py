@@ -294,7 +294,7 @@ def _numbered(name: str) -> tuple[str, int]:
 
 def _ramp(number: int) -> list[str]:
     """So many colours in the order of a rainbow without its yellow, which is hard to see."""
-    return [to_hex(matplotlib.colormaps['viridis'](x)) for x in np.linspace(0, 0.88, number)]
+    return [to_hex(matplotlib.colormaps['viridis'](x)) for x in np.linspace(0, 0.82, number)]
 
 
 def _draw_accuracies(ax: Axes, train_lines: dict[int, dict], validation: Curve) -> None:

@@ -113,8 +113,9 @@ class Blocks:
             np.array([cost.macs / 1e6 for cost in row])
             for row in costs.cell_costs(block, cell, before)
         ]
-        layers, width = reduce(np.add.outer, layers).ravel(), self.space.cells[block][cell]
-        return RatedCell(width.layers, width.width, layers, np.array(ratings))
+        # The first layer changes last, as in the list of ratings.
+        total = reduce(np.add.outer, layers).ravel()
+        return RatedCell(*self.space.cells[block][cell], total, np.array(ratings))
 
     def _panel(
         self,
