@@ -110,6 +110,7 @@ def test_one_panel_for_each_block(file, monkeypatch):
     fig = draw_blocks(Blocks(file, answer_of_blocks(), []))
     first, second = fig.axes
     assert [ax.get_title('left') for ax in fig.axes] == ['block 1', 'block 2']
+    assert [ax.get_title('right') for ax in fig.axes] == ['★ 19 of 42', '★ 1 of 6']
     narrow, wide, star = first.collections
     assert (len(narrow.get_offsets()), len(wide.get_offsets())) == (6, 36)
     assert narrow.get_facecolor().tolist() != wide.get_facecolor().tolist()  # one and two layers
