@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from ..spaces.blocks import BlockSpace
 from ..structures import Arch
@@ -17,7 +18,7 @@ Tables = dict[tuple[int, int], list[float]]
 
 
 def block_ratings_content(
-    space: BlockSpace, tables: Mapping[tuple[int, int], Sequence[float]], **about
+    space: BlockSpace, tables: Mapping[tuple[int, int], Sequence[float]], **about: Any
 ) -> dict:
     """What ``block_ratings.json`` holds; blocks are numbered from 1 there.
 
