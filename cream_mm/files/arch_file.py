@@ -140,7 +140,9 @@ def network_of(row: Mapping, where: str) -> tuple[Arch, MBConvSpace]:
         ValueError: If no export writes such values.
     """
     try:
-        return _check_network(row)
+        arch, space = _check_network(row)
+        _check_params(arch, build_cost_model(space, 224, head=None))
+        return arch, space
     except (AttributeError, KeyError, TypeError, OverflowError, ValueError) as error:
         raise ValueError(f'{where} is damaged: {shorten(str(error), 300)}') from None
 
@@ -160,8 +162,7 @@ def _check(content: dict) -> None:
     travel = content.get('weights_travel', True)
     _need(isinstance(travel, bool), 'weights_travel', travel)
     size, classes = content.get('input_size', [224, 224]), content.get('num_classes', 1000)
-    costs = build_cost_model(space, size, classes, content.get('head_channels'))
-    _need(costs.cost(arch).params <= MAX_PARAMS, 'arch', f'a network of over {MAX_PARAMS} weights')
+    _check_params(arch, build_cost_model(space, size, classes, content.get('head_channels')))
     rating = content.get('rating') or {}
     _need(isinstance(rating, Mapping), 'rating', rating)
     top1, count = rating.get('top1_pct', 0), rating.get('num_images', 1)
@@ -199,6 +200,10 @@ def _check_network(content: Mapping) -> tuple[Arch, MBConvSpace]:
     _need(max(space.stage_channels) <= MAX_CHANNELS, 'space', 'too many channels')
     arch = space.parse(content['arch'])
     return arch, replace(space, depths=arch.depths)
+
+
+def _check_params(arch: Arch, costs: CostModel) -> None:
+    _need(costs.cost(arch).params <= MAX_PARAMS, 'arch', f'a network of over {MAX_PARAMS} weights')
 
 
 def check_space(entries: Mapping) -> None:

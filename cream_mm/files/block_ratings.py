@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from ..spaces.blocks import BlockSpace
 from ..structures import Arch
@@ -17,7 +18,7 @@ Tables = dict[tuple[int, int], list[float]]
 
 
 def block_ratings_content(
-    space: BlockSpace, tables: Mapping[tuple[int, int], Sequence[float]], **about
+    space: BlockSpace, tables: Mapping[tuple[int, int], Sequence[float]], **about: Any
 ) -> dict:
     """What ``block_ratings.json`` holds; blocks are numbered from 1 there.
 
@@ -64,7 +65,7 @@ def read_block_ratings(path: str | Path, space: BlockSpace) -> tuple[Tables, dic
                     raise ValueError(f'ratings of cell {cell + 1} of block {row["block"]}')
                 tables[block, cell] = [float(x) for x in ratings]
     except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
-        raise ValueError(f'{path} is damaged: {error}') from None
+        raise ValueError(f'{path} is damaged: {shorten(str(error), 300)}') from None
     return tables, {k: v for k, v in content.items() if k not in ('format', 'space', 'blocks')}
 
 

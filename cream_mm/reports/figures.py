@@ -226,17 +226,19 @@ def _draw_block(ax: Axes, panel: RatedBlock, colors: dict[int, str]) -> None:
                    alpha=0.6 if dense else 0.9, lw=0, zorder=3)  # fmt: skip
         style = dict(color=color, fontsize=8)
         names.append(TextArea(f'{mark[1]} {cell.layers} × {cell.width}', textprops=style))
-    if panel.chosen:
-        _draw_star(ax, *panel.chosen, 'chosen', size=190)
     ax.margins(0.09, 0.12)
     shown = np.concatenate([cell.ratings for cell in panel.cells])
     if len(shown) and shown.min() > 0 and shown.max() > 20 * shown.min():
         ax.set_yscale('log')
     ax.xaxis.set_major_locator(MaxNLocator(4))
-    lines = [HPacker(children=names[i : i + 4], pad=0, sep=9) for i in (0, 4) if names[i:]]
-    if len(names) > 8:
-        lines[-1].get_children().append(TextArea('…'))
-    ax.set_title(f'block {panel.number}', pad=5 + 13 * len(lines))
+    names[8:] = [TextArea('…')] if len(names) > 8 else []
+    lines = [HPacker(children=part, pad=0, sep=9) for part in (names[:4], names[4:]) if part]
+    pad = 5 + 13 * len(lines)
+    ax.set_title(f'block {panel.number}', pad=pad)
+    if panel.chosen:
+        _draw_star(ax, *panel.chosen, 'chosen', size=190)
+        ax.set_title(f'★ {panel.place:,} of {panel.total:,}', loc='right', pad=pad, color=ORANGE,
+                     fontsize=8.5)  # fmt: skip
     box = VPacker(children=lines, pad=0, sep=3)
     anchor = dict(bbox_to_anchor=(0, 1), bbox_transform=ax.transAxes)
     box = AnchoredOffsetbox('lower left', child=box, frameon=False, pad=0, borderpad=0.25, **anchor)
@@ -294,7 +296,7 @@ def _numbered(name: str) -> tuple[str, int]:
 
 def _ramp(number: int) -> list[str]:
     """So many colours in the order of a rainbow without its yellow, which is hard to see."""
-    return [to_hex(matplotlib.colormaps['viridis'](x)) for x in np.linspace(0, 0.88, number)]
+    return [to_hex(matplotlib.colormaps['viridis'](x)) for x in np.linspace(0, 0.82, number)]
 
 
 def _draw_accuracies(ax: Axes, train_lines: dict[int, dict], validation: Curve) -> None:

@@ -9,7 +9,7 @@ METRIC_NAMES = {
     'coco/bbox_mAP_75': 'box mAP75', 'relative_l1': 'relative L1',
 }  # fmt: skip
 # What a smaller number of is better, and what such a number is.
-ERRORS = {'relative_l1': "error against the teacher's maps"}
+ERRORS = {'relative_l1': 'error against the teacher’s maps'}
 
 
 def metric_name(key: str | None) -> str:

@@ -33,6 +33,7 @@ class RatedBlock(NamedTuple):
     cells: list[RatedCell]
     chosen: tuple[float, float] | None  # cost and rating; None where the answer has no such cell
     place: int | None  # of the chosen one by rating, from 1
+    total: int  # candidates, drawn or not
     best: tuple[np.ndarray, np.ndarray]  # costs and ratings of those that no cheaper one beats
 
 
@@ -70,7 +71,8 @@ class Blocks:
         rated = sorted({block for block, _ in tables})
         self.num_blocks = len(rated)
         cells = self._cells_of(answer)
-        costs = BlockCosts(self.space, answer.get('input_size') or 224)
+        size = answer.get('input_size') or ()
+        costs = BlockCosts(self.space, size if len(size) == 2 and min(size) else 224)
         self.panels: list[RatedBlock] = []
         self.num_hidden = num_diverged = 0
         for block in rated:
@@ -113,8 +115,9 @@ class Blocks:
             np.array([cost.macs / 1e6 for cost in row])
             for row in costs.cell_costs(block, cell, before)
         ]
-        layers, width = reduce(np.add.outer, layers).ravel(), self.space.cells[block][cell]
-        return RatedCell(width.layers, width.width, layers, np.array(ratings))
+        # The first layer changes last, as in the list of ratings.
+        total = reduce(np.add.outer, layers).ravel()
+        return RatedCell(*self.space.cells[block][cell], total, np.array(ratings))
 
     def _panel(
         self,
@@ -127,16 +130,18 @@ class Blocks:
         chosen = place = None
         index = None if cells is None else self._index(answer['arch'], block)
         if index is not None:
-            cell = whole[cells[block]]
-            chosen = float(cell.costs[index]), float(cell.ratings[index])
-            place = 1 + sum(int((c.ratings < chosen[1]).sum()) for c in whole)
+            cost, rating = (float(x[index]) for x in whole[cells[block]][2:])
+            if rating < DIVERGED:
+                chosen = cost, rating
+                place = 1 + sum(int((cell.ratings < rating).sum()) for cell in whole)
         costs = np.concatenate([cell.costs for cell in finite])
         ratings = np.concatenate([cell.ratings for cell in finite])
         keep = _spread(costs, ratings)
         ends = list(accumulate(map(_size, finite), initial=0))
         drawn = [_picked(cell, keep[a:b]) for cell, a, b in zip(finite, ends, ends[1:])]
         best = _unbeaten(costs, ratings)
-        return RatedBlock(block + 1, drawn, chosen, place, (costs[best], ratings[best]))
+        total = sum(map(_size, whole))
+        return RatedBlock(block + 1, drawn, chosen, place, total, (costs[best], ratings[best]))
 
     def _index(self, arch: list[list[int]], block: int) -> int | None:
         """Of the answer's candidate among those of its cell; None if it is none."""

@@ -119,7 +119,13 @@ def test_each_network_of_the_front_is_of_its_own_space(block_run, tmp_path):
 
 
 @pytest.mark.parametrize(
-    'space', [dict(widths=[8, 10**7, 16, 16, 24]), dict(act='__import__'), dict(depths='x')]
+    'space',
+    [
+        dict(widths=[8, 10**7, 16, 16, 24]),
+        dict(widths=[10**5] * 5),
+        dict(act='__import__'),
+        dict(depths='x'),
+    ],
 )
 def test_a_space_in_a_front_is_not_trusted(block_run, tmp_path, space):
     for name in ('front.json', 'best_arch.json'):

@@ -110,6 +110,7 @@ def test_one_panel_for_each_block(file, monkeypatch):
     fig = draw_blocks(Blocks(file, answer_of_blocks(), []))
     first, second = fig.axes
     assert [ax.get_title('left') for ax in fig.axes] == ['block 1', 'block 2']
+    assert [ax.get_title('right') for ax in fig.axes] == ['★ 19 of 42', '★ 1 of 6']
     narrow, wide, star = first.collections
     assert (len(narrow.get_offsets()), len(wide.get_offsets())) == (6, 36)
     assert narrow.get_facecolor().tolist() != wide.get_facecolor().tolist()  # one and two layers
@@ -159,11 +160,11 @@ def test_what_is_said_of_a_search_by_blocks(tmp_path, retrain_dir):  # noqa: F81
         'A network of 10.00 M multiply-adds: relative L1 4.156 in the search',
         'in 2 blocks: each learned to give a teacher’s feature maps, apart from the others.',
         'Each of their 48 candidates was rated by itself on 500 images, by its relative L1: error '
-        "against the teacher's maps.",
+        'against the teacher’s maps.',
         'It was chosen by the sum of the ratings of its blocks, each on its own: 4.156, where 2 '
         'random networks average 9.656; lower is better.',
         'the network is to be trained from scratch',
-        "relative L1, error against the teacher's maps, lower is better; the sum over 2 blocks, "
+        'relative L1, error against the teacher’s maps, lower is better; the sum over 2 blocks, '
         '500 images',
         'relative L1, lower is better vs answer',
         '3 4 (24)',
@@ -187,9 +188,8 @@ def test_the_answer_stands_once_among_networks_of_its_choices(tmp_path):
     content['steps'] = [dict(content['answer'], bound=12), twin]
     write_json(run / 'front.json', content)
     rows = SearchReport(run).front.table()['rows']
-    assert [(r['name'], r['stages'][1]) for r in rows if r['kind'] != 'random'][1:3] == [
-        ('up to 20 M', '3 4 (32)'), ('answer', '3 4 (24)'),
-    ]  # fmt: skip
+    found = [(r['name'], r['stages'][1]) for r in rows if r['kind'] in ('front', 'answer')]
+    assert found == [('up to 20 M', '3 4 (32)'), ('answer', '3 4 (24)')]
 
 
 def test_some_blocks_alone_are_no_search_yet(tmp_path):
