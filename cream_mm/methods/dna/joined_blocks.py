@@ -120,11 +120,10 @@ class JoinedBlocks:
                 bounds[name] = tuple(None if side is None else side / step for side in (low, high))
         # What is least is the cost, by the first width before each block.
         losses = [sign * table[0] for table in columns[key]]
-        for _, indices in islice(join(losses, columns, {}, bounds, self.groups), 100):
-            arch = self._arch(indices)
-            if self.budget.is_feasible(arch):
-                return arch
-        return None
+        found = islice(join(losses, columns, {}, bounds, self.groups), 100)
+        archs = [self._arch(indices) for _, indices in found]
+        cost = {a: self.costs.cost(a).in_units()[key] for a in archs if self.budget.is_feasible(a)}
+        return min(cost, key=lambda arch: sign * cost[arch], default=None)
 
     def _binding(self, budget: Budget) -> dict[str, tuple[float | None, float | None]]:
         """Bounds that exclude some network."""
