@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 import zlib
 from pathlib import Path
 
@@ -71,6 +72,16 @@ def _numbers(step, shape, offset, scale):
     i = torch.arange(math.prod(shape), dtype=torch.int64)
     a = ((step * i + offset) % 10007).double() / 10007
     return (a * scale - scale / 2).view(*shape)
+
+
+def dna_supernet_key(key):
+    """The released name of a tensor of a block supernet with one cell per block."""
+    key = re.sub(r'^conv_stem', '_stem.0.conv', key)
+    key = re.sub(r'^bn1', '_stem.0.bn1', key)
+    key = re.sub(r'^first\.0', '_stem.1', key)
+    return re.sub(
+        r'^blocks\.(\d+)\.0\.(\d+)\.(\d+)', r'_blocks.\1._block_layers.\2._mix_ops.\3', key
+    )
 
 
 def made_x(shape, offset=0):

@@ -36,8 +36,12 @@ test_cfg = dict(
     num_bn_images=1024,
 )  # fmt: skip
 test_evaluator = []
+# Chosen by the distillation loss of held-out images in short trainings with another seed, in which
+# no accuracy takes part: benchmarks/ranking/dna.py --pilot. The released code has 0.002 to 0.005,
+# and x0.9 each epoch, which is 0.12 after its 20 epochs: the same end here.
 optim_wrapper = dict(
     clip_grad=None,  # it would couple the blocks
-    optimizer=dict(_delete_=True, type='Adam', lr=0.005, weight_decay=1e-4),
+    optimizer=dict(_delete_=True, type='Adam', lr=0.01, weight_decay=1e-4),
     paramwise_cfg=dict(_delete_=True, norm_decay_mult=0.0, bias_decay_mult=0.0),
 )
+param_scheduler = [dict(type='ExponentialLR', gamma=0.12 ** (1 / 7))]  # after each epoch

@@ -4,13 +4,17 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 from mmengine.config import Config
 from mmengine.registry import MODELS, DefaultScope
 
+from cream_mm.apis.correlate import correlate
 from cream_mm.apis.export_arch import FROM_SCRATCH, export_arch, export_front
 from cream_mm.config.load import load_config
 from cream_mm.engine import Runner
+from cream_mm.files.answer_file import answer_content
+from cream_mm.files.block_ratings import read_block_ratings, read_block_space, sum_of_ratings
 from cream_mm.models.backbones.cream_net import resolve_arch
 from cream_mm.testing import write_image_folder
 
@@ -126,3 +130,87 @@ def test_a_space_in_a_front_is_not_trusted(block_run, tmp_path, space):
     with pytest.raises(ValueError, match=r'front.json: the step \S+m is damaged: ') as error:
         export_front(str(tmp_path), None, tmp_path / 'out', root=ROOT)
     assert '\n' not in str(error.value) and not (tmp_path / 'out').exists()
+
+
+def test_of_a_backbone_alone_the_detector_gets_no_batches_of_small_images(block_run, tmp_path):
+    """``costs=dict(head=None)``: 64 images at 32 pixels are no batch of 64 at 800 x 1333."""
+    answer = read(block_run / 'best_arch.json')
+    for key in ('num_classes', 'head_channels'):
+        del answer[key]
+    answer.update(task='detection', batch_size=64, num_workers=0)
+    for more, batch in (({}, 2), (dict(scale=[96, 96]), 64)):
+        (tmp_path / 'best_arch.json').write_text(json.dumps(answer | more))
+        out = tmp_path / f'out{batch}'
+        files = export_arch(str(tmp_path / 'best_arch.json'), None, out, root=ROOT)
+        cfg = Config.fromfile(files['detector'])
+        assert (cfg.batch_size, cfg.train_dataloader.batch_size) == (batch, batch)
+        assert cfg.data_root == answer['data_root'] and 'weights' not in files
+        assert Config.fromfile(files['retrain']).batch_size == 128
+
+
+# ---- tools that rate again -----------------------------------------------------------------------
+
+
+def test_another_budget_takes_over_the_ratings(block_run, tmp_path):
+    """They lie beside the checkpoint; nothing is rated again, and the answer is the best within."""
+    (config,), work_dir = block_run.glob('*.py'), tmp_path / 'test'
+    before = (block_run / 'ratings.jsonl').read_bytes()
+    cfg = load_config(str(config), {'budget.macs_m': [0.45, 0.6]})
+    cfg.update(work_dir=str(work_dir), load_from=str(block_run / 'epoch_2.pth'))
+    Runner.from_cfg(cfg).test()
+    assert (work_dir / 'ratings.jsonl').read_bytes() == before
+    answer = read(work_dir / 'best_arch.json')
+    assert 0.45 <= answer['costs']['macs_m'] <= 0.6
+    assert read(work_dir / 'block_ratings.json') == read(block_run / 'block_ratings.json')
+    assert answer['rating']['value'] >= read(block_run / 'best_arch.json')['rating']['value']
+
+
+def test_a_budget_that_no_network_meets_is_told_and_the_ratings_are_kept(block_run, tmp_path):
+    (config,) = block_run.glob('*.py')
+    cfg = load_config(str(config), {'budget.macs_m': [0.2513, 0.2514]})  # the cheapest has 0.25126
+    cfg.update(work_dir=str(tmp_path / 'none'), load_from=str(block_run / 'epoch_2.pth'))
+    with pytest.raises(ValueError, match='none of the networks lies within the budget, macs_m in'):
+        Runner.from_cfg(cfg).test()
+    assert (tmp_path / 'none/block_ratings.json').is_file()
+
+
+@pytest.mark.parametrize('of_blocks', [True, False])
+def test_a_rank_correlation_of_sums(block_run, tmp_path, of_blocks):
+    """Where the truth is the sums themselves, with the other sign, tau is 1."""
+    (config,) = block_run.glob('*.py')
+    ratings = block_run / 'block_ratings.json'
+    space = read_block_space(ratings)
+    tables, _ = read_block_ratings(ratings, space)
+    rng, rows = np.random.default_rng(0), ['arch,accuracy']
+    for cells in ((0, 1, 0, 1, 0), (0, 0, 0, 0, 0), (0, 1, 1, 0, 0)):
+        for _ in range(4):
+            layers = [space.cells[block][cell].layers for block, cell in enumerate(cells)]
+            arch = space.answer(cells, [rng.integers(2, size=n).tolist() for n in layers])
+            rows.append(f'"{arch}",{100 - sum_of_ratings(space, tables, arch)!r}')
+    rows = list(dict.fromkeys(rows))
+    (tmp_path / 'table.csv').write_text('\n'.join(rows))
+    correlate(
+        str(config), str(tmp_path / 'table.csv'), naswot=False, out=str(tmp_path / 'out'),
+        ratings=str(ratings if of_blocks else tmp_path / 'table.csv'), resamples=10,
+    )  # fmt: skip
+    content = read(tmp_path / 'out/rank_correlation.json')
+    assert content['score'] == 'given' and len(content['points']) == len(rows) - 1
+    for point in content['points']:
+        expected = point['accuracy'] - 100 * of_blocks
+        assert point['score'] == pytest.approx(expected)
+    assert content['subsets']['all']['score']['kendall']['value'] == pytest.approx(1.0)
+
+
+def test_classes_of_the_images_are_no_classes_of_a_smaller_classifier(block_run):
+    """A search that reads no labels may run on folders of more classes than its costs count."""
+    (config,) = block_run.glob('*.py')
+    cfg = load_config(str(config))
+    with DefaultScope.overwrite_default_scope('mmpretrain'):
+        model = MODELS.build(cfg.model)
+    space = model.backbone.space
+    arch = space.answer([0] * 5, [[0] * block[0].layers for block in space.cells])
+    for number, kept in ((1000, ['a', 'b']), (1, None)):
+        cfg.classes = ('a', 'b')
+        model.backbone.set_costs(dict(input_size=32, num_classes=number))
+        content = answer_content(model, arch, cfg, seed=0, next_steps={})
+        assert (content['num_classes'], content.get('classes')) == (number, kept)

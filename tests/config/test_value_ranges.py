@@ -16,6 +16,7 @@ from cream_mm.config.value_ranges import RULES, check_values
 ROOT = Path(__file__).parents[2]
 SEARCH = str(ROOT / 'configs/cream/search_imagenet.py')
 RETRAIN = str(ROOT / 'configs/cream/retrain_imagenet.py')
+BLOCKS = str(ROOT / 'configs/dna/search_lite.py')
 DETECTOR = str(ROOT / 'configs/spos/search_retinanet_coco.py')
 
 COUNT = 'it is a whole number of at least 1'
@@ -96,6 +97,36 @@ WRONG = [  # config, options as mmengine parses them, the whole line
         SEARCH,
         {'model.backbone.space.depths': 4},
         'model.backbone.space.depths is 4; it is a list of whole numbers of at least 1',
+    ),
+    (
+        BLOCKS,
+        {'model.blocks': [1, 0]},
+        'model.blocks is [1, 0]; it is a list of whole numbers of at least 1, or None',
+    ),
+    (
+        BLOCKS,
+        {'model.late_bn_momentum': 1.5},
+        'model.late_bn_momentum is 1.5; it is a share above 0, at most 1, or None',
+    ),
+    (BLOCKS, {'test_cfg.num_bn_images': 0}, f'test_cfg.num_bn_images is 0; {COUNT}'),
+    (
+        BLOCKS,
+        {'test_cfg.max_gb': -1},
+        'test_cfg.max_gb is -1; it is a finite number of at least 0',
+    ),
+    (
+        BLOCKS,
+        {'model.backbone.space.bn_eps': 0},
+        'model.backbone.space.bn_eps is 0; it is a finite number above 0, or None',
+    ),
+    *(
+        (
+            BLOCKS,
+            {'model.backbone.space.cells': cells},
+            f'model.backbone.space.cells is {cells!r}; it is a list, for each block, of its cells '
+            '(layers, width), whole numbers of at least 1',
+        )
+        for cells in (3, [[]], [[(1, 8)], (2, 16)], [[(1, 0)]], [[(1, 8, 2)]], [[(1.5, 8)]])
     ),
     (RETRAIN, {'model.head.dropout': 1.5}, f'model.head.dropout is 1.5; {SHARE}'),
     (

@@ -1,5 +1,6 @@
 """The end of a block-wise search: rates every candidate, joins the blocks, writes the answer."""
 
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -123,6 +124,12 @@ class BlockRatingLoop(BaseLoop):
             return {}
         joined = JoinedBlocks(self.supernet.budget, tables)
         best = joined.best()
+        if best is None:
+            raise ValueError(
+                f'none of the networks lies within the budget, {self.budget}. The ratings are '
+                'kept: tools/test.py CONFIG CHECKPOINT --cfg-options budget.macs_m=[LOW,HIGH] '
+                'tries another one'
+            )
         if is_main_process():
             self._write_front(joined, rating, best)
             self._write_answer(joined, rating, best)
@@ -134,6 +141,8 @@ class BlockRatingLoop(BaseLoop):
     def build_rating(self) -> BlockRating:
         """What rates the blocks, with its record in the work_dir."""
         loader, runner = self.dataloader, self.runner
+        log = Path(runner.work_dir) / 'ratings.jsonl'
+        self._take_over(log)
         return BlockRating(
             self.model,
             loader.dataset,
@@ -141,9 +150,22 @@ class BlockRatingLoop(BaseLoop):
             batch_size=loader.batch_size or loader.batch_sampler.batch_size,
             num_workers=loader.num_workers,
             seed=runner.seed,
-            log_file=Path(runner.work_dir) / 'ratings.jsonl',
+            log_file=log,
             **self.rating_args,
         )
+
+    def _take_over(self, log: Path) -> None:
+        """Ratings beside the checkpoint: another budget needs no second look at the candidates.
+
+        Those of other weights, images or settings stay unused, as in any such file.
+        """
+        checkpoint = self.runner._load_from
+        if not checkpoint or not is_main_process() or log.exists():
+            return
+        before = Path(checkpoint).parent / log.name
+        if before.is_file():
+            log.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(before, log)
 
     def rate(self, rating: BlockRating) -> Tables:
         """Rate the blocks that were trained here, with lines of progress."""
