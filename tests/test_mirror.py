@@ -17,6 +17,7 @@ ELSEWHERE = {
     'apis/train_paths.py': ('tools/test_trust_tools.py', 'train_paths'),
     'converters/convert_checkpoint.py': ('checkpoints/test_official.py', 'convert_checkpoint'),
     'converters/to_official.py': ('checkpoints/test_official.py', 'to_official'),
+    'costs/blocks.py': ('costs/test_block_costs.py', 'BlockCosts'),
     'costs/cost.py': ('costs/test_cost_model.py', 'Cost'),
     'costs/mbconv.py': ('costs/test_mbconv_costs.py', 'ds_block'),
     'engine/hooks/checkpoint_hook.py': ('engine/test_runner.py', 'CheckpointHook'),

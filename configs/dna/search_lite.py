@@ -14,6 +14,7 @@ default_scope = 'mmpretrain'
 
 # ---- often changed; a value given with --cfg-options reaches every place that uses it ------------
 data_root = 'data/images'
+folder = None  # below it: None takes the training images of a set that is split; '.' takes all
 input_size = 224  # pixels; a multiple of 32
 # Millions of multiply-adds of the whole network at input_size; 193 to 621 M in this space.
 budget = dict(macs_m=(0, 400))
@@ -79,6 +80,7 @@ holdout = 'auto'
 train_set = dict(
     type='cream_mm.UnlabelledImages',
     data_root=data_root,
+    folder=folder,
     part='train',
     holdout=holdout,
     pipeline=train_pipeline,
@@ -86,6 +88,7 @@ train_set = dict(
 held_out_set = dict(
     type='cream_mm.UnlabelledImages',
     data_root=data_root,
+    folder=folder,
     part='holdout',
     holdout=holdout,
     pipeline=test_pipeline,

@@ -24,9 +24,7 @@ class BlockCosts(CostModel):
         **kwargs: Further arguments of :func:`mbconv_costs`.
     """
 
-    def __init__(
-        self, space: BlockSpace, input_size: int | Sequence[int], **kwargs: Any
-    ):
+    def __init__(self, space: BlockSpace, input_size: int | Sequence[int], **kwargs: Any):
         self.space = space
         self._args = dict(input_size=input_size, **kwargs)
         self._models: dict[MBConvSpace, CostTable] = {}

@@ -29,9 +29,7 @@ def rates(cfg, epochs=20):
         type='cream_mm.CreamNet', arch='lite0'))  # fmt: skip
     model = MODELS.build(cfg.model)
     wrapper = build_optim_wrapper(model, cfg.optim_wrapper)
-    schedulers = [
-        PARAM_SCHEDULERS.build(dict(s, optimizer=wrapper)) for s in cfg.param_scheduler
-    ]
+    schedulers = [PARAM_SCHEDULERS.build(dict(s, optimizer=wrapper)) for s in cfg.param_scheduler]
     named = {id(p): name for name, p in model.named_parameters()}
     found = []
     for _ in range(epochs):
@@ -74,7 +72,9 @@ def test_the_released_choices(folder):
     assert cfg.train_cfg.zero_grad == 'zero' and cfg.train_cfg.max_epochs == 20
     assert cfg.model.late_bn_momentum == 1.0 and cfg.model.teacher.mode == 'batch_stats'
     with torch.device('meta'):
-        model = MODELS.build(dict(cfg.model.backbone, teacher_channels=(48, 80, 160, 224, 384, 640)))
+        model = MODELS.build(
+            dict(cfg.model.backbone, teacher_channels=(48, 80, 160, 224, 384, 640))
+        )
     assert [len(cells) for cells in model.space.cells] == [1] * 6
     assert sum(p.numel() for p in model.parameters()) == 33_136_056  # golden, without its head
 

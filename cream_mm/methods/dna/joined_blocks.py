@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from functools import cached_property, reduce
-from itertools import islice
+from itertools import islice, product
 
 import numpy as np
 
@@ -118,12 +118,21 @@ class JoinedBlocks:
             columns[name] = [rounded(table / step - 1e-9) for table in self.column(name)]
             if name in bounds:
                 bounds[name] = tuple(None if side is None else side / step for side in (low, high))
-        # What is least is the cost, by the first width before each block.
-        losses = [sign * table[0] for table in columns[key]]
-        found = islice(join(losses, columns, {}, bounds, self.groups), 100)
-        archs = [self._arch(indices) for _, indices in found]
-        cost = {a: self.costs.cost(a).in_units()[key] for a in archs if self.budget.is_feasible(a)}
-        return min(cost, key=lambda arch: sign * cost[arch], default=None)
+        # What is least is the cost, which is known of each candidate once all widths are.
+        found: dict[Arch, float] = {}
+        for widths in product(*(np.unique(group) for group in self.groups)):
+            losses = [
+                np.where(group == width, sign * table[before], np.inf)
+                for table, group, width, before in zip(
+                    columns[key], self.groups, widths, (0, *widths)
+                )
+            ]
+            for _, indices in islice(join(losses, columns, {}, bounds, self.groups), 10):
+                arch = self._arch(indices)
+                if self.budget.is_feasible(arch):
+                    found[arch] = self.costs.cost(arch).in_units()[key]
+                    break
+        return min(found, key=lambda arch: sign * found[arch], default=None)
 
     def _binding(self, budget: Budget) -> dict[str, tuple[float | None, float | None]]:
         """Bounds that exclude some network."""

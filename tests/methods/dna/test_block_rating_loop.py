@@ -23,7 +23,9 @@ def run(tmp_path_factory):
 
 
 def test_the_answer_is_the_best_of_all_networks(run):
-    answer, front, blocks = (read(run / f'{n}.json') for n in ('best_arch', 'front', 'block_ratings'))
+    answer, front, blocks = (
+        read(run / f'{n}.json') for n in ('best_arch', 'front', 'block_ratings')
+    )
     space = load_config(str(run.parent / 'search.py')).model.backbone.space
     assert blocks['space']['cells'] == [[list(cell) for cell in block] for block in space.cells]
     assert len(blocks['blocks']) == 5 and blocks['metric'] == 'relative_l1'
@@ -47,10 +49,9 @@ def test_the_answer_is_the_best_of_all_networks(run):
     assert answer['rating']['value'] == pytest.approx(least, abs=1e-12)
     assert answer['rating']['metric'] == 'relative_l1' and answer['choice']['rule'] == 'blocks'
     assert answer['weights_travel'] is False and answer['costs']['macs_m'] <= high
-    assert answer['space']['widths'] == [layer['out_channels'] for layer in answer['layers']
-                                         if layer['name'].startswith('blocks.')
-                                         and layer['stage'] in range(1, 6)
-                                         and layer['name'].endswith('.0')]  # fmt: skip
+    firsts = [row for row in answer['layers'] if row['stage'] in range(1, 6)]
+    firsts = [row['out_channels'] for row in firsts if row['name'].endswith('.0')]
+    assert answer['space']['widths'] == firsts
     for step in front['steps']:
         best = min(score for macs, score, _ in rows if macs <= step['bound'])
         assert step['rating']['score'] == pytest.approx(best, abs=1e-12)
@@ -59,7 +60,9 @@ def test_the_answer_is_the_best_of_all_networks(run):
     assert front['answer']['arch'] == answer['arch']
     named = {row['name']: row['costs']['macs_m'] for row in front['references'] if row['arch']}
     inside = [macs for macs, *_ in rows if macs <= high]
-    assert (named['cheapest'], named['costliest']) == pytest.approx((min(inside), max(inside)), rel=0.02)
+    assert (named['cheapest'], named['costliest']) == pytest.approx(
+        (min(inside), max(inside)), rel=0.02
+    )
 
 
 def test_a_loss_per_block_is_logged(run):
