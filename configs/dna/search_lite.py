@@ -133,7 +133,7 @@ optim_wrapper = dict(
     paramwise_cfg=dict(
         norm_decay_mult=0.0,
         bias_decay_mult=0.0,
-        rates={  # a rate of its own for each block: 0.002 for the first, with the stem, and the last
+        rates={  # of each block its own: 0.002 for the first, with the stem, and the last
             'backbone.': 0.4,
             'backbone.blocks.': 1.0,
             'backbone.blocks.0.': 0.4,

@@ -109,20 +109,14 @@ class JoinedBlocks:
         To about a thousandth of the space's range where bounds bind: which of so many sums comes
         closest to a bound is a knapsack problem.
         """
-        columns, bounds = {}, self._binding(self.budget)
-        for name in dict.fromkeys((key, *bounds)):
-            low, high = bounds.get(name, (None, None))
-            spread = sum(np.ptp(table) for table in self.column(name))
-            step = spread / GRID or 1.0
-            rounded = np.floor if low is not None and high is None else np.ceil
-            columns[name] = [rounded(table / step - 1e-9) for table in self.column(name)]
-            if name in bounds:
-                bounds[name] = tuple(None if side is None else side / step for side in (low, high))
+        bounds = self._binding(self.budget)
+        columns = {name: self.column(name) for name in dict.fromkeys((key, *bounds))}
+        step = sum(np.ptp(table) for table in columns[key]) / GRID or 1.0
         # What is least is the cost, which is known of each candidate once all widths are.
         found: dict[Arch, float] = {}
         for widths in product(*(np.unique(group) for group in self.groups)):
             losses = [
-                np.where(group == width, sign * table[before], np.inf)
+                np.where(group == width, np.round(sign * table[before] / step), np.inf)
                 for table, group, width, before in zip(
                     columns[key], self.groups, widths, (0, *widths)
                 )
