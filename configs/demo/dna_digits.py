@@ -55,9 +55,13 @@ test_cfg = dict(
     ),
 )
 optim_wrapper = dict(
-    paramwise_cfg=dict(
-        custom_keys={
-            'backbone.blocks.4.': dict(lr_mult=0.4),  # here the last one
+    paramwise_cfg=dict(  # of five blocks
+        rates={
+            '_delete_': True,
+            'backbone.': 0.4,
+            'backbone.blocks.': 1.0,
+            'backbone.blocks.0.': 0.4,
+            'backbone.blocks.4.': 0.4,
         }
     )
 )

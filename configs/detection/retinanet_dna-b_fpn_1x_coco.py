@@ -9,6 +9,7 @@
 # on COCO here.
 _base_ = '../retinanet_cream.py'
 
+find_unused_parameters = True  # the backbone's last conv1x1 is the classifier's and not run
 model = dict(
     backbone=dict(arch='dna-b'),  # its last map, of 320 channels, is before the conv1x1
     neck=dict(in_channels=[24, 40, 96, 320]),

@@ -24,7 +24,7 @@ model = dict(
         init_cfg=dict(type='Kaiming', layer='Conv2d', mode='fan_out', nonlinearity='relu'),
     ),
     # The conv1x1 to 1280 channels is the backbone's last block here.
-    head=dict(in_channels=1280, hidden_channels=0, dropout=0.2),
+    head=dict(in_channels=1280, hidden_channels=None, dropout=0.2),
 )
 
 train_pipeline = [

@@ -130,12 +130,11 @@ optim_wrapper = dict(
     paramwise_cfg=dict(
         norm_decay_mult=0.0,
         bias_decay_mult=0.0,
-        custom_keys={  # a rate of its own for each block: 0.002 for the first and the last
-            'backbone.conv_stem': dict(lr_mult=0.4),
-            'backbone.bn1': dict(lr_mult=0.4, decay_mult=0.0),
-            'backbone.first.': dict(lr_mult=0.4),
-            'backbone.blocks.0.': dict(lr_mult=0.4),
-            'backbone.blocks.5.': dict(lr_mult=0.4),
+        rates={  # a rate of its own for each block: 0.002 for the first, with the stem, and the last
+            'backbone.': 0.4,
+            'backbone.blocks.': 1.0,
+            'backbone.blocks.0.': 0.4,
+            'backbone.blocks.5.': 0.4,
         },
     ),
 )

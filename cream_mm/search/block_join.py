@@ -69,9 +69,10 @@ def join(
             for side in bound
         )
     values = problem.values
-    if costs:  # far below a difference of losses that means anything
+    if costs:  # far below a difference of losses that means anything, if there is one
         table = [np.asarray(cost) for cost in next(iter(costs.values()))]
-        share = _scale(table, 1e6)
+        differ = any(len(np.unique(value[np.isfinite(value)])) > 1 for value in values)
+        share = _scale(table, 1e6 if differ else _DIGITS)
         values = [value - np.round(cost * share) for value, cost in zip(values, table)]
     for _, indices in best_sums(values, problem.ticks, limits, max_steps, problem.groups):
         if all(

