@@ -238,7 +238,7 @@ class SearchReport:
         if (shown := self.metric.shown(rating)) is not None:
             note = f'{self.metric.name} with the weights of the supernet'
             if self.metric.is_error:
-                note = f'{self.metric.name}, {ERRORS[self.metric.key]}, lower is better'
+                note = f'{ERRORS[self.metric.key]}, lower is better'
             if self.blocks:
                 note += f'; the sum over {self.blocks.num_blocks} blocks'
             if rating.get('num_images') and rating.get('top1_pct') is None:
@@ -248,7 +248,9 @@ class SearchReport:
                 note += f', {rating["num_images"]} images (95 % interval {low:.1f} to {high:.1f})'
             if rating.get('bn_policy'):
                 note += f', BN statistics: {rating["bn_policy"]}'
-            rows.append(('Search rating', self.metric.format(shown), note))
+            is_error = self.metric.is_error
+            value = self.metric.told(shown) if is_error else self.metric.format(shown)
+            rows.append(('Search rating', value, note))
         if self.retrain_curve:
             last, best = self.retrain_curve[-1][1], max(v for _, v in self.retrain_curve)
             note = f'top-1 on the validation set after the last epoch; best {format_pct(best)}'

@@ -164,8 +164,8 @@ def test_what_is_said_of_a_search_by_blocks(tmp_path, retrain_dir):  # noqa: F81
         'It was chosen by the sum of the ratings of its blocks, each on its own: 4.156, where 2 '
         'random networks average 9.656; lower is better.',
         'the network is to be trained from scratch',
-        'relative L1, error against the teacher’s maps, lower is better; the sum over 2 blocks, '
-        '500 images',
+        'relative L1 4.156 error against the teacher’s maps, lower is better; the sum over 2 '
+        'blocks, 500 images',
         'relative L1, lower is better vs answer',
         '3 4 (24)',
         '2 × 24 means two layers of 24 channels',
@@ -174,6 +174,7 @@ def test_what_is_said_of_a_search_by_blocks(tmp_path, retrain_dir):  # noqa: F81
     story = text[: text.index('Result')]
     assert 'top-1' not in text and '%' not in story and 'classes' not in story
     assert not any('Scatter' in note for note in report.notes) and 'Board' not in text
+    assert report.summary().endswith('  Search rating        relative L1 4.156')
     again = SearchReport(tmp_path / 'run', retrain_dir=retrain_dir)
     assert 'Trained as a network of its own, from scratch, it reaches 98.5 % top-1.' in text_of(
         again.to_html()
