@@ -9,13 +9,14 @@ from pathlib import Path
 
 import numpy as np
 from naswot import rated_by_run, read_records  # this and the next two are beside this file
-from regret import SHARES, highest, interval, open_table
+from regret import SHARES, highest, interval, open_table, weights_of
 from report import SCORES, SUBSETS, tau
 
 from cream_mm.costs import Budget
 from cream_mm.evaluation import correlation, num_layers
 from cream_mm.evaluation.rank_correlation import best_first
 from cream_mm.files import write_json
+from cream_mm.search import MainEffects
 from cream_mm.spaces import MBConvSpace
 from cream_mm.structures.randomness import named_rng
 
@@ -227,9 +228,35 @@ def diagnosis(ratings: Sequence[Sequence[float]], score: np.ndarray, table: Tabl
                     for name, v in dict(dna=score, macs=table.macs).items()
                 },
             )
+    heads = strided_identities(parts)
+    by_heads = {
+        str(n): dict(
+            num=int((heads == n).sum()),
+            **{
+                name: round(correlation(v[heads == n], table.truth[heads == n])['kendall'], 4)
+                for name, v in dict(dna=score, layers=table.layers).items()
+            },
+        )
+        for n in sorted(set(heads))
+    }
+    alone = [table.score(in_another_way(ratings, f'block{b + 1}')) for b in range(len(DEPTHS))]
+    masks = masks_of(table.truth, table.layers)
+    corrected = taus(
+        dict(
+            weights=least_squares(alone, table.truth),
+            heads=least_squares([score, heads], table.truth),
+            weights_heads=least_squares([*alone, heads], table.truth),
+        ),
+        table.truth,
+        masks,
+    )
     return dict(
         blocks=blocks,
         within_layers=strata,
+        by_strided_identities=by_heads,
+        corrected_by_the_table=corrected,
+        gains=[gains(ratings, table, parts, b) for b in range(len(DEPTHS))],
+        head_to_later=effects_of(table, score),
         tau_with=dict(
             layers=round(correlation(score, table.layers)['kendall'], 4),
             macs=round(correlation(score, table.macs)['kendall'], 4),
@@ -271,10 +298,108 @@ def tau_within(score: np.ndarray, table: Table, parts: list[list[str]], block: i
     return float(np.nanmean(found))
 
 
+def strided_identities(parts: list[list[str]]) -> np.ndarray:
+    """(n,): in how many blocks the first layer is an identity, a conv1x1 of stride 2."""
+    return np.array([[kind[0] == '0' for kind in part] for part in parts]).sum(0).astype(float)
+
+
+def least_squares(columns: Sequence[np.ndarray], truth: np.ndarray) -> np.ndarray:
+    """(n,): the truth as far as a weighted sum of the columns and a constant gives it."""
+    x = np.stack([*columns, np.ones_like(truth)], axis=1)
+    weights, *_ = np.linalg.lstsq(x, truth, rcond=None)
+    return x @ weights
+
+
+def swaps(table: Table, parts: list[list[str]], block: int) -> list[tuple]:
+    """Pairs of networks that differ in one layer of a block: an identity, or an MBConv.
+
+    Returns:
+        list[tuple]: ``(layer, kinds, kinds of the other, points)``: which layer of the block, the
+        two networks by their blocks, and by how much the one with the MBConv is better.
+    """
+    truth = dict(zip(zip(*parts), table.truth))
+    others = defaultdict(list)
+    for kind in set(parts[block]):
+        for layer, digit in enumerate(kind):
+            for choice in range(1, len(table.space.choices)) if digit == '0' else ():
+                other = [int(d) for d in kind]
+                other[layer] = choice
+                others[kind].append((layer, block_class(other, block, table.space)))
+    found = []
+    for kinds, accuracy in truth.items():
+        for layer, other in others[kinds[block]]:
+            better = (*kinds[:block], other, *kinds[block + 1 :])
+            found.append((layer, kinds, better, truth[better] - accuracy))
+    return found
+
+
+def gains(ratings: list, table: Table, parts: list[list[str]], block: int) -> dict:
+    """What an MBConv in the place of an identity adds to accuracy, and takes off the rating.
+
+    Returns:
+        dict[str, list[float]]: Under ``head`` and ``later``, which layer of the block, points of
+        accuracy and rating, both the mean of :func:`swaps`.
+    """
+    rated = defaultdict(list)
+    size = len(table.space.choices)
+    for choices, rating in zip(product(range(size), repeat=DEPTHS[block]), ratings[block]):
+        rated[block_class(choices, block, table.space)].append(rating)
+    rated = {kind: statistics.fmean(values) for kind, values in rated.items()}
+    found = dict(head=[], later=[])
+    for layer, kinds, better, points in swaps(table, parts, block):
+        pair = (points, rated[kinds[block]] - rated[better[block]])
+        found['later' if layer else 'head'].append(pair)
+    return {k: [round(float(x), 4) for x in np.mean(v, axis=0)] for k, v in found.items()}
+
+
+def effects_of(table: Table, scores: np.ndarray) -> list[float]:
+    """:func:`head_to_later` of the effects fitted to scores of all networks."""
+    return head_to_later(weights_of(MainEffects([row.arch for row in table.rows], scores)))
+
+
+def gains_by_surroundings(table: Table) -> list[dict]:
+    """Points of an MBConv in the place of an identity, by what else the network has.
+
+    Returns:
+        list[dict]: Of each block under ``before`` and ``behind``, by the number of layers there
+        that are no identity, ``[at the head of the block, later in it]``.
+    """
+    parts, rows = block_parts(table), []
+    layers = lambda kinds: sum(d != '0' for kind in kinds for d in kind)  # noqa: E731
+    for block in range(len(DEPTHS)):
+        groups = dict(before=defaultdict(list), behind=defaultdict(list))
+        for layer, kinds, _, points in swaps(table, parts, block):
+            for side, there in (('before', kinds[:block]), ('behind', kinds[block + 1 :])):
+                groups[side][layers(there)].append((layer > 0, points))
+        rows.append({
+            side: {
+                str(n): [
+                    round(statistics.fmean(x for is_later, x in pairs if is_later == late), 2)
+                    for late in (False, True)
+                ]
+                for n, pairs in sorted(found.items())
+            }
+            for side, found in groups.items()
+        })  # fmt: skip
+    return rows
+
+
+def head_to_later(weights: dict[str, float]) -> list[float]:
+    """By block: what an MBConv adds at its head, over what it adds in a later layer.
+
+    Args:
+        weights (dict[str, float]): Effects of single choices, as :func:`regret.weights_of`.
+    """
+    found = []
+    for stage, depth in enumerate(DEPTHS, start=1):
+        effects = [[weights[f'{stage}.{layer}.{c}'] for c in range(3)] for layer in range(depth)]
+        adds = [(x[1] + x[2]) / 2 - x[0] for x in effects]
+        found.append(round(adds[0] / statistics.fmean(adds[1:]), 3))
+    return found
+
+
 def ceilings(table: Table) -> dict:
     """Tau of sums of three block tables, and of single choices, fitted to the accuracies."""
-    from cream_mm.search import MainEffects
-
     masks = masks_of(table.truth, table.layers)
     archs = [row.arch for row in table.rows]
     found = {}
@@ -318,6 +443,9 @@ def write_report(args) -> None:
     for run in runs:
         derive(run, table)
     content['ceilings'] = ceilings(table)
+    content['truth'] = dict(
+        gains=gains_by_surroundings(table), head_to_later=effects_of(table, table.truth)
+    )
     write_json(args.records, content)
     others = [
         run
@@ -341,7 +469,14 @@ def tables_of(content: dict, others: list[dict], cream: list[dict]) -> list[str]
     runs = content['runs']
     parts = [_taus(runs, content['ceilings']), _differences(runs)]
     parts += [_beside(runs, others), _regrets(runs, cream), *_regret_differences(runs, cream)]
-    parts += [_blocks(runs), _ways(runs), _strata(runs), _costs(runs), _pilot(content['pilot'])]
+    parts += [
+        _blocks(runs),
+        _heads(runs, content['truth'], cream),
+        _ways(runs),
+        _strata(runs),
+        _costs(runs),
+    ]
+    parts.append(_pilot(content['pilot']))
     return [part for part in parts if part]
 
 
@@ -493,6 +628,54 @@ def _blocks(runs: list[dict]) -> str:
             rating = statistics.fmean(e[d][0] for e in each)
             cells.append(f'{rating:.3f}, {each[0][d][1]:.2f} %')
         lines.append(_row(f'block {b + 1}: mean rating, mean accuracy', *cells))
+    return '\n'.join(lines)
+
+
+def _heads(runs: list[dict], truth: dict, cream: list[dict]) -> str:
+    """What a rating does not see: an identity at the head of a block, a conv1x1 of stride 2."""
+    each = [run['diagnosis']['gains'] for run in runs]
+    lines = _head('MBConv for identity', 'first layer: points', 'rating', 'points per 0.01',
+                  'later layer: points', 'rating', 'points per 0.01')  # fmt: skip
+    for b in range(len(DEPTHS)):
+        cells = []
+        for place in ('head', 'later'):
+            points = each[0][b][place][0]
+            ratings = [e[b][place][1] for e in each]
+            each_ratio = [points / r / 100 for r in ratings]
+            cells += [f'{points:.2f}', _mean(ratings, 4), _mean(each_ratio)]
+        lines.append(_row(f'block {b + 1}', *cells))
+    lines += ['', *_head('gain of the first layer, over that of a later one', 'block 1', 'block 2',
+                         'block 3')]  # fmt: skip
+    of_runs = dict(DNA=[run['diagnosis']['head_to_later'] for run in runs])
+    of_runs['Cream, training effects'] = [
+        head_to_later(r['effects']) for r in cream if r['share'] == 1 and 'effects' in r
+    ]
+    lines.append(_row('accuracies', *(f'{x:.2f}' for x in truth['head_to_later'])))
+    for name, ratios in of_runs.items():
+        lines.append(_row(name, *(_mean(list(x), 2) for x in zip(*ratios))))
+    for b, side, where in ((0, 'behind', 'behind it'), (1, 'behind', 'behind it'),
+                           (2, 'before', 'before it')):  # fmt: skip
+        found = truth['gains'][b][side]
+        lines += ['', *_head(f'accuracies, block {b + 1}: layers {where} that are no identity',
+                             *found)]  # fmt: skip
+        for i, place in enumerate(('first', 'later')):
+            lines.append(_row(f'points of an MBConv in the {place} layer',
+                              *(f'{x[i]:.2f}' for x in found.values())))  # fmt: skip
+        lines.append(_row('first over later', *(f'{x[0] / x[1]:.2f}' for x in found.values())))
+    groups = [run['diagnosis']['by_strided_identities'] for run in runs]
+    lines += ['', *_head('networks with as many blocks that begin with an identity', *groups[0])]
+    lines.append(_row('n', *(g['num'] for g in groups[0].values())))
+    for name, label in (('dna', 'DNA'), ('layers', 'layers that are no identity')):
+        cells = (_mean([g[k][name] for g in groups]) for k in groups[0])
+        lines.append(_row(f'tau of {label}', *cells))
+    lines += ['', *_head('fitted to the accuracies: no method, a diagnosis', *SUBSETS.values())]
+    for name, label in (
+        ('weights', 'weights of the three ratings'),
+        ('heads', 'the sum, and the number of blocks that begin with an identity'),
+        ('weights_heads', 'weights of the three ratings, and that number'),
+    ):
+        found = [run['diagnosis']['corrected_by_the_table'] for run in runs]
+        lines.append(_row(label, *(_mean([f[s][name] for f in found]) for s in SUBSETS)))
     return '\n'.join(lines)
 
 
