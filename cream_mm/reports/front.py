@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..spaces import make_divisible
 from .formats import COST_NAMES, cost_name, format_cost, format_difference, format_pct
 from .metric import metric_name
 
@@ -74,7 +75,9 @@ class Front:
     def _path(self, kind: str, name: str | None, row: dict) -> FrontPath:
         costs, rating = row.get('costs') or {}, (row.get('rating') or {}).get(self._key)
         rating = None if rating is None else self._scale * rating
-        widths = tuple((row.get('space') or {}).get('widths') or ())
+        space = row.get('space') or {}
+        factor = space.get('width_mult') or 1
+        widths = tuple(make_divisible(width * factor) for width in space.get('widths') or ())
         cost = costs.get(self.cost)
         return FrontPath(kind, name or '', row.get('arch'), costs, cost, rating, widths)
 

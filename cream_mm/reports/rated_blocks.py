@@ -117,7 +117,9 @@ class Blocks:
         ]
         # The first layer changes last, as in the list of ratings.
         total = reduce(np.add.outer, layers).ravel()
-        return RatedCell(*self.space.cells[block][cell], total, np.array(ratings))
+        layers, width = self.space.cells[block][cell]
+        width = self.space.skeleton.width(width)  # the channels that there are
+        return RatedCell(layers, width, total, np.array(ratings))
 
     def _panel(
         self,
