@@ -4,6 +4,7 @@
   python benchmarks/ranking/dna.py --report      # docs/results/dna.md from the records alone
   python benchmarks/ranking/dna.py --pilot       # how the learning rate was chosen; 4 minutes
   python benchmarks/ranking/dna.py --variants    # rates the trained blocks in other ways, too
+  python benchmarks/ranking/dna.py --seeds 0 --batch-stats   # another search; 15 minutes
 
 For each seed: trains the costliest network of the space alone (configs/ranking/teacher.py), then
 the three blocks of a supernet against its maps (configs/ranking/dna.py), and rates the 9 + 27 + 27
@@ -56,6 +57,9 @@ def parse_args(argv=None):
     parser.add_argument('--teachers', action='store_true', help='train the teachers and stop')
     parser.add_argument('--pilot', action='store_true', help='choose the learning rate')
     parser.add_argument('--variants', action='store_true', help='rate in other ways, too')
+    parser.add_argument('--batch-stats', action='store_true', help='train a search with the '
+                        "teacher's norms in batch statistics as well, as the released code has "
+                        'them')  # fmt: skip
     parser.add_argument('--report', action='store_true', help='run nothing')
     args = parser.parse_args(argv)
     args.setting, args.naswot = 'cpu', ROOT / 'docs/results/naswot.json'
@@ -69,9 +73,9 @@ def main(argv=None) -> None:
         content['pilot'] = pilot(args)
         write_json(args.records, content)
         return
-    if args.variants:
+    if args.variants or args.batch_stats:
         for seed in args.seeds:
-            found = variants(args, seed)
+            found = variants(args, seed) if args.variants else batch_stats(args, seed)
             content = read_records(args.records)
             for run in content['runs']:
                 if run['seed'] == seed:
@@ -79,7 +83,9 @@ def main(argv=None) -> None:
             write_json(args.records, content)
     known = {run['seed'] for run in read_records(args.records)['runs']}
     missing = (
-        [] if args.report or args.variants else [seed for seed in args.seeds if seed not in known]
+        []
+        if args.report or args.variants or args.batch_stats
+        else [seed for seed in args.seeds if seed not in known]
     )
     if missing:
         print(f'{len(known)} seeds are in {args.records}; to be made: {missing}', flush=True)
@@ -112,9 +118,9 @@ def read_records(path: Path) -> dict:
 # ---- runs ----------------------------------------------------------------------------------------
 
 
-def train(args, name: str, seed: int, *options: str) -> Path:
+def train(args, name: str, seed: int, *options: str, folder: str | None = None) -> Path:
     """Train a config of this folder, or go on with it; its work_dir."""
-    folder = args.work_dir / f'dna-{seed}' / name
+    folder = args.work_dir / f'dna-{seed}' / (folder or name)
     folder.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, str(ROOT / 'tools/train.py'), str(CONFIGS[name]), '--resume',
                '--work-dir', str(folder), '--cfg-options', f'randomness.seed={seed}',
@@ -210,6 +216,18 @@ def by_training(lines: list[dict]) -> dict[str, list[list[float]]]:
     return found
 
 
+def batch_stats(args, seed: int) -> dict[str, list[list[float]]]:
+    """Ratings of another search, whose teacher normalises by the statistics of each batch."""
+    folder = args.work_dir / f'dna-{seed}/dna_batch_stats'
+    if not (folder / 'block_ratings.json').is_file():
+        weights = args.work_dir / f'dna-{seed}/teacher/epoch_{EPOCHS}.pth'
+        options = (f'{TEACHER_WEIGHTS}={weights}', 'model.teacher.mode=batch_stats')
+        train(args, 'dna', seed, *options, folder=folder.name)
+    content = json.loads((folder / 'block_ratings.json').read_text())
+    ratings = [block['cells'][0]['ratings'] for block in content['blocks']]
+    return {'another search, teacher in batch statistics': ratings}
+
+
 def variants(args, seed: int) -> dict[str, list[list[float]]]:
     """Ratings of the blocks of a seed by other measures and other batch norm statistics.
 
@@ -227,6 +245,8 @@ def variants(args, seed: int) -> dict[str, list[list[float]]]:
     cfg = load_config(str(CONFIGS['dna']), options)
     init_default_scope('mmpretrain')
     model = MODELS.build(cfg.model).eval()
+    classifier = MODELS.build(load_config(str(CONFIGS['teacher']), check_data=False).model).eval()
+    load_checkpoint(classifier, str(weights), map_location='cpu')
     held_out = DATASETS.build(cfg.test_dataloader.dataset)
     bn_set = DATASETS.build(cfg.test_cfg.bn_dataset)
     numbers = dict(num_images=cfg.test_cfg.num_images, num_bn_images=cfg.test_cfg.num_bn_images)
@@ -252,16 +272,44 @@ def variants(args, seed: int) -> dict[str, list[list[float]]]:
                         layers, inputs, bn_inputs if bn == 'recalibrated' else None, 2**32
                     )
                     rows = {f'{bn}, after {epoch} epochs': [], **{k: [] for k in measures}}
+                    if measures:
+                        ends = [behind(classifier, block, t) for t in targets]
+                        rows.update({name: [] for name in BEHIND})
                     for i in range(len(layers)):
                         given = shared[i]
                         rows[f'{bn}, after {epoch} epochs'].append(relative_l1(given, targets))
                         y, t = torch.cat(given), torch.cat(targets)
                         for name, measure in measures.items():
                             rows[name].append(float(measure(y, t)))
+                        if measures:
+                            pairs = zip(*(behind(classifier, block, y) for y in given))
+                            for name, y, t, measure in zip(
+                                BEHIND, pairs, zip(*ends), (relative_l1, divergence)
+                            ):
+                                rows[name].append(measure(y, t))
                     for name, values in rows.items():
                         found.setdefault(name, []).append(values)
             print(f'seed {seed}: rated in other ways after {epoch} epochs', flush=True)
     return found
+
+
+BEHIND = (
+    "the teacher's later blocks on it: relative L1 of the last map",
+    "the teacher's later blocks on it: divergence of the answers",
+)
+
+
+def behind(classifier, block: int, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Last map and logits of a network that has ``x`` behind its block, from 0."""
+    for later in classifier.backbone.blocks[block + 2 : 4]:  # the first has no layer here
+        x = later(x)
+    return x, classifier.head((classifier.backbone.blocks[4](x),))
+
+
+def divergence(given, targets) -> float:
+    """Mean Kullback-Leibler divergence of answers from the teacher's; batches (N, classes)."""
+    given, targets = (torch.cat(list(logits)).log_softmax(1) for logits in (given, targets))
+    return float(torch.nn.functional.kl_div(given, targets, reduction='batchmean', log_target=True))
 
 
 MEASURES = {

@@ -139,3 +139,79 @@ def test_the_learning_rates_of_the_pilot(modules):
         assert factors[-1] == pytest.approx(end, abs=1e-6)
     assert modules.dna.factor_of('decay', 0) == 1
     assert modules.dna.factor_of('cosine', 0) == 0.01
+
+
+@pytest.fixture(scope='module')
+def made(modules, space, ratings):
+    """A table whose accuracies are exactly what the ratings say, but for heads of blocks."""
+    names = sorted(modules.report.class_scores(ratings, space))
+    table = SimpleNamespace(space=space, names=names)
+    table.rows = [SimpleNamespace(arch=space.parse(name)) for name in names]
+    scores = modules.report.class_scores(ratings, space)
+    table.heads = np.array([[name[i] == '0' for i in (0, 2, 5)] for name in names]).sum(1)
+    table.truth = 90 - 5 * np.array([scores[name] for name in names]) - 3.0 * table.heads
+    table.score = lambda r: -np.array(list(map(modules.report.class_scores(r, space).get, names)))
+    return table
+
+
+def test_what_a_layer_adds(modules, made, ratings):
+    parts = modules.report.block_parts(made)
+    assert [''.join(kinds) for kinds in zip(*parts)] == made.names
+    assert (modules.report.strided_identities(parts) == made.heads).all()
+    for block in range(3):
+        found = modules.report.gains(ratings, made, parts, block)
+        points, rating = found['later']
+        assert points == pytest.approx(5 * rating, abs=1e-3)
+        points, rating = found['head']
+        assert points == pytest.approx(5 * rating + 3, abs=1e-3)
+        pairs = modules.report.swaps(made, parts, block)
+        # At the head each of its networks has two others; the number of pairs is counted by hand.
+        heads = [pair for pair in pairs if pair[0] == 0]
+        assert len(heads) == 2 * sum(part[0] == '0' for part in parts[block])
+        for _, kinds, better, _ in pairs[:50]:
+            differs = [a != b for a, b in zip(kinds, better)]
+            assert differs == [b == block for b in range(3)]
+            assert sum(kinds[block][i] != '0' for i in range(len(kinds[block]))) + 1 == sum(
+                digit != '0' for digit in better[block]
+            )
+    rows = modules.report.gains_by_surroundings(made)
+    assert list(rows[0]['before']) == ['0'] and list(rows[2]['before']) == list('012345')
+    head = np.mean([x for layer, *_, x in modules.report.swaps(made, parts, 0) if layer == 0])
+    assert rows[0]['before']['0'][0] == pytest.approx(head, abs=0.01)
+
+
+def test_corrections_fitted_to_the_table_reach_it(modules, made, ratings):
+    found = modules.report.least_squares([made.score(ratings), made.heads], made.truth)
+    assert np.allclose(found, made.truth)
+    fitted = modules.report.fitted_blocks(made, np.ones(len(made.names), bool))
+    assert np.allclose(fitted, made.truth)  # a sum over blocks
+    parts = modules.report.block_parts(made)
+    assert modules.report.tau_within(made.truth, made, parts, 0) == pytest.approx(1)
+
+
+def test_the_head_of_a_block_against_later_layers(modules):
+    weights = {f'{s}.{layer}.{c}': 0.0 for s, d in ((1, 2), (2, 3), (3, 3))
+               for layer in range(d) for c in range(3)}  # fmt: skip
+    weights |= {'1.0.1': 2.0, '1.0.2': 4.0, '1.1.1': 1.0, '1.1.0': -1.0}
+    weights |= {'2.0.2': 2.0, '2.1.1': 2.0, '2.2.2': 4.0, '3.0.0': -3.0, '3.1.0': -1.0}
+    weights |= {'3.2.0': -2.0}
+    assert modules.report.head_to_later(weights) == [2.0, round(1 / 1.5, 3), 2.0]
+
+
+def test_ratings_of_the_training(modules):
+    rng = np.random.default_rng(0)
+    lines = []
+    for _ in range(3000):
+        arch = [rng.integers(3, size=2).tolist()]
+        loss = 2.0 + 0.3 * arch[0][0] - 0.1 * arch[0][1]
+        lines.append(dict(arch=arch, losses=dict(loss_block1=loss)))
+    found = modules.dna.by_training(lines)
+    expected = np.array([2 + 0.3 * a - 0.1 * b for a, b in product(range(3), repeat=2)]) / 2.2
+    for name in found:
+        assert found[name][0] == pytest.approx(expected, rel=0.02)
+    logits = np.log([[[0.5, 0.5]], [[0.25, 0.75]]])
+    import torch
+
+    one, other = (torch.tensor(x) for x in logits)
+    expected = 0.25 * np.log(0.25 / 0.5) + 0.75 * np.log(0.75 / 0.5)
+    assert modules.dna.divergence([one], [other]) == pytest.approx(expected)
