@@ -105,6 +105,12 @@ def _is_cells(value: Any) -> bool:
     )
 
 
+def _is_rates(value: Any) -> bool:
+    if not isinstance(value, Mapping):
+        return value is None
+    return all(map(_NOT_NEGATIVE.holds, value.values()))
+
+
 _WHOLE = Rule('a whole number', lambda v: isinstance(v, Integral) and not isinstance(v, bool))
 _COUNT = _whole(1)
 _COUNT_OR_NONE = _COUNT.or_none()
@@ -276,12 +282,16 @@ RULES: dict[str, Rule] = {
     ),
     'space.width_mult': _POSITIVE,
     'space.stem_stride': _COUNT,
+    'paramwise_cfg.rates': Rule(
+        "a dictionary of factors on the rate, by what parameters' names begin with, or None",
+        _is_rates,
+    ),
     # model
     'model.in_channels': _COUNTS,
     'model.out_channels': _COUNTS,
     'model.feat_channels': _COUNTS,
     'model.fc_out_channels': _COUNT,
-    'model.hidden_channels': _COUNTS,
+    'model.hidden_channels': _FROM_ZERO.or_list().or_none(),  # 0: a head without
     'model.num_outs': _COUNT,
     'model.stacked_convs': _FROM_ZERO,
     'model.num_csp_blocks': _COUNT,

@@ -384,7 +384,7 @@ def num_of_all_held_out(number: int, holdout: float | str) -> int:
     if not 0 < count < number:
         raise ValueError(
             f'{number} image{"s" * (number != 1)}, of which {max(count, 1)} cannot be held out and '
-            'others trained on'
+            'others trained on: give more images, at least 2, or another holdout'
         )
     return count
 

@@ -128,6 +128,21 @@ WRONG = [  # config, options as mmengine parses them, the whole line
         )
         for cells in (3, [[]], [[(1, 8)], (2, 16)], [[(1, 0)]], [[(1, 8, 2)]], [[(1.5, 8)]])
     ),
+    *(
+        (
+            BLOCKS,
+            {'optim_wrapper.paramwise_cfg.rates': rates},
+            f'optim_wrapper.paramwise_cfg.rates is {rates!r}; it is a dictionary of factors on the '
+            "rate, by what parameters' names begin with, or None",
+        )
+        for rates in ('all', 0.4)
+    ),
+    (
+        RETRAIN,
+        {'model.head.hidden_channels': -1},
+        'model.head.hidden_channels is -1; it is a whole number of at least 0, or a list of such, '
+        'or None',
+    ),
     (RETRAIN, {'model.head.dropout': 1.5}, f'model.head.dropout is 1.5; {SHARE}'),
     (
         RETRAIN,
@@ -200,6 +215,9 @@ def test_budgets_that_are_right(bound):
         # Longer than the training: the run ends on the way up, which small sets do.
         dict(max_epochs=3, param_scheduler=dict(type='LinearLR', by_epoch=False, end=10**6)),
         dict(randomness=dict(seed=None), test_cfg=dict(num_images=None)),
+        # What an export of DNA's space has: no convolution in the head.
+        dict(model=dict(head=dict(type='cream_mm.CreamClsHead', hidden_channels=0))),
+        dict(optim_wrapper=dict(paramwise_cfg=dict(rates={'backbone.': 0.4, 'backbone.x.': 1}))),
         dict(train_dataloader=dict(batch_size=np.int64(16))),
         dict(data_preprocessor=dict(mean=[0, 0, 0], std=[np.float32(1)] * 3)),
         dict(model=dict(backbone=dict(frozen_stages=-1, out_indices=[-1]))),
