@@ -9,6 +9,7 @@ import numpy as np
 from ...costs import BlockCosts, Budget
 from ...search.block_join import front, join
 from ...structures import Arch
+from .block_rating import DIVERGED
 
 GRID = 1024  # steps of the range of a cost, where its ends within bounds are sought
 Candidate = tuple[int, tuple[int, ...]]  # a cell, from 0, and the choices in it
@@ -20,7 +21,11 @@ class JoinedBlocks:
     Args:
         budget (Budget): Of the answer; its cost model counts networks.
         tables (Mapping[tuple[int, int], Sequence[float]]): Of each (block, cell), the ratings of
-            its candidates in the order of :meth:`BlockSpace.candidates`; lower is better.
+            its candidates in the order of :meth:`BlockSpace.candidates`; lower is better. What
+            diverged is in no best network.
+
+    Raises:
+        ValueError: If all candidates of a block diverged.
 
     Reference:
         DNA (Li et al., CVPR 2020), section 3.4; exact here, see :func:`join`.
@@ -39,6 +44,14 @@ class JoinedBlocks:
             np.concatenate([np.asarray(tables[b, cell], dtype=float) for cell in block])
             for b, block in enumerate(cells)
         ]
+        # Sums are told apart to a share of the largest: one of 1e9 would hide all differences.
+        self._joinable = [np.where(loss < DIVERGED, loss, np.inf) for loss in self.losses]
+        for number, loss in enumerate(self._joinable, start=1):
+            if not np.isfinite(loss).any():
+                raise ValueError(
+                    f'all {len(loss)} candidates of block {number} diverged in the training; train '
+                    'again with a lower learning rate of this block (optim_wrapper)'
+                )
         self._places = [{c: i for i, c in enumerate(block)} for block in self.candidates]
         self._columns: dict[str, list[np.ndarray]] = {}
 
@@ -97,7 +110,7 @@ class JoinedBlocks:
         budget = budget or self.budget
         bounds = self._binding(budget)
         columns = {key: self.column(key) for key in (*bounds, 'macs_m')}
-        for _, indices in join(self.losses, columns, {}, bounds, self.groups):
+        for _, indices in join(self._joinable, columns, {}, bounds, self.groups):
             arch = self._arch(indices)
             if budget.is_feasible(arch):  # to the last digit
                 return arch
@@ -141,7 +154,7 @@ class JoinedBlocks:
 
     def front(self, key: str = 'macs_m') -> list[tuple[float, float, Arch]]:
         """(cost, score, network) of all that no other beats in score without costing more."""
-        points = front(self.losses, {key: self.column(key)}, {}, key, groups=self.groups)
+        points = front(self._joinable, {key: self.column(key)}, {}, key, groups=self.groups)
         return [(cost, loss, self._arch(indices)) for cost, loss, indices in points]
 
     def score(self, arch: Arch) -> float:

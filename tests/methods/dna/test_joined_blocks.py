@@ -57,6 +57,24 @@ def test_best_is_the_best_of_all_within_any_budget(tables):
                 assert ends == [min(costs), max(costs)]
 
 
+def test_what_diverged_hides_no_differences_of_the_others(tables):
+    """A rating of 1e9 beside those of about 1: the join counts in shares of the largest sum."""
+    tables[0, 1][2] = tables[2, 1][0] = 1e9
+    rows = sorted(networks(tables), key=lambda row: row[0])
+    joined = JoinedBlocks(Budget(COSTS), tables)
+    assert joined.best() == rows[0][2] and joined.score(rows[-1][2]) > 1e9
+    least, expected = np.inf, []
+    for score, cost, _ in sorted(rows, key=lambda row: (row[1]['macs_m'], row[0])):
+        if score < min(least, 1e8):
+            least = score
+            expected.append((cost['macs_m'], score))
+    found = joined.front()
+    assert [x for row in found for x in row[:2]] == pytest.approx([x for r in expected for x in r])
+    tables.update({(2, cell): [1e9] * len(tables[2, cell]) for cell in (0, 1)})
+    with pytest.raises(ValueError, match='all 4 candidates of block 3 diverged'):
+        JoinedBlocks(Budget(COSTS), tables)
+
+
 def test_columns_are_what_networks_cost(tables):
     joined = JoinedBlocks(Budget(COSTS), tables)
     for key in ('macs_m', 'params_m', 'published_flops_m'):
