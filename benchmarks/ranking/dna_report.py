@@ -37,6 +37,15 @@ WAYS = dict(
     block2='block 2 alone',
     block3='block 3 alone',
 )
+LABELS = {
+    **WAYS,
+    'training loss': 'losses of the training, last two thirds: mean of each candidate',
+    'training loss, effects of choices': 'the same, effects of single choices',
+    'recalibrated, after 7 epochs': 'relative L1 once more, of batches of 64',
+    'recalibrated, after 3 epochs': 'relative L1 after 3 of 7 epochs',
+    'recalibrated, after 1 epochs': 'relative L1 after 1 of 7 epochs',
+    'batch statistics, after 7 epochs': 'relative L1, batch norm by batch statistics',
+}
 
 
 # ---- scores of networks --------------------------------------------------------------------------
@@ -488,14 +497,15 @@ def _head(*cells) -> list[str]:
     return [_row(*cells), '|' + '---|' * len(cells)]
 
 
-def _mean(values: list, digits: int = 3) -> str:
+def _mean(values: list, digits: int = 3, each: bool = False) -> str:
+    """Mean and interval over seeds, and each seed's if asked for."""
     if any(v is None for v in values):
         return '-'
     mean = statistics.fmean(values)
     if len(set(values)) == 1:
         return f'{mean:.{digits}f}'
-    each = ' '.join(f'{v:.{digits}f}' for v in values)
-    return f'{interval(values, digits).replace("+", "")} ({each})'
+    text = interval(values, digits).replace('+', '')
+    return f'{text} ({" ".join(f"{v:.{digits}f}" for v in values)})' if each else text
 
 
 def _less(values: list, digits: int = 3) -> str:
@@ -514,7 +524,7 @@ def _taus(runs: list[dict], ceiling: dict) -> str:
     found = [run['tau']['all'] for run in runs]
     lines.append(_row('n', *(found[0][s]['num'] for s in SUBSETS)))
     for name, label in dict(dna='DNA, sum of three ratings', **BASELINES).items():
-        lines.append(_row(label, *(_mean([f[s][name] for f in found]) for s in SUBSETS)))
+        lines.append(_row(label, *(_mean([f[s][name] for f in found], each=True) for s in SUBSETS)))
     for name, label in (
         ('fitted_blocks', 'ceiling: sums of three block tables fitted to the accuracies'),
         ('fitted_effects', 'ceiling: effects of single choices fitted to the accuracies'),
@@ -686,7 +696,7 @@ def _ways(runs: list[dict]) -> str:
         found = [run for run in runs if name in run['tau_of_ways']['all']]
         cells = [_mean([run['tau_of_ways'][s][name] for run in found]) for s in SUBSETS]
         less = [run['tau_of_ways']['all'][name] - run['tau']['all']['all']['dna'] for run in found]
-        lines.append(_row(WAYS.get(name, name), *cells, _less(less)))
+        lines.append(_row(LABELS.get(name, name), *cells, _less(less)))
     return '\n'.join(lines)
 
 
