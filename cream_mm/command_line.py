@@ -62,6 +62,12 @@ class OptionsAction(argparse.Action):
             if is_place and text != 'None':
                 options[key] = _place(text)
                 continue
+            # mmengine makes text of one without commas, and endless recursion of the others.
+            if text.lstrip('[( ').startswith(('{', 'dict(')):
+                parser.error(
+                    f'argument {option_string}: {key} is given a dictionary; give its entries one '
+                    f'by one, {key}.NAME=VALUE, or write them into a config with _base_'
+                )
             try:
                 options[key] = DictAction._parse_iterable(text)
             except AssertionError as error:  # a bracket without the other

@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 import zlib
 from pathlib import Path
 
@@ -73,6 +74,16 @@ def _numbers(step, shape, offset, scale):
     return (a * scale - scale / 2).view(*shape)
 
 
+def dna_supernet_key(key):
+    """The released name of a tensor of a block supernet with one cell per block."""
+    key = re.sub(r'^conv_stem', '_stem.0.conv', key)
+    key = re.sub(r'^bn1', '_stem.0.bn1', key)
+    key = re.sub(r'^first\.0', '_stem.1', key)
+    return re.sub(
+        r'^blocks\.(\d+)\.0\.(\d+)\.(\d+)', r'_blocks.\1._block_layers.\2._mix_ops.\3', key
+    )
+
+
 def made_x(shape, offset=0):
     """Images of the golden numbers of DNA, -2 to 2; see :func:`ramp`."""
     return _numbers(104729, shape, offset, 4)
@@ -125,3 +136,11 @@ def golden_net():
 
     build.image = golden_image
     return build
+
+
+@pytest.fixture(scope='session')
+def block_run(tmp_path_factory):
+    """The work_dir of a block-wise search, see made_blocks.py; not to be written into."""
+    from made_blocks import run_search
+
+    return run_search(tmp_path_factory.mktemp('blocks'))

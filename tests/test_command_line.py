@@ -144,6 +144,19 @@ def test_what_is_no_option_ends_the_command(value, capsys):
     assert 'What it does.\n\n  as it stands' in parser.format_help()
 
 
+@pytest.mark.parametrize(
+    'text', ["{'a':1}", "{'a':1,'b':[1,2]}", 'dict(a=1, b=2)', "[{'a':1},{'b':2}]", '{}']
+)
+def test_a_dictionary_is_no_value_of_an_option(text, capsys):
+    parser = argparse.ArgumentParser()
+    parser.add_argument('--cfg-options', nargs='+', action=OptionsAction)
+    with pytest.raises(SystemExit):
+        parser.parse_args(['--cfg-options', f'model.teacher={text}'])
+    message = capsys.readouterr().err
+    assert 'model.teacher is given a dictionary; give its entries one by one, ' in message
+    assert 'model.teacher.NAME=V' in message
+
+
 def test_files_that_are_not_there(tmp_path):
     (tmp_path / 'config.py').touch()
     (tmp_path / 'config.yaml').touch()

@@ -13,9 +13,11 @@ MIN_LINES = 31  # a shorter module needs no file of tests of its own
 # by their last name alone, would take two for one. With each, what of it is spoken of there.
 ELSEWHERE = {
     'apis/correlate.py': ('tools/test_trust_tools.py', 'rank_correlation'),
+    'apis/predict.py': ('tools/test_predict.py', 'apis.predict'),
     'apis/train_paths.py': ('tools/test_trust_tools.py', 'train_paths'),
     'converters/convert_checkpoint.py': ('checkpoints/test_official.py', 'convert_checkpoint'),
     'converters/to_official.py': ('checkpoints/test_official.py', 'to_official'),
+    'costs/blocks.py': ('costs/test_block_costs.py', 'BlockCosts'),
     'costs/cost.py': ('costs/test_cost_model.py', 'Cost'),
     'costs/mbconv.py': ('costs/test_mbconv_costs.py', 'ds_block'),
     'engine/hooks/checkpoint_hook.py': ('engine/test_runner.py', 'CheckpointHook'),

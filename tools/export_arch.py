@@ -82,10 +82,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     for what, path in files.items():
         print(f'{what:9s} {osp.relpath(path)}')
-    notes += (read_arch_file(files['arch']).get('choice') or {}).get('notes') or []
+    about = read_arch_file(files['arch'])
+    notes += (about.get('choice') or {}).get('notes') or []
     for note in notes:
         print(f'note:     {note}')
-    if 'weights' not in files:
+    if 'weights' not in files and about.get('weights_travel', True):
         print('no weights: name the supernet with --checkpoint to cut them out')
     print(f'next:     python tools/train.py {shlex.quote(osp.relpath(files["retrain"]))}')
     if args.detector:  # its own work_dir may be there already, under the same name
@@ -119,13 +120,18 @@ def print_note(note: str) -> None:
 
 def print_all(args: argparse.Namespace) -> None:
     from cream_mm.apis.export_arch import export_front
+    from cream_mm.files import read_json
     from cream_mm.files.arch_file import read_arch_file
     from cream_mm.files.commands import note_command
+    from cream_mm.reports.metric import metric_name
 
     out = args.out or osp.join(args.arch, 'exports')
     every = export_front(
         args.arch, args.checkpoint, out, root=ROOT, detector=args.detector, say=print_note
     )
+    front = read_json(osp.join(args.arch, 'front.json'), finite=False)
+    score = metric_name(front.get('score'))
+    better = ', lower is better' if front.get('higher_is_better') is False else ''
     for files in every.values():
         about = read_arch_file(files['arch'])
         rating, costs = about.get('rating') or {}, about['costs']
@@ -133,7 +139,7 @@ def print_all(args: argparse.Namespace) -> None:
         if 'top1_pct' in rating:
             told.append(f'rated {rating["top1_pct"]:.2f} % top-1 in the supernet')
         elif 'score' in rating:
-            told.append(f'rated {rating["score"]:.4f} in the supernet')
+            told.append(f'{score} {rating["score"]:.4f} in the supernet{better}')
         print(f'{osp.relpath(files["arch"].parent)}: {", ".join(told)}')
     note_command(args.arch)
     first = next(iter(every.values()))

@@ -56,6 +56,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     from mmengine.registry import MODELS, init_default_scope
 
     from cream_mm.apis.count_model import count_model
+    from cream_mm.apis.probe_maps import without_weights
     from cream_mm.models import CreamNet
 
     init_default_scope(cfg.default_scope)
@@ -64,9 +65,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         default = list(cfg.scale)[::-1]
     shape = args.shape or default
     height, width = shape[0], shape[-1]
-    if cfg.model.backbone.get('init_cfg'):
-        cfg.model.backbone.init_cfg = None  # weights do not change the count
-    model = MODELS.build(cfg.model).eval()
+    model = MODELS.build(without_weights(cfg.model.to_dict())).eval()  # they count nothing
     print(f'config     {args.config}')
     if getattr(model.backbone, 'shares_weights', False):
         return print_search(model)

@@ -61,6 +61,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     for place in args.images:
         if not os.path.exists(place):
             raise FileNotFoundError(f'no image or folder {place}')
+    if args.config.endswith('.py'):
+        from cream_mm.config.load import check_early
+
+        check_early(args.config, args.cfg_options, check_data=False)
     from cream_mm.apis.predict import find_pictures, lines_of, open_model, predict
 
     paths = find_pictures(args.images)

@@ -4,6 +4,8 @@
       --num 500 --budgets 300 400
   python tools/rank_correlation.py work_dirs/search_imagenet TABLE.csv
   python tools/rank_correlation.py configs/cream/search_imagenet.py TABLE.csv --ratings SCORES.csv
+  python tools/rank_correlation.py work_dirs/search_lite TABLE.csv \\
+      --ratings work_dirs/search_lite/block_ratings.json
 
 TABLE has the accuracy of networks trained alone: a CSV with the header
 arch,accuracy[,macs_m,params_m], where arch is a nested or a flat list in double quotes, or a digit
@@ -38,7 +40,10 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument('table', help='.csv or .json of true accuracies')
     parser.add_argument(
-        '--ratings', metavar='FILE', help='scores instead of a supernet: .csv, .json or .jsonl'
+        '--ratings',
+        metavar='FILE',
+        help='scores instead of a supernet: .csv, .json or .jsonl; or block_ratings.json, of which '
+        "a network's score is the sum, with the other sign",
     )
     parser.add_argument('--num', type=int, help='random networks to rate; default: the whole table')
     parser.add_argument('--seed', type=int, default=0, help='of the sample and the bootstrap')

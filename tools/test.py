@@ -86,6 +86,11 @@ def main(argv: Sequence[str] | None = None) -> dict:
     if args.out:
         from mmengine.evaluator import DumpResults
 
+        if not hasattr(runner.test_loop, 'evaluator'):
+            raise ValueError(
+                f'--out writes predictions; {type(runner.test_loop).__name__} of this config makes '
+                'none, and writes files of its own into the work_dir'
+            )
         runner.test_evaluator.metrics.append(DumpResults(out_file_path=args.out))
     metrics = runner.test()
     from mmengine.dist import is_main_process

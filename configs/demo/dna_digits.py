@@ -47,9 +47,7 @@ held_out_set = dict(data_root=data_root, pipeline=test_pipeline)
 train_dataloader = dict(
     batch_size=batch_size, num_workers=num_workers, persistent_workers=False, dataset=train_set
 )
-test_dataloader = dict(
-    batch_size=batch_size, num_workers=num_workers, dataset=held_out_set
-)
+test_dataloader = dict(batch_size=batch_size, num_workers=num_workers, dataset=held_out_set)
 test_cfg = dict(
     bn_dataset=dict(data_root=data_root, pipeline=test_pipeline),
     next_steps=dict(
@@ -57,9 +55,13 @@ test_cfg = dict(
     ),
 )
 optim_wrapper = dict(
-    paramwise_cfg=dict(
-        custom_keys={
-            'backbone.blocks.4.': dict(lr_mult=0.4),  # here the last one
+    paramwise_cfg=dict(  # of five blocks
+        rates={
+            '_delete_': True,
+            'backbone.': 0.4,
+            'backbone.blocks.': 1.0,
+            'backbone.blocks.0.': 0.4,
+            'backbone.blocks.4.': 0.4,
         }
     )
 )

@@ -14,6 +14,7 @@ default_scope = 'mmpretrain'
 
 # ---- often changed; a value given with --cfg-options reaches every place that uses it ------------
 data_root = 'data/images'
+folder = None  # below it: None takes the training images of a set that is split; '.' takes all
 input_size = 224  # pixels; a multiple of 32
 # Millions of multiply-adds of the whole network at input_size; 193 to 621 M in this space.
 budget = dict(macs_m=(0, 400))
@@ -79,6 +80,7 @@ holdout = 'auto'
 train_set = dict(
     type='cream_mm.UnlabelledImages',
     data_root=data_root,
+    folder=folder,
     part='train',
     holdout=holdout,
     pipeline=train_pipeline,
@@ -86,6 +88,7 @@ train_set = dict(
 held_out_set = dict(
     type='cream_mm.UnlabelledImages',
     data_root=data_root,
+    folder=folder,
     part='holdout',
     holdout=holdout,
     pipeline=test_pipeline,
@@ -130,12 +133,11 @@ optim_wrapper = dict(
     paramwise_cfg=dict(
         norm_decay_mult=0.0,
         bias_decay_mult=0.0,
-        custom_keys={  # a rate of its own for each block: 0.002 for the first and the last
-            'backbone.conv_stem': dict(lr_mult=0.4),
-            'backbone.bn1': dict(lr_mult=0.4, decay_mult=0.0),
-            'backbone.first.': dict(lr_mult=0.4),
-            'backbone.blocks.0.': dict(lr_mult=0.4),
-            'backbone.blocks.5.': dict(lr_mult=0.4),
+        rates={  # of each block its own: 0.002 for the first, with the stem, and the last
+            'backbone.': 0.4,
+            'backbone.blocks.': 1.0,
+            'backbone.blocks.0.': 0.4,
+            'backbone.blocks.5.': 0.4,
         },
     ),
 )

@@ -18,10 +18,12 @@ from ..evaluation import (
     naswot_scores,
 )
 from ..files import PATH_LOG, write_json
+from ..files.block_ratings import is_of_blocks, read_block_ratings, sum_of_ratings
 from ..search import MainEffects, combined, training_effects_until
 from ..spaces import MBConvSpace
 from ..structures.randomness import named_rng
 from .open_search import open_search
+from .probe_maps import without_weights
 
 LABELS = dict(
     combined='main effects of ratings and of training losses, standard deviations',
@@ -62,7 +64,8 @@ def correlate(
         config (str): Config of the search.
         table (str): Accuracies of networks trained alone, see :class:`AccuracyTable`.
         checkpoint (str, optional): The supernet that rates them; or
-        ratings (str, optional): a file of scores, read as the table is.
+        ratings (str, optional): a file of scores, read as the table is; or ``block_ratings.json``,
+            whose sums, lower being better, are taken with the other sign.
         num (int, optional): So many random networks, and with ``extremes`` the cheapest and the
             costliest. None takes the whole table.
         score (str, optional): A key of :data:`LABELS`, what ``"score"`` is. Defaults to
@@ -86,7 +89,14 @@ def correlate(
         model, images = _build_model(config, cfg_options)
         whole = _read(table, model)
         canonical = model.backbone.space.canonical
-        scored = {canonical(row.arch): row.accuracy for row in _read(ratings, model).rows}
+        if is_of_blocks(ratings):
+            tables, _ = read_block_ratings(ratings, model.backbone.space)
+            scored = {
+                canonical(row.arch): -sum_of_ratings(model.backbone.space, tables, row.arch)
+                for row in whole.rows
+            }
+        else:
+            scored = {canonical(row.arch): row.accuracy for row in _read(ratings, model).rows}
         rows = [row for row in whole.rows if canonical(row.arch) in scored]
         rows = sample(rows, num, seed, extremes)
         given = [scored[canonical(row.arch)] for row in rows]
@@ -179,7 +189,7 @@ def _build_model(config: str, options: dict | None) -> tuple[Any, dict | None]:
         cfg = load_config(config, options, check_data=False)
         print(f'note: the data is not here; costs are for num_classes={cfg.get("num_classes")}')
     init_default_scope(cfg.get('default_scope', 'mmpretrain'))
-    model = MODELS.build(cfg.model)
+    model = MODELS.build(without_weights(cfg.model.to_dict()))
     if not getattr(model.backbone, 'shares_weights', False):
         raise ValueError(f'{config} is not the config of a search')
     return model, images

@@ -104,8 +104,11 @@ def create_model(
     # What mmpretrain's inferencers look for: the task, the names of the classes, and how to prepare
     # an image.
     model._metainfo = SimpleNamespace(results=[SimpleNamespace(task='Image Classification')])
-    if len(about.get('classes') or []) == num_classes:
-        model._dataset_meta = dict(classes=tuple(about['classes']))
+    classes = about.get('classes') or []
+    if str(checkpoint) in published_nets:
+        from mmpretrain.datasets.categories import IMAGENET_CATEGORIES as classes
+    if len(classes) == num_classes:
+        model._dataset_meta = dict(classes=tuple(classes))
     pipeline = _pipeline(size, about.get('crop_pct', 0.875))
     model._config = Config(dict(test_dataloader=dict(dataset=dict(pipeline=pipeline))))
     return model.eval()

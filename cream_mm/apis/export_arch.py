@@ -12,7 +12,7 @@ from ..checkpoints.whole_file import latest_checkpoint
 from ..config.carry import entries, override, read_config
 from ..costs import build_cost_model
 from ..files import write_json
-from ..files.arch_file import DETECTION, arch_content, check_next_steps
+from ..files.arch_file import DETECTION, arch_content, check_next_steps, network_of
 from ..files.front_file import read_steps
 from ..models.backbones.cream_net import resolve_arch
 from ..models.backbones.published import published_nets
@@ -28,6 +28,11 @@ from .export_detector import DetectorFit, fit_default
 
 DEFAULT_NEXT_STEPS = dict(
     retrain='configs/cream/retrain_imagenet.py', detector='configs/retinanet_cream.py'
+)
+
+FROM_SCRATCH = (
+    'no weights: those of this supernet mean nothing in the network ("weights_travel": false in '
+    'its file). Train retrain.py from scratch'
 )
 
 Say = Callable[[str], None]
@@ -52,14 +57,15 @@ def export_arch(
         arch (str): A published name, ``best_arch.json``, or a nested list.
         checkpoint (str, optional): The supernet, or the name of the published network that ``arch``
             is, such as ``'lite0'``, for the weights of an installed package. Defaults to the newest
-            checkpoint beside the JSON that is whole; without any, no weights are written.
+            checkpoint beside the JSON that is whole; without any, no weights are written. Nor are
+            they where those of the supernet mean nothing in the network (``weights_travel``).
         out (str): Folder to write into.
         root (str): Where the ``configs/`` that the new configs are made from lie.
         detector (str, optional): A detector's config, any of mmdet's or the user's own, which is
             run as a config is; the new one has its file's name. Defaults to the one that the
             architecture's file names in ``next_steps``, which becomes ``retinanet.py``.
         say (Callable, optional): Called with each line on what of ``detector`` was left out, or
-            changed beside its backbone.
+            changed beside its backbone, and on why there are no weights.
 
     Returns:
         dict[str, Path]: ``arch``, ``weights`` (if any), ``retrain`` and ``detector`` (of
@@ -67,12 +73,17 @@ def export_arch(
 
     Raises:
         ValueError: If the architecture is unknown, a config to build on is not one of
-            ``configs/``, or the network does not fit into ``detector``. Nothing is written then.
+            ``configs/``, the network does not fit into ``detector``, or a checkpoint is given of a
+            supernet whose weights mean nothing in it. Nothing is written then.
         FileNotFoundError: If the checkpoint or ``detector`` is missing.
         KeyError: If the checkpoint does not hold the architecture.
     """
     arch_value, space, about = resolve_arch(arch)
-    if checkpoint is None and str(arch).endswith('.json'):
+    if not about.get('weights_travel', True):
+        _refuse_weights(checkpoint, str(arch))
+        if say:
+            say(FROM_SCRATCH)
+    elif checkpoint is None and str(arch).endswith('.json'):
         checkpoint = latest_checkpoint(Path(arch).parent)
     out = Path(out).resolve()
     return _export(arch_value, space, about, checkpoint, out, root, detector, say)
@@ -87,7 +98,7 @@ def export_front(
     detector: str | None = None,
     say: Say | None = None,
 ) -> dict[str, dict[str, Path]]:
-    """Export every path of a search's ``front.json``, each into a folder named by its cost.
+    """Export every network of a search's ``front.json``, each into a folder named by its cost.
 
     Args:
         work_dir (str): Of the search; holds ``front.json`` and ``best_arch.json``.
@@ -102,17 +113,25 @@ def export_front(
         ValueError: If a file is damaged, or as :func:`export_arch`.
     """
     cost, steps = read_steps(Path(work_dir, 'front.json'))
-    answer, space, about = resolve_arch(str(Path(work_dir, 'best_arch.json')))
-    checkpoint = checkpoint or latest_checkpoint(Path(work_dir))
-    if checkpoint is None:
-        raise FileNotFoundError(f'no checkpoint in {work_dir}: name the supernet with --checkpoint')
+    path = str(Path(work_dir, 'best_arch.json'))
+    answer, its_space, about = resolve_arch(path)
     said: dict[str, None] = {}
+    if not about.get('weights_travel', True):
+        _refuse_weights(checkpoint, path)
+        said[FROM_SCRATCH] = None
+    else:
+        checkpoint = checkpoint or latest_checkpoint(Path(work_dir))
+        if checkpoint is None:
+            raise FileNotFoundError(
+                f'no checkpoint in {work_dir}: name the supernet with --checkpoint'
+            )
     files = {}
     names = _folder_names([step['costs'][cost] for step in steps], cost.rpartition('_')[2])
     for step, name in zip(steps, names):
-        arch = space.parse(step['arch'])
+        row = dict(arch=step['arch'], space=step.get('space') or its_space.to_dict())
+        arch, space = network_of(row, f'{Path(work_dir, "front.json")}: the step {name}')
         mine = dict(about, rating=step.get('rating') or {})
-        if arch != answer:
+        if (arch, space) != (answer, its_space):
             mine['choice'] = dict(about.get('choice') or {}, notes=[])  # of the answer alone
         folder = Path(out, name).resolve()
         lines = said.setdefault
@@ -120,6 +139,16 @@ def export_front(
     for line in said if say else ():
         say(line)
     return files
+
+
+def _refuse_weights(checkpoint: str | None, arch: str) -> None:
+    """Of a supernet whose paths are no networks; weights of the network itself are welcome."""
+    if checkpoint is not None and str(checkpoint) not in published_nets:
+        raise ValueError(
+            f'--checkpoint {checkpoint}: the weights of this supernet mean nothing in the network '
+            f'("weights_travel": false in {arch}). Leave --checkpoint out, and train retrain.py of '
+            'the export from scratch'
+        )
 
 
 def _folder_names(costs: Sequence[float], unit: str) -> list[str]:
@@ -191,7 +220,9 @@ def _export(
         torch.save(dict(state_dict=weights, meta=meta), files['weights'])
     files['retrain'] = out / 'retrain.py'
     retrain = _retrain_config(read_config(bases['retrain'])[0], arch_value, space, classifier)
-    write_config(files['retrain'], retrain, f'Retrain {arch_value}.')
+    scratch = ['It starts from scratch: no weights of the supernet fit the network.']
+    scratch = scratch if not about.get('weights_travel', True) and not weights else []
+    write_config(files['retrain'], retrain, '\n'.join([f'Retrain {arch_value}.', *scratch]))
     if cfg is None:
         return files
     files['detector'] = target
@@ -200,6 +231,14 @@ def _export(
         lines += [
             'It starts from the weights of the supernet; better, name the retrained ones:',
             f'  --cfg-options {part}.backbone.init_cfg.checkpoint=FILE',
+        ]
+    elif scratch:
+        init = f'{part}.backbone.init_cfg'
+        lines += [
+            *scratch,
+            'Train retrain.py first, and name its checkpoint here:',
+            f'  --cfg-options {init}.type=Pretrained {init}.prefix=backbone. \\',
+            f'      {init}.checkpoint=FILE',
         ]
     lines += [
         'A training takes the classes from its data. For inference open the config that it',

@@ -47,12 +47,15 @@ def fit_default(
 ) -> Config:
     """Put an architecture into a config of the repository, whose backbone is a ``CreamNet``.
 
-    It takes over the number of workers, and what a detector's search says about data and batches.
+    It takes over the number of workers, and what a detector's search says about data and batches;
+    of the search of a backbone alone, the data.
     """
     keys = ('num_workers',)
     if about.get('task') == DETECTION:
         about = dict(about, num_classes=len(about.get('classes') or []) or None)
-        keys = ('data_root', 'num_classes', 'batch_size', 'num_workers', 'scale')
+        keys = ('data_root', 'num_classes', 'num_workers', 'scale')
+        if 'scale' in about:  # else its batches were of small images
+            keys += ('batch_size',)
     take_over(cfg, about, keys)
     _swap_own(cfg.model, arch, space, about, with_weights, 'the config of next_steps: model')
     if about.get('preprocess') is not None:

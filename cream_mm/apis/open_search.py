@@ -19,7 +19,8 @@ def search_config(config: str, options: dict | None = None) -> Config:
 
     Raises:
         FileNotFoundError: If the file or its data is missing.
-        ValueError: If its test loop is no :class:`SearchLoop`.
+        ValueError: If its test loop is no :class:`SearchLoop`. Of another one that ends a search,
+            its attribute ``instead`` tells what to do.
     """
     cfg = load_config(config, options)
     from ..engine import SearchLoop  # after the config: it takes long
@@ -27,6 +28,8 @@ def search_config(config: str, options: dict | None = None) -> Config:
     kind = (cfg.get('test_cfg') or {}).get('type')
     kind = MMENGINE_LOOPS.get(kind) if isinstance(kind, str) else kind
     if not (isinstance(kind, type) and issubclass(kind, SearchLoop)):
+        if instead := getattr(kind, 'instead', None):
+            raise ValueError(f'{config} searches by {kind.__name__}, not by whole paths: {instead}')
         raise ValueError(f'{config} is not the config of a search: its test_cfg is no SearchLoop')
     return cfg
 

@@ -49,6 +49,7 @@ class Prediction(NamedTuple):
     found: list[Label] | list[Box]
     drawn: Path | None = None
     unreadable: str | None = None
+    below: Box | None = None  # the surest of the boxes that were not sure enough
 
 
 def find_pictures(places: Sequence[str | os.PathLike]) -> list[Path]:
@@ -290,7 +291,8 @@ class _Detector:
         ]
         self.model, self.pipeline, self.threshold = model, Compose(steps), threshold
         self.visualizer = DetLocalVisualizer()
-        self.visualizer.dataset_meta = dict(palette='random', **model.dataset_meta)
+        palette = model.dataset_meta.get('palette') or 'random'
+        self.visualizer.dataset_meta = dict(model.dataset_meta, palette=palette)
         self.names, self.files = model.dataset_meta['classes'], _files(paths, out)
         out.mkdir(parents=True, exist_ok=True)
 
@@ -311,8 +313,10 @@ class _Detector:
             pred_score_thr=self.threshold,
             out_file=str(self.files[path]),
         )
-        boxes = sorted((b for b in boxes if b.score >= self.threshold), key=lambda b: -b.score)
-        return Prediction(path, boxes, self.files[path])
+        boxes.sort(key=lambda box: -box.score)
+        sure = [box for box in boxes if box.score >= self.threshold]
+        below = boxes[len(sure)] if len(sure) < len(boxes) else None
+        return Prediction(path, sure, self.files[path], below=below)
 
 
 LOADING = ('LoadImage', 'LoadImageFromFile', 'LoadImageFromNDArray')
@@ -342,12 +346,13 @@ def _files(paths: Sequence[Path], out: Path) -> dict[Path, Path]:
 
 def lines_of(prediction: Prediction) -> list[str]:
     """A prediction as text: the image, then a line for each class or box."""
-    path, found, drawn, unreadable = prediction
+    path, found, drawn, unreadable, below = prediction
     if unreadable is not None:
         return [f'{path}: passed over, it cannot be read: {unreadable}']
     lines = [f'{path}' + (f' -> {drawn}' if drawn else '')]
     if drawn and not found:
-        lines.append('   nothing found')
+        best = f'; the surest is {below.name}, {100 * below.score:.1f} %' if below else ''
+        lines.append(f'   nothing above the threshold{best}')
     for item in found:
         line = f'  {100 * item.score:5.1f} %  {item.name}'
         if isinstance(item, Box):

@@ -39,6 +39,22 @@ def without_extras(cfg: Mapping) -> dict:
     return cfg
 
 
+def without_weights(node: Any) -> Any:
+    """A model's config that loads no weights anywhere, for whoever counts or draws."""
+    if isinstance(node, Mapping):
+        node = {key: without_weights(value) for key, value in node.items()}
+        init = node.get('init_cfg')
+        inits = init if isinstance(init, list) else [init]
+        if any('Pretrained' in str(one.get('type')) for one in inits if isinstance(one, dict)):
+            del node['init_cfg']
+        if node.get('pretrained') is not None:
+            node['pretrained'] = False if node['pretrained'] is True else None
+        return node
+    if isinstance(node, (list, tuple)):
+        return type(node)(without_weights(item) for item in node)
+    return node
+
+
 @torch.no_grad()
 def backbone_maps(module: nn.Module) -> Maps:
     """Run a backbone on one image of zeros.

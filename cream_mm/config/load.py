@@ -12,6 +12,7 @@ from ..registry import kind_of
 from .carry import DATA_KEYS, Places, carry, entries, override, read_config
 from .check import check_keys, check_options, check_top_level, is_settled, own_names
 from .coco_data import fit_coco, follow_annotations, lacks_files
+from .fit_network import fit_network
 from .folder_data import fit_to_folders, lacks_folders, limit_top_k, names_of_places_as_text
 from .value_ranges import check_values
 
@@ -52,6 +53,7 @@ def load_config(
         if loader and loader.get('num_workers') == 0:
             loader.persistent_workers = False  # torch refuses it without workers
     follow_annotations(cfg)
+    fit_network(cfg, options)
     _follow_metric(cfg)
     if check_data:
         _fit_to_data(cfg, options)

@@ -94,6 +94,23 @@ def _is_intervals(value: Any) -> bool:
     return isinstance(value, (list, tuple)) and all(map(pair.holds, value))
 
 
+def _is_cells(value: Any) -> bool:
+    """Whether it is [[(layers, width), ...], ...], of each block one at least."""
+    if not isinstance(value, (list, tuple)):
+        return False
+    pair = _pair('', _whole(1))
+    return all(
+        isinstance(block, (list, tuple)) and block and all(map(pair.holds, block))
+        for block in value
+    )
+
+
+def _is_rates(value: Any) -> bool:
+    if not isinstance(value, Mapping):
+        return value is None
+    return all(map(_NOT_NEGATIVE.holds, value.values()))
+
+
 _WHOLE = Rule('a whole number', lambda v: isinstance(v, Integral) and not isinstance(v, bool))
 _COUNT = _whole(1)
 _COUNT_OR_NONE = _COUNT.or_none()
@@ -234,6 +251,7 @@ RULES: dict[str, Rule] = {
     'num_images': _COUNT_OR_NONE,
     'num_bn_images': _COUNT,
     'keep_gb': _NOT_NEGATIVE,
+    'max_gb': _NOT_NEGATIVE,
     'test_cfg.num': _COUNT,
     'strategy.num_random': _whole(2),
     'strategy.population': _whole(2),
@@ -247,15 +265,33 @@ RULES: dict[str, Rule] = {
     'board.capacity': _COUNT,
     'board.num_images': _COUNT,
     'board.score_gap': _FINITE,
+    'model.blocks': _list_of('whole numbers of at least 1', _COUNT).or_none(),
+    'model.late_bn_momentum': _real('a share above 0, at most 1', lambda v: 0 < v <= 1).or_none(),
+    'model.teacher_channels': _list_of('whole numbers of at least 1', _COUNT),
     'space.depths': _list_of('whole numbers of at least 1', _COUNT),
+    'space.widths': _list_of('whole numbers of at least 1', _COUNT),
+    'space.strides': _list_of('1 or 2', Rule('1 or 2', lambda v: v in (1, 2))),
+    'space.bn_eps': _POSITIVE.or_none(),
+    'space.stem_channels': _COUNT,
+    'space.first_channels': _FROM_ZERO.or_none(),
+    'space.final_channels': _FROM_ZERO,
+    'space.head_channels': _FROM_ZERO,
+    'space.cells': Rule(
+        'a list, for each block, of its cells (layers, width), whole numbers of at least 1',
+        _is_cells,
+    ),
     'space.width_mult': _POSITIVE,
     'space.stem_stride': _COUNT,
+    'paramwise_cfg.rates': Rule(
+        "a dictionary of factors on the rate, by what parameters' names begin with, or None",
+        _is_rates,
+    ),
     # model
     'model.in_channels': _COUNTS,
     'model.out_channels': _COUNTS,
     'model.feat_channels': _COUNTS,
     'model.fc_out_channels': _COUNT,
-    'model.hidden_channels': _COUNTS,
+    'model.hidden_channels': _FROM_ZERO.or_list().or_none(),  # 0: a head without
     'model.num_outs': _COUNT,
     'model.stacked_convs': _FROM_ZERO,
     'model.num_csp_blocks': _COUNT,

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from functools import cached_property
+from typing import Any
 
 from ..spaces import MBConvSpace
 from ..spaces.blocks import BlockSpace
@@ -23,7 +24,7 @@ class BlockCosts(CostModel):
         **kwargs: Further arguments of :func:`mbconv_costs`.
     """
 
-    def __init__(self, space: BlockSpace, input_size: int | Sequence[int], **kwargs):
+    def __init__(self, space: BlockSpace, input_size: int | Sequence[int], **kwargs: Any):
         self.space = space
         self._args = dict(input_size=input_size, **kwargs)
         self._models: dict[MBConvSpace, CostTable] = {}

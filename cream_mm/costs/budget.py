@@ -35,12 +35,11 @@ class Budget:
 
     def _check(self, key: str, low: float | None, high: float | None) -> None:
         model = self.cost_model
-        if key == 'latency_ms':
-            if not _is_timed(model):
-                raise ValueError(
-                    f'budget {key}=({low}, {high}) needs measured times: give the costs '
-                    "latency=dict(fixed_ms=..., choices_ms=...), or bound 'macs_m' instead"
-                )
+        if key == 'latency_ms' and not _is_timed(model):
+            raise ValueError(
+                f'budget {key}=({low}, {high}) needs measured times: give the costs '
+                "latency=dict(fixed_ms=..., choices_ms=...), or bound 'macs_m' instead"
+            )
         if low is not None and high is not None and low > high:
             raise ValueError(f'budget {key}=({low}, {high}) cannot be met{self._offer(key)}')
         ends = model.extremes()

@@ -320,11 +320,12 @@ def find_images(data_root: str | os.PathLike) -> tuple[str, str]:
         if not train or not splits and any(_holds_images(root / place / name) for name in other):
             continue
         taken = max(train, key=lambda name: (name.lower() in TRAIN_NAMES, name))
-        left = [name for name in names if name != taken]
+        left = [n for n in names if n != taken and (n in splits or _holds_images(root / place / n))]
         line = f'{root / place / taken} is taken'
         if left:
             line += f', {some_of(left)} beside it {"is" if len(left) == 1 else "are"} not'
-        return os.path.normpath(os.path.join(place, taken)), f'{line} (folder=. takes all)'
+        line += " (folder='.' of the data sets takes all)"
+        return os.path.normpath(os.path.join(place, taken)), line
     splits = [name for name in folders_in(root) if _OTHER_SPLIT.fullmatch(name)]
     line = f'{root} is taken with all that is in it'
     return '.', line + (f', {some_of(splits)} too' if splits else '')
@@ -383,7 +384,7 @@ def num_of_all_held_out(number: int, holdout: float | str) -> int:
     if not 0 < count < number:
         raise ValueError(
             f'{number} image{"s" * (number != 1)}, of which {max(count, 1)} cannot be held out and '
-            'others trained on'
+            'others trained on: give more images, at least 2, or another holdout'
         )
     return count
 

@@ -16,7 +16,11 @@ _IN_THE_STATE = ('optim_wrapper.optimizer.', 'optim_wrapper.paramwise_cfg.', 'pa
 _HARMLESS_KEYS = {'num_workers', 'persistent_workers', 'pin_memory', 'prefetch_factor'}
 _HARMLESS = ('default_hooks.logger.', 'default_hooks.timer.', 'default_hooks.checkpoint.')
 # What the weights, the board and the log of paths mean.
-_MEANING = ('model.backbone.space', 'model.backbone.arch', 'model.compat')
+_MEANING = (
+    'model.backbone.space', 'model.backbone.arch', 'model.backbone.align', 'model.compat',
+    'model.teacher.taps', 'model.teacher.backbone.type', 'model.teacher.backbone.arch',
+    'model.teacher.backbone.space',
+)  # fmt: skip
 MAX_LINES = 30
 
 

@@ -30,6 +30,8 @@ from ..files import take_early_lines
 from ..files.commands import note_command
 from ..files.config_text import TextConfig
 from ..models.backbones.pretrained import check_model
+from ..models.backbones.published import published_nets
+from ..models.backbones.published_weights import published_weights
 from ..ops import keep_freed_memory
 from ..registry import RUNNERS
 from .distributed import (
@@ -227,7 +229,8 @@ class Runner(_Runner):
         """Load weights, or all state when resuming, without executing anything in the file.
 
         Args:
-            filename (str): A file, or its http(s) address.
+            filename (str): A file, or its http(s) address; or the name of a published network
+                whose weights are installed, such as ``'lite0'``.
             map_location: Not used: what is loaded goes where the model and the optimizer are.
             strict (bool): Whether all keys must match.
             revise_keys (Sequence): (pattern, replacement) pairs for the keys of the state_dict.
@@ -237,9 +240,12 @@ class Runner(_Runner):
             ValueError: If it is damaged, no checkpoint, of another model, or none that can be
                 resumed.
         """
-        path = local_file(filename)
-        load = load_checkpoint_file if path == self._known_whole else load_whole
-        checkpoint = restore(load(path))
+        if filename in published_nets and not self._resume:
+            checkpoint = dict(state_dict=published_weights(filename))
+        else:
+            path = local_file(filename)
+            load = load_checkpoint_file if path == self._known_whole else load_whole
+            checkpoint = restore(load(path))
         if self._resume:
             try:
                 self._compare(checkpoint['meta'])

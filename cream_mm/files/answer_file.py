@@ -64,6 +64,9 @@ def answer_content(
         details = dict(details, task=DETECTION)
     if not supernet.weights_travel:
         details = dict(details, weights_travel=False)
+    settings = run_settings(cfg, supernet.norm_cfg)
+    if len(settings.get('classes', ())) > (costs.num_classes or len(cfg.get('classes') or ())):
+        del settings['classes']  # costs count a classifier of fewer: these are of other labels
     return arch_content(
         network,
         costs,
@@ -76,5 +79,5 @@ def answer_content(
         data_root=cfg.get('data_root'),
         preprocess=_preprocess(model),
         next_steps=next_steps,
-        **run_settings(cfg, supernet.norm_cfg),
+        **settings,
     )

@@ -129,21 +129,27 @@ def read_arch_file(path: str | Path) -> dict:
     return content
 
 
+def network_of(row: Mapping, where: str) -> tuple[Arch, MBConvSpace]:
+    """What ``arch`` and ``space`` of an entry build, as those of an exported architecture.
+
+    Args:
+        row (Mapping): From a file, such as a step of ``front.json``.
+        where (str): Where it stands, for the message.
+
+    Raises:
+        ValueError: If no export writes such values.
+    """
+    try:
+        arch, space = _check_network(row)
+        _check_params(arch, build_cost_model(space, 224, head=None))
+        return arch, space
+    except (AttributeError, KeyError, TypeError, OverflowError, ValueError) as error:
+        raise ValueError(f'{where} is damaged: {shorten(str(error), 300)}') from None
+
+
 def _check(content: dict) -> None:
     """Every entry that is used later has the type and the range that an export gives it."""
-    layers = [choice for stage in content['arch'] for choice in stage]
-    _need(len(layers) <= MAX_LAYERS, 'arch', f'{len(layers)} layers')
-    for key, value in content['space'].items():
-        flat = value if isinstance(value, list) else [value]
-        flat = [x for item in flat for x in (item if isinstance(item, list) else [item])]
-        allowed = {'choices': [IDENTITY], 'first_channels': [None], 'bn_eps': [None]}.get(key, [])
-        numbers = all(x in allowed or _is_number(x, MAX_CHANNELS) for x in flat)
-        numbers = numbers or key in WORDS_OF_SPACE  # MBConvSpace itself checks these
-        _need(len(flat) <= MAX_LAYERS and numbers, f'space.{shorten(key)}', value)
-    name = content['space'].get('name', '')
-    _need(isinstance(name, str) and len(name) <= MAX_NAME, 'space.name', name)
-    space = MBConvSpace.build(content['space'])
-    _need(max(space.stage_channels) <= MAX_CHANNELS, 'space', 'too many channels')
+    arch, space = _check_network(content)
     for key, low, high in (('num_classes', 1, MAX_CLASSES), ('head_channels', 0, MAX_CHANNELS)):
         if key in content:
             value = content[key]
@@ -153,11 +159,10 @@ def _check(content: dict) -> None:
         ok = isinstance(size, list) and len(size) == 2
         ok = ok and all(type(side) is int and 1 <= side <= MAX_SIDE for side in size)
         _need(ok, key, size)
-    arch = space.parse(content['arch'])
-    space = replace(space, depths=arch.depths)
+    travel = content.get('weights_travel', True)
+    _need(isinstance(travel, bool), 'weights_travel', travel)
     size, classes = content.get('input_size', [224, 224]), content.get('num_classes', 1000)
-    costs = build_cost_model(space, size, classes, content.get('head_channels'))
-    _need(costs.cost(arch).params <= MAX_PARAMS, 'arch', f'a network of over {MAX_PARAMS} weights')
+    _check_params(arch, build_cost_model(space, size, classes, content.get('head_channels')))
     rating = content.get('rating') or {}
     _need(isinstance(rating, Mapping), 'rating', rating)
     top1, count = rating.get('top1_pct', 0), rating.get('num_images', 1)
@@ -184,6 +189,38 @@ def _check(content: dict) -> None:
     check_next_steps(content.get('next_steps') or {})
     _need(isinstance(content.get('data_root') or '', str), 'data_root', content.get('data_root'))
     _check_run_settings(content, classes)
+
+
+def _check_network(content: Mapping) -> tuple[Arch, MBConvSpace]:
+    """The architecture, and its space with the architecture's own depths."""
+    layers = [choice for stage in content['arch'] for choice in stage]
+    _need(len(layers) <= MAX_LAYERS, 'arch', f'{len(layers)} layers')
+    check_space(content['space'])
+    space = MBConvSpace.build(content['space'])
+    _need(max(space.stage_channels) <= MAX_CHANNELS, 'space', 'too many channels')
+    arch = space.parse(content['arch'])
+    return arch, replace(space, depths=arch.depths)
+
+
+def _check_params(arch: Arch, costs: CostModel) -> None:
+    _need(costs.cost(arch).params <= MAX_PARAMS, 'arch', f'a network of over {MAX_PARAMS} weights')
+
+
+def check_space(entries: Mapping) -> None:
+    """Whether the entries of a space, from a file, are of the types and sizes that it can have.
+
+    Raises:
+        ValueError: With the first one that is not; what it means together the space itself checks.
+    """
+    for key, value in entries.items():
+        flat = value if isinstance(value, list) else [value]
+        flat = [x for item in flat for x in (item if isinstance(item, list) else [item])]
+        allowed = {'choices': [IDENTITY], 'first_channels': [None], 'bn_eps': [None]}.get(key, [])
+        numbers = all(x in allowed or _is_number(x, MAX_CHANNELS) for x in flat)
+        numbers = numbers or key in WORDS_OF_SPACE  # MBConvSpace itself checks these
+        _need(len(flat) <= MAX_LAYERS and numbers, f'space.{shorten(key)}', value)
+    name = entries.get('name', '')
+    _need(isinstance(name, str) and len(name) <= MAX_NAME, 'space.name', name)
 
 
 def _check_run_settings(content: Mapping, num_classes: int) -> None:

@@ -3,9 +3,12 @@
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from ..spaces.blocks import BlockSpace
-from .read import read_json
+from ..structures import Arch
+from .arch_file import MAX_CHANNELS, MAX_LAYERS, check_space
+from .read import read_json, shorten
 
 BLOCKS_FORMAT = 'cream_mm.block_ratings/1'
 """Value of the "format" key."""
@@ -15,7 +18,7 @@ Tables = dict[tuple[int, int], list[float]]
 
 
 def block_ratings_content(
-    space: BlockSpace, tables: Mapping[tuple[int, int], Sequence[float]], **about
+    space: BlockSpace, tables: Mapping[tuple[int, int], Sequence[float]], **about: Any
 ) -> dict:
     """What ``block_ratings.json`` holds; blocks are numbered from 1 there.
 
@@ -43,14 +46,7 @@ def read_block_ratings(path: str | Path, space: BlockSpace) -> tuple[Tables, dic
         FileNotFoundError: If there is no such file.
         ValueError: If it is none, or of another space.
     """
-    path = Path(path)
-    if path.is_dir():
-        path = path / 'block_ratings.json'
-    if not path.is_file():
-        raise FileNotFoundError(f'no {path}; a search by blocks writes it when they are rated')
-    content = read_json(path)
-    if not isinstance(content, dict) or content.get('format') != BLOCKS_FORMAT:
-        raise ValueError(f'{path} holds no ratings of blocks: it needs "format": "{BLOCKS_FORMAT}"')
+    path, content = _read(path)
     if content.get('space') != space.to_dict():
         raise ValueError(f'{path} holds ratings of another space than {space.name!r} of this run')
     tables: Tables = {}
@@ -69,5 +65,71 @@ def read_block_ratings(path: str | Path, space: BlockSpace) -> tuple[Tables, dic
                     raise ValueError(f'ratings of cell {cell + 1} of block {row["block"]}')
                 tables[block, cell] = [float(x) for x in ratings]
     except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
-        raise ValueError(f'{path} is damaged: {error}') from None
+        raise ValueError(f'{path} is damaged: {shorten(str(error), 300)}') from None
     return tables, {k: v for k, v in content.items() if k not in ('format', 'space', 'blocks')}
+
+
+def is_of_blocks(path: str | Path) -> bool:
+    """Whether a file is one of ratings of blocks, whole or not."""
+    if Path(path).suffix != '.json':
+        return False
+    content = read_json(path, max_bytes=2**28, max_values=20_000_000)
+    return isinstance(content, dict) and content.get('format') == BLOCKS_FORMAT
+
+
+def sum_of_ratings(space: BlockSpace, tables: Tables, arch: Arch) -> float:
+    """What the blocks of a network are rated together; lower is better.
+
+    Args:
+        space (BlockSpace): The space.
+        tables (Tables): Ratings of all its cells.
+        arch (Arch): An answer, see :class:`BlockSpace`.
+
+    Raises:
+        ValueError: If a cell of it is not rated.
+    """
+    total, number = 0.0, len(space.skeleton.choices)
+    for block, cell in enumerate(space.cells_of(arch)):
+        if (block, cell) not in tables:
+            raise ValueError(f'block {block + 1} is not rated, cell {cell + 1} of it at least')
+        index = 0
+        for choice in arch.stages[space.place(block, cell)]:  # the first layer changes last
+            index = index * number + choice
+        total += tables[block, cell][index]
+    return total
+
+
+def read_block_space(path: str | Path) -> BlockSpace:
+    """The space that a file of ratings is of; the file is not trusted.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it is none, or its space is not one that a search has.
+    """
+    path, content = _read(path)
+    try:
+        entries = dict(content['space'])
+        kind, cells = entries.pop('type', BlockSpace.__name__), entries.pop('cells')
+        numbers = [number for block in cells for cell in block for number in cell]
+        fits = all(type(x) is int and 1 <= x <= MAX_CHANNELS for x in numbers)
+        fits = fits and sum(cell[0] for block in cells for cell in block) <= MAX_LAYERS
+        if kind != BlockSpace.__name__ or not fits:
+            raise ValueError(f'its cells are {shorten(str(cells))}')
+        check_space(entries)
+        return BlockSpace.build(dict(entries, cells=cells))
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+        raise ValueError(
+            f'{path} is damaged: "space" is none of blocks: {shorten(str(error), 300)}'
+        ) from None
+
+
+def _read(path: str | Path) -> tuple[Path, dict]:
+    path = Path(path)
+    if path.is_dir():
+        path = path / 'block_ratings.json'
+    if not path.is_file():
+        raise FileNotFoundError(f'no {path}; a search by blocks writes it when they are rated')
+    content = read_json(path)
+    if not isinstance(content, dict) or content.get('format') != BLOCKS_FORMAT:
+        raise ValueError(f'{path} holds no ratings of blocks: it needs "format": "{BLOCKS_FORMAT}"')
+    return path, content

@@ -159,7 +159,9 @@ def _same_zeros(x: Tensor, conv: nn.Conv2d) -> tuple[int, int, int, int]:
     for i in (0, 1):
         size, stride = x.shape[2 + i], conv.stride[i]
         reach = conv.dilation[i] * (conv.kernel_size[i] - 1) + 1
-        total = max((-(-size // stride) - 1) * stride + reach - size, 0)
+        # A trace keeps this arithmetic, and ONNX divides negative numbers towards zero.
+        outputs = (size + stride - 1) // stride
+        total = max((outputs - 1) * stride + reach - size, 0)
         zeros += (total // 2, total - total // 2)
     return zeros
 

@@ -2,19 +2,32 @@
 
 import io
 import re
-from itertools import cycle
 
 import matplotlib
 import numpy as np
 from markupsafe import Markup
 from matplotlib.axes import Axes
+from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
+from matplotlib.offsetbox import AnchoredOffsetbox, HPacker, TextArea, VPacker
 from matplotlib.ticker import MaxNLocator
 
 from .formats import format_cost, format_range
 from .front import Front, FrontPath
 from .metric import Metric
-from .style import BLUE, GREEN, GREY, LOSS_COLORS, MUTED, NAVY, ORANGE, PALE, plot_style
+from .rated_blocks import Blocks, RatedBlock
+from .style import (
+    BLUE,
+    DEPTH_COLORS,
+    GREEN,
+    GREY,
+    LOSS_COLORS,
+    MUTED,
+    NAVY,
+    ORANGE,
+    PALE,
+    plot_style,
+)
 
 Curve = list[tuple[int, float]]
 Limits = tuple[float | None, float | None]
@@ -27,6 +40,10 @@ POINTS = dict(
     board=('on the board', dict(color=BLUE, s=44, edgecolors='white')),
     effects=('best training effects', dict(color=GREEN, s=44, edgecolors='white')),
 )
+
+
+# Of cells of different width in a block, from narrow to wide: matplotlib's, and in the legend.
+MARKS = (('o', '●'), ('s', '■'), ('^', '▲'), ('D', '◆'))
 
 
 def draw_scatter(
@@ -106,18 +123,21 @@ def draw_front(front: Front) -> Markup | None:
             to_left = 0 <= space < 0.12 or path.cost > left + 0.8 * (right - left)
             _label(ax, path, path.name, (-8 if to_left else 8, -3), NAVY)
         if answer:
-            # A front rises to the right: above it on the left, and below on the right, is room.
+            # A front rises to the right: above it on the left, and below on the right, is room. One
+            # of errors falls: there it is below on the left, and above on the right.
             to_left = answer.cost > (left + right) / 2
+            above = to_left != front.is_error
             words = f'answer: {format_cost(answer.cost)} {front.cost_unit}'.rstrip()
             words += f', {front.format_rating(answer.rating)}'
-            _label(ax, answer, words, (-13, 9) if to_left else (13, -15), ORANGE, weight='bold')
+            offset = (-13 if to_left else 13, 9 if above else -15)
+            _label(ax, answer, words, offset, ORANGE, weight='bold')
         ax.set(xlabel=front.cost_label, ylabel=front.rating_label)
         fig.legend(loc='outside upper left', ncols=5, handletextpad=0.5, columnspacing=1.6)
         return to_svg(fig, 'front', 'Rating against cost of the best paths for several budgets')
 
 
-def _draw_star(ax: Axes, x: float, y: float, label: str) -> None:
-    ax.scatter(x, y, marker='*', s=330, color=ORANGE, edgecolors='white', zorder=5, label=label)
+def _draw_star(ax: Axes, x: float, y: float, label: str, size: float = 330) -> None:
+    ax.scatter(x, y, marker='*', s=size, color=ORANGE, edgecolors='white', zorder=5, label=label)
 
 
 def _label(ax: Axes, path: FrontPath, text: str, offset: tuple, color: str, **style) -> None:
@@ -171,6 +191,60 @@ def _mark_unrated(ax: Axes, paths: list[FrontPath]) -> None:
                     textcoords='offset points', fontsize=8)  # fmt: skip
 
 
+def draw_blocks(blocks: Blocks) -> Markup | None:
+    """Rating against cost of every candidate, one panel for each block; None without any.
+
+    Cells of different depth have different colours, those of different width different marks.
+    """
+    panels = blocks.panels
+    if not panels:
+        return None
+    columns = min(len(panels), 3)
+    rows = -(-len(panels) // columns)
+    sizes = blocks.sizes
+    palette = DEPTH_COLORS if len(sizes) <= len(DEPTH_COLORS) else _ramp(len(sizes))
+    colors = dict(zip(sizes, palette, strict=False))
+    with plot_style():
+        fig = Figure(figsize=(9.2, 2.7 * rows + 0.3), layout='constrained')
+        axes = fig.subplots(rows, columns, squeeze=False).ravel()
+        for ax, panel in zip(axes, panels, strict=False):
+            _draw_block(ax, panel, colors)
+        for ax in axes[len(panels) :]:
+            ax.set_axis_off()
+        fig.supxlabel('MACs in the network (millions)', color=MUTED, fontsize=9)
+        fig.supylabel(f'{blocks.metric}, lower is better', color=MUTED, fontsize=9)
+        return to_svg(fig, 'blocks', 'Rating against MACs of the candidates of each block')
+
+
+def _draw_block(ax: Axes, panel: RatedBlock, colors: dict[int, str]) -> None:
+    ax.step(*panel.best, where='post', color=PALE, lw=1, zorder=2)
+    widths = sorted({cell.width for cell in panel.cells})
+    names, dense = [], sum(len(cell.ratings) for cell in panel.cells) > 100
+    for cell in panel.cells:
+        color, mark = colors[cell.layers], MARKS[widths.index(cell.width) % len(MARKS)]
+        ax.scatter(cell.costs, cell.ratings, s=9 if dense else 22, color=color, marker=mark[0],
+                   alpha=0.6 if dense else 0.9, lw=0, zorder=3)  # fmt: skip
+        style = dict(color=color, fontsize=8)
+        names.append(TextArea(f'{mark[1]} {cell.layers} × {cell.width}', textprops=style))
+    ax.margins(0.09, 0.12)
+    shown = np.concatenate([cell.ratings for cell in panel.cells])
+    if len(shown) and shown.min() > 0 and shown.max() > 20 * shown.min():
+        ax.set_yscale('log')
+    ax.xaxis.set_major_locator(MaxNLocator(4))
+    names[8:] = [TextArea('…')] if len(names) > 8 else []
+    lines = [HPacker(children=part, pad=0, sep=9) for part in (names[:4], names[4:]) if part]
+    pad = 5 + 13 * len(lines)
+    ax.set_title(f'block {panel.number}', pad=pad)
+    if panel.chosen:
+        _draw_star(ax, *panel.chosen, 'chosen', size=190)
+        ax.set_title(f'★ {panel.place:,} of {panel.total:,}', loc='right', pad=pad, color=ORANGE,
+                     fontsize=8.5)  # fmt: skip
+    box = VPacker(children=lines, pad=0, sep=3)
+    anchor = dict(bbox_to_anchor=(0, 1), bbox_transform=ax.transAxes)
+    box = AnchoredOffsetbox('lower left', child=box, frameon=False, pad=0, borderpad=0.25, **anchor)
+    ax.add_artist(box)
+
+
 def draw_search(train_lines: dict[int, dict], val_lines: dict[int, dict]) -> Markup | None:
     """Losses, accuracies and learning rate of a search, as far as they were logged.
 
@@ -178,11 +252,11 @@ def draw_search(train_lines: dict[int, dict], val_lines: dict[int, dict]) -> Mar
         train_lines (dict): ``{step: line}``, see :func:`cream_mm.reports.run_files.read_scalars`.
         val_lines (dict): The same of validation.
     """
-    losses = [
-        key
-        for key in sorted({k for line in train_lines.values() for k in line})
-        if re.fullmatch(r'loss(_\w+)?', key)
-    ][:12]
+    names = {k for line in train_lines.values() for k in line if re.fullmatch(r'loss(_\w+)?', k)}
+    losses = sorted(names, key=_numbered)[:12]
+    numbered = [key for key in losses if key[-1].isdigit()]
+    if len(numbered) > 1 and len(numbered) == len(losses) - 1:
+        losses = numbered  # their sum, beside them, would flatten them all
     validation = curve_of(val_lines, 'accuracy/top1')
     keys = ('train_top1', 'board_best', 'board_worst')
     has_accuracies = validation or any(curve_of(train_lines, key) for key in keys)
@@ -198,7 +272,8 @@ def draw_search(train_lines: dict[int, dict], val_lines: dict[int, dict]) -> Mar
         axes = fig.subplots(1, len(panels), width_ratios=ratios, squeeze=False)[0]
         for ax, name in zip(axes, panels, strict=True):
             if name == 'loss':
-                for key, color in zip(losses, cycle(LOSS_COLORS), strict=False):
+                colors = LOSS_COLORS if len(losses) <= len(LOSS_COLORS) else _ramp(len(losses))
+                for key, color in zip(losses, colors, strict=False):
                     _draw_smoothed(ax, curve_of(train_lines, key), color, key)
             elif name == 'top-1 (%)':
                 _draw_accuracies(ax, train_lines, validation)
@@ -209,8 +284,19 @@ def draw_search(train_lines: dict[int, dict], val_lines: dict[int, dict]) -> Mar
             ax.set_xlabel('iteration')
             ax.xaxis.set_major_locator(MaxNLocator(5, integer=True))
             if name != 'learning rate':
-                ax.legend()
+                ax.legend(ncols=1 + (name == 'loss' and len(losses) > 4))
         return to_svg(fig, 'search', 'Training curves of the search')
+
+
+def _numbered(name: str) -> tuple[str, int]:
+    """``loss_block10`` comes after ``loss_block9``."""
+    word = name.rstrip('0123456789')
+    return word, int(name[len(word) :] or -1)
+
+
+def _ramp(number: int) -> list[str]:
+    """So many colours in the order of a rainbow without its yellow, which is hard to see."""
+    return [to_hex(matplotlib.colormaps['viridis'](x)) for x in np.linspace(0, 0.82, number)]
 
 
 def _draw_accuracies(ax: Axes, train_lines: dict[int, dict], validation: Curve) -> None:

@@ -4,8 +4,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..spaces import make_divisible
 from .formats import COST_NAMES, cost_name, format_cost, format_difference, format_pct
-from .metric import METRIC_NAMES
+from .metric import metric_name
 
 MAX_PATHS = 200  # of the front, and references; a page shows no more
 
@@ -19,6 +20,7 @@ class FrontPath(NamedTuple):
     costs: dict
     cost: float | None  # on the axis; None where not known
     rating: float | None  # on the axis; None where not rated
+    widths: tuple[int, ...] = ()  # channels of its stages, where networks differ in them
 
 
 class Front:
@@ -29,6 +31,9 @@ class Front:
     Args:
         content (dict): See :func:`cream_mm.reports.run_files.read_front`.
         notes (list[str]): What is left out is added.
+
+    Attributes:
+        is_error (bool): Whether lower ratings are better.
 
     Units:
         rating: percent for top-1 and COCO's metrics, else that of the metric.
@@ -61,15 +66,20 @@ class Front:
         is_top1 = score == 'cross_entropy' and all('top1_pct' in rating for rating in ratings)
         self._key, self._scale = 'top1_pct' if is_top1 else 'score', 100 if is_coco else 1
         self._is_percent = is_top1 or is_coco
-        self.rating_label = 'top-1' if is_top1 else METRIC_NAMES.get(score, score)
+        self.rating_label = 'top-1' if is_top1 else metric_name(score)
         self.rating_label += ' (%)' if self._is_percent else ''
-        if not is_top1 and content.get('higher_is_better') is False:
+        self.is_error = not is_top1 and content.get('higher_is_better') is False
+        if self.is_error:
             self.rating_label += ', lower is better'
 
     def _path(self, kind: str, name: str | None, row: dict) -> FrontPath:
         costs, rating = row.get('costs') or {}, (row.get('rating') or {}).get(self._key)
         rating = None if rating is None else self._scale * rating
-        return FrontPath(kind, name or '', row.get('arch'), costs, costs.get(self.cost), rating)
+        space = row.get('space') or {}
+        factor = space.get('width_mult') or 1
+        widths = tuple(make_divisible(width * factor) for width in space.get('widths') or ())
+        cost = costs.get(self.cost)
+        return FrontPath(kind, name or '', row.get('arch'), costs, cost, rating, widths)
 
     def _bound(self, row: dict) -> str:
         if row.get('bound') is None:
@@ -86,7 +96,8 @@ class Front:
         """Rows in order of cost, the answer once, random paths as their mean.
 
         Returns:
-            dict: ``costs``, headings of the columns of costs, and ``rows``, all as text.
+            dict: ``costs``, headings of the columns of costs, ``rows``, all as text, and
+            ``has_widths``, whether the stages of the rows tell their widths.
         """
         keys = [self.cost, *(key for key in COST_NAMES if key != self.cost)]
         paths = [self.answer, *self.steps, *self.references]
@@ -94,13 +105,15 @@ class Front:
         rows = [path for path in paths[1:] if path.kind != 'random' and not self._is_answer(path)]
         rows += [self.answer, *self._mean_of_random(keys)]
         rows.sort(key=lambda path: (path.cost is None, path.cost or 0))
+        differ = len({path.widths for path in paths if path.arch}) > 1
         return dict(
+            has_widths=differ,
             costs=[cost_name(key).replace('parameters', 'params') for key in keys],
             rows=[
                 dict(
                     kind=path.kind,
                     name=path.name,
-                    stages=[' '.join(map(str, stage)) for stage in path.arch or []],
+                    stages=_stages(path, differ),
                     costs=[format_cost(path.costs.get(key)) for key in keys],
                     cost_difference=format_difference(path.cost, self.answer.cost),
                     rating=self.format_rating(path.rating),
@@ -111,7 +124,8 @@ class Front:
         )
 
     def _is_answer(self, path: FrontPath) -> bool:
-        return path.kind == 'front' and path.arch == self.answer.arch
+        same = (path.arch, path.widths) == (self.answer.arch, self.answer.widths)
+        return path.kind == 'front' and same
 
     def _mean_of_random(self, keys: list[str]) -> list[FrontPath]:
         paths = [path for path in self.references if path.kind == 'random']
@@ -121,6 +135,15 @@ class Front:
         costs = {key: _mean(values) for key, values in columns.items()}
         name, rating = f'random, mean of {len(paths)}', _mean([path.rating for path in paths])
         return [FrontPath('random', name, None, costs, costs.get(self.cost), rating)]
+
+
+def _stages(path: FrontPath, with_widths: bool) -> list[str]:
+    """The choices of each stage, and if it is asked for its width: ``1 1 (24)``."""
+    stages = [' '.join(map(str, stage)) for stage in path.arch or []]
+    if with_widths and len(path.widths) == len(stages) - 2:
+        inner = [f'{text} ({width})' for text, width in zip(stages[1:-1], path.widths)]
+        stages = [stages[0], *inner, stages[-1]]
+    return stages
 
 
 def _mean(values: list[float | None]) -> float | None:

@@ -6,8 +6,15 @@ from .formats import format_pct
 
 METRIC_NAMES = {
     'cross_entropy': 'cross entropy', 'coco/bbox_mAP': 'box mAP', 'coco/bbox_mAP_50': 'box mAP50',
-    'coco/bbox_mAP_75': 'box mAP75',
+    'coco/bbox_mAP_75': 'box mAP75', 'relative_l1': 'relative L1',
 }  # fmt: skip
+# What a smaller number of is better, and what such a number is.
+ERRORS = {'relative_l1': 'error against the teacher’s maps'}
+
+
+def metric_name(key: str | None) -> str:
+    """A metric as people write it: 'box mAP'; one that is not known stays as it is."""
+    return METRIC_NAMES.get(key, str(key))
 
 
 class Metric:
@@ -17,6 +24,9 @@ class Metric:
         key (str, optional): The metric's full name. None is top-1, for classifiers that were
             compared by cross entropy.
 
+    Attributes:
+        is_error (bool): Whether lower is better.
+
     Units:
         shown values: percent for top-1 and COCO's metrics, else those of the metric.
     """
@@ -24,7 +34,8 @@ class Metric:
     def __init__(self, key: str | None = None):
         self.key = key
         self.is_percent = key is None or key.startswith('coco/')
-        self.name = 'top-1' if key is None else METRIC_NAMES.get(key, key)
+        self.is_error = key in ERRORS
+        self.name = 'top-1' if key is None else metric_name(key)
         self.label = f'{self.name} (%)' if self.is_percent else self.name
 
     @classmethod
@@ -44,3 +55,8 @@ class Metric:
     def format(self, value: float) -> str:
         """A shown number with its unit."""
         return format_pct(value) if self.is_percent else f'{value:.4g}'
+
+    def told(self, value: float) -> str:
+        """A shown number with the name: '97.0 % top-1', 'relative L1 0.42'."""
+        parts = [self.format(value), self.name]
+        return ' '.join(parts[::-1] if self.is_error else parts)

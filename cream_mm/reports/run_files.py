@@ -281,6 +281,7 @@ def _arch(value, where):
 
 _count, _cost, _percent = _number(0, 1e15), _number(0, 1e15), _number(0, 100)
 _size = _list_of(_integer(0, 10**6), most=2)
+_sizes = _list_of(_integer(0, 10**6), most=MAX_LAYERS)
 
 
 def _pair(value, where):
@@ -309,8 +310,10 @@ _LAYER = dict(
 _ANSWER = dict(
     arch=_arch,
     space=_fields(
-        dict(name=_word, choices=_list_of(_any_of(_word, _pair), most=1000))
+        dict(name=_word, choices=_list_of(_any_of(_word, _pair), most=1000), depths=_sizes,
+             widths=_sizes)
     ),
+    weights_travel=_flag,
     num_classes=_integer(0, 10**9),
     input_size=_size,
     costs=_dict_of(_cost),
@@ -335,6 +338,7 @@ _SEARCH = dict(rated=_list_of(_PATH))
 _BOARD = dict(capacity=_integer(0, 10**9), entries=_list_of(_PATH), rated=_list_of(_PATH))
 _RATED = dict(
     arch=_arch,
+    space=_fields(dict(depths=_sizes, widths=_sizes)),
     costs=_dict_of(_bound),
     rating=_fields(
         dict(score=_number(), num_images=_integer(1, 10**12), top1_pct=_percent, loss=_number(0))

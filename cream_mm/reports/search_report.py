@@ -19,7 +19,16 @@ from ..files.arch_file import RULES
 from ..files.commands import read_commands
 from .arch_diagram import draw_arch
 from .detection_scenes import MIN_SCORE, read_scenes
-from .figures import Curve, Limits, curve_of, draw_front, draw_later, draw_scatter, draw_search
+from .figures import (
+    Curve,
+    Limits,
+    curve_of,
+    draw_blocks,
+    draw_front,
+    draw_later,
+    draw_scatter,
+    draw_search,
+)
 from .formats import (
     budget_verdict,
     cost_name,
@@ -33,7 +42,8 @@ from .formats import (
     wilson_interval,
 )
 from .front import Front
-from .metric import Metric
+from .metric import ERRORS, Metric
+from .rated_blocks import Blocks
 from .run_files import read_answer, read_board, read_front, read_scalars, read_search
 from .style import PAGE_COLORS
 from .tables import board_rows, cost_table
@@ -58,8 +68,8 @@ def _as_written() -> Iterator[None]:
         yield
     except (AttributeError, LookupError, OverflowError, TypeError, jinja2.UndefinedError) as error:
         raise ValueError(
-            'best_arch.json, board.json, front.json or scalars.json does not hold what a run '
-            f'writes: {shorten(repr(error), 200)}'
+            'best_arch.json, board.json, block_ratings.json, front.json or scalars.json does not '
+            f'hold what a run writes: {shorten(repr(error), 200)}'
         ) from error
 
 
@@ -70,8 +80,8 @@ class SearchReport:
 
     Args:
         search_dir (str | Path): Work directory of the search, with ``best_arch.json`` and usually
-            ``board.json`` and ``<timestamp>/vis_data/scalars.json``; ``front.json`` is shown where
-            there is one.
+            ``board.json`` and ``<timestamp>/vis_data/scalars.json``; ``front.json`` and
+            ``block_ratings.json`` are shown where there are such.
         retrain_dir (str | Path, optional): Work directory of the retraining. Defaults to None.
         detector_dir (str | Path, optional): Work directory of the detector. Defaults to None.
 
@@ -101,6 +111,14 @@ class SearchReport:
         self.notes: list[str] = []
 
         path = self.search_dir / 'best_arch.json'
+        rated_blocks = self.search_dir / 'block_ratings.json'
+        if not path.is_file() and os.path.lexists(rated_blocks):
+            raise FileNotFoundError(
+                f'{path} not found: the blocks that are rated here make no network yet. When other '
+                'runs have rated the rest, name their work_dirs: "python tools/test.py '
+                f'{self.search_dir} --work-dir {self.search_dir} --cfg-options '
+                'test_cfg.tables=[DIR,DIR]"'
+            )
         if not path.is_file():
             raise FileNotFoundError(
                 f'{path} not found. A search writes it when it ends: run "python tools/train.py '
@@ -118,8 +136,11 @@ class SearchReport:
             self.board = read_board(path)
         elif os.path.lexists(every):  # a search without a board
             self.board['rated'] = read_search(every)
-        else:
+        elif not os.path.lexists(rated_blocks):
             self.notes.append(f'Scatter plot: there is neither {path} nor search.json beside it.')
+        self.blocks = None
+        if os.path.lexists(rated_blocks):
+            self.blocks = Blocks(rated_blocks, self.best, self.notes)
         self.metric = Metric.of(self.best['rating'])
 
         path, self.front = self.search_dir / 'front.json', None
@@ -187,6 +208,8 @@ class SearchReport:
             num_rated=len(self.rated),
             front=front,
             front_figure=draw_front(front) if front else None,
+            blocks=self.blocks,
+            blocks_figure=draw_blocks(self.blocks) if self.blocks else None,
             search_curves=draw_search(self.train_lines, self.val_lines),
             later_curves=draw_later(self.retrain_curve, self.map_curve, half_curve),
             diagram=draw_arch(best['layers'], best.get('input_size')),
@@ -206,12 +229,18 @@ class SearchReport:
         note = 'choice index of each layer, stages separated by bars'
         rows = [('Chosen architecture', format_arch(self.best['arch']), note)]
         for key, label, note in _COSTS:
+            if key == 'board_flops_m' and self.blocks:
+                continue  # its released search code has another count
             if costs.get(key) is not None:
                 if key == 'macs_m':
                     note += budget_verdict(costs[key], self._macs_budget())
                 rows.append((label, f'{format_cost(costs[key])} M', note))
         if (shown := self.metric.shown(rating)) is not None:
             note = f'{self.metric.name} with the weights of the supernet'
+            if self.metric.is_error:
+                note = f'{ERRORS[self.metric.key]}, lower is better'
+            if self.blocks:
+                note += f'; the sum over {self.blocks.num_blocks} blocks'
             if rating.get('num_images') and rating.get('top1_pct') is None:
                 note += f', {rating["num_images"]} images'
             elif rating.get('num_images'):
@@ -219,7 +248,9 @@ class SearchReport:
                 note += f', {rating["num_images"]} images (95 % interval {low:.1f} to {high:.1f})'
             if rating.get('bn_policy'):
                 note += f', BN statistics: {rating["bn_policy"]}'
-            rows.append(('Search rating', self.metric.format(shown), note))
+            is_error = self.metric.is_error
+            value = self.metric.told(shown) if is_error else self.metric.format(shown)
+            rows.append(('Search rating', value, note))
         if self.retrain_curve:
             last, best = self.retrain_curve[-1][1], max(v for _, v in self.retrain_curve)
             note = f'top-1 on the validation set after the last epoch; best {format_pct(best)}'
@@ -273,7 +304,7 @@ class SearchReport:
         if macs_m is not None:
             what += f' of {format_cost(macs_m)} M multiply-adds'
         if shown is not None:
-            parts.append(f'{self.metric.format(shown)} {self.metric.name} in the search')
+            parts.append(f'{self.metric.told(shown)} in the search')
         if self.retrain_curve:
             parts.append(f'{format_pct(self.retrain_curve[-1][1])} retrained')
         return unbroken(': '.join([what, ', '.join(parts)]) if parts else what)
@@ -288,16 +319,24 @@ class SearchReport:
         text += ' was trained'
         if best.get('input_size'):
             text += f' on {format_size(best["input_size"])} images'
-        text += f' of {best["num_classes"]} classes' if best.get('num_classes') else ''
-        text += '; all candidates share its weights.'
+        if self.blocks:
+            text += (
+                f', in {self.blocks.num_blocks} blocks: each learned to give a teacher’s feature '
+                'maps, apart from the others.'
+            )
+        else:
+            text += f' of {best["num_classes"]} classes' if best.get('num_classes') else ''
+            text += '; all candidates share its weights.'
         if self.board['entries']:
             count = len(self.board['entries'])
             text += f' While training, the search kept a board of the {count} most promising paths.'
         sentences = [text]
-        if self.rated and shown is not None:
+        if self.blocks:
+            sentences += self._joining(shown)
+        elif self.rated and shown is not None:
             sentences += self._comparison(shown)
         elif shown is not None:
-            told = f'{self.metric.format(shown)} {self.metric.name}'
+            told = self.metric.told(shown)
             sentences.append(f'The chosen path reaches {told} without retraining.')
         if costs.get('macs_m') is not None:
             text = f'One image costs it {format_cost(costs["macs_m"])} M multiply-adds'
@@ -306,7 +345,15 @@ class SearchReport:
             sentences.append(f'{text}: {budget_verdict(costs["macs_m"], self._macs_budget())}.')
         if self.retrain_curve:
             last = format_pct(self.retrain_curve[-1][1])
-            sentences.append(f'Retrained as a network of its own it reaches {last} top-1.')
+            how = 'Retrained as a network of its own'
+            if not best.get('weights_travel', True):
+                how = 'Trained as a network of its own, from scratch,'
+            sentences.append(f'{how} it reaches {last} top-1.')
+        elif not best.get('weights_travel', True):
+            sentences.append(
+                'What the supernet learned is of no use outside it: the network is to be trained '
+                'from scratch.'
+            )
         if self.map_curve:
             last = format_pct(100 * self.map_curve[-1][1])
             sentences.append(f'As the backbone of a detector it reaches {last} box mAP.')
@@ -330,13 +377,34 @@ class SearchReport:
         better, level = sum(s > own for s in others), others.count(own)
         place = 'the best rating of all' if not better else f'place {better + 1} by rating'
         place += f' (shared with {level} more)' if level else ''
-        told = f'{self.metric.format(shown)} {self.metric.name}'
+        told = self.metric.told(shown)
         text += f'The chosen one has {place}: {told} without retraining'
         if by_source['random']:
             mean = float(np.mean(by_source['random']))
             text += f'; random paths average {self.metric.format(mean)}'
         chosen_by = RULES.get(best['choice'].get('rule'))
         return [text + '.', *([f'It was chosen by {chosen_by}.'] if chosen_by else [])]
+
+    def _joining(self, shown: float | None) -> list[str]:
+        """What the blocks were rated by, and where the answer stands among networks of them."""
+        blocks, front = self.blocks, self.front
+        text = f'Each of their {blocks.num_candidates:,} candidates was rated by itself'
+        text += f' on {blocks.num_images} images' if blocks.num_images else ''
+        if blocks.error:
+            text += f', by its {blocks.metric}: {blocks.error}'
+        sentences = [text + '.']
+        if shown is not None:
+            chosen_by = RULES.get(self.best['choice'].get('rule'))
+            text = f'It was chosen by {chosen_by}: ' if chosen_by else 'The network has '
+            text += self.metric.format(shown)
+            drawn = [p.rating for p in front.references if p.kind == 'random'] if front else []
+            drawn = [rating for rating in drawn if rating is not None]
+            if drawn:
+                mean = self.metric.format(float(np.mean(drawn)))
+                text += f', where {len(drawn)} random networks average {mean}'
+            better = '; lower is better' if self.metric.is_error else ''
+            sentences.append(f'{text}{better}.')
+        return sentences
 
     def _provenance(self) -> list[tuple[str, str]]:
         """(label, value) pairs on where the numbers come from."""

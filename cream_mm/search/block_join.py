@@ -69,10 +69,11 @@ def join(
             for side in bound
         )
     values = problem.values
-    if costs:  # far below a difference of losses that means anything
-        table = problem.ticks[next(iter(costs))]
-        largest = sum(float(np.abs(cost).max(initial=0)) for cost in table) or 1.0
-        values = [value - np.round(cost * (1e6 / largest)) for value, cost in zip(values, table)]
+    if costs:  # far below a difference of losses that means anything, if there is one
+        table = [np.asarray(cost) for cost in next(iter(costs.values()))]
+        differ = any(len(np.unique(value[np.isfinite(value)])) > 1 for value in values)
+        share = _scale(table, 1e6 if differ else _DIGITS)
+        values = [value - np.round(cost * share) for value, cost in zip(values, table)]
     for _, indices in best_sums(values, problem.ticks, limits, max_steps, problem.groups):
         if all(
             (low is None or low <= problem.ticks_of(column, indices))
@@ -108,6 +109,8 @@ def front(
     Raises:
         ValueError: As :func:`join`.
     """
+    if column not in costs:
+        raise ValueError(f'no column {column!r} among {", ".join(costs) or "no costs"}')
     if any(side is not None for bound in (bounds or {}).values() for side in bound):
         return _front_by_searches(losses, costs, fixed, column, dict(bounds), groups)
     problem = _Problem(losses, {column: costs[column]}, groups)
@@ -210,7 +213,7 @@ class _Problem:
         return math.fsum(loss[index] for loss, index in zip(self.losses, indices))
 
 
-def _scale(tables: Sequence[np.ndarray]) -> float:
-    """Ticks per unit: the largest power of ten with which all sums stay exact."""
+def _scale(tables: Sequence[np.ndarray], most: float = _DIGITS) -> float:
+    """Ticks per unit: the largest power of ten with which no sum exceeds so many."""
     largest = math.fsum(float(np.abs(table).max(initial=0)) for table in tables) or 1.0
-    return 10.0 ** math.floor(math.log10(_DIGITS / largest))
+    return 10.0 ** math.floor(math.log10(most / largest))

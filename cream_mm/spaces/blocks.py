@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate, product
+from math import prod
 from typing import ClassVar, NamedTuple
 
 from ..registry import TASK_UTILS
@@ -126,6 +127,12 @@ class BlockSpace(Space):
         layers = sum(self.cells[b][c].layers for b, c in self.all_cells)
         return (len(self.skeleton.choices),) * layers
 
+    @property
+    def num_networks(self) -> int:
+        """Answers: one candidate of each block."""
+        number = len(self.skeleton.choices)
+        return prod(sum(number**cell.layers for cell in block) for block in self.cells)
+
     def place(self, block: int, cell: int) -> int:
         """Which of an architecture's lists is a cell's."""
         starts = list(accumulate(map(len, self.cells), initial=0))
@@ -213,8 +220,8 @@ class BlockSpace(Space):
         fits = len(arch.depths) == len(depths)
         if not fits or any(d not in (0, full) for d, full in zip(arch.depths, depths)):
             raise ValueError(
-                f'{arch} is not nested as in {self.name!r}, whose cells have {list(depths)} layers; '
-                'in a network the lists of all cells but one of each block are empty'
+                f'{arch} is not nested as in {self.name!r}, whose cells have {list(depths)} '
+                'layers; in a network the lists of all cells but one of each block are empty'
             )
         for choice in self.encode(arch):
             if not 0 <= choice < len(self.skeleton.choices):

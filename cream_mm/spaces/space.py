@@ -2,6 +2,7 @@
 
 import ast
 import inspect
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 
@@ -63,6 +64,11 @@ class Space(ABC):
     def named_choices(self) -> dict[str, int]:
         """Choices that have a name to be asked for by, such as 'identity'."""
         return {}
+
+    @property
+    def num_networks(self) -> int:
+        """How many networks there are to find, each way to write one counted."""
+        return math.prod(self.sizes)
 
     @classmethod
     def build(cls, cfg: Mapping) -> 'Space':

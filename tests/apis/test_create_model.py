@@ -12,7 +12,34 @@ from cream_mm.models import CreamNet
 
 def test_list_models():
     names = cream_mm.list_models()
-    assert names == [f'cream-{n}m' for n in (14, 43, 114, 287, 481, 604)]
+    assert names == [
+        *(f'cream-{n}m' for n in (14, 43, 114, 287, 481, 604)),
+        *(f'dna-{letter}' for letter in 'abcd'), 'lite0', 'lite1', 'lite2',
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ('name', 'edge', 'side'),
+    [('cream-14m', 73, 64), ('dna-a', 256, 224), ('lite0', 256, 224), ('lite1', 272, 240),
+     ('lite2', 292, 260)],
+)  # fmt: skip
+def test_how_an_image_is_prepared(name, edge, side):
+    model = cream_mm.create_model(name)
+    _, resize, crop, _ = model._config.test_dataloader.dataset.pipeline
+    assert (resize.scale, crop.crop_size, resize.interpolation) == (edge, side, 'bicubic')
+    mean, std = (model.data_preprocessor.mean.flatten(), model.data_preprocessor.std.flatten())
+    lite = name.startswith('lite')
+    assert mean.tolist() == pytest.approx([127] * 3 if lite else [123.675, 116.28, 103.53])
+    assert std.tolist() == pytest.approx([128] * 3 if lite else [58.395, 57.12, 57.375])
+    assert model.data_preprocessor.to_rgb
+
+
+def test_maps_of_every_published_network():
+    for name in cream_mm.list_models():
+        backbone = cream_mm.create_model(name, features_only=True)
+        maps = backbone(torch.rand(1, 3, 64, 96))
+        assert [tuple(x.shape[2:]) for x in maps] == [(16, 24), (8, 12), (4, 6), (2, 3)]
+        assert tuple(x.shape[1] for x in maps) == backbone.out_channels
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,10 @@ from cream_mm.config.load import load_config
 from cream_mm.datasets.transforms import LoadImage
 from cream_mm.files.config_text import TextConfig
 from cream_mm.models import CreamClsHead, CreamSupernet
+from cream_mm.models.layers import head_settings
 from cream_mm.models.layers.init import init_cream_weights
+from cream_mm.spaces import MBConvSpace
+from cream_mm.testing import write_image_folder
 
 ROOT = str(Path(__file__).parents[2])
 
@@ -66,6 +69,133 @@ def test_nas_bench_macro(tmp_path, text):
     costs = json.loads(files['arch'].read_text())['costs']
     assert sum(p.numel() for p in by_name.parameters()) == costs['params_m'] * 1e6
     assert by_name.state_dict().keys() == again.state_dict().keys()
+
+
+def lite_weights(tmp_path, num_classes=None):
+    """Weights of a trained lite1: random ones do not tell eps 0.001 from 0.00001."""
+    model = cream_mm.create_model('lite1', num_classes=num_classes)
+    torch.manual_seed(0)
+    for name, buffer in model.named_buffers():
+        if name.endswith('running_var'):
+            buffer.copy_(torch.rand_like(buffer) / 50)
+        elif name.endswith('running_mean'):
+            buffer.copy_(torch.randn_like(buffer) / 50)
+    torch.save(dict(state_dict=model.state_dict()), tmp_path / 'w.pth')
+    return model
+
+
+def eps_of(model):
+    return {m.eps for m in model.modules() if isinstance(m, torch.nn.BatchNorm2d)}
+
+
+@pytest.fixture(scope='module')
+def lite(tmp_path_factory):
+    """The export of a published name whose space, head and preprocessing are not Cream's."""
+    return export_arch('lite1', None, tmp_path_factory.mktemp('lite'), root=ROOT)
+
+
+def test_an_exported_lite_is_the_same_network(lite, tmp_path):
+    model, images = lite_weights(tmp_path), torch.randn(2, 3, 97, 64)
+    again = cream_mm.create_model(str(lite['arch']), checkpoint=str(tmp_path / 'w.pth'))
+    assert eps_of(again) == eps_of(model) == {1e-3}
+    with torch.no_grad():
+        assert torch.equal(again(images), model(images))
+    assert again.backbone.space == model.backbone.space
+    assert again._config.to_dict() == model._config.to_dict()  # 272 and 240 pixels
+    assert torch.equal(again.data_preprocessor.mean, model.data_preprocessor.mean)
+    arch = json.loads(lite['arch'].read_text())
+    assert arch['crop_pct'] == 0.882 and arch['input_size'] == [240, 240]
+    assert round(arch['costs']['macs_m'], 3) == 600.185 and 'official_arch' not in arch
+
+
+def test_the_configs_of_an_exported_lite(lite, tmp_path):
+    model, images = lite_weights(tmp_path), torch.randn(2, 3, 97, 64)
+    cfg = load_config(str(lite['retrain']), check_data=False)
+    with DefaultScope.overwrite_default_scope('mmpretrain'):
+        retrain = get_model(cfg, pretrained=str(tmp_path / 'w.pth')).eval()
+    assert eps_of(retrain) == {1e-3}
+    with torch.no_grad():
+        assert torch.equal(retrain(images), model(images))
+    assert cfg.model.data_preprocessor.mean == [127] * 3 and cfg.input_size == 240
+    for side in ('val', 'test'):
+        _, resize, crop, _ = cfg[f'{side}_dataloader'].dataset.pipeline
+        assert (resize.scale, crop.crop_size) == (272, 240)
+    detector = load_config(str(lite['detector']), check_data=False)
+    assert detector.model.data_preprocessor.mean == [127] * 3
+    with DefaultScope.overwrite_default_scope('mmdet'):
+        from mmdet.registry import MODELS
+
+        backbone = MODELS.build(detector.model.backbone).eval()
+    assert eps_of(backbone) == {1e-3} and backbone.out_channels == (24, 40, 112, 320)
+    backbone.load_state_dict(model.backbone.state_dict())
+    with torch.no_grad():
+        assert torch.equal(backbone(images)[-1], model.backbone(images)[0])
+    assert detector.model.neck.in_channels == [24, 40, 112, 320]
+
+
+def test_an_exported_lite_trains(lite, tmp_path):
+    from cream_mm.engine.runner import Runner
+
+    data = write_image_folder(tmp_path / 'data', train=2, val=1)
+    cfg = load_config(
+        str(lite['retrain']),
+        dict(data_root=str(data), batch_size=4, num_workers=0, input_size=64, max_epochs=1,
+             work_dir=str(tmp_path / 'run')),
+    )  # fmt: skip
+    assert cfg.model.head.num_classes == 2
+    runner = Runner.from_cfg(cfg)
+    runner.train()
+    assert runner.iter == 1 and eps_of(runner.model) == {1e-3}
+    saved = load_weights(tmp_path / 'run/epoch_1.pth')
+    assert torch.isfinite(saved['head.conv_head.weight']).all()
+
+
+def test_installed_weights_go_with_the_export(tmp_path):
+    try:
+        model = cream_mm.create_model('lite0', pretrained=True)
+    except FileNotFoundError as error:
+        pytest.skip(str(error))
+    files = export_arch('lite0', 'lite0', tmp_path / 'out', root=ROOT)
+    again = cream_mm.create_model(str(files['arch']), checkpoint=str(files['weights']))
+    images = torch.randn(1, 3, 64, 64)
+    with torch.no_grad():
+        assert torch.equal(again(images), model(images))
+    init = Config.fromfile(str(files['detector'])).model.backbone.init_cfg
+    assert init.checkpoint == str(files['weights'])
+    with pytest.raises(ValueError, match="of 'lite1' is not lite0, whose weights are named"):
+        export_arch('lite1', 'lite0', tmp_path / 'other', root=ROOT)
+    with pytest.raises(ValueError, match='no package holds weights of cream-14m'):
+        export_arch('cream-14m', 'cream-14m', tmp_path / 'other', root=ROOT)
+    assert not (tmp_path / 'other').exists()
+
+
+def test_a_path_of_a_lite_supernet(tmp_path):
+    """What a search in such a space leaves: the head is told by the space."""
+    space = dict(MBConvSpace.build('lite0').to_dict(), depths=[1] * 6, head_channels=64)
+    answer = dict(
+        format='cream_mm.arch/1', arch=[[0], [2], [5], [0], [5], [8], [2], [0]], space=space,
+        num_classes=3, head_channels=64, input_size=[32, 32],
+        norm_cfg=dict(type='BN', eps=0.01, momentum=0.1),
+    )  # fmt: skip
+    torch.manual_seed(0)
+    built = MBConvSpace.build(space)
+    head = head_settings(built, 64, answer['norm_cfg'])
+    supernet = torch.nn.ModuleDict(
+        dict(backbone=CreamSupernet(space, norm_cfg=answer['norm_cfg']),
+             head=CreamClsHead(3, **head))
+    ).eval()  # fmt: skip
+    init_cream_weights(supernet)
+    torch.save(dict(state_dict=supernet.state_dict()), tmp_path / 'epoch_1.pth')
+    (tmp_path / 'best_arch.json').write_text(json.dumps(answer))
+    files = export_arch(str(tmp_path / 'best_arch.json'), None, tmp_path / 'out', root=ROOT)
+    again = cream_mm.create_model(str(files['arch']), checkpoint=str(files['weights']))
+    assert eps_of(again) == {0.01}  # what the search had, not what its space says
+    supernet['backbone'].set_arch(again.backbone.arch)
+    images = torch.randn(2, 3, 33, 32)
+    with torch.no_grad():
+        assert torch.equal(again(images), supernet['head'](supernet['backbone'](images)))
+    told = load_config(str(files['retrain']), check_data=False).model.head
+    assert (told.act, told.norm_cfg.eps, told.in_channels) == ('relu6', 0.01, 320)
 
 
 # ---- the whole folder, moved ---------------------------------------------------------------------

@@ -27,3 +27,11 @@ def test_a_missing_checkpoint_is_told_before_anything_is_built(tmp_path):
     with pytest.raises(FileNotFoundError, match=r'no checkpoint .*a\.pth'), opened:
         pass
     assert not (tmp_path / 'out').exists()
+
+
+def test_a_loop_that_ends_a_search_in_another_way_says_what_to_do(tmp_path):
+    path = config(tmp_path, 'dict(type="cream_mm.BlockRatingLoop")')
+    with pytest.raises(ValueError, match='searches by BlockRatingLoop, not by whole paths: ') as e:
+        search_config(path)
+    assert 'tools/test.py CONFIG CHECKPOINT --cfg-options budget.macs_m=[LOW,HIGH]' in str(e.value)
+    assert '\n' not in str(e.value)

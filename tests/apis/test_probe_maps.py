@@ -10,6 +10,7 @@ from cream_mm.apis.probe_maps import (
     build_module,
     neck_shapes,
     without_extras,
+    without_weights,
 )
 
 RESNET = dict(
@@ -60,3 +61,18 @@ def test_a_neck_that_needs_larger_images():
     assert [shape[1] for shape in shapes] == [64, 32, 16, 8, 6, 4]
     with pytest.raises(RuntimeError):
         neck_shapes([ssd], Maps((4, 9), (8, 16)), 'mmdet')
+
+
+def test_a_model_that_loads_no_weights_anywhere():
+    model = dict(
+        teacher=dict(backbone=dict(type='A', init_cfg=dict(type='Pretrained', checkpoint='x'))),
+        necks=[dict(pretrained='x.pth'), dict(pretrained=True, init_cfg=dict(type='Kaiming'))],
+        parts=(dict(init_cfg=[dict(type='Kaiming'), dict(type='PretrainedInit')]), 3),
+    )
+    before = repr(model)
+    assert without_weights(model) == dict(
+        teacher=dict(backbone=dict(type='A')),
+        necks=[dict(pretrained=None), dict(pretrained=False, init_cfg=dict(type='Kaiming'))],
+        parts=({}, 3),
+    )
+    assert repr(model) == before

@@ -420,8 +420,8 @@ def unlabelled(tmp_path):
 def test_images_without_labels(unlabelled, root, lines):
     cfg = load(unlabelled, root)
     assert lines == [
-        f'{root}/train is taken, val beside it is not (folder=. takes all): 30 images without '
-        'labels, 3 of them held out'
+        f"{root}/train is taken, val beside it is not (folder='.' of the data sets takes all): 30 "
+        'images without labels, 3 of them held out'
     ]
     sets = [cfg.train_dataloader.dataset, cfg.test_dataloader.dataset]
     assert [d.folder for d in sets] == ['train', 'train'] and 'classes' not in cfg

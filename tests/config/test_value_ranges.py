@@ -16,6 +16,7 @@ from cream_mm.config.value_ranges import RULES, check_values
 ROOT = Path(__file__).parents[2]
 SEARCH = str(ROOT / 'configs/cream/search_imagenet.py')
 RETRAIN = str(ROOT / 'configs/cream/retrain_imagenet.py')
+BLOCKS = str(ROOT / 'configs/dna/search_lite.py')
 DETECTOR = str(ROOT / 'configs/spos/search_retinanet_coco.py')
 
 COUNT = 'it is a whole number of at least 1'
@@ -97,6 +98,51 @@ WRONG = [  # config, options as mmengine parses them, the whole line
         {'model.backbone.space.depths': 4},
         'model.backbone.space.depths is 4; it is a list of whole numbers of at least 1',
     ),
+    (
+        BLOCKS,
+        {'model.blocks': [1, 0]},
+        'model.blocks is [1, 0]; it is a list of whole numbers of at least 1, or None',
+    ),
+    (
+        BLOCKS,
+        {'model.late_bn_momentum': 1.5},
+        'model.late_bn_momentum is 1.5; it is a share above 0, at most 1, or None',
+    ),
+    (BLOCKS, {'test_cfg.num_bn_images': 0}, f'test_cfg.num_bn_images is 0; {COUNT}'),
+    (
+        BLOCKS,
+        {'test_cfg.max_gb': -1},
+        'test_cfg.max_gb is -1; it is a finite number of at least 0',
+    ),
+    (
+        BLOCKS,
+        {'model.backbone.space.bn_eps': 0},
+        'model.backbone.space.bn_eps is 0; it is a finite number above 0, or None',
+    ),
+    *(
+        (
+            BLOCKS,
+            {'model.backbone.space.cells': cells},
+            f'model.backbone.space.cells is {cells!r}; it is a list, for each block, of its cells '
+            '(layers, width), whole numbers of at least 1',
+        )
+        for cells in (3, [[]], [[(1, 8)], (2, 16)], [[(1, 0)]], [[(1, 8, 2)]], [[(1.5, 8)]])
+    ),
+    *(
+        (
+            BLOCKS,
+            {'optim_wrapper.paramwise_cfg.rates': rates},
+            f'optim_wrapper.paramwise_cfg.rates is {rates!r}; it is a dictionary of factors on the '
+            "rate, by what parameters' names begin with, or None",
+        )
+        for rates in ('all', 0.4)
+    ),
+    (
+        RETRAIN,
+        {'model.head.hidden_channels': -1},
+        'model.head.hidden_channels is -1; it is a whole number of at least 0, or a list of such, '
+        'or None',
+    ),
     (RETRAIN, {'model.head.dropout': 1.5}, f'model.head.dropout is 1.5; {SHARE}'),
     (
         RETRAIN,
@@ -169,6 +215,9 @@ def test_budgets_that_are_right(bound):
         # Longer than the training: the run ends on the way up, which small sets do.
         dict(max_epochs=3, param_scheduler=dict(type='LinearLR', by_epoch=False, end=10**6)),
         dict(randomness=dict(seed=None), test_cfg=dict(num_images=None)),
+        # What an export of DNA's space has: no convolution in the head.
+        dict(model=dict(head=dict(type='cream_mm.CreamClsHead', hidden_channels=0))),
+        dict(optim_wrapper=dict(paramwise_cfg=dict(rates={'backbone.': 0.4, 'backbone.x.': 1}))),
         dict(train_dataloader=dict(batch_size=np.int64(16))),
         dict(data_preprocessor=dict(mean=[0, 0, 0], std=[np.float32(1)] * 3)),
         dict(model=dict(backbone=dict(frozen_stages=-1, out_indices=[-1]))),

@@ -24,7 +24,7 @@ CREAM = CONFIG_DIR / 'cream'
 ALL = sorted(p for p in CONFIG_DIR.rglob('*.py') if p.parent.name != '_base_')
 RETRAIN = sorted(CREAM.glob('retrain_*.py'))
 SEARCH = sorted(CREAM.glob('search_*.py'))
-NETS = sorted(published_nets)
+NETS = sorted(name for name in published_nets if name.startswith('cream-'))
 
 
 def name_of(path):

@@ -7,7 +7,9 @@ from cream_mm.spaces import build_space
 from cream_mm.testing.contracts import CostModelContract
 
 CELLS = [[(1, 24), (2, 24), (2, 32)], [(1, 40), (2, 48)], [(1, 56)]]
-CFG = dict(type='BlockSpace', preset='dna', strides=(2, 1, 2), cells=CELLS, choices=[(3, 3), (5, 6)])
+CFG = dict(
+    type='BlockSpace', preset='dna', strides=(2, 1, 2), cells=CELLS, choices=[(3, 3), (5, 6)]
+)
 
 
 @pytest.fixture

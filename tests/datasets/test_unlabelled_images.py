@@ -18,6 +18,9 @@ def write(root, *names):
     for i, name in enumerate(names):
         path = Path(root, name)
         path.parent.mkdir(parents=True, exist_ok=True)
+        if name.endswith('.txt'):
+            path.write_text('no image')
+            continue
         Image.new('RGB', (40, 30), (10 * i, 50, 200)).save(path)
     return Path(root)
 
@@ -61,19 +64,19 @@ SPLIT = ('annotations/x.jpg', 'train2017/1.jpg', 'unlabeled2017/2.jpg', 'val2017
     [
         (DEEP, '.', '{} is taken with all that is in it'),
         (('train/a/1.jpg', 'val/a/2.jpg', 'more/3.jpg'), 'train',
-         '{}/train is taken, more, val beside it are not (folder=. takes all)'),
+         '{}/train is taken, more, val beside it are not (ALL)'),
         (('Training/1.jpg', 'test/2.jpg'), 'Training',
-         '{}/Training is taken, test beside it is not (folder=. takes all)'),
+         '{}/Training is taken, test beside it is not (ALL)'),
         (SPLIT, 'train2017',
          '{}/train2017 is taken, annotations, unlabeled2017, val2017 beside it are not '
-         '(folder=. takes all)'),
+         '(ALL)'),
         (('train2014/1.jpg', 'train2017/2.jpg'), 'train2017',
-         '{}/train2017 is taken, train2014 beside it is not (folder=. takes all)'),
+         '{}/train2017 is taken, train2014 beside it is not (ALL)'),
         (('train/1.jpg', 'train2017/2.jpg'), 'train',
-         '{}/train is taken, train2017 beside it is not (folder=. takes all)'),
-        (('images/train/1.jpg', 'images/val/2.jpg', 'labels/train/x.png'), 'images/train',
-         '{}/images/train is taken, val beside it is not (folder=. takes all)'),
-        (('train/1.jpg',), 'train', '{}/train is taken (folder=. takes all)'),
+         '{}/train is taken, train2017 beside it is not (ALL)'),
+        (('images/train/1.jpg', 'images/val/2.jpg', 'images/notes/x.txt'), 'images/train',
+         '{}/images/train is taken, val beside it is not (ALL)'),
+        (('train/1.jpg',), 'train', '{}/train is taken (ALL)'),
         # a class among others
         (('train/1.jpg', 'plane/2.jpg', 'car/3.jpg'), '.', '{} is taken with all that is in it'),
         (('train/1.jpg', 'plane/big/2.jpg'), '.', '{} is taken with all that is in it'),
@@ -82,9 +85,11 @@ SPLIT = ('annotations/x.jpg', 'train2017/1.jpg', 'unlabeled2017/2.jpg', 'val2017
 )  # fmt: skip
 def test_a_set_that_is_split_is_taken_for_what_it_is(tmp_path, names, taken, said):
     root = write(tmp_path / 'set', *names)
-    assert find_images(root) == (taken, said.format(root))
+    said = said.format(root).replace('ALL', "folder='.' of the data sets takes all")
+    assert find_images(root) == (taken, said)
     inside = root if taken == '.' else root / taken
     kept = [n for n in names if taken == '.' or n.startswith(f'{taken}/')]
+    assert len(kept) < len(names) or 'beside' not in said
     assert names_of(make(root), root) == sorted(kept, key=lambda n: n.split('/'))
     assert make(root).folder == taken and Path(make(root).data_root) == inside
     assert list_unlabelled(inside) == [os.path.relpath(root / n, inside) for n in sorted(kept)]

@@ -121,6 +121,7 @@ def test_one_line_for_each_difference(changes, line):
             dict(model__backbone__arch='cream-14m', batch_size=1),
             "model.backbone.arch was absent, is 'cream-14m'",
         ),
+        (dict(model__backbone__align='project'), "model.backbone.align was absent, is 'project'"),
         (
             dict(train_dataloader__dataset__split_seed=1),
             'train_dataloader.dataset.split_seed was absent, is 1',
@@ -131,6 +132,22 @@ def test_a_run_that_would_be_neither_is_refused(changes, line):
     with pytest.raises(ValueError) as error:
         told(text_of(), text_of(**changes))
     assert str(error.value).startswith(line)
+
+
+def test_another_teacher_is_another_meaning_and_its_file_is_not():
+    teacher = dict(
+        model__teacher__mode='eval', model__teacher__backbone__type='CreamNet',
+        model__teacher__backbone__arch='lite0', model__teacher__backbone__init_cfg='a.pth',
+        model__teacher__taps=['blocks.1', 'blocks.2'],
+    )  # fmt: skip
+    for key, value in (('backbone__arch', 'lite1'), ('taps', ['blocks.1', 'blocks.3'])):
+        with pytest.raises(ValueError, match=rf'^model\.teacher\.{key.replace("__", ".")} was '):
+            told(text_of(**teacher), text_of(**{**teacher, f'model__teacher__{key}': value}))
+    moved = dict(teacher, model__teacher__backbone__init_cfg='b.pth')
+    assert told(text_of(**teacher), text_of(**moved)) == [
+        "resume: model.teacher.backbone.init_cfg was 'a.pth', is 'b.pth': results change from here "
+        'on'
+    ]
 
 
 def test_the_same_in_another_form_is_no_difference():

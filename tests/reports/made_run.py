@@ -6,6 +6,8 @@ import re
 import pytest
 from PIL import Image
 
+from cream_mm.spaces.blocks import BlockSpace
+
 ARCH = [[0], [3, 4], [1], [0]]
 CHOICES = [[3, 4], [3, 6], [5, 4], [5, 6], [7, 4], 'identity']
 
@@ -98,6 +100,41 @@ def front():
             dict(name='wide', arch=None, costs=dict(macs_m=14.0), rating=None),
         ],
         'answer': answer,
+    }
+
+
+CELLS = [[(1, 16), (2, 24)], [(1, 40)]]
+
+
+def block_ratings():
+    """A block_ratings.json: 6 and 36 candidates of the first block's cells, 6 of the second's."""
+    space = dict(name='tiny', choices=CHOICES, strides=[2, 2], stem_channels=8, cells=CELLS)
+    cells = [
+        [(1, 16, [1.0, 1.25, 0.5, 0.75, 2.0, 1.5]), (2, 24, [2 - i / 64 for i in range(36)])],
+        [(1, 40, [3.0, 2.5, 2.75, 4.0, 3.5, 3.25])],
+    ]
+    space = BlockSpace.build(space).to_dict()
+    return {
+        'format': 'cream_mm.block_ratings/1',
+        'space': json.loads(json.dumps(space)),
+        'metric': 'relative_l1',
+        'num_images': 500,
+        'blocks': [
+            {'block': i, 'cells': [{'layers': n, 'width': w, 'ratings': r} for n, w, r in block]}
+            for i, block in enumerate(cells, start=1)
+        ],
+    }
+
+
+def answer_of_blocks():
+    """The answer that has the second cell of the first block and the second candidate of the other:
+    2 - (3 * 6 + 4) / 64 + 2.5."""
+    rating = {'metric': 'relative_l1', 'value': 4.15625, 'num_images': 500, 'bn_policy': 'none'}
+    return best_arch() | {
+        'space': {'name': 'tiny', 'choices': CHOICES, 'depths': [2, 1], 'widths': [24, 40]},
+        'rating': rating,
+        'choice': {'rule': 'blocks', 'notes': []},
+        'weights_travel': False,
     }
 
 

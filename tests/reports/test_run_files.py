@@ -7,7 +7,9 @@ import time
 
 import pytest
 from made_run import (  # noqa: F401  the fixtures are used
+    answer_of_blocks,
     best_arch,
+    block_ratings,
     board,
     detector_dir,
     front,
@@ -19,6 +21,7 @@ from made_run import (  # noqa: F401  the fixtures are used
 
 from cream_mm.files.config_values import read_value
 from cream_mm.reports import run_files
+from cream_mm.reports.rated_blocks import Blocks
 from cream_mm.reports.run_files import (
     read_answer,
     read_board,
@@ -38,7 +41,7 @@ TEXTS = [
     b'[' + b'[],' * 10**5 + b'1]', b'"text"', b'{"a": 1, "a": 2}',
 ]  # fmt: skip
 DETECTIONS = ['val.json', 'val.bbox.json']
-JSON_FILES = ['best_arch.json', 'board.json', 'front.json', *DETECTIONS]
+JSON_FILES = ['best_arch.json', 'board.json', 'front.json', 'block_ratings.json', *DETECTIONS]
 
 
 def places(value, at=()):
@@ -64,12 +67,17 @@ def changed(content, place, value):
 def files(search_dir, retrain_dir, detector_dir):  # noqa: F811
     """Name -> (path, what reads it)."""
     write_json(search_dir / 'front.json', front())
+    write_json(search_dir / 'block_ratings.json', block_ratings())
     scalars = next(search_dir.glob('*/vis_data/scalars.json'))
     boxes = [detector_dir / name for name in DETECTIONS]
     return {
         'best_arch.json': (search_dir / 'best_arch.json', lambda path: read_answer(path, [])),
         'board.json': (search_dir / 'board.json', read_board),
         'front.json': (search_dir / 'front.json', read_front),
+        'block_ratings.json': (
+            search_dir / 'block_ratings.json',
+            lambda path: Blocks(path, answer_of_blocks(), []),
+        ),
         'scalars.json': (scalars, lambda path: read_scalars(path.parents[2])),
         'val.json': (boxes[0], lambda path: read_detections(*boxes)),
         'val.bbox.json': (boxes[1], lambda path: read_detections(*boxes)),

@@ -36,10 +36,19 @@ def test_an_answer_is_a_network_of_the_mbconv_space(space):
 def test_one_cell_per_block_is_the_space_itself():
     space = build_space(dict(type='BlockSpace', preset='dna'))
     assert space.skeleton == MBConvSpace.build('dna') and space.name == 'dna_blocks'
-    assert space.cells == tuple((Cell(d, w),) for d, w in zip((2, 4, 4, 4, 4, 1),
-                                                            (24, 40, 80, 112, 192, 320)))  # fmt: skip
+    sizes = [(2, 24), (4, 40), (4, 80), (4, 112), (4, 192), (1, 320)]
+    assert space.cells == tuple((Cell(*size),) for size in sizes)
     arch = space.decode([1] * 19)
     assert space.network(arch) == (Arch(arch.stages, 'dna'), space.skeleton)
+
+
+def test_number_of_networks():
+    """The paper's space: 288 x 1548 x 1548 x 2808 x 16848 x 6 networks, 2e17 of them."""
+    cells = [[(2, 24), (3, 24), (2, 32)], [(2, 40), (3, 40), (4, 40)], [(2, 80), (3, 80), (4, 80)],
+             [(3, 112), (4, 112), (4, 96)], [(4, 192), (5, 192), (5, 160)], [(1, 320)]]  # fmt: skip
+    space = BlockSpace.build(dict(preset='dna', cells=cells))
+    assert space.num_networks == 288 * 1548 * 1548 * 2808 * 16848 * 6
+    assert MBConvSpace.build('nas_bench_macro').num_networks == 6561
 
 
 def test_layers_between_borders(space):

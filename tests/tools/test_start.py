@@ -81,6 +81,11 @@ MISSING = {
         ('gone', '--all', 'no gone/front.json'),
     ],
     'get_flops': [('gone.py', 'no config file gone.py')],
+    'predict': [
+        ('gone.py', 'Makefile', 'no config file gone.py'),
+        (SEARCH, 'gone.jpg', 'no image or folder gone.jpg'),
+        ('lite0', 'Makefile', '--checkpoint', 'gone.pth', 'no checkpoint gone.pth'),
+    ],
     'prepare_images': [('gone', '{tmp}/x', 'no folder gone')],
     'rank_correlation': [
         ('gone.py', 'a.pth', 'b.csv', 'no config file gone.py'),
@@ -135,6 +140,7 @@ def test_a_report_without_a_search(tmp_path, torch_seconds):
 
 WITH_CONFIG = {
     'get_flops': [],
+    'predict': ['Makefile'],
     'rank_correlation': ['Makefile', 'Makefile'],
     'search': ['Makefile'],
     'test': ['Makefile'],

@@ -81,7 +81,8 @@ class PathLogHook(Hook):
 
 def _by_name(outputs: dict | None) -> Losses | None:
     """The losses among what ``train_step`` returned: mmengine adds all whose name says so."""
-    parts = {k: torch.as_tensor(v) for k, v in (outputs or {}).items() if 'loss' in k}
+    # Detached: an epoch's graphs, which the losses would keep, are gigabytes.
+    parts = {k: torch.as_tensor(v).detach() for k, v in (outputs or {}).items() if 'loss' in k}
     total = parts.pop('loss', None)
     if total is None:
         return None

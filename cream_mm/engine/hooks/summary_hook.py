@@ -1,10 +1,8 @@
 """Says what a run works on when it begins, and what came out of it when it ends."""
 
-import math
 import os.path as osp
 import shlex
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -140,7 +138,7 @@ def _beginning(runner) -> list[str]:
     rows = [('data', images), ('model', _model(unwrap(runner.model)))]
     backbone = getattr(unwrap(runner.model), 'backbone', None)
     if getattr(backbone, 'shares_weights', False):
-        rows.append(('space', f'{_paths(backbone.space.sizes)} paths; {backbone.budget}'))
+        rows.append(('space', f'{_paths(backbone.space.num_networks)} paths; {backbone.budget}'))
     rows += [('length', length), ('log', short_path(_log_file(runner)))]
     return [f'{name:<6}  {text}' for name, text in rows]
 
@@ -154,8 +152,7 @@ def _model(model: nn.Module) -> str:
     return f'{text}, {count:.3f} M parameters, on {device}'
 
 
-def _paths(sizes: Sequence[int]) -> str:
-    count = math.prod(sizes)
+def _paths(count: int) -> str:
     return f'{count}' if count < 1e6 else f'{count:.1e}'
 
 

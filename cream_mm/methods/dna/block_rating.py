@@ -19,6 +19,7 @@ from .dna import DNA
 from .feature_teacher import FeatureTeacher
 
 METRIC = 'relative_l1'
+DIVERGED = 1e9  # rating of a path whose maps are not finite: worse than any other
 CHUNK = 64  # candidates between two messages of the ranks, and between two lines of progress
 
 
@@ -213,4 +214,4 @@ def _fitted(teacher: FeatureTeacher, images: list[Tensor]) -> Iterator[list[tupl
 
 def _finite(value: float) -> float:
     """A path that diverged is worse than any other."""
-    return value if math.isfinite(value) else 1e9
+    return min(value, DIVERGED) if math.isfinite(value) else DIVERGED

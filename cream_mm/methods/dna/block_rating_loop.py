@@ -1,10 +1,9 @@
 """The end of a block-wise search: rates every candidate, joins the blocks, writes the answer."""
 
-import math
-from collections.abc import Mapping, Sequence
+import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 from mmengine.dist import is_main_process
 from mmengine.evaluator import Evaluator
 from mmengine.registry import DATASETS
@@ -65,6 +64,14 @@ class BlockRatingLoop(BaseLoop):
         released traversal (:func:`released_traversal`).
     """
 
+    instead = (
+        'its ratings of all candidates give the best network of any budget without another search, '
+        'tools/test.py CONFIG CHECKPOINT --cfg-options budget.macs_m=[LOW,HIGH]; whole paths have '
+        'no rating of their own here. tools/rank_correlation.py takes --ratings '
+        'WORK_DIR/block_ratings.json'
+    )
+    """What to do in place of what tools do with whole paths."""
+
     def __init__(
         self,
         runner: Runner,
@@ -117,6 +124,12 @@ class BlockRatingLoop(BaseLoop):
             return {}
         joined = JoinedBlocks(self.supernet.budget, tables)
         best = joined.best()
+        if best is None:
+            raise ValueError(
+                f'none of the networks lies within the budget, {self.budget}. The ratings are '
+                'kept: tools/test.py CONFIG CHECKPOINT --cfg-options budget.macs_m=[LOW,HIGH] '
+                'tries another one'
+            )
         if is_main_process():
             self._write_front(joined, rating, best)
             self._write_answer(joined, rating, best)
@@ -128,6 +141,8 @@ class BlockRatingLoop(BaseLoop):
     def build_rating(self) -> BlockRating:
         """What rates the blocks, with its record in the work_dir."""
         loader, runner = self.dataloader, self.runner
+        log = Path(runner.work_dir) / 'ratings.jsonl'
+        self._take_over(log)
         return BlockRating(
             self.model,
             loader.dataset,
@@ -135,15 +150,30 @@ class BlockRatingLoop(BaseLoop):
             batch_size=loader.batch_size or loader.batch_sampler.batch_size,
             num_workers=loader.num_workers,
             seed=runner.seed,
-            log_file=Path(runner.work_dir) / 'ratings.jsonl',
+            log_file=log,
             **self.rating_args,
         )
+
+    def _take_over(self, log: Path) -> None:
+        """Ratings beside the checkpoint: another budget needs no second look at the candidates.
+
+        Those of other weights, images or settings stay unused, as in any such file.
+        """
+        checkpoint = self.runner._load_from
+        if not checkpoint or not is_main_process() or log.exists():
+            return
+        before = Path(checkpoint).parent / log.name
+        if before.is_file():
+            log.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(before, log)
 
     def rate(self, rating: BlockRating) -> Tables:
         """Rate the blocks that were trained here, with lines of progress."""
         space, logger = self.supernet.space, self.runner.logger
         choices, tables = len(space.skeleton.choices), {}
-        number = [sum(choices**cell.layers for cell in space.cells[b - 1]) for b in self.model.blocks]
+        number = [
+            sum(choices**cell.layers for cell in space.cells[b - 1]) for b in self.model.blocks
+        ]
         progress = Progress(sum(number))
         logger.info(
             f'Rating {sum(number):,} candidates of {len(number)} blocks on {rating.num_images} '
@@ -163,7 +193,9 @@ class BlockRatingLoop(BaseLoop):
 
             for cell, ratings in enumerate(rating.rate(block, tell)):
                 tables[block, cell] = ratings
-            rated = [value for cell in range(len(space.cells[block])) for value in tables[block, cell]]
+            rated = [
+                value for cell in range(len(space.cells[block])) for value in tables[block, cell]
+            ]
             logger.info(
                 f'Block {block + 1}: relative L1 {min(rated):.4f} to {max(rated):.4f} of '
                 f'{len(rated):,} candidates'
@@ -194,7 +226,9 @@ class BlockRatingLoop(BaseLoop):
         if high is None:
             high = self.budget.cost_model.extremes()[1][key]
         steps[best] = high
-        references = [(name, joined.end(sign)) for name, sign in (('cheapest', 1), ('costliest', -1))]
+        references = [
+            (name, joined.end(sign)) for name, sign in (('cheapest', 1), ('costliest', -1))
+        ]
         references += [('random', arch) for arch in self._random(joined)]
         archs = [best, *steps, *(arch for _, arch in references)]
         content = front_content(

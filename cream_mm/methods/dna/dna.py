@@ -1,16 +1,15 @@
 """DNA: every block of the supernet learns to give a teacher's feature map, each on its own."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch.nn.functional as F
 from mmengine.model import BaseModel
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from ...costs import Budget
 from ...engine.loops import SupernetTrainLoop
-from ...registry import MODELS
+from ...registry import MODELS, argument_names
 from .feature_teacher import FeatureTeacher
 
 
@@ -52,9 +51,7 @@ class DNA(BaseModel):
     ):
         data_preprocessor = {'type': 'mmpretrain.ClsDataPreprocessor', **(data_preprocessor or {})}
         super().__init__(data_preprocessor, init_cfg)
-        self.teacher: FeatureTeacher = MODELS.build(
-            {'type': 'cream_mm.FeatureTeacher', **teacher}
-        )
+        self.teacher: FeatureTeacher = MODELS.build({'type': 'cream_mm.FeatureTeacher', **teacher})
         self.backbone = MODELS.build({'teacher_channels': self.teacher.channels, **backbone})
         self._check_maps()
         numbers = range(1, self.backbone.space.num_blocks + 1)
@@ -95,6 +92,11 @@ class DNA(BaseModel):
     def answer_details(self) -> dict:
         """What an answer's file says of the method, beside what every search has."""
         return dict(dna=dict(align=self.backbone.align, teacher_mode=self.teacher.mode))
+
+    @classmethod
+    def nested_arguments(cls) -> dict[str, set[str]]:
+        """Arguments of the plain dictionaries among the arguments, for the check of a config."""
+        return dict(teacher=argument_names(FeatureTeacher))
 
     # ---- training ----------------------------------------------------------------------------
 

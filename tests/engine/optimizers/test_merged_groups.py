@@ -1,3 +1,4 @@
+import pytest
 import torch
 from mmengine.optim import build_optim_wrapper
 
@@ -30,3 +31,30 @@ def test_two_groups_make_the_same_step_as_hundreds():
         optimizer.step()
     ours = dict(second.named_parameters())
     assert all(torch.equal(param, ours[name]) for name, param in first.named_parameters())
+
+
+def test_rates_by_the_beginning_of_a_name():
+    """The longest beginning counts, and norms and biases keep their own decay."""
+    model = tiny_cream()
+    cfg = dict(
+        optimizer=dict(type='SGD', lr=0.1, weight_decay=0.1),
+        paramwise_cfg=dict(
+            norm_decay_mult=0.0, bias_decay_mult=0.0,
+            rates={'backbone.': 0.5, 'backbone.blocks.1.': 0.25},
+        ),
+        constructor='cream_mm.MergedGroupsConstructor',
+    )  # fmt: skip
+    names = {id(p): name for name, p in model.named_parameters()}
+    seen = set()
+    for group in build_optim_wrapper(model, cfg).optimizer.param_groups:
+        for param in group['params']:
+            name = names[id(param)]
+            first = name.startswith('backbone.blocks.1.')
+            rate = 0.025 if first else 0.05 if name.startswith('backbone.') else 0.1
+            assert group['lr'] == pytest.approx(rate), name
+            assert group['weight_decay'] == (0.1 if param.ndim > 1 else 0), name
+            seen.add(rate)
+    assert seen == {0.025, 0.05, 0.1}
+    cfg['paramwise_cfg']['rates'] = {'backbone.block.': 0.5}
+    with pytest.raises(ValueError, match="begins with \\['backbone.block.'\\]"):
+        build_optim_wrapper(model, cfg)

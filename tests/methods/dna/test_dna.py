@@ -50,7 +50,9 @@ def test_the_loss_is_the_squared_error_of_each_block_from_the_teachers_map(image
     first = fresh.stem(images)
     expected = sum(F.mse_loss(fresh.forward_cell(0, cell, first), y1) for cell in (0, 1))
     torch.testing.assert_close(losses['loss_block1'], expected)
-    torch.testing.assert_close(losses['loss_block2'], (fresh.forward_cell(1, 0, y1) - y2).square().mean())
+    torch.testing.assert_close(
+        losses['loss_block2'], (fresh.forward_cell(1, 0, y1) - y2).square().mean()
+    )
 
 
 def test_a_student_that_is_the_teacher_has_no_loss(images):
@@ -156,7 +158,7 @@ def test_a_teacher_without_weights_is_refused():
         (dict(blocks=[3]), r'blocks are some of \[1, 2\]'),
         (dict(blocks=[]), 'blocks are some of'),
         (dict(backbone=dict(teacher_channels=(8, 24))), r'teacher_channels are \(8, 24\)'),
-        (dict(backbone=dict(space=dict(SPACE, strides=(2, 2)))), r'strides \(2, 2\).*end at \(2, 4\)'),
+        (dict(backbone=dict(space=dict(SPACE, strides=(2, 2)))), r'end at \(2, 4\)'),
     ],
 )  # fmt: skip
 def test_what_is_wrong_is_said(change, message):

