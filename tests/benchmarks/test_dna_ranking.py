@@ -1,5 +1,6 @@
 """The pure parts of benchmarks/ranking/dna.py; its runs are slow evidence of their own."""
 
+import json
 import sys
 from itertools import combinations, product
 from pathlib import Path
@@ -215,3 +216,15 @@ def test_ratings_of_the_training(modules):
     one, other = (torch.tensor(x) for x in logits)
     expected = 0.25 * np.log(0.25 / 0.5) + 0.75 * np.log(0.75 / 0.5)
     assert modules.dna.divergence([one], [other]) == pytest.approx(expected)
+
+
+def test_the_committed_records_are_those_of_the_page(modules):
+    page = ROOT / 'docs/results/dna.md'
+    content = modules.dna.read_records(page.with_suffix('.json'))
+    assert [run['seed'] for run in content['runs']] == [0, 1, 2]
+    others = json.loads(page.with_name('ranking.json').read_text())['runs']
+    cream = json.loads(page.with_name('regret.json').read_text())['runs']
+    others = [run for run in others if run['setting'] == 'cpu']
+    text = page.read_text()
+    for table in modules.report.tables_of(content, others, cream):
+        assert table in text
