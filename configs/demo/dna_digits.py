@@ -48,6 +48,7 @@ train_dataloader = dict(
     batch_size=batch_size, num_workers=num_workers, persistent_workers=False, dataset=train_set
 )
 test_dataloader = dict(batch_size=batch_size, num_workers=num_workers, dataset=held_out_set)
+train_cfg = dict(max_epochs=max_epochs)
 test_cfg = dict(
     bn_dataset=dict(data_root=data_root, pipeline=test_pipeline),
     next_steps=dict(

@@ -56,6 +56,7 @@ train_pipeline = [
     dict(type='PackInputs'),
 ]
 train_set = dict(data_root=data_root, pipeline=train_pipeline)
+held_out_set = dict(data_root=data_root)
 train_dataloader = dict(batch_size=batch_size, num_workers=num_workers, dataset=train_set)
 test_dataloader = dict(num_workers=num_workers, dataset=dict(data_root=data_root))
 test_cfg = dict(
