@@ -17,6 +17,7 @@ ACTIVATIONS = ('silu', 'relu', 'relu6')
 SQUEEZES = ('cream', 'efficientnet', 'none')
 PADDINGS = ('half', 'same')
 COUNTERS = ('cream', 'dna')
+LATER_FIELDS = ('padding', 'bn_eps', 'head_norm', 'published_flops')  # than version 0.1's
 
 
 def make_divisible(value: float, divisor: int = 8) -> int:
@@ -322,8 +323,14 @@ class MBConvSpace(Space):
     # ---- as data -----------------------------------------------------------------------------
 
     def to_dict(self) -> dict:
-        """Keyword arguments that build this space again; plain JSON values, without a type."""
-        return {k: _to_lists(v) for k, v in asdict(self).items()}
+        """Keyword arguments that build this space again; plain JSON values, without a type.
+
+        Fields that came later are left out at their defaults, so that files of spaces that do
+        not have them are as they were.
+        """
+        later = {f.name: f.default for f in fields(self) if f.name in LATER_FIELDS}
+        values = {k: v for k, v in asdict(self).items() if k not in later or v != later[k]}
+        return {k: _to_lists(v) for k, v in values.items()}
 
     @classmethod
     def settings(cls, cfg: 'Mapping | str | MBConvSpace | None' = None) -> dict:
