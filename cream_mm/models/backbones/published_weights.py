@@ -25,6 +25,12 @@ def read_weights(source: str | Path) -> dict[str, Tensor]:
     """
     if str(source) in published_nets:
         return published_weights(str(source))
+    is_name = not Path(source).suffix and len(Path(source).parts) == 1
+    if is_name and not Path(source).exists():
+        raise FileNotFoundError(
+            f'no checkpoint {source}, and no published network of that name; there are weights of '
+            f'{", ".join(name for name, net in published_nets.items() if net.package)}'
+        )
     return load_weights(local_file(source))
 
 
