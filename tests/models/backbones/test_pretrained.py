@@ -128,6 +128,8 @@ def test_a_file_of_something_else(tmp_path):
             net(tmp_path / 'w.pth', **given).init_weights()
     with pytest.raises(FileNotFoundError, match='no checkpoint nowhere.pth'):
         net('nowhere.pth').init_weights()
+    with pytest.raises(FileNotFoundError, match='network of that name; .*of lite0, lite1, lite2$'):
+        net('lite9').init_weights()
     with pytest.raises(ValueError, match='neither a file nor an http address'):
         net('open-mmlab://resnet50').init_weights()
 
