@@ -95,7 +95,13 @@ class BlockRatingLoop(BaseLoop):
         self.rating_args = dict(num_images=num_images, num_bn_images=num_bn_images, max_gb=max_gb)
         self._other_tables: Tables = {}
         for path in tables:  # before any training, not after it
-            self._other_tables |= read_block_ratings(path, self.supernet.space)[0]
+            tables, about = read_block_ratings(path, self.supernet.space)
+            self._other_tables |= tables
+            if num_images is not None and about.get('num_images') != num_images:
+                runner.logger.warning(
+                    f'{path} was rated on {about.get("num_images")} images, this run rates on up '
+                    f'to {num_images}: sums of ratings of different images are hard to compare'
+                )
         # What came out and how to go on, for `SummaryHook`; on the main process.
         self.summary: list[tuple[str, str]] = []
         self.next_commands: list[list[str]] = []

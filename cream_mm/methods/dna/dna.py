@@ -19,7 +19,7 @@ class DNA(BaseModel):
 
     Block i takes the teacher's map before it and is trained to give the teacher's map behind it.
     No whole path is run, and blocks share no parameters: their losses stand in one sum, but each
-    trains as if alone, at a rate of its own (``optim_wrapper.paramwise_cfg.custom_keys``).
+    trains as if alone, at a rate of its own (``optim_wrapper.paramwise_cfg.rates``).
 
     Args:
         teacher (dict): A :class:`FeatureTeacher` with one map per block.
