@@ -94,14 +94,11 @@ class BlockRatingLoop(BaseLoop):
         self.next_steps = next_steps or {}
         self.rating_args = dict(num_images=num_images, num_bn_images=num_bn_images, max_gb=max_gb)
         self._other_tables: Tables = {}
+        self._other_images: dict[str, int | None] = {}
         for path in tables:  # before any training, not after it
-            tables, about = read_block_ratings(path, self.supernet.space)
-            self._other_tables |= tables
-            if num_images is not None and about.get('num_images') != num_images:
-                runner.logger.warning(
-                    f'{path} was rated on {about.get("num_images")} images, this run rates on up '
-                    f'to {num_images}: sums of ratings of different images are hard to compare'
-                )
+            read, about = read_block_ratings(path, self.supernet.space)
+            self._other_tables |= read
+            self._other_images[path] = about.get('num_images')
         # What came out and how to go on, for `SummaryHook`; on the main process.
         self.summary: list[tuple[str, str]] = []
         self.next_commands: list[list[str]] = []
@@ -117,6 +114,12 @@ class BlockRatingLoop(BaseLoop):
         with averaged_weights(self.runner):
             rating = self.build_rating()
             tables = self._other_tables | self.rate(rating)
+        for path, number in self._other_images.items():
+            if number != rating.num_images:
+                self.runner.logger.warning(
+                    f'{path} was rated on {number} images, this run on {rating.num_images}: ratings '
+                    'of different images make sums that are hard to compare'
+                )
         if is_main_process():
             self._write_tables(tables, rating)
         missing = sorted(set(self.supernet.space.all_cells) - set(tables))
