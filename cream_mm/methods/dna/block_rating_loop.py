@@ -117,8 +117,8 @@ class BlockRatingLoop(BaseLoop):
         for path, number in self._other_images.items():
             if number != rating.num_images:
                 self.runner.logger.warning(
-                    f'{path} was rated on {number} images, this run on {rating.num_images}: ratings '
-                    'of different images make sums that are hard to compare'
+                    f'{path} was rated on {number} images, this run on {rating.num_images}: '
+                    'ratings of different images make sums that are hard to compare'
                 )
         if is_main_process():
             self._write_tables(tables, rating)
