@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from mmengine.registry import init_default_scope
+from mmengine.registry import DefaultScope, init_default_scope
 
 from cream_mm.config.load import load_config
 from cream_mm.engine import Runner
@@ -92,6 +92,12 @@ def run_search(home: Path, options: dict[str, Any] | None = None) -> Path:
     """Train the supernet, rate its blocks and join them; returns the work_dir."""
     cfg = load_config(str(write_config(home)), options)
     cfg.work_dir = str(home / 'run')
-    init_default_scope('mmpretrain')
-    Runner.from_cfg(cfg).train()
+    # A fixture of a whole session runs this: the scope must not stay for the tests behind it.
+    before = dict(DefaultScope._instance_dict)
+    try:
+        init_default_scope('mmpretrain')
+        Runner.from_cfg(cfg).train()
+    finally:
+        DefaultScope._instance_dict.clear()
+        DefaultScope._instance_dict.update(before)
     return home / 'run'
