@@ -1,17 +1,13 @@
 """Small supernets whose modules do not stand for one choice at one position each."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from functools import partial
 
 import torch.nn as nn
 import torch.nn.functional as F
-from mmengine.model import BaseModule
 from torch import Tensor
 
-from ..costs import Budget, build_cost_model
-from ..models.supernets import PathLayer
-from ..spaces import MBConvSpace
+from ..models.supernets import PathLayer, Supernet
 from ..structures import Arch
 from .tiny import tiny_space
 
@@ -32,34 +28,17 @@ class _Residual(nn.Module):
         return x + F.conv2d(y[:, :used], self.last.weight[:, :used])
 
 
-class SharedModuleSupernet(BaseModule):
+class SharedModuleSupernet(Supernet):
     """What both supernets below have in common; the tiny space, whose kernels mean nothing here."""
 
-    shares_weights = True
     weights_travel = False
 
     def __init__(self, num_blocks: int):
-        super().__init__()
-        self.space: MBConvSpace = tiny_space()
-        self.budget = Budget(build_cost_model(self.space, 8, num_classes=3, head_channels=0))
+        super().__init__(tiny_space(), dict(input_size=8, num_classes=3, head_channels=0))
         self.out_indices = (0,)
         self.stem = nn.Conv2d(3, 8, 3, padding=1)
         self.blocks = nn.ModuleList(_Residual(8, 12) for _ in range(num_blocks))
         self.set_arch(self.space.decode([0] * self.space.num_layers))
-
-    def set_arch(self, arch: Arch) -> None:
-        """Make ``arch`` the path that ``forward`` runs."""
-        self.arch = self.space.validate(arch)
-
-    @contextmanager
-    def using(self, arch: Arch) -> Iterator[None]:
-        """Run another path for a moment."""
-        before = self.arch
-        self.set_arch(arch)
-        try:
-            yield
-        finally:
-            self.set_arch(before)
 
     def chain(self) -> Sequence[PathLayer]:
         """The layers of the current path."""

@@ -1,15 +1,11 @@
 """A supernet in blocks that run apart from each other, each between a teacher's feature maps."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from typing import Any
 
 import torch.nn as nn
-from mmengine.model import BaseModule
 from torch import Tensor
 
-from ...costs import Budget, build_cost_model
-from ...costs.budget import BUDGET_KEYS
 from ...registry import MODELS, argument_names
 from ...spaces import MBConvSpace
 from ...spaces.blocks import BlockSpace
@@ -17,12 +13,13 @@ from ...structures import Arch
 from ..backbones.cream_net import CreamNet
 from ..layers import build_choice, build_first, build_norm, build_stem, norm_of, run_stem
 from .path_layer import PathLayer
+from .supernet import Supernet
 
 ALIGNS = ('widen_last', 'project')
 
 
 @MODELS.register_module()
-class BlockSupernet(BaseModule):
+class BlockSupernet(Supernet):
     """All choices at every layer of every cell of every block.
 
     A cell takes the teacher's map before its block and gives out one like the teacher's map behind
@@ -56,8 +53,8 @@ class BlockSupernet(BaseModule):
         one supernet, behind one stem, and the teacher's channels are told, not twice the width.
     """
 
-    shares_weights = True
     weights_travel = False
+    counted = 'networks'
 
     def __init__(
         self,
@@ -70,8 +67,7 @@ class BlockSupernet(BaseModule):
         norm_cfg: dict | None = None,
         init_cfg: dict | None = None,
     ):
-        super().__init__(init_cfg)
-        self.space = BlockSpace.build(space)
+        super().__init__(BlockSpace.build(space), costs, budget, init_cfg)
         self.norm_cfg = norm_of(self.space.skeleton, norm_cfg)
         self.teacher_channels = tuple(int(channels) for channels in teacher_channels)
         self.align = align
@@ -82,11 +78,6 @@ class BlockSupernet(BaseModule):
                 f'{self.space.num_blocks} blocks need as many maps of the teacher; got '
                 f'teacher_channels={self.teacher_channels}'
             )
-        self._budget: Budget | None = None
-        if costs is not None:
-            self.set_costs(costs, budget)
-        elif budget:
-            raise ValueError(f'a budget of {dict(budget)} needs costs=dict(input_size=...), too')
         self.out_channels = self.teacher_channels[-1:]
 
         skeleton, norm_cfg = self.space.skeleton, self.norm_cfg
@@ -136,41 +127,7 @@ class BlockSupernet(BaseModule):
         channels, (width, _) = self.teacher_channels[block - 1], self._borders(block, 0)
         return nn.ModuleList(nn.Conv2d(channels, width, 1) for _ in range(number))
 
-    # ---- what networks cost ------------------------------------------------------------------
-
-    @property
-    def budget(self) -> Budget:
-        """Bounds that the answer obeys."""
-        if self._budget is None:
-            raise ValueError(
-                'the supernet does not know what networks cost; give it '
-                'model.backbone.costs=dict(input_size=SIDE)'
-            )
-        return self._budget
-
-    def set_costs(self, costs: Mapping, budget: Mapping | None = None) -> None:
-        """Count networks in another way; arguments as those of the class."""
-        self._budget = Budget(build_cost_model(self.space, **costs), **(budget or {}))
-
     # ---- the path ----------------------------------------------------------------------------
-
-    def set_arch(self, arch: Arch) -> None:
-        """Make ``arch`` what is run in each cell.
-
-        Raises:
-            ValueError: If ``arch`` is neither a path nor a network of the space.
-        """
-        self.arch = self.space.validate(arch)
-
-    @contextmanager
-    def using(self, arch: Arch) -> Iterator[None]:
-        """Run another path for a moment; the old one is restored."""
-        before = self.arch
-        self.set_arch(arch)
-        try:
-            yield
-        finally:
-            self.set_arch(before)
 
     def cell_layers(
         self, block: int, cell: int, choices: Sequence[int] | None = None
@@ -285,8 +242,5 @@ class BlockSupernet(BaseModule):
     @classmethod
     def nested_arguments(cls) -> dict[str, set[str]]:
         """Arguments of the plain dictionaries among the arguments, for the check of a config."""
-        return dict(
-            space=argument_names(MBConvSpace) | {'preset', 'type', 'cells'},
-            costs=argument_names(build_cost_model) - {'space'},
-            budget=set(BUDGET_KEYS),
-        )
+        space = argument_names(MBConvSpace) | {'preset', 'type', 'cells'}
+        return dict(super().nested_arguments(), space=space)

@@ -1,15 +1,11 @@
 """The weight-sharing network that holds every path of an MBConv space."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from typing import Any
 
 import torch.nn as nn
-from mmengine.model import BaseModule
 from torch import Tensor
 
-from ...costs import Budget, build_cost_model
-from ...costs.budget import BUDGET_KEYS
 from ...registry import MODELS, argument_names
 from ...spaces import MBConvSpace
 from ...structures import Arch
@@ -27,10 +23,11 @@ from ..layers import (
 from ..layers.init import init_cream_weights
 from .cut_path import cut_path
 from .path_layer import PathLayer
+from .supernet import Supernet
 
 
 @MODELS.register_module()
-class CreamSupernet(BaseModule):
+class CreamSupernet(Supernet):
     """All choices at every layer; ``forward`` runs the one path that was set.
 
     To a classifier or detector it is an ordinary backbone: plain single-path training is an
@@ -66,7 +63,6 @@ class CreamSupernet(BaseModule):
         Differs: no unused fifth layer in stage 3; the matching network lives in the algorithm.
     """
 
-    shares_weights = True
     weights_travel = True  # a path's weights are those of the fixed network, see :meth:`cut`
 
     def __init__(
@@ -79,14 +75,8 @@ class CreamSupernet(BaseModule):
         norm_cfg: dict | None = None,
         init_cfg: dict | None = None,
     ):
-        super().__init__(init_cfg)
-        self.space = MBConvSpace.build(space)
+        super().__init__(MBConvSpace.build(space), costs, budget, init_cfg)
         norm_cfg = norm_of(self.space, norm_cfg)
-        self._budget: Budget | None = None
-        if costs is not None:
-            self.set_costs(costs, budget)
-        elif budget:
-            raise ValueError(f'a budget of {dict(budget)} needs costs=dict(input_size=...), too')
         self.norm_cfg = norm_cfg
         self.out_indices = check_out_indices(out_indices, self.space)
 
@@ -111,22 +101,6 @@ class CreamSupernet(BaseModule):
         """As :meth:`CreamNet.init_weights`."""
         init_backbone(self, init_cream_weights, super().init_weights)
 
-    # ---- what paths cost ---------------------------------------------------------------------
-
-    @property
-    def budget(self) -> Budget:
-        """Bounds that the answer of a search obeys."""
-        if self._budget is None:
-            raise ValueError(
-                'the supernet does not know what paths cost; give it '
-                'model.backbone.costs=dict(input_size=SIDE)'
-            )
-        return self._budget
-
-    def set_costs(self, costs: Mapping, budget: Mapping | None = None) -> None:
-        """Count paths in another way; arguments as those of the class."""
-        self._budget = Budget(build_cost_model(self.space, **costs), **(budget or {}))
-
     # ---- the path ----------------------------------------------------------------------------
 
     def set_arch(self, arch: Arch) -> None:
@@ -135,7 +109,7 @@ class CreamSupernet(BaseModule):
         Raises:
             ValueError: If ``arch`` is not a network of the space.
         """
-        self.arch = self.space.validate(arch)
+        super().set_arch(arch)
         middle = [
             [self.route(stage, layer, choice) for layer, choice in enumerate(choices)]
             for stage, choices in enumerate(arch.stages, start=1)
@@ -147,16 +121,6 @@ class CreamSupernet(BaseModule):
     def route(self, stage: int, layer: int, choice: int) -> nn.Module:
         """The one place that says which module a (layer, choice) uses."""
         return self.blocks[stage][layer][choice]
-
-    @contextmanager
-    def using(self, arch: Arch) -> Iterator[None]:
-        """Run another path for a moment, e.g. the teacher's; the old one is restored."""
-        before = self.arch
-        self.set_arch(arch)
-        try:
-            yield
-        finally:
-            self.set_arch(before)
 
     def path_modules(self) -> Iterator[nn.Module]:
         """Every module that the current path runs through."""
@@ -232,11 +196,8 @@ class CreamSupernet(BaseModule):
     @classmethod
     def nested_arguments(cls) -> dict[str, set[str]]:
         """Arguments of the plain dictionaries among the arguments, for the check of a config."""
-        return dict(
-            space=argument_names(MBConvSpace) | {'preset', 'type'},
-            costs=argument_names(build_cost_model) - {'space'},
-            budget=set(BUDGET_KEYS),
-        )
+        space = argument_names(MBConvSpace) | {'preset', 'type'}
+        return dict(super().nested_arguments(), space=space)
 
     # ---- export ------------------------------------------------------------------------------
 
