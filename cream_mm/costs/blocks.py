@@ -1,8 +1,10 @@
 """Costs of the networks that cells of blocks make together."""
 
 from collections.abc import Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, reduce
 from typing import Any
+
+import numpy as np
 
 from ..spaces import MBConvSpace
 from ..spaces.blocks import BlockSpace
@@ -72,6 +74,23 @@ class BlockCosts(CostModel):
         start = sum(table.space.depths[:block])
         layers = self.space.cells[block][cell].layers
         return [table.choice_costs(start + layer) for layer in range(layers)]
+
+    def candidate_costs(
+        self, block: int, cell: int, unit: str, before: int | None = None
+    ) -> np.ndarray:
+        """What each path through a cell costs, in the order of :meth:`BlockSpace.candidates`.
+
+        Args:
+            block, cell (int): Which cell, from 0.
+            unit (str): Such as ``'macs_m'``.
+            before (int, optional): As in :meth:`cell_costs`.
+
+        Returns:
+            ndarray: (candidates,).
+        """
+        rows = self.cell_costs(block, cell, before)
+        layers = [np.array([cost.in_units()[unit] for cost in row]) for row in rows]
+        return reduce(np.add.outer, layers).ravel()
 
     def fixed(self, width: int) -> Cost:
         """What networks cost besides their blocks, by the width of the last one."""

@@ -88,14 +88,12 @@ def sum_of_ratings(space: BlockSpace, tables: Tables, arch: Arch) -> float:
     Raises:
         ValueError: If a cell of it is not rated.
     """
-    total, number = 0.0, len(space.skeleton.choices)
+    total = 0.0
     for block, cell in enumerate(space.cells_of(arch)):
         if (block, cell) not in tables:
             raise ValueError(f'block {block + 1} is not rated, cell {cell + 1} of it at least')
-        index = 0
-        for choice in arch.stages[space.place(block, cell)]:  # the first layer changes last
-            index = index * number + choice
-        total += tables[block, cell][index]
+        choices = arch.stages[space.place(block, cell)]
+        total += tables[block, cell][space.index_of(choices)]
     return total
 
 

@@ -1,6 +1,5 @@
 """``block_ratings.json`` as a figure shows it: what each candidate of a block costs and gives."""
 
-from functools import reduce
 from itertools import accumulate
 from pathlib import Path
 from typing import NamedTuple
@@ -10,6 +9,7 @@ import numpy as np
 from ..costs.blocks import BlockCosts
 from ..files import shorten
 from ..files.block_ratings import read_block_ratings, read_block_space
+from ..search.pareto_merge import undominated
 from ..spaces.blocks import BlockSpace
 from .metric import ERRORS, metric_name
 
@@ -111,12 +111,7 @@ class Blocks:
     def _cell(
         self, costs: BlockCosts, block: int, cell: int, before: int | None, ratings: list[float]
     ) -> RatedCell:
-        layers = [
-            np.array([cost.macs / 1e6 for cost in row])
-            for row in costs.cell_costs(block, cell, before)
-        ]
-        # The first layer changes last, as in the list of ratings.
-        total = reduce(np.add.outer, layers).ravel()
+        total = costs.candidate_costs(block, cell, 'macs_m', before)
         layers, width = self.space.cells[block][cell]
         width = self.space.skeleton.width(width)  # the channels that there are
         return RatedCell(layers, width, total, np.array(ratings))
@@ -141,19 +136,16 @@ class Blocks:
         keep = _spread(costs, ratings)
         ends = list(accumulate(map(_size, finite), initial=0))
         drawn = [_picked(cell, keep[a:b]) for cell, a, b in zip(finite, ends, ends[1:])]
-        best = _unbeaten(costs, ratings)
+        best = undominated(costs, -ratings)
         total = sum(map(_size, whole))
         return RatedBlock(block + 1, drawn, chosen, place, total, (costs[best], ratings[best]))
 
     def _index(self, arch: list[list[int]], block: int) -> int | None:
         """Of the answer's candidate among those of its cell; None if it is none."""
         choices = arch[block + 1] if block + 1 < len(arch) else []
-        number, index = len(self.space.skeleton.choices), 0
-        for choice in choices:
-            if choice >= number:
-                return None
-            index = index * number + choice
-        return index
+        if any(choice >= len(self.space.skeleton.choices) for choice in choices):
+            return None
+        return self.space.index_of(choices)
 
     @property
     def sizes(self) -> list[int]:
@@ -169,15 +161,6 @@ def _picked(cell: RatedCell, keep: np.ndarray) -> RatedCell:
     return cell._replace(costs=cell.costs[keep], ratings=cell.ratings[keep])
 
 
-def _unbeaten(costs: np.ndarray, ratings: np.ndarray) -> np.ndarray:
-    """Indices, by cost, of those with a lower rating than all that cost less or as much."""
-    order = np.lexsort((ratings, costs))
-    least = np.minimum.accumulate(ratings[order])
-    first = np.ones(len(order), bool)
-    first[1:] = ratings[order][1:] < least[:-1]
-    return order[first]
-
-
 def _spread(costs: np.ndarray, ratings: np.ndarray) -> np.ndarray:
     """Which are drawn: all, or :data:`MAX_CANDIDATES` evenly by rating, and the unbeaten ones."""
     keep = np.ones(len(ratings), bool)
@@ -185,5 +168,5 @@ def _spread(costs: np.ndarray, ratings: np.ndarray) -> np.ndarray:
         keep[:] = False
         order = np.argsort(ratings, kind='stable')
         keep[order[np.linspace(0, len(order) - 1, MAX_CANDIDATES).astype(int)]] = True
-        keep[_unbeaten(costs, ratings)] = True
+        keep[undominated(costs, -ratings)] = True
     return keep

@@ -157,6 +157,13 @@ class BlockSpace(Space):
         choices = range(len(self.skeleton.choices))
         return product(choices, repeat=self.cells[block][cell].layers)
 
+    def index_of(self, choices: Sequence[int]) -> int:
+        """Place of a cell's choices among its :meth:`candidates`."""
+        index = 0
+        for choice in choices:
+            index = index * len(self.skeleton.choices) + choice
+        return index
+
     # ---- architectures -----------------------------------------------------------------------
 
     def decode(self, flat: Sequence[int], like: Arch | None = None) -> Arch:

@@ -1,12 +1,13 @@
 """Networks joined from rated blocks: the best one under a budget, and all that no other beats."""
 
 from collections.abc import Mapping, Sequence
-from functools import cached_property, reduce
+from functools import cached_property
 from itertools import islice, product
 
 import numpy as np
 
 from ...costs import BlockCosts, Budget
+from ...files.block_ratings import sum_of_ratings
 from ...search.block_join import front, join
 from ...structures import Arch
 from .block_rating import DIVERGED
@@ -40,19 +41,19 @@ class JoinedBlocks:
             [(cell, choices) for cell in block for choices in self.space.candidates(b, cell)]
             for b, block in enumerate(cells)
         ]
-        self.losses = [
+        self.tables = tables
+        losses = [
             np.concatenate([np.asarray(tables[b, cell], dtype=float) for cell in block])
             for b, block in enumerate(cells)
         ]
         # Sums are told apart to a share of the largest: one of 1e9 would hide all differences.
-        self._joinable = [np.where(loss < DIVERGED, loss, np.inf) for loss in self.losses]
+        self._joinable = [np.where(loss < DIVERGED, loss, np.inf) for loss in losses]
         for number, loss in enumerate(self._joinable, start=1):
             if not np.isfinite(loss).any():
                 raise ValueError(
                     f'all {len(loss)} candidates of block {number} diverged in the training; train '
                     'again with a lower learning rate of this block (optim_wrapper)'
                 )
-        self._places = [{c: i for i, c in enumerate(block)} for block in self.candidates]
         self._columns: dict[str, list[np.ndarray]] = {}
 
     # ---- tables of costs ---------------------------------------------------------------------
@@ -89,11 +90,7 @@ class JoinedBlocks:
     def _row(self, block: int, before: int | None, key: str) -> np.ndarray:
         parts = []
         for cell, (_, width) in enumerate(self.space.cells[block]):
-            layers = [
-                np.array([cost.in_units()[key] for cost in row])
-                for row in self.costs.cell_costs(block, cell, before)
-            ]
-            part = reduce(np.add.outer, layers).ravel()
+            part = self.costs.candidate_costs(block, cell, key, before)
             if block == self.space.num_blocks - 1:
                 part = part + self.costs.fixed(width).in_units()[key]
             parts.append(part)
@@ -159,11 +156,7 @@ class JoinedBlocks:
 
     def score(self, arch: Arch) -> float:
         """The sum of the ratings of a network's blocks."""
-        total = 0.0
-        for block, cell in enumerate(self.space.cells_of(arch)):
-            choices = arch.stages[self.space.place(block, cell)]
-            total += float(self.losses[block][self._places[block][cell, choices]])
-        return total
+        return sum_of_ratings(self.space, self.tables, arch)
 
     def sample(self, rng: np.random.Generator) -> Arch:
         """A network, drawn: of each block a cell, then a candidate of it."""
