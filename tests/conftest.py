@@ -84,6 +84,26 @@ def dna_supernet_key(key):
     )
 
 
+def learning_rates(cfg):
+    """Those of a config's epochs, of 1251 steps as on ImageNet."""
+    from mmengine.optim import build_optim_wrapper
+    from mmengine.registry import PARAM_SCHEDULERS
+    from torch import nn
+
+    optim = build_optim_wrapper(nn.Linear(2, 2), cfg.optim_wrapper)
+    (scheduler,) = [
+        PARAM_SCHEDULERS.build(s, default_args=dict(optimizer=optim, epoch_length=1251))
+        for s in cfg.param_scheduler
+    ]
+    rates = []
+    for _ in range(cfg.max_epochs):
+        (rate,) = {group['lr'] for group in optim.param_groups}
+        rates.append(rate)
+        optim.step()
+        scheduler.step()
+    return rates
+
+
 def made_x(shape, offset=0):
     """Images of the golden numbers of DNA, -2 to 2; see :func:`ramp`."""
     return _numbers(104729, shape, offset, 4)

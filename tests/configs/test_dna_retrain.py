@@ -5,10 +5,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from conftest import learning_rates
 from mmengine.config import Config
 from mmengine.dataset import Compose
 from mmengine.optim import build_optim_wrapper
-from mmengine.registry import PARAM_SCHEDULERS, DefaultScope
+from mmengine.registry import DefaultScope
 from torch import nn
 
 from cream_mm.config.load import load_config
@@ -43,17 +44,7 @@ def test_each_published_network_has_its_recipe(name):
 def test_learning_rates():
     """1e-4 + t (0.064 - 1e-4) / 5, and then 0.064 * 0.963 ** floor(t / 3)."""
     cfg = Config.fromfile(str(BASE))
-    optim = build_optim_wrapper(nn.Linear(2, 2), cfg.optim_wrapper)
-    (scheduler,) = [
-        PARAM_SCHEDULERS.build(s, default_args=dict(optimizer=optim, epoch_length=1251))
-        for s in cfg.param_scheduler
-    ]
-    rates = []
-    for _ in range(cfg.max_epochs):
-        (rate,) = {group['lr'] for group in optim.param_groups}
-        rates.append(rate)
-        optim.step()
-        scheduler.step()
+    rates = learning_rates(cfg)
     expected = {
         0: 1e-4, 1: 0.01288, 4: 0.05122, 5: 0.061632, 6: 0.059351616, 8: 0.059351616,
         9: 0.057155606208, 250: 0.064 * 0.963**83, 499: 0.064 * 0.963**166,

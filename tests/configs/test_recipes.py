@@ -4,11 +4,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from conftest import learning_rates
 from mmengine.config import Config
 from mmengine.dataset import Compose
 from mmengine.hooks import Hook
 from mmengine.optim import build_optim_wrapper
-from mmengine.registry import PARAM_SCHEDULERS, DefaultScope
+from mmengine.registry import DefaultScope
 from mmengine.runner import Runner
 from torch import nn
 
@@ -288,17 +289,7 @@ STEP_RATES = {
 @pytest.mark.parametrize('net', NETS)
 def test_learning_rates(net):
     cfg = Config.fromfile(str(CREAM / f'retrain_{net}.py'))
-    optim = build_optim_wrapper(nn.Linear(2, 2), cfg.optim_wrapper)
-    (scheduler,) = [
-        PARAM_SCHEDULERS.build(s, default_args=dict(optimizer=optim, epoch_length=1251))
-        for s in cfg.param_scheduler
-    ]
-    rates = []
-    for _ in range(cfg.max_epochs):
-        (rate,) = {group['lr'] for group in optim.param_groups}
-        rates.append(rate)
-        optim.step()
-        scheduler.step()
+    rates = learning_rates(cfg)
     expected = STEP_RATES if net in STEPPED else COSINE_RATES
     for epoch, rate in expected.items():
         assert rates[epoch] == pytest.approx(rate, rel=1e-12)

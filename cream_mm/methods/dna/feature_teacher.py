@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ...models.backbones.cream_net import resolve_arch
-from ...models.backbones.pretrained import init_backbone
+from ...models.backbones.pretrained import init_backbone, is_pretrained
 from ...models.backbones.published import published_nets
 from ...models.layers.bn_policy import batch_stats
 from ...registry import MODELS, type_name
@@ -265,7 +265,7 @@ def _pretrained(init_cfg: Mapping | Sequence | None) -> list[Mapping]:
         ValueError: If one takes a part of it.
     """
     cfgs = [init_cfg] if isinstance(init_cfg, Mapping) else list(init_cfg or [])
-    found = [c for c in cfgs if type_name(c.get('type')) in ('Pretrained', 'PretrainedInit')]
+    found = [cfg for cfg in cfgs if is_pretrained(cfg)]
     if any(cfg.get('partial') for cfg in found):
         raise ValueError(
             'init_cfg.partial=True is not for a teacher: its other layers would teach noise'

@@ -53,8 +53,8 @@ def init_backbone(module: Module, initialize: Any, plain_init_weights: Any) -> N
     initialize(module)
     all_cfgs = module.init_cfg
     cfgs = all_cfgs if isinstance(all_cfgs, (list, tuple)) else [all_cfgs] if all_cfgs else []
-    files = [cfg for cfg in cfgs if _is_pretrained(cfg)]
-    module.init_cfg = [cfg for cfg in cfgs if not _is_pretrained(cfg)]
+    files = [cfg for cfg in cfgs if is_pretrained(cfg)]
+    module.init_cfg = [cfg for cfg in cfgs if not is_pretrained(cfg)]
     try:
         plain_init_weights()
     finally:
@@ -70,7 +70,8 @@ def init_backbone(module: Module, initialize: Any, plain_init_weights: Any) -> N
         load_backbone(module, cfg['checkpoint'], cfg.get('prefix'), cfg.get('partial', False))
 
 
-def _is_pretrained(cfg: Mapping) -> bool:
+def is_pretrained(cfg: Mapping) -> bool:
+    """Whether an initialisation loads a file."""
     return type_name(cfg.get('type')) in ('Pretrained', 'PretrainedInit')
 
 
