@@ -129,6 +129,12 @@ class BlockRating:
             of :meth:`BlockSpace.candidates`; on every rank. Lower is better.
         """
         model, was_training = self.model, self.model.training
+        cells = range(len(model.backbone.space.cells[block]))
+        known = [self._known(block, cell) for cell in cells]
+        if not any(value is None for values in known for value in values):
+            number = sum(map(len, known))
+            progress(number, number)
+            return known  # without a pass of the teacher
         model.eval()
         try:
             images = list(self._images(self.batches))
@@ -142,11 +148,20 @@ class BlockRating:
             del maps, bn_maps
             with of_this_rank(model.backbone.modules()):
                 return [
-                    self._rate_cell(block, cell, images, bn_images, targets, progress)
-                    for cell in range(len(model.backbone.space.cells[block]))
+                    self._rate_cell(block, cell, known[cell], images, bn_images, targets, progress)
+                    for cell in cells
                 ]
         finally:
             model.train(was_training)
+
+    def _known(self, block: int, cell: int) -> list[float | None]:
+        """Of each candidate of a cell, its rating in the log."""
+        space = self.model.backbone.space
+        candidates = space.candidates(block, cell)
+        if self.log is None:
+            return [None for _ in candidates]
+        archs = (space.candidate(block, cell, choices) for choices in candidates)
+        return [(self.log.get(arch) or {}).get('value') for arch in archs]
 
     def _images(self, batches: KeptBatches) -> Iterator[Tensor]:
         for batch in batches:
@@ -156,6 +171,7 @@ class BlockRating:
         self,
         block: int,
         cell: int,
+        known: list[float | None],
         images: list[Tensor],
         bn_images: list[Tensor],
         targets: list[Tensor],
@@ -165,9 +181,7 @@ class BlockRating:
         space = self.model.backbone.space
         candidates = list(space.candidates(block, cell))
         archs = [space.candidate(block, cell, choices) for choices in candidates]
-        found: list[float | None] = [None] * len(archs)
-        if self.log is not None:
-            found = [(self.log.get(arch) or {}).get('value') for arch in archs]
+        found = list(known)
         unknown = [i for i, value in enumerate(found) if value is None]
         progress(len(archs) - len(unknown), len(archs) - len(unknown))
         rank, world_size = get_dist_info()

@@ -60,8 +60,8 @@ class BlockRatingLoop(BaseLoop):
             keys ``retrain`` and ``detector``.
 
     Reference:
-        DNA (Li et al., CVPR 2020), sections 3.3 and 3.4; the join is exact in place of the
-        released traversal (:func:`released_traversal`).
+        DNA (Li et al., CVPR 2020), sections 3.3 and 3.4; the join is exact, in place of the
+        released traversal.
     """
 
     instead = (
@@ -224,7 +224,7 @@ class BlockRatingLoop(BaseLoop):
         write_json(file, block_ratings_content(self.supernet.space, tables, **about))
         self.summary = [('blocks', short_path(file))]
 
-    def _write_front(self, joined: 'JoinedBlocks', rating: BlockRating, best: Arch) -> None:
+    def _write_front(self, joined: JoinedBlocks, rating: BlockRating, best: Arch) -> None:
         steps: dict[Arch, float] = {}
         for bound, budget in budget_steps(self.budget):
             arch = joined.best(budget)
@@ -250,7 +250,7 @@ class BlockRatingLoop(BaseLoop):
         write_json(path, content)
         self.summary.append(('front', f'{short_path(path)}, {len(steps)} networks, small to large'))
 
-    def _random(self, joined: 'JoinedBlocks') -> list[Arch]:
+    def _random(self, joined: JoinedBlocks) -> list[Arch]:
         """Within the budget, to show what a sum of ratings without a search is."""
         rng, found = named_rng('random networks', self.runner.seed, 0), []
         for _ in range(100 * self.num_random):
@@ -259,7 +259,7 @@ class BlockRatingLoop(BaseLoop):
                 found.append(arch)
         return found
 
-    def _write_answer(self, joined: 'JoinedBlocks', rating: BlockRating, best: Arch) -> None:
+    def _write_answer(self, joined: JoinedBlocks, rating: BlockRating, best: Arch) -> None:
         runner, score = self.runner, joined.score(best)
         told = dict(metric=METRIC, value=score, num_images=rating.num_images,
                     bn_policy=rating.description)  # fmt: skip

@@ -178,6 +178,19 @@ def test_a_rating_that_was_made_is_not_made_again(tmp_path, monkeypatch):
     assert len(rating(model, log_file=log).log) == 0
 
 
+def test_what_is_known_asks_no_teacher(tmp_path, monkeypatch):
+    model, log = build(), tmp_path / 'ratings.jsonl'
+    whole = rating(model, log_file=log).rate(0, nothing)
+    again, told = rating(model, log_file=log), []
+
+    def forward(images):
+        raise AssertionError('the teacher was asked')
+
+    monkeypatch.setattr(model.teacher, 'forward', forward)
+    assert again.rate(0, lambda *counts: told.append(counts)) == whole
+    assert told == [(6, 6)]
+
+
 def test_a_path_that_diverged_is_worse_than_any_other():
     model = build()
     with torch.no_grad():
