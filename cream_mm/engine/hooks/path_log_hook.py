@@ -52,7 +52,7 @@ class PathLogHook(Hook):
             return
         losses = model.path_losses() if hasattr(model, 'path_losses') else _by_name(outputs)
         if losses:
-            self._pending.append((runner.iter, model.backbone.arch, losses))
+            self._pending.append((runner.iter, model.backbone.arch, _detached(losses)))
 
     def after_train_epoch(self, runner: Runner) -> None:
         self._write(runner)
@@ -64,7 +64,7 @@ class PathLogHook(Hook):
         if not self._pending:
             return
         flat = [value for *_, losses in self._pending for value in _values(losses)]
-        flat = [value.detach().float().reshape(()) for value in flat]
+        flat = [value.float().reshape(()) for value in flat]
         # A plain number among the losses of a GPU is a tensor of the CPU.
         device = next((value.device for value in flat if value.device.type != 'cpu'), 'cpu')
         means = torch.stack([value.to(device) for value in flat])
@@ -81,12 +81,16 @@ class PathLogHook(Hook):
 
 def _by_name(outputs: dict | None) -> Losses | None:
     """The losses among what ``train_step`` returned: mmengine adds all whose name says so."""
-    # Detached: an epoch's graphs, which the losses would keep, are gigabytes.
-    parts = {k: torch.as_tensor(v).detach() for k, v in (outputs or {}).items() if 'loss' in k}
+    parts = {k: torch.as_tensor(v) for k, v in (outputs or {}).items() if 'loss' in k}
     total = parts.pop('loss', None)
     if total is None:
         return None
     return dict(loss=total, losses=parts) if len(parts) > 1 else dict(loss=total)
+
+
+def _detached(losses: Losses) -> Losses:
+    """Without the graphs of a whole epoch, which are gigabytes."""
+    return {k: _detached(v) if isinstance(v, dict) else v.detach() for k, v in losses.items()}
 
 
 def _values(losses: Losses) -> list[Tensor]:
