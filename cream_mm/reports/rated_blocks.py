@@ -9,8 +9,8 @@ import numpy as np
 from ..costs.blocks import BlockCosts
 from ..files import shorten
 from ..files.block_ratings import read_block_ratings, read_block_space
-from ..search.pareto_merge import undominated
 from ..spaces.blocks import BlockSpace
+from ..structures.dominance import undominated
 from .metric import ERRORS, metric_name
 
 MAX_CANDIDATES = 600  # drawn of each block

@@ -10,6 +10,7 @@ import numpy as np
 from ..costs import Budget, CostTable
 from ..spaces import Space
 from ..structures import Arch
+from ..structures.dominance import undominated
 from .main_effects import MainEffects, places
 
 Bounds = Mapping[str, tuple[float | None, float | None]]
@@ -62,22 +63,6 @@ def front_choices(
             found.append(int(front.choices[at]))
             at, group = int(front.behind[at]), int(groups[place][found[-1]])
         yield tuple(found)
-
-
-def undominated(costs: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """Indices of what nothing else beats, by ascending cost; of equals the first one.
-
-    Args:
-        costs (ndarray): (n,), lower is better.
-        values (ndarray): (n,), higher is better.
-
-    Returns:
-        ndarray: (m,) of integers; both costs and values ascend strictly.
-    """
-    order = np.lexsort((-values, costs))
-    ascending = values[order]
-    best_before = np.maximum.accumulate(np.concatenate(([-np.inf], ascending)))[:-1]
-    return order[ascending > best_before]
 
 
 def _one_group(values: Sequence[np.ndarray]) -> list[np.ndarray]:
