@@ -2,6 +2,7 @@
 
 from .blocks import BlockSpace, Cell
 from .mbconv import IDENTITY, LayerSpec, MBConvSpace, make_divisible, squeeze_channels
+from .nas_bench_201 import NASBench201Space
 from .presets import SPACE_PRESETS
 from .space import Space, build_space
 
@@ -12,6 +13,7 @@ __all__ = [
     'Cell',
     'LayerSpec',
     'MBConvSpace',
+    'NASBench201Space',
     'Space',
     'build_space',
     'make_divisible',

@@ -1,0 +1,222 @@
+"""The cell space of NAS-Bench-201: one operation on each of the six edges between four nodes."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from functools import cache
+from itertools import product
+
+import numpy as np
+
+from ..registry import TASK_UTILS
+from ..structures import Arch
+from .space import MAX_TEXT, Space
+
+OPERATIONS = ('none', 'skip_connect', 'nor_conv_1x1', 'nor_conv_3x3', 'avg_pool_3x3')
+NONE, SKIP, CONV_1X1, CONV_3X3, AVG_POOL = range(5)
+EDGES = ((0, 1), (0, 2), (1, 2), (0, 3), (1, 3), (2, 3))
+"""Of each position, (node that it leaves, node that it enters); node 0 is the input, 3 the output."""
+NUM_NODES = 4
+
+
+@TASK_UTILS.register_module()
+@dataclass(frozen=True)
+class NASBench201Space(Space):
+    """One cell, repeated: ``cells`` times in each of three stages of 1, 2 and 4 times the width.
+
+    Stem conv3x3, then the stages, with a fixed residual block of stride 2 before the second and
+    the third. Node ``j`` of a cell is the sum of its edges' operations on earlier nodes. An
+    architecture is nested by the node that the edges enter: ``[[0->1],[0->2,1->2],[0->3,1->3,
+    2->3]]``, each an index of ``OPERATIONS``; :meth:`format` writes it as the benchmark does.
+
+    Args:
+        name (str): Name that its architectures carry.
+        channels (int): Of the stem and the first stage. Defaults to 16.
+        cells (int): Cells in each stage. Defaults to 5.
+        stem_stride (int): 1 (default) as published, for images of 32 pixels; 4 for detectors,
+            whose stages then have strides 4, 8 and 16. Beyond 2 by max pools behind the stem.
+
+    Raises:
+        ValueError: If a value is out of range.
+
+    Reference:
+        NAS-Bench-201 (Dong and Yang, ICLR 2020), section 2.1.
+
+    >>> space = NASBench201Space()
+    >>> arch = space.parse('|nor_conv_3x3~0|+|none~0|none~1|+|none~0|skip_connect~1|none~2|')
+    >>> str(arch), space.live_edges(arch)
+    ('[[3],[0,0],[0,1,0]]', (True, False, False, True, True, False))
+    """
+
+    name: str = 'nas_bench_201'
+    channels: int = 16
+    cells: int = 5
+    stem_stride: int = 1
+
+    sizes = (len(OPERATIONS),) * len(EDGES)
+    num_stages = 3
+
+    def __post_init__(self):
+        for key, low, high in (('channels', 1, 65_536), ('cells', 1, 1000)):
+            value = getattr(self, key)
+            if type(value) is not int or not low <= value <= high:
+                raise ValueError(f'{key} of a space is {low} to {high}; got {value!r}')
+        if self.stem_stride not in (1, 2, 4, 8):
+            raise ValueError(f'stem_stride is 1, 2, 4 or 8; got {self.stem_stride!r}')
+
+    @property
+    def stage_channels(self) -> tuple[int, ...]:
+        """Channels of the three stages' maps."""
+        return tuple(self.channels << stage for stage in range(self.num_stages))
+
+    # ---- what a space says -------------------------------------------------------------------
+
+    def decode(self, flat: Sequence[int], like: Arch | None = None) -> Arch:
+        """One list per node that edges enter."""
+        a, b, c, d, e, f = flat
+        return Arch(((a,), (b, c), (d, e, f)), self.name, self.fixed_ends)
+
+    def to_dict(self) -> dict:
+        """Keyword arguments and the type."""
+        return dict(type='cream_mm.NASBench201Space', **asdict(self))
+
+    def sample(self, rng: np.random.Generator, op_prob: Sequence[float] | None = None) -> Arch:
+        """Draw one of the 6,321 networks that can be trained, all alike likely.
+
+        With ``op_prob`` each edge is drawn on its own, whatever comes of it.
+        """
+        if op_prob is not None:
+            return super().sample(rng, op_prob)
+        classes = self.classes(trainable=True)
+        return classes[rng.integers(len(classes))]
+
+    @property
+    def num_networks(self) -> int:
+        """Classes of isomorphic cells."""
+        return len(_classes()[0])
+
+    # ---- which cells are the same network ----------------------------------------------------
+
+    def classes(self, trainable: bool = False) -> list[Arch]:
+        """The canonical cell of each class, in order of the operations.
+
+        Args:
+            trainable (bool): Only the 6,321 of 6,466 with a convolution on a live path.
+        """
+        return list(_canonical_archs(self, trainable))
+
+    def canonical(self, arch: Arch) -> Arch:
+        """The first of all cells that are isomorphic to it, by the order of the operations.
+
+        Reference:
+            The benchmark's own ``to_unique_str`` with zeroes: a node that nothing enters counts
+            as empty, and so does an edge that leaves an empty node.
+        """
+        representatives, class_of = _classes()
+        return self.decode(representatives[class_of[tuple(self.encode(self.validate(arch)))]])
+
+    def live_edges(self, arch: Arch) -> tuple[bool, ...]:
+        """Whether each edge lies between what the input reaches and what reaches the output.
+
+        Edges through which nothing can pass have to be none themselves for others, so that an
+        edge that is none is live if its ends are: it adds zeros.
+        """
+        return _live_edges(tuple(self.encode(arch)))
+
+    def is_trainable(self, arch: Arch) -> bool:
+        """Whether a convolution lies on a way from the input to the output."""
+        return _is_trainable(tuple(self.encode(arch)))
+
+    # ---- as text -----------------------------------------------------------------------------
+
+    def parse(self, value: str | Sequence | Arch) -> Arch:
+        """Read an architecture: as the benchmark writes it, or as :meth:`Space.parse` does.
+
+        ``|op~0|+|op~0|op~1|+|op~0|op~1|op~2|``; operations of a node in any order.
+        """
+        if isinstance(value, str) and '|' in value and len(value) <= MAX_TEXT:
+            return self._from_cell(value)
+        return super().parse(value)
+
+    def _from_cell(self, text: str) -> Arch:
+        found: dict[tuple[int, int], int] = {}
+        nodes = text.strip().split('+')
+        for node, part in enumerate(nodes, start=1):
+            part = part.strip()
+            edges = re.findall(r'([^|~]+)~([0-9])\|', part)
+            whole = part == '|' + ''.join(f'{op}~{source}|' for op, source in edges)
+            if not whole or len(edges) != node:
+                raise ValueError(self._not_one(text))
+            for op, source in edges:
+                if op not in OPERATIONS:
+                    raise ValueError(
+                        f'{op!r} in {text[:200]!r} is no operation of {self.name!r}; there are '
+                        f'{", ".join(OPERATIONS)}'
+                    )
+                found[int(source), node] = OPERATIONS.index(op)
+        if set(found) != set(EDGES):
+            raise ValueError(self._not_one(text))
+        return self.decode([found[edge] for edge in EDGES])
+
+    def format(self, arch: Arch) -> str:
+        """As the benchmark writes it."""
+        parts = [
+            ''.join(f'{OPERATIONS[op]}~{source}|' for source, op in enumerate(ops))
+            for ops in arch.stages
+        ]
+        return '+'.join(f'|{part}' for part in parts)
+
+
+def _live_edges(ops: tuple[int, ...]) -> tuple[bool, ...]:
+    reached = {0}
+    for (source, target), op in zip(EDGES, ops):  # in an order in which sources come first
+        if op != NONE and source in reached:
+            reached.add(target)
+    leads = {NUM_NODES - 1}
+    for (source, target), op in reversed(list(zip(EDGES, ops))):
+        if op != NONE and target in leads:
+            leads.add(source)
+    return tuple(source in reached and target in leads for source, target in EDGES)
+
+
+def _is_trainable(ops: tuple[int, ...]) -> bool:
+    return any(
+        live and op in (CONV_1X1, CONV_3X3) for live, op in zip(_live_edges(ops), ops)
+    )  # fmt: skip
+
+
+def _unique_text(ops: tuple[int, ...]) -> str:
+    """What all isomorphic cells have in common: the output, spelled out down to the input."""
+    nodes = ['0']
+    for node in range(1, NUM_NODES):
+        terms = []
+        for (source, target), op in zip(EDGES, ops):
+            if target == node:
+                before = nodes[source]
+                if op == NONE or before == '#':
+                    terms.append('#')
+                else:
+                    terms.append(before if op == SKIP else f'({before})@{op}')
+        nodes.append('+'.join(sorted(terms)))
+    return nodes[-1]
+
+
+@cache
+def _classes() -> tuple[list[tuple[int, ...]], dict[tuple[int, ...], int]]:
+    """The first cell of each class, and the class of each cell."""
+    numbers: dict[str, int] = {}
+    representatives: list[tuple[int, ...]] = []
+    class_of: dict[tuple[int, ...], int] = {}
+    for ops in product(range(len(OPERATIONS)), repeat=len(EDGES)):
+        text = _unique_text(ops)
+        if text not in numbers:
+            numbers[text] = len(representatives)
+            representatives.append(ops)
+        class_of[ops] = numbers[text]
+    return representatives, class_of
+
+
+@cache
+def _canonical_archs(space: NASBench201Space, trainable: bool) -> tuple[Arch, ...]:
+    cells = _classes()[0]
+    return tuple(space.decode(ops) for ops in cells if not trainable or _is_trainable(ops))
