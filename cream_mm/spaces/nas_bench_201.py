@@ -1,8 +1,8 @@
 """The cell space of NAS-Bench-201: one operation on each of the six edges between four nodes."""
 
 import re
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
 from functools import cache
 from itertools import product
 
@@ -68,6 +68,21 @@ class NASBench201Space(Space):
     def stage_channels(self) -> tuple[int, ...]:
         """Channels of the three stages' maps."""
         return tuple(self.channels << stage for stage in range(self.num_stages))
+
+    @classmethod
+    def build(cls, cfg: 'Mapping | NASBench201Space | None' = None) -> 'NASBench201Space':
+        """Make one from the entries of a config; None is the published one.
+
+        Raises:
+            ValueError: If there is no such entry, or a value is out of range.
+        """
+        if isinstance(cfg, cls):
+            return cfg
+        cfg = {key: value for key, value in (cfg or {}).items() if key != 'type'}
+        known = [field.name for field in fields(cls)]
+        if unknown := sorted(set(cfg) - set(known)):
+            raise ValueError(f'a space of cells has no {unknown}; it has {", ".join(known)}')
+        return cls(**cfg)
 
     # ---- what a space says -------------------------------------------------------------------
 
