@@ -15,7 +15,7 @@ from .space import MAX_TEXT, Space
 OPERATIONS = ('none', 'skip_connect', 'nor_conv_1x1', 'nor_conv_3x3', 'avg_pool_3x3')
 NONE, SKIP, CONV_1X1, CONV_3X3, AVG_POOL = range(5)
 EDGES = ((0, 1), (0, 2), (1, 2), (0, 3), (1, 3), (2, 3))
-"""Of each position, (node it leaves, node it enters); node 0 is the input, 3 the output."""
+"""Of each position, (node that it leaves, node that it enters); 0 is the input, 3 the output."""
 NUM_NODES = 4
 
 

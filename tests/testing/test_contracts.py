@@ -184,3 +184,18 @@ class TestBlockSupernet(SupernetContract):
     @pytest.fixture
     def chain(self, supernet):
         return supernet
+
+
+CELLS = {
+    'a bank for each edge': None,
+    'shared by a table': dict(type='TableRouter', table=[0, 1, 0, 2, 1, 0]),
+}
+
+
+class TestNASBench201Supernet(SupernetContract):
+    @pytest.fixture(params=CELLS)
+    def supernet(self, request):
+        space = dict(channels=4, cells=1)
+        return MODELS.build(
+            dict(type='NASBench201Supernet', space=space, router=CELLS[request.param], affine=True)
+        )
