@@ -196,7 +196,7 @@ CELLS = {
 class TestNASBench201Supernet(SupernetContract):
     @pytest.fixture(params=CELLS)
     def supernet(self, request):
-        space = dict(channels=4, cells=1)
+        space = dict(channels=4, num_cells=1)
         return MODELS.build(
             dict(type='NASBench201Supernet', space=space, router=CELLS[request.param], affine=True)
         )

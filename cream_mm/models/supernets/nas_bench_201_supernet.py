@@ -17,7 +17,7 @@ from ..backbones.nas_bench_201_net import NASBench201Net
 from ..backbones.pretrained import init_backbone
 from ..layers.cell_ops import KERNELS, CellFrame, ConvBN, Reduction, build_operation
 from .cut_cell import cut_cell
-from .router import Router
+from .router import Router, TableRouter
 from .supernet import Supernet
 
 UNCHOSEN = ('none', 'zero')
@@ -224,6 +224,12 @@ class NASBench201Supernet(CellFrame, Supernet):
     ) -> dict[str, Tensor]:
         """The weights of a path, out of a checkpoint of this supernet: see :func:`cut_cell`."""
         return cut_cell(state_dict, arch, prefix, self.space, type(self.router))
+
+    def answer_details(self) -> dict:
+        """What an export needs to find a path's weights, beside what every answer says."""
+        if isinstance(self.router, TableRouter):
+            return {}
+        return dict(router=f'cream_mm.{type(self.router).__name__}')
 
     def build_network(self, arch: Arch) -> NASBench201Net:
         """A fixed network of the space, with weights of its own."""

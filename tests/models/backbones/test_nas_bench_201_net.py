@@ -89,7 +89,7 @@ def test_costs_are_those_of_the_modules(record):
 @pytest.mark.parametrize('size', [(64, 48), (50, 37)])
 def test_maps_and_costs_at_any_stride(stride, size):
     net = NASBench201Net(
-        MIXED, space=dict(channels=4, cells=1, stem_stride=stride), out_indices=(0, 1, 2)
+        MIXED, space=dict(channels=4, num_cells=1, stem_stride=stride), out_indices=(0, 1, 2)
     ).eval()
     seen = []
     for module in net.modules():
@@ -108,12 +108,12 @@ def test_maps_and_costs_at_any_stride(stride, size):
 
 
 def test_the_stride_has_no_weights():
-    one, four = (NASBench201Net(MIXED, space=dict(stem_stride=s, cells=1)) for s in (1, 4))
+    one, four = (NASBench201Net(MIXED, space=dict(stem_stride=s, num_cells=1)) for s in (1, 4))
     assert one.state_dict().keys() == four.state_dict().keys()
 
 
 def test_frozen_stages_and_norm_eval():
-    net = NASBench201Net(MIXED, space=dict(channels=4, cells=1), frozen_stages=2, norm_eval=True)
+    net = NASBench201Net(MIXED, space=dict(channels=4, num_cells=1), frozen_stages=2, norm_eval=True)
     net.train()
     frozen = {name for name, p in net.named_parameters() if not p.requires_grad}
     assert frozen == {n for n, _ in net.named_parameters() if n.startswith(
@@ -128,7 +128,7 @@ def test_frozen_stages_and_norm_eval():
 
 def test_checkpointing_changes_no_gradient():
     grads, x = [], torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(0))
-    net = NASBench201Net(MIXED, space=dict(channels=4, cells=1)).eval()
+    net = NASBench201Net(MIXED, space=dict(channels=4, num_cells=1)).eval()
     for with_cp in (False, True):
         net.with_cp = with_cp
         net.zero_grad()

@@ -6,7 +6,7 @@ import torch
 from cream_mm.models import NASBench201Net, NASBench201Supernet
 from cream_mm.models.supernets.cut_cell import cut_cell
 
-SMALL = dict(channels=4, cells=1)
+SMALL = dict(channels=4, num_cells=1)
 
 
 @pytest.mark.parametrize('affine', [False, True])

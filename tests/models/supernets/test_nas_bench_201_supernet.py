@@ -16,7 +16,7 @@ from cream_mm.registry import MODELS
 from cream_mm.spaces import NASBench201Space
 
 GOLDEN = json.loads(Path(__file__).parents[2].joinpath('data/close/supernet.json').read_text())
-SMALL = dict(channels=4, cells=1)
+SMALL = dict(channels=4, num_cells=1)
 SPACE = NASBench201Space(**SMALL)
 MIXED = [3, 2, 4, 1, 3, 3]
 
@@ -192,8 +192,8 @@ def test_dead_edges_of_an_export_add_nothing():
 
 
 @pytest.mark.parametrize('kwargs, match', [
-    (dict(space=dict(width=3)), r"no \['width'\]; it has name, channels, cells, stem_stride"),
-    (dict(space=dict(cells=0)), 'cells of a space is 1 to 1000; got 0'),
+    (dict(space=dict(width=3)), r"no \['width'\]; it has name, channels, num_cells, stem_stride"),
+    (dict(space=dict(num_cells=0)), 'num_cells of a space is 1 to 1000; got 0'),
     (dict(space=dict(stem_stride=3)), 'stem_stride is 1, 2, 4 or 8; got 3'),
     (dict(router=dict(type='TableRouter', table=[0, 1])), 'a router of 2 positions; a cell has 6'),
     (dict(router=dict(type='TableRouter', table=[0] * 5 + [7], num_banks=2)), 'banks 0 to 1'),
