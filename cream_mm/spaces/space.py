@@ -9,7 +9,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from ..registry import TASK_UTILS, argument_names, type_name
+from ..registry import TASK_UTILS, type_name
 from ..structures import Arch
 
 MAX_TEXT = 10_000  # of an architecture that is typed, or stands in a file
@@ -102,9 +102,9 @@ class Space(ABC):
         if isinstance(cfg, cls):
             return cfg
         cfg = cls.settings(cfg)
-        known = argument_names(cls) or set(cfg)
-        if unknown := sorted(set(cfg) - known):
-            raise ValueError(f'a {cls.__name__} has no {unknown}; it knows {sorted(known)}')
+        known = list(inspect.signature(cls).parameters)
+        if unknown := sorted(set(cfg) - set(known)):
+            raise ValueError(f'a {cls.__name__} has no {unknown}; it has {", ".join(known)}')
         return cls(**cfg)
 
     # ---- architectures -----------------------------------------------------------------------
