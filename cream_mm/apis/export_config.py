@@ -62,8 +62,9 @@ def set_backbone(
         its_space (dict, optional): What the config changes about the space, whatever the
             architecture.
     """
-    backbone.update(network_class(space).config(arch, space))
-    backbone['space'] = {**backbone['space'], **(its_space or {})}
+    network = network_class(space).config(arch, space)
+    for key, value in dict(network, space={**network['space'], **(its_space or {})}).items():
+        backbone[key] = value  # a config's update() would merge two spaces
     norm_cfg = {**(backbone.get('norm_cfg') or {}), **(about.get('norm_cfg') or {})}
     if norm_cfg:
         backbone['norm_cfg'] = norm_cfg

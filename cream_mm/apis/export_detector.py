@@ -161,9 +161,7 @@ class DetectorFit:
 
     # ---- another backbone ------------------------------------------------------------------------
 
-    def _swap_foreign(
-        self, arch: Arch, space: Space, about: Mapping, with_weights: bool
-    ) -> None:
+    def _swap_foreign(self, arch: Arch, space: Space, about: Mapping, with_weights: bool) -> None:
         old = self.detector.backbone
         try:
             module = build_module(without_extras(old), self.scope)
@@ -218,6 +216,10 @@ class DetectorFit:
                     found.append((other, self._blocks(arch, other, strides, theirs.strides)))
                 except ValueError as error:
                     problem = problem or error
+            if len(strides) < count:
+                maps = [Maps(_channels(arch, *item), strides) for item in found]
+                does = [self._neck_does(theirs, taken, ours) for ours in maps]
+                found = [item for item, ok in zip(found, does) if ok]
             # With the last of its maps none of it is idle.
             found.sort(key=lambda item: item[1][-1] < network.last_map(arch, item[0]))
             if found:
@@ -247,7 +249,7 @@ class DetectorFit:
         old, new = space.to_dict(), other.to_dict()
         told = ', '.join(f'{key}={new[key]}' for key in new if new[key] != old.get(key))
         self._say(
-            f'{self.where}.backbone.space: {told}, for maps of strides '
+            f'{self.where}.backbone.space: {told}, for maps of stride '
             f'{", ".join(map(str, strides))}; weights and architecture are the same'
         )
 
@@ -297,7 +299,7 @@ class DetectorFit:
             self._say("sync_bn='torch' added: on several GPUs batch norm uses the images of all")
 
     def _fit_neck(self, theirs: Maps, ours: Maps, taken: slice) -> None:
-        """Channels of the neck and of the heads; ``taken`` are those of their maps that ours has."""
+        """Channels of the neck and the heads; of their maps, ours has those of ``taken``."""
         detector = self.detector
         shared = (detector.get('roi_head') or {}).get('shared_head')
         if shared and not _necks(detector):
@@ -314,7 +316,9 @@ class DetectorFit:
         necks = copy.deepcopy(_necks(detector))
         where = f'{self.name}: {self.where}'
         if len(ours.channels) < len(theirs.channels):
-            self._spare_maps(_necks(detector)[0], taken, theirs)
+            told = ', '.join(_spare_maps(_necks(detector)[0], taken, theirs))
+            why = 'the finest was left out' if taken.start else 'what is missing it makes itself'
+            self._say(f'{self.where}.neck: {told}; {why}')
         _fit_channels(detector, theirs.channels[taken], ours.channels, where)
         if not necks:
             return
@@ -329,15 +333,11 @@ class DetectorFit:
         try:
             after = neck_shapes(_necks(detector), ours, self.scope)
         except Exception as error:
-            if len(ours.channels) < len(theirs.channels):
-                raise self._too_few(necks[0], theirs, ours) from None
             raise self._refusal(
                 'neck', f'({necks[0].get("type")}) runs on maps of {theirs.channels} channels and '
                 f'not on ours, of {ours.channels}: {in_one_line(error)}. Change what else in it '
                 'names the channels of the backbone'
             ) from None  # fmt: skip
-        if len(before) != len(after) and len(ours.channels) < len(theirs.channels):
-            raise self._too_few(necks[0], theirs, ours)
         if [shape[1:] for shape in before] != [shape[1:] for shape in after]:
             raise self._refusal('neck', f'made maps (C, H, W) of {before}, and makes {after}')
         old, new = (tuple(shape[0] for shape in shapes) for shapes in (before, after))
@@ -347,33 +347,18 @@ class DetectorFit:
                 'names those. Name them there'
             )  # fmt: skip
 
-    def _spare_maps(self, neck: dict, taken: slice, theirs: Maps) -> None:
-        """Let a neck begin or end at another of their maps, in place."""
-        named = neck['in_channels']
-        step = -1 if tuple(named) == theirs.channels[::-1] != theirs.channels else 1
-        if len(named) != len(theirs.channels):
-            raise self._refusal(
-                'neck', f'({neck.get("type")}) takes {len(named)} of the '
-                f'{len(theirs.channels)} maps of {self.old_type}. Take a detector for other maps'
-            )  # fmt: skip
-        neck['in_channels'] = type(named)(list(named)[::step][taken][::step])
-        changed = [f'in_channels of {len(neck["in_channels"])} maps']
-        if taken.start:
-            for key in ('start_level', 'end_level'):
-                if isinstance(neck.get(key), int) and neck[key] > 0:
-                    neck[key] -= taken.start
-                    changed.append(f'{key}={neck[key]}')
-            why = 'its own start_level left the finest out'
-        else:
-            why = 'what is missing is made of the last one'
-        self._say(f'{self.where}.neck: {", ".join(changed)}; {why}')
-
-    def _too_few(self, neck: Mapping, theirs: Maps, ours: Maps) -> ValueError:
-        return self._refusal(
-            'backbone', f'({self.old_type}) hands out maps of strides {theirs.strides}, and '
-            f'{self.where}.neck ({neck.get("type")}) cannot do with ours, of {ours.strides}. Take '
-            'a detector for fewer maps, or one whose neck makes further ones (num_outs)'
-        )  # fmt: skip
+    def _neck_does(self, theirs: Maps, taken: slice, ours: Maps) -> bool:
+        """Whether the neck hands on the same from fewer maps."""
+        necks = copy.deepcopy(_necks(self.detector))
+        if not _spare_maps(necks[0], taken, theirs):
+            return False
+        if not _swap_neck(necks[0], theirs.channels[taken], ours.channels):
+            return False
+        try:
+            before = neck_shapes(_necks(self.detector), theirs, self.scope)
+            return before == neck_shapes(necks, ours, self.scope)
+        except Exception:  # of their code, which was written for other maps
+            return False
 
     def _drop_weights(self) -> None:
         cfg = self.cfg
@@ -583,6 +568,25 @@ def _fit_channels(
             f'{where} has no neck, and no in_channels of a head names the channels of its '
             f"backbone's maps, {old}. Add a neck, for example dict(type='ChannelMapper', ...)"
         )
+
+
+def _spare_maps(neck: dict, taken: slice, theirs: Maps) -> list[str]:
+    """Let a neck begin or end at another map of its backbone, in place.
+
+    Returns:
+        list[str]: What was changed; empty if it takes the maps in no order that is known.
+    """
+    named = list(neck['in_channels'])
+    steps = [step for step in (1, -1) if tuple(named[::step]) == theirs.channels]
+    if not steps:
+        return []
+    neck['in_channels'] = named[:: steps[0]][taken][:: steps[0]]
+    changed = [f'takes {len(neck["in_channels"])} of {len(named)} maps']
+    for key in ('start_level', 'end_level'):
+        if taken.start and isinstance(neck.get(key), int) and neck[key] > 0:
+            neck[key] -= taken.start
+            changed.append(f'{key}={neck[key]}')
+    return changed
 
 
 def _swapped(value: Any, old: tuple[int, ...], new: tuple[int, ...]) -> Any:

@@ -4,7 +4,6 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import torch.nn as nn
 import torch.utils.checkpoint as cp
-from mmengine.model import BaseModule
 from torch import Tensor
 
 from ...registry import MODELS
@@ -25,6 +24,7 @@ from ..layers.init import init_cream_weights
 from .fixed_network import FixedNetwork, network_class
 from .pretrained import init_backbone
 from .resolve_arch import resolve_arch
+
 
 @MODELS.register_module()
 class CreamNet(FixedNetwork):

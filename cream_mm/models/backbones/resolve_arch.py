@@ -64,7 +64,7 @@ def resolve_arch(
     full = cls.build({**(cls.settings(base) if base is not None else {}), **cls.settings(space)})
     if kind is not None and cls is not kind:
         other = network_class(full).__name__
-        raise ValueError(f'{arch} is a network of a {cls.__name__}: its backbone is cream_mm.{other}')
+        raise ValueError(f'{arch} is of a {cls.__name__}: its backbone is cream_mm.{other}')
     arch = full.parse(arch)
     return arch, full.of_network(arch), about
 
