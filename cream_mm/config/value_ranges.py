@@ -281,6 +281,8 @@ RULES: dict[str, Rule] = {
         _is_cells,
     ),
     'space.width_mult': _POSITIVE,
+    'space.channels': _COUNT,
+    'space.num_cells': _COUNT,
     'space.stem_stride': _COUNT,
     'paramwise_cfg.rates': Rule(
         "a dictionary of factors on the rate, by what parameters' names begin with, or None",

@@ -2,6 +2,7 @@
 
 from .blocks import BlockCosts
 from .budget import Budget
+from .cells import CellCosts, nas_bench_201_costs
 from .cost import BUDGET_KEYS, Cost
 from .cost_model import CostModel, CostTable, build_cost_model
 from .mbconv import mbconv_costs
@@ -10,9 +11,11 @@ __all__ = [
     'BUDGET_KEYS',
     'BlockCosts',
     'Budget',
+    'CellCosts',
     'Cost',
     'CostModel',
     'CostTable',
     'build_cost_model',
     'mbconv_costs',
+    'nas_bench_201_costs',
 ]

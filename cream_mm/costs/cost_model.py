@@ -152,7 +152,7 @@ class CostTable(CostModel):
             for layer, choice in enumerate(choices):
                 cost = table[min(layer, len(table) - 1)][choice]
                 rows.append(dict(self._describe(stage, layer, choice), cost=cost))
-        return [_counted(row) for row in (*rows, *self._tail)]
+        return [counted(row) for row in (*rows, *self._tail)]
 
 
 @singledispatch
@@ -232,7 +232,8 @@ def _plain_row(stage: int, layer: int, choice: int) -> dict:
     return dict(name=f'{stage}.{layer}', op=str(choice))
 
 
-def _counted(row: dict) -> dict:
+def counted(row: dict) -> dict:
+    """A row with counts in place of its ``cost``."""
     cost = row['cost']
     row = {key: value for key, value in row.items() if key != 'cost'}
     row.update(macs=cost.macs, params=cost.params)

@@ -2,8 +2,8 @@
 
 from typing import TYPE_CHECKING, Any
 
-from .backbones import CreamNet
-from .supernets import BlockSupernet, CreamSupernet
+from .backbones import CreamNet, NASBench201Net
+from .supernets import BlockSupernet, CreamSupernet, NASBench201Supernet
 from .unfit_weights import refuse_unfit
 
 if TYPE_CHECKING:
@@ -14,6 +14,8 @@ __all__ = [
     'CreamClsHead',
     'CreamNet',
     'CreamSupernet',
+    'NASBench201Net',
+    'NASBench201Supernet',
     'refuse_unfit',
 ]
 

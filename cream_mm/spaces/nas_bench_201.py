@@ -1,8 +1,8 @@
 """The cell space of NAS-Bench-201: one operation on each of the six edges between four nodes."""
 
 import re
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
 from functools import cache
 from itertools import product
 
@@ -15,14 +15,14 @@ from .space import MAX_TEXT, Space
 OPERATIONS = ('none', 'skip_connect', 'nor_conv_1x1', 'nor_conv_3x3', 'avg_pool_3x3')
 NONE, SKIP, CONV_1X1, CONV_3X3, AVG_POOL = range(5)
 EDGES = ((0, 1), (0, 2), (1, 2), (0, 3), (1, 3), (2, 3))
-"""Of each position, (node that it leaves, node that it enters); node 0 is the input, 3 the output."""
+"""Of each position, (node that it leaves, node that it enters); 0 is the input, 3 the output."""
 NUM_NODES = 4
 
 
 @TASK_UTILS.register_module()
 @dataclass(frozen=True)
 class NASBench201Space(Space):
-    """One cell, repeated: ``cells`` times in each of three stages of 1, 2 and 4 times the width.
+    """One cell, ``num_cells`` times in each of three stages of 1, 2 and 4 times the width.
 
     Stem conv3x3, then the stages, with a fixed residual block of stride 2 before the second and
     the third. Node ``j`` of a cell is the sum of its edges' operations on earlier nodes. An
@@ -32,7 +32,7 @@ class NASBench201Space(Space):
     Args:
         name (str): Name that its architectures carry.
         channels (int): Of the stem and the first stage. Defaults to 16.
-        cells (int): Cells in each stage. Defaults to 5.
+        num_cells (int): Cells in each stage. Defaults to 5.
         stem_stride (int): 1 (default) as published, for images of 32 pixels; 4 for detectors,
             whose stages then have strides 4, 8 and 16. Beyond 2 by max pools behind the stem.
 
@@ -50,14 +50,14 @@ class NASBench201Space(Space):
 
     name: str = 'nas_bench_201'
     channels: int = 16
-    cells: int = 5
+    num_cells: int = 5
     stem_stride: int = 1
 
     sizes = (len(OPERATIONS),) * len(EDGES)
     num_stages = 3
 
     def __post_init__(self):
-        for key, low, high in (('channels', 1, 65_536), ('cells', 1, 1000)):
+        for key, low, high in (('channels', 1, 65_536), ('num_cells', 1, 1000)):
             value = getattr(self, key)
             if type(value) is not int or not low <= value <= high:
                 raise ValueError(f'{key} of a space is {low} to {high}; got {value!r}')
@@ -68,6 +68,21 @@ class NASBench201Space(Space):
     def stage_channels(self) -> tuple[int, ...]:
         """Channels of the three stages' maps."""
         return tuple(self.channels << stage for stage in range(self.num_stages))
+
+    @classmethod
+    def build(cls, cfg: 'Mapping | NASBench201Space | None' = None) -> 'NASBench201Space':
+        """Make one from the entries of a config; None is the published one.
+
+        Raises:
+            ValueError: If there is no such entry, or a value is out of range.
+        """
+        if isinstance(cfg, cls):
+            return cfg
+        cfg = {key: value for key, value in (cfg or {}).items() if key != 'type'}
+        known = [field.name for field in fields(cls)]
+        if unknown := sorted(set(cfg) - set(known)):
+            raise ValueError(f'a space of cells has no {unknown}; it has {", ".join(known)}')
+        return cls(**cfg)
 
     # ---- what a space says -------------------------------------------------------------------
 

@@ -3,7 +3,18 @@
 from .block_supernet import BlockSupernet
 from .cut_path import cut_path
 from .mbconv_supernet import CreamSupernet
+from .nas_bench_201_supernet import NASBench201Supernet
 from .path_layer import PathLayer
+from .router import Router, TableRouter
 from .supernet import Supernet
 
-__all__ = ['BlockSupernet', 'CreamSupernet', 'PathLayer', 'Supernet', 'cut_path']
+__all__ = [
+    'BlockSupernet',
+    'CreamSupernet',
+    'NASBench201Supernet',
+    'PathLayer',
+    'Router',
+    'Supernet',
+    'TableRouter',
+    'cut_path',
+]

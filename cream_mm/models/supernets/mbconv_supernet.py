@@ -133,16 +133,6 @@ class CreamSupernet(Supernet):
         for stage in self._path:
             yield from stage
 
-    def path_parameters(self) -> dict[str, nn.Parameter]:
-        """Parameters that the current path touches, by their name in the supernet."""
-        on_path = {id(module) for module in self.path_modules()}
-        return {
-            f'{prefix}.{name}' if prefix else name: param
-            for prefix, module in self.named_modules()
-            if id(module) in on_path
-            for name, param in module.named_parameters(recurse=False)
-        }
-
     def path_layers(self, arch: Arch) -> list[PathLayer] | None:
         """The layers of a path in order; None unless the last one gives all that is returned."""
         if self.out_indices != (len(self.blocks) - 1,):

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 from mmengine.model import BaseModule
+from torch import nn
 
 from ...costs import Budget, build_cost_model
 from ...costs.budget import BUDGET_KEYS
@@ -75,6 +76,16 @@ class Supernet(BaseModule):
             yield
         finally:
             self.set_arch(before)
+
+    def path_parameters(self) -> dict[str, nn.Parameter]:
+        """Parameters that the current path touches, by their name in the supernet."""
+        on_path = {id(module) for module in self.path_modules()}
+        return {
+            f'{prefix}.{name}' if prefix else name: param
+            for prefix, module in self.named_modules()
+            if id(module) in on_path
+            for name, param in module.named_parameters(recurse=False)
+        }
 
     @classmethod
     def nested_arguments(cls) -> dict[str, set[str]]:

@@ -1,0 +1,174 @@
+"""Costs of networks of NAS-Bench-201's cells: closed forms of each edge.
+
+Conventions (specification: docs/conventions.md). ``macs``: multiply-adds of convolutions and the
+linear layer. ``published_flops``: the benchmark's, which adds the biases. ``board_flops`` are
+``macs`` here: no board was ever released for these cells. Edges through which nothing passes
+count as others: the benchmark's network has them, and so has the one that is built in the end.
+"""
+
+from collections.abc import Mapping, Sequence
+
+from ..spaces.nas_bench_201 import CONV_1X1, CONV_3X3, EDGES, OPERATIONS, NASBench201Space
+from ..structures import Arch
+from .cost import Cost
+from .cost_model import CostTable, as_pair, build_cost_model, counted
+
+KERNELS = {CONV_1X1: 1, CONV_3X3: 3}
+
+
+def conv_bn(cin: int, cout: int, kernel: int, pixels: int) -> Cost:
+    """Convolution without bias, then BN. ``pixels`` is the number of output positions."""
+    weights = kernel * kernel * cin * cout
+    return _plain(weights * pixels, weights + 2 * cout)
+
+
+def reduction(cin: int, cout: int, pixels: int) -> Cost:
+    """The residual block of stride 2: two conv3x3 with BN; average pool and conv1x1 beside them."""
+    cost = conv_bn(cin, cout, 3, pixels) + conv_bn(cout, cout, 3, pixels)
+    return cost + _plain(cin * cout * pixels, cin * cout)
+
+
+def biased(cin: int, cout: int) -> Cost:
+    """A linear layer, or a conv1x1 on one position."""
+    macs = cin * cout
+    return Cost(macs, macs + cout, macs, macs + cout)
+
+
+def operation(choice: int, channels: int, pixels: int) -> Cost:
+    """One edge of one cell."""
+    return conv_bn(channels, channels, KERNELS[choice], pixels) if choice in KERNELS else Cost()
+
+
+class CellCosts(CostTable):
+    """The table of :class:`NASBench201Space`, made by :func:`nas_bench_201_costs`.
+
+    Each entry is an edge in all cells together.
+    """
+
+    def __init__(
+        self,
+        space: NASBench201Space,
+        sizes: Sequence[tuple[int, int]],
+        *,
+        head: Sequence[dict],
+        reductions: Sequence[dict],
+        tail: Sequence[dict],
+        **kwargs: object,
+    ):
+        self.space = space
+        self.sizes = list(sizes)  # of the maps of each stage
+        self._parts = list(head), list(reductions), list(tail)
+        whole = [sum(costs, Cost()) for costs in zip(*map(self._stage, range(len(self.sizes))))]
+        table = [[whole] * len(node) for node in space.decode([0] * len(EDGES)).stages]
+        super().__init__(space, table, head=head, tail=[*reductions, *tail], **kwargs)
+
+    def layer_table(self, arch: Arch) -> list[dict]:
+        """A row per layer, of each stage's equal cells one for all.
+
+        Returns:
+            list[dict]: As :meth:`CostTable.layer_table` has them for MBConv, with ``edge``, such
+            as ``'0->1'``, where it is one. ``macs`` and ``params`` are those of all cells of the
+            stage together. No times: those of an edge are of the three stages together.
+        """
+        head, reductions, tail = self._parts
+        rows, choices = list(head), self.space.encode(arch)
+        for stage, costs in enumerate(map(self._stage, range(len(self.sizes)))):
+            rows += reductions[stage - 1 : stage] if stage else []
+            first = stage * (self.space.num_cells + 1)
+            last = first + self.space.num_cells - 1
+            cells = str(first) if last == first else f'{first}-{last}'
+            width = self.space.stage_channels[stage]
+            for position, choice in enumerate(choices):
+                row = _row(
+                    f'cells.{cells}.layers.{position}', OPERATIONS[choice], stage + 1,
+                    KERNELS.get(choice, 3 if 'pool' in OPERATIONS[choice] else None), width, width,
+                    1, self.sizes[stage], costs[choice],
+                )  # fmt: skip
+                rows.append(dict(row, edge='{}->{}'.format(*EDGES[position])))
+        return [counted(row) for row in (*rows, *tail)]
+
+    def _stage(self, stage: int) -> list[Cost]:
+        """Each operation on one edge in all cells of a stage."""
+        (height, width), channels = self.sizes[stage], self.space.stage_channels[stage]
+        return [
+            sum([operation(choice, channels, height * width)] * self.space.num_cells, Cost())
+            for choice in range(len(OPERATIONS))
+        ]
+
+
+@build_cost_model.register
+def nas_bench_201_costs(
+    space: NASBench201Space,
+    input_size: int | Sequence[int],
+    num_classes: int | None = 1000,
+    head_channels: int | None = None,
+    *,
+    head: str | None = 'classifier',
+    latency: Mapping | None = None,
+) -> CellCosts:
+    """The table of the cell space; see :func:`build_cost_model`.
+
+    >>> space = NASBench201Space()
+    >>> arch = space.decode([3] * 6)
+    >>> build_cost_model(space, 32, 10).cost(arch).in_units()['published_flops_m']
+    220.11969
+    """
+    if head not in ('classifier', None):
+        raise ValueError(f"head is 'classifier' or None, the backbone alone; got {head!r}")
+    input_size = as_pair(input_size)
+    stem_width, channels = space.channels, space.stage_channels
+    # Whatever halves a map here rounds up: kernels of 3 padded by 1, and pools of 2 in ceil mode.
+    stride = min(2, space.stem_stride)
+    size = _halved(input_size) if stride == 2 else input_size
+    first_rows = [
+        _row('stem', 'conv3x3', None, 3, 3, stem_width, stride, size,
+             conv_bn(3, stem_width, 3, size[0] * size[1])),
+    ]  # fmt: skip
+    while stride < space.stem_stride:
+        stride, size = 2 * stride, _halved(size)
+        first_rows.append(_row('stem', 'pool', None, 3, stem_width, stem_width, 2, size, Cost()))
+    sizes, reductions = [size], []
+    for stage in range(1, space.num_stages):
+        size = _halved(size)
+        sizes.append(size)
+        cin, cout = channels[stage - 1 : stage + 1]
+        cell = stage * (space.num_cells + 1) - 1
+        cost = reduction(cin, cout, size[0] * size[1])
+        reductions.append(_row(f'cells.{cell}', 'residual', None, 3, cin, cout, 2, size, cost))
+    width = channels[-1]
+    last_rows = [_row('lastact', 'bn', None, None, width, width, 1, size, _plain(0, 2 * width))]
+    if head is None:
+        num_classes = head_channels = None
+    else:
+        head_channels = head_channels or 0
+        last_rows.append(_row('pool', 'pool', None, None, width, width, 1, (1, 1), Cost()))
+        if head_channels:
+            cost = biased(width, head_channels)
+            last_rows.append(
+                _row('conv_head', 'conv1x1', None, 1, width, head_channels, 1, (1, 1), cost)
+            )
+            width = head_channels
+        cost = biased(width, num_classes)
+        last_rows.append(
+            _row('classifier', 'linear', None, None, width, num_classes, 1, (1, 1), cost)
+        )
+    return CellCosts(
+        space, sizes, head=first_rows, reductions=reductions, tail=last_rows,
+        input_size=input_size, num_classes=num_classes, head_channels=head_channels,
+        latency=latency,
+    )  # fmt: skip
+
+
+def _plain(macs: int, params: int) -> Cost:
+    return Cost(macs, params, macs, macs)
+
+
+def _halved(size: tuple[int, int]) -> tuple[int, int]:
+    return tuple(-(-side // 2) for side in size)
+
+
+def _row(name, op, stage, kernel, cin, cout, stride, size, cost) -> dict:
+    return dict(
+        name=name, op=op, stage=stage, kernel=kernel, expand=None, in_channels=cin,
+        out_channels=cout, stride=stride, out_size=list(size), cost=cost,
+    )  # fmt: skip
