@@ -4,10 +4,10 @@
 #
 #   python tools/prepare_images.py data/cifar10 data/cifar10_16 --size 16 --pack
 #   python tools/train.py configs/ranking/nb201.py --work-dir work_dirs/ranking/nb201
-#   python tools/rank_correlation.py configs/ranking/nb201.py work_dirs/ranking/nb201/epoch_100.pth \
-#       data/nasbench201_200epoch.csv --num 500
+#   python tools/rank_correlation.py configs/ranking/nb201.py \
+#       work_dirs/ranking/nb201/epoch_100.pth data/nasbench201_200epoch.csv --num 500
 #
-# With seeds, records and equal seconds: benchmarks/ranking/close.py. Results: docs/results/close.md.
+# With seeds, records and equal seconds: benchmarks/ranking/close.py; docs/results/close.md.
 _base_ = '../spos/search_imagenet.py'
 
 data_root = 'data/cifar10_16'
@@ -23,7 +23,7 @@ model = dict(
     backbone=dict(
         _delete_=True,
         type='cream_mm.NASBench201Supernet',
-        space=dict(cells=1),
+        space=dict(num_cells=1),
         costs=dict(input_size=input_size, num_classes=num_classes),
     ),
     head=dict(
