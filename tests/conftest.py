@@ -59,11 +59,11 @@ def golden_fill(state_dict, official_key=lambda key: key):
     return out
 
 
-def golden_image(side):
+def golden_image(side, num=1):
     import torch
 
-    i = torch.arange(3 * side * side, dtype=torch.int64)
-    return (((104729 * i) % 10007).double() / 10007 * 4 - 2).view(1, 3, side, side)
+    i = torch.arange(num * 3 * side * side, dtype=torch.int64)
+    return (((104729 * i) % 10007).double() / 10007 * 4 - 2).view(num, 3, side, side)
 
 
 def _numbers(step, shape, offset, scale):
@@ -82,6 +82,22 @@ def dna_supernet_key(key):
     return re.sub(
         r'^blocks\.(\d+)\.0\.(\d+)\.(\d+)', r'_blocks.\1._block_layers.\2._mix_ops.\3', key
     )
+
+
+def cell_supernet_key(key, vanilla=False):
+    """The released name of a tensor of a cell supernet, with banks or with a bank per edge."""
+    from cream_mm.spaces.nas_bench_201 import EDGES
+
+    key = re.sub(r'^stem\.', 'stem.op.', key).removeprefix('router.')
+
+    def bank(match):
+        return f'.c_{int(match[1]) + 1}.p_ops.'
+
+    def edge(match):
+        source, target = EDGES[int(match[1])]
+        return f'.edge_mod.f_{source}_t_{target}.p_ops.'
+
+    return re.sub(r'\.banks\.(\d+)\.', edge if vanilla else bank, key)
 
 
 def learning_rates(cfg):

@@ -282,6 +282,8 @@ RULES: dict[str, Rule] = {
         lambda value: _is_cells(value) or (type(value) is int and value >= 1),
     ),
     'space.width_mult': _POSITIVE,
+    'space.channels': _COUNT,
+    'space.num_cells': _COUNT,
     'space.stem_stride': _COUNT,
     'paramwise_cfg.rates': Rule(
         "a dictionary of factors on the rate, by what parameters' names begin with, or None",

@@ -74,8 +74,8 @@ class CellCosts(CostTable):
         rows, choices = list(head), self.space.encode(arch)
         for stage, costs in enumerate(map(self._stage, range(len(self.sizes)))):
             rows += reductions[stage - 1 : stage] if stage else []
-            first = stage * (self.space.cells + 1)
-            last = first + self.space.cells - 1
+            first = stage * (self.space.num_cells + 1)
+            last = first + self.space.num_cells - 1
             cells = str(first) if last == first else f'{first}-{last}'
             width = self.space.stage_channels[stage]
             for position, choice in enumerate(choices):
@@ -91,7 +91,7 @@ class CellCosts(CostTable):
         """Each operation on one edge in all cells of a stage."""
         (height, width), channels = self.sizes[stage], self.space.stage_channels[stage]
         return [
-            sum([operation(choice, channels, height * width)] * self.space.cells, Cost())
+            sum([operation(choice, channels, height * width)] * self.space.num_cells, Cost())
             for choice in range(len(OPERATIONS))
         ]
 
@@ -132,7 +132,7 @@ def nas_bench_201_costs(
         size = _halved(size)
         sizes.append(size)
         cin, cout = channels[stage - 1 : stage + 1]
-        cell = stage * (space.cells + 1) - 1
+        cell = stage * (space.num_cells + 1) - 1
         cost = reduction(cin, cout, size[0] * size[1])
         reductions.append(_row(f'cells.{cell}', 'residual', None, 3, cin, cout, 2, size, cost))
     width = channels[-1]

@@ -22,7 +22,7 @@ NUM_NODES = 4
 @TASK_UTILS.register_module()
 @dataclass(frozen=True)
 class NASBench201Space(Space):
-    """One cell, repeated: ``cells`` times in each of three stages of 1, 2 and 4 times the width.
+    """One cell, ``num_cells`` times in each of three stages of 1, 2 and 4 times the width.
 
     Stem conv3x3, then the stages, with a fixed residual block of stride 2 before the second and
     the third. Node ``j`` of a cell is the sum of its edges' operations on earlier nodes. An
@@ -32,7 +32,7 @@ class NASBench201Space(Space):
     Args:
         name (str): Name that its architectures carry.
         channels (int): Of the stem and the first stage. Defaults to 16.
-        cells (int): Cells in each stage. Defaults to 5.
+        num_cells (int): Cells in each stage. Defaults to 5.
         stem_stride (int): 1 (default) as published, for images of 32 pixels; 4 for detectors,
             whose stages then have strides 4, 8 and 16. Beyond 2 by max pools behind the stem.
 
@@ -50,14 +50,14 @@ class NASBench201Space(Space):
 
     name: str = 'nas_bench_201'
     channels: int = 16
-    cells: int = 5
+    num_cells: int = 5
     stem_stride: int = 1
 
     sizes = (len(OPERATIONS),) * len(EDGES)
     num_stages = 3
 
     def __post_init__(self):
-        for key, low, high in (('channels', 1, 65_536), ('cells', 1, 1000)):
+        for key, low, high in (('channels', 1, 65_536), ('num_cells', 1, 1000)):
             value = getattr(self, key)
             if type(value) is not int or not low <= value <= high:
                 raise ValueError(f'{key} of a space is {low} to {high}; got {value!r}')

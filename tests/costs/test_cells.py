@@ -37,7 +37,7 @@ def test_what_each_edge_adds():
 
 def test_maps_shrink_rounding_up():
     # 45 x 33 -> conv 23 x 17 -> pool 12 x 9, then 6 x 5 and 3 x 3
-    space = NASBench201Space(channels=4, cells=2, stem_stride=4)
+    space = NASBench201Space(channels=4, num_cells=2, stem_stride=4)
     costs = build_cost_model(space, (45, 33), head=None)
     assert costs.sizes == [(12, 9), (6, 5), (3, 3)]
     stem = 9 * 3 * 4 * 23 * 17
@@ -68,7 +68,7 @@ def test_stem(stem_stride, rows, size):
 
 
 def test_head_channels():
-    space = NASBench201Space(channels=4, cells=1)
+    space = NASBench201Space(channels=4, num_cells=1)
     arch = space.decode([0] * 6)
     plain = build_cost_model(space, 8, 10)
     assert plain.head_channels == 0 and plain.num_classes == 10
@@ -84,7 +84,7 @@ def test_head_channels():
 
 
 def test_rows_are_layers_in_order():
-    space = NASBench201Space(cells=2)
+    space = NASBench201Space(num_cells=2)
     arch = space.parse('|nor_conv_3x3~0|+|none~0|avg_pool_3x3~1|+|skip_connect~0|none~1|none~2|')
     costs = build_cost_model(space, 32, 10)
     rows = costs.layer_table(arch)
@@ -99,12 +99,12 @@ def test_rows_are_layers_in_order():
         '0->1', '0->2', '1->2', '0->3', '1->3', '2->3'
     ]  # fmt: skip
     assert sum(row['macs'] for row in rows) == costs.cost(arch).macs
-    one = build_cost_model(NASBench201Space(cells=1), 32, 10)
+    one = build_cost_model(NASBench201Space(num_cells=1), 32, 10)
     assert one.layer_table(arch)[1]['name'] == 'cells.0.layers.0'
 
 
 def test_measured_times():
-    space = NASBench201Space(cells=1)
+    space = NASBench201Space(num_cells=1)
     edge = [0.0, 0.1, 0.2, 0.5, 0.3]
     latency = dict(fixed_ms=2.0, choices_ms=[[edge], [edge] * 2, [edge] * 3])
     costs = build_cost_model(space, 32, 10, latency=latency)

@@ -1,5 +1,6 @@
 """All spaces, cost models, samplers, strategies and supernets keep their contracts."""
 
+import numpy as np
 import pytest
 
 from cream_mm.costs import Budget, build_cost_model
@@ -184,3 +185,24 @@ class TestBlockSupernet(SupernetContract):
     @pytest.fixture
     def chain(self, supernet):
         return supernet
+
+
+CELLS = {
+    'a bank for each edge': None,
+    'shared by a table': dict(type='TableRouter', table=[0, 1, 0, 2, 1, 0]),
+}
+
+
+class TestNASBench201Supernet(SupernetContract):
+    @pytest.fixture(params=CELLS)
+    def supernet(self, request):
+        space = dict(channels=4, num_cells=1)
+        return MODELS.build(
+            dict(type='NASBench201Supernet', space=space, router=CELLS[request.param], affine=True)
+        )
+
+    @pytest.fixture
+    def archs(self, supernet):
+        """Cells that the input passes through: means of zeros would move no statistics."""
+        space, rng = supernet.space, np.random.default_rng(0)
+        return [space.decode([3] * 6), *(space.sample(rng) for _ in range(8))]

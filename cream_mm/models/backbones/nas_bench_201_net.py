@@ -1,4 +1,4 @@
-"""A fixed network of NAS-Bench-201, as a backbone for mmpretrain classifiers and mmdet detectors."""
+"""A fixed network of NAS-Bench-201, as a backbone for classifiers and detectors."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path

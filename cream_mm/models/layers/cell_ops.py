@@ -104,14 +104,14 @@ class CellFrame(nn.Module):
         for stage, width in enumerate(channels):
             if stage > 0:
                 cells.append(Reduction(channels[stage - 1], width, norm_cfg))
-            cells += [self.build_cell(width) for _ in range(space.cells)]
+            cells += [self.build_cell(width) for _ in range(space.num_cells)]
         self.cells = nn.ModuleList(cells)
         self.lastact = nn.Sequential(build_norm(norm_cfg, channels[-1]), nn.ReLU())
 
     def stage_modules(self, stage: int) -> list[nn.Module]:
         """The cells of a stage, the reduction before them included; stages count from 0."""
-        start = stage * (self.space.cells + 1) - (stage > 0)
-        return list(self.cells[start : (stage + 1) * (self.space.cells + 1) - 1])
+        start = stage * (self.space.num_cells + 1) - (stage > 0)
+        return list(self.cells[start : (stage + 1) * (self.space.num_cells + 1) - 1])
 
     def run_stage(self, stage: int, x: Tensor) -> Tensor:
         """(N, C, H, W) -> (N, C', h, w)."""

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from ...registry import MODELS, argument_names
-from ...spaces import NASBench201Space, build_space
+from ...spaces import NASBench201Space
 from ...spaces.nas_bench_201 import CONV_3X3, EDGES, NONE, NUM_NODES, OPERATIONS
 from ...structures import Arch
 from ..backbones.nas_bench_201_net import NASBench201Net
@@ -224,6 +224,12 @@ class NASBench201Supernet(CellFrame, Supernet):
     ) -> dict[str, Tensor]:
         """The weights of a path, out of a checkpoint of this supernet: see :func:`cut_cell`."""
         return cut_cell(state_dict, arch, prefix, self.space, type(self.router))
+
+    def answer_details(self) -> dict:
+        """What an export needs to find a path's weights, beside what every answer says."""
+        if isinstance(self.router, TableRouter):
+            return {}
+        return dict(router=f'cream_mm.{type(self.router).__name__}')
 
     def build_network(self, arch: Arch) -> NASBench201Net:
         """A fixed network of the space, with weights of its own."""
