@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from mmengine.model import BaseModule
 from torch import Tensor
+from torch.nn import Parameter
 
 from ...registry import MODELS
 from ...spaces import Space
@@ -53,6 +54,14 @@ class Router(BaseModule):
             ValueError: If all are in use.
         """
         raise ValueError(f'all {self.num_banks} banks of {type(self).__name__} are in use')
+
+    def inherit(self) -> list[tuple[Parameter, int]]:
+        """Let the router's own weights for the newest bank inherit from those of the one before.
+
+        Returns:
+            list[tuple[Parameter, int]]: What was changed, in place: parameters, and rows of them.
+        """
+        return []
 
     @classmethod
     def banks_from(
