@@ -3,7 +3,7 @@
 #
 #   python tools/train.py configs/ranking/close.py --work-dir work_dirs/ranking/close
 #
-# With seeds, records and equal seconds: benchmarks/ranking/close.py. Results: docs/results/close.md.
+# With seeds, records and equal seconds: benchmarks/ranking/close.py; docs/results/close.md.
 _base_ = './nb201.py'
 
 model = dict(backbone=dict(router=dict(type='cream_mm.GATESRouter', num_banks=3)))

@@ -54,6 +54,8 @@ class GATESRouter(Router):
         (Ning et al., ECCV 2020).
     """
 
+    learns = True
+
     def __init__(
         self,
         space: Mapping | NASBench201Space | None = None,

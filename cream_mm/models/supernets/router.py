@@ -18,7 +18,12 @@ class Router(BaseModule):
     Args:
         num_positions (int): Positions of the space.
         num_banks (int): Banks that there are; those in use now are the first ``num_active``.
+
+    Attributes:
+        learns (bool): Whether :meth:`weights` has a gradient to learn by. Defaults to False.
     """
+
+    learns = False
 
     def __init__(self, num_positions: int, num_banks: int, init_cfg: dict | None = None):
         super().__init__(init_cfg)

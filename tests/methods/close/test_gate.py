@@ -1,4 +1,4 @@
-"""The gate: the released encoder and perceptron, number by number; its draws; out of a checkpoint."""
+"""The gate: the released encoder and perceptron, number by number; its draws; a checkpoint."""
 
 import json
 from pathlib import Path
