@@ -4,10 +4,10 @@
 #
 #   python tools/prepare_images.py data/cifar10 data/cifar10_16 --size 16 --pack
 #   python tools/train.py configs/ranking/nb201.py --work-dir work_dirs/ranking/nb201
-#   python tools/rank_correlation.py configs/ranking/nb201.py work_dirs/ranking/nb201/epoch_100.pth \
-#       data/nasbench201_200epoch.csv --num 500
+#   python tools/rank_correlation.py configs/ranking/nb201.py \
+#       work_dirs/ranking/nb201/epoch_100.pth data/nasbench201_200epoch.csv --num 500
 #
-# With seeds, records and equal seconds: benchmarks/ranking/close.py. Results: docs/results/close.md.
+# With seeds, records, equal seconds: benchmarks/ranking/close.py. Results: docs/results/close.md.
 #
 # The recipe is the released one, but for the schedule. That halves the learning rate when the loss
 # has stood still for 30 epochs, in the published logs first after 336 to 437 of 1,000; in a
