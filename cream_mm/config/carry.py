@@ -384,7 +384,7 @@ def _stretch(schedulers: Any, factor: float) -> None:
     for scheduler in schedulers if isinstance(schedulers, (list, tuple)) else []:
         if not isinstance(scheduler, dict) or not scheduler.get('by_epoch', True):
             continue
-        for key in ('begin', 'end', 'T_max', 'total_iters'):
+        for key in ('begin', 'end', 'T_max', 'total_iters', 'patience'):
             if scheduler.get(key):
                 scheduler[key] = max(1, round(scheduler[key] * factor))
         for key in ('warmup_epochs', 'decay_epochs'):  # of cream_mm's: may be fractions

@@ -122,6 +122,7 @@ _NOT_NEGATIVE = _real('a finite number of at least 0', lambda v: v >= 0)
 _NORM = _real('a number above 0', lambda v: v > 0, finite=False)
 _SHARE = _real('a share, 0 to 1', lambda v: 0 <= v <= 1)
 _BELOW_ONE = _real('a number of at least 0 and below 1', lambda v: 0 <= v < 1)
+_EPOCH = _real('an epoch from 1 on, or a share of the run below 1', lambda v: v >= 0)
 _SEED = Rule(
     f'a whole number, 0 to {_MAX_SEED}, or None',
     lambda v: v is None or _FROM_ZERO.holds(v) and v <= _MAX_SEED,
@@ -208,6 +209,8 @@ RULES: dict[str, Rule] = {
     'custom_hooks.max_norm': _NORM,
     'custom_hooks.momentum': _real('a share above 0, at most 1', lambda v: 0 < v <= 1),
     'custom_hooks.num_images': _COUNT,
+    'custom_hooks.schedule': _list_of('epochs from 1 on, or shares of the run below 1', _EPOCH),
+    'custom_hooks.restart_at': _list_of('epochs from 1 on, or shares of the run below 1', _EPOCH),
     # optimizer and schedule
     'optimizer.lr': _POSITIVE,
     '.lr': _POSITIVE,
@@ -243,6 +246,10 @@ RULES: dict[str, Rule] = {
     'param_scheduler.gamma': _POSITIVE,
     'param_scheduler.step_size': _COUNT,
     'param_scheduler.milestones': _list_of('whole numbers of at least 0', _FROM_ZERO),
+    'param_scheduler.patience': _FROM_ZERO,
+    'param_scheduler.threshold': _NOT_NEGATIVE,
+    'param_scheduler.min_value': _NOT_NEGATIVE,
+    'param_scheduler.eps': _NOT_NEGATIVE,
     'param_scheduler.warmup_epochs': _NOT_NEGATIVE,
     'param_scheduler.warmup_lr': _NOT_NEGATIVE,
     'param_scheduler.decay_epochs': _POSITIVE,

@@ -5,7 +5,7 @@ from .loops import SearchLoop, SupernetTrainLoop, SupernetValLoop
 from .optimizers import RMSpropTF
 from .path_data_parallel import PathDataParallel
 from .runner import Runner
-from .schedulers import WarmupCosineLR, WarmupStepLR
+from .schedulers import TrainLossPlateauLR, WarmupCosineLR, WarmupStepLR
 
 __all__ = [
     'CheckpointHook',
@@ -17,6 +17,7 @@ __all__ = [
     'SeedHook',
     'SupernetTrainLoop',
     'SupernetValLoop',
+    'TrainLossPlateauLR',
     'WarmupCosineLR',
     'WarmupStepLR',
 ]

@@ -191,6 +191,7 @@ class Runner(_Runner):
         hooks.setdefault('seeds', dict(type='cream_mm.SeedHook'))
         hooks.setdefault('loop_state', dict(type='cream_mm.LoopStateHook'))
         hooks.setdefault('summary', dict(type='cream_mm.SummaryHook'))
+        hooks.setdefault('train_loss', dict(type='cream_mm.TrainLossHook'))
         checkpoint = hooks.get('checkpoint', dict(type='CheckpointHook', interval=1))
         if isinstance(checkpoint, dict) and _is_mmengines(checkpoint.get('type')):
             hooks['checkpoint'] = dict(checkpoint, type='cream_mm.CheckpointHook')
@@ -199,6 +200,7 @@ class Runner(_Runner):
             'data_time',
             'loop_state',
             'summary',
+            'train_loss',
         )  # None leaves one out; mmengine knows that of its own only
         hooks = {k: v for k, v in hooks.items() if k not in ours or v}
         super().register_default_hooks(hooks)

@@ -224,7 +224,7 @@ class ArchEvaluator:
         modules = list(modules_of_path(self.model))
         if self.bn_policy == 'batch_stats':
             return batch_stats(modules)
-        return recalibrated(modules, self._calibrate)
+        return recalibrated(modules, self._calibrate, self.model.backbone)
 
     def _calibrate(self) -> None:
         for batch in self._bn_batches:

@@ -21,6 +21,8 @@ class FairPathSampler(PathSampler):
     ``optim_wrapper.accumulative_counts`` equal to the number of choices, the optimizer steps once
     a round, on the mean gradient of its paths: no order of training then favours any choice.
 
+    A round in which some path cannot be trained (:meth:`Space.is_trainable`) is shuffled again.
+
     Where positions differ in their number of choices, a round takes their least common multiple,
     and each choice of a position stands in it equally often.
 
@@ -68,4 +70,8 @@ class FairPathSampler(PathSampler):
         order = np.stack([  # (positions, steps of a round)
             np.tile(np.arange(size), self.round_length // size) for size in self.space.sizes
         ])  # fmt: skip
-        return self.space.decode(rng.permuted(order, axis=1)[:, turn])
+        for _ in range(self.max_draws):
+            archs = [self.space.decode(flat) for flat in rng.permuted(order, axis=1).T]
+            if all(map(self.space.is_trainable, archs)):
+                break
+        return archs[turn]

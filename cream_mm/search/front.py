@@ -11,7 +11,7 @@ from ..structures import Arch
 from .pareto_merge import best_sums, unit_tables
 
 NUM_STEPS = 8
-MAX_LISTED = 10_000  # architectures that are gone through one by one
+MAX_LISTED = 20_000  # architectures that are gone through one by one
 GRID = 2**14  # steps of a space's range, where its ends within bounds are sought
 
 
@@ -51,6 +51,9 @@ def front_cost(budget: Budget) -> str:
 def ends(budget: Budget) -> list[Arch]:
     """The cheapest and the costliest path within a budget, by :func:`front_cost`.
 
+    Of those that a search would propose (:meth:`Space.proposes`): what cannot be trained is no
+    reference.
+
     Exact in spaces of up to ``MAX_LISTED`` architectures, and where the bounds do not bind. Else
     to about a thousandth of the space's range: which of 6**20 sums comes closest to a bound is a
     knapsack problem, whose exact solution takes gigabytes.
@@ -64,10 +67,14 @@ def ends(budget: Budget) -> list[Arch]:
     space = costs.space
     if math.prod(space.sizes) <= MAX_LISTED:
         archs = (space.decode(flat) for flat in itertools.product(*map(range, space.sizes)))
-        inside = {a: costs.cost(a).in_units()[key] for a in archs if budget.is_feasible(a)}
+        inside = {a: costs.cost(a).in_units()[key] for a in archs if _is_allowed(a, budget)}
         return [pick(inside, key=inside.get) for pick in (min, max)] if inside else []
     found = [_end(budget, key, sign) for sign in (-1, 1)]
     return [] if None in found else found
+
+
+def _is_allowed(arch: Arch, budget: Budget) -> bool:
+    return budget.is_feasible(arch) and budget.cost_model.space.proposes(arch)
 
 
 def _end(budget: Budget, key: str, sign: int) -> Arch | None:
@@ -76,7 +83,7 @@ def _end(budget: Budget, key: str, sign: int) -> Arch | None:
     tables = unit_tables(costs, {key, *budget.bounds})
     scores = [sign * table for table in tables[key]]
     free = space.decode([int(score.argmax()) for score in scores])
-    if budget.is_feasible(free):
+    if _is_allowed(free, budget):
         return free
     fixed, grids, limits = costs.fixed.in_units(), {}, {}
     for name, (low, high) in budget.bounds.items():
@@ -88,7 +95,7 @@ def _end(budget: Budget, key: str, sign: int) -> Arch | None:
                 limits[name, side] = (None, limit) if side == 1 else (limit, None)
     try:
         paths = (space.decode(list(flat)) for _, flat in best_sums(scores, grids, limits))
-        return next((arch for arch in islice(paths, 100) if budget.is_feasible(arch)), None)
+        return next((arch for arch in islice(paths, 100) if _is_allowed(arch, budget)), None)
     except ValueError:  # bounds on several costs that hardly anything meets together
         return None
 

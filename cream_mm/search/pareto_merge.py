@@ -308,8 +308,9 @@ def best_paths(effects: MainEffects, space: Space, budget: Budget) -> Iterator[t
 
     Exact, and lazy: the first path of a space of 10**15 takes milliseconds. Of equal sums (to
     1e-9 of the spread of effects) the cheaper comes first. A choice that no fitted path had is
-    in none. Networks that are the same by ``space.canonical`` may follow each other. Where costs
-    do not add up, all paths are gone through in the order of their sums.
+    in none. Networks that are the same by ``space.canonical`` may follow each other; what no search
+    proposes (:meth:`Space.proposes`) is left out. Where costs do not add up, all paths are gone
+    through in the order of their sums.
 
     Args:
         effects (MainEffects): What each choice adds.
@@ -342,5 +343,6 @@ def best_paths(effects: MainEffects, space: Space, budget: Budget) -> Iterator[t
             bounds[key] = tuple(None if side is None else side - fixed[key] for side in bound)
     for _, flat in best_sums(ordered, costs, bounds):
         arch = space.decode(list(flat))
-        if budget.is_feasible(arch):  # to the last digit, and where there is no table
+        # The budget to the last digit, and where there is no table.
+        if space.proposes(arch) and budget.is_feasible(arch):
             yield float(effects.predict([arch])[0]), arch

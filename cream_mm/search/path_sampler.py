@@ -15,6 +15,8 @@ from ..structures.randomness import named_rng
 class PathSampler:
     """One path per step within the budget: each layer's choice drawn on its own.
 
+    A path of which a training would change nothing is not drawn (:meth:`Space.is_trainable`).
+
     Args:
         space (Space): The search space.
         budget (Budget): Bounds every drawn path obeys; those of the answer.
@@ -71,7 +73,7 @@ class PathSampler:
         rng = named_rng('path', self.seed, step)
         for _ in range(self.max_draws):
             arch = self._draw(rng)
-            if self.budget.is_feasible(arch):
+            if self.budget.is_feasible(arch) and self.space.is_trainable(arch):
                 return arch
         return self.repair(arch, rng)
 
@@ -111,7 +113,7 @@ class PathSampler:
                 other_violation = self.budget.violation(other)
                 if other_violation <= violation:
                     arch, violation = other, other_violation
-                    if violation == 0.0:
+                    if violation == 0.0 and self.space.is_trainable(arch):
                         return arch
                     if violation < least:
                         closest, least = arch, violation

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
 from itertools import product
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 
@@ -97,45 +97,84 @@ class NASBench201Space(Space):
         """
         if op_prob is not None:
             return super().sample(rng, op_prob)
-        classes = self.classes(trainable=True)
-        return classes[rng.integers(len(classes))]
+        cells = _cells().trainable
+        return self.decode(cells[rng.integers(len(cells))])
+
+    def mutate(self, arch: Arch, rng: np.random.Generator) -> Arch:
+        """Another network that can be trained: one edge changed, then its canonical cell.
+
+        All changes of one edge that lead to one are alike likely; there always are some.
+        """
+        ops, cells = self._ops(arch), _cells()
+        changed = (
+            cells.class_of[ops[:edge] + (choice,) + ops[edge + 1 :]]
+            for edge, choice in product(range(len(EDGES)), range(len(OPERATIONS)))
+        )
+        found = [c for c in changed if c != cells.class_of[ops] and cells.trains[c]]
+        return self.decode(cells.first[found[rng.integers(len(found))]])
+
+    def factors(self, position: int) -> list[tuple[int, int]]:
+        """Of each operation (what it is: nothing, the same, a convolution, a pool; its kernel)."""
+        return [(0, 0), (1, 0), (2, 1), (2, 3), (3, 3)]
+
+    @property
+    def named_choices(self) -> dict[str, int]:
+        """Index of each operation."""
+        return {name: choice for choice, name in enumerate(OPERATIONS)}
 
     @property
     def num_networks(self) -> int:
         """Classes of isomorphic cells."""
-        return len(_classes()[0])
+        return len(_cells().first)
 
     # ---- which cells are the same network ----------------------------------------------------
 
     def classes(self, trainable: bool = False) -> list[Arch]:
-        """The canonical cell of each class, in order of the operations.
+        """The canonical cell of each class of isomorphic cells, in order of the operations.
 
         Args:
             trainable (bool): Only the 6,321 of 6,466 with a convolution on a live path.
         """
-        return list(_canonical_archs(self, trainable))
+        return list(map(self.decode, _cells().trainable if trainable else _cells().first))
 
     def canonical(self, arch: Arch) -> Arch:
         """The first of all cells that are isomorphic to it, by the order of the operations.
+
+        Isomorphic cells need not cost the same: canonical ones hold few operations through which
+        nothing passes, where others may hold any. (What one convolution does for two edges, two
+        may do in a cell that the benchmark calls isomorphic to it; in 187 classes another cell
+        costs less than the canonical one for this reason.)
 
         Reference:
             The benchmark's own ``to_unique_str`` with zeroes: a node that nothing enters counts
             as empty, and so does an edge that leaves an empty node.
         """
-        representatives, class_of = _classes()
-        return self.decode(representatives[class_of[tuple(self.encode(self.validate(arch)))]])
+        cells = _cells()
+        return self.decode(cells.first[cells.class_of[self._ops(arch)]])
+
+    def reduced(self, arch: Arch) -> Arch:
+        """The canonical cell: what a search rates and answers with."""
+        return self.canonical(arch)
 
     def live_edges(self, arch: Arch) -> tuple[bool, ...]:
         """Whether each edge lies between what the input reaches and what reaches the output.
 
-        Edges through which nothing can pass have to be none themselves for others, so that an
-        edge that is none is live if its ends are: it adds zeros.
+        Nothing needs to be computed for the others. An edge that is none itself is live if its
+        ends are: it adds zeros.
         """
-        return _live_edges(tuple(self.encode(arch)))
+        return _live_edges(self._ops(arch))
 
     def is_trainable(self, arch: Arch) -> bool:
         """Whether a convolution lies on a way from the input to the output."""
-        return _is_trainable(tuple(self.encode(arch)))
+        cells = _cells()
+        return cells.trains[cells.class_of[self._ops(arch)]]
+
+    def count_layers(self, arch: Arch) -> int:
+        """Convolutions on live edges."""
+        return _live_convolutions(self._ops(arch))
+
+    def _ops(self, arch: Arch) -> tuple[int, ...]:
+        return tuple(self.encode(self.validate(arch)))
 
     # ---- as text -----------------------------------------------------------------------------
 
@@ -198,10 +237,8 @@ def _live_edges(ops: tuple[int, ...]) -> tuple[bool, ...]:
     return tuple(source in reached and target in leads for source, target in EDGES)
 
 
-def _is_trainable(ops: tuple[int, ...]) -> bool:
-    return any(
-        live and op in (CONV_1X1, CONV_3X3) for live, op in zip(_live_edges(ops), ops)
-    )  # fmt: skip
+def _live_convolutions(ops: tuple[int, ...]) -> int:
+    return sum(live and op in (CONV_1X1, CONV_3X3) for live, op in zip(_live_edges(ops), ops))
 
 
 def _unique_text(ops: tuple[int, ...]) -> str:
@@ -220,22 +257,25 @@ def _unique_text(ops: tuple[int, ...]) -> str:
     return nodes[-1]
 
 
+class _Cells(NamedTuple):
+    """All cells as flat choices, and the classes of isomorphic ones."""
+
+    first: list[tuple[int, ...]]  # cell of each class
+    class_of: dict[tuple[int, ...], int]
+    trains: list[bool]  # whether the cells of a class do: it is the same for all
+    trainable: list[tuple[int, ...]]  # the first cells of those that do
+
+
 @cache
-def _classes() -> tuple[list[tuple[int, ...]], dict[tuple[int, ...], int]]:
-    """The first cell of each class, and the class of each cell."""
+def _cells() -> _Cells:
     numbers: dict[str, int] = {}
-    representatives: list[tuple[int, ...]] = []
+    first: list[tuple[int, ...]] = []
     class_of: dict[tuple[int, ...], int] = {}
     for ops in product(range(len(OPERATIONS)), repeat=len(EDGES)):
         text = _unique_text(ops)
         if text not in numbers:
-            numbers[text] = len(representatives)
-            representatives.append(ops)
+            numbers[text] = len(first)
+            first.append(ops)
         class_of[ops] = numbers[text]
-    return representatives, class_of
-
-
-@cache
-def _canonical_archs(space: NASBench201Space, trainable: bool) -> tuple[Arch, ...]:
-    cells = _classes()[0]
-    return tuple(space.decode(ops) for ops in cells if not trainable or _is_trainable(ops))
+    trains = [_live_convolutions(ops) > 0 for ops in first]
+    return _Cells(first, class_of, trains, [ops for ops, yes in zip(first, trains) if yes])

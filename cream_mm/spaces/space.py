@@ -25,12 +25,14 @@ class Space(ABC):
     Attributes:
         name (str): The name that its architectures carry.
         sizes (tuple[int]): Number of choices at each position of a whole architecture.
+        in_channels (int): Channels of an image. Defaults to 3.
         fixed_ends (bool): Whether its nested lists begin and end with ``[0]``, see :class:`Arch`.
             Defaults to False.
     """
 
     name: str
     sizes: tuple[int, ...]
+    in_channels: int = 3
     fixed_ends: bool = False
     file_words: ClassVar[Mapping[str, tuple] | None] = None
     """What a file may say of a space of this class: numbers, lists of such, a name, and for these
@@ -64,6 +66,29 @@ class Space(ABC):
     def canonical(self, arch: Arch) -> Arch:
         """The one architecture that stands for all that are the same network as ``arch``."""
         return arch
+
+    def is_trainable(self, arch: Arch) -> bool:
+        """Whether a training changes what the network makes of its input.
+
+        Samplers do not train a path that is not, and no strategy proposes it.
+        """
+        return True
+
+    def reduced(self, arch: Arch) -> Arch:
+        """What a search proposes in place of ``arch``: the same network, less what is idle in it.
+
+        ``arch`` itself, unless the space has choices that do nothing where others cut them off.
+        """
+        return arch
+
+    def proposes(self, arch: Arch) -> bool:
+        """Whether a search may answer with it, costs aside: it trains, and nothing is idle."""
+        return self.is_trainable(arch) and self.reduced(arch) == arch
+
+    def count_layers(self, arch: Arch) -> int:
+        """Layers that are no identity: how deep a network is, as a score that costs nothing."""
+        skip = self.named_choices.get('identity')
+        return sum(choice != skip for choice in self.encode(arch))
 
     def of_network(self, arch: Arch) -> 'Space':
         """The space as a network alone names it: with its own depths, where these can differ."""

@@ -5,7 +5,7 @@ import pytest
 
 from cream_mm.costs import Budget, build_cost_model
 from cream_mm.registry import MODELS, TASK_UTILS
-from cream_mm.spaces import SPACE_PRESETS, build_space
+from cream_mm.spaces import SPACE_PRESETS, NASBench201Space, build_space
 from cream_mm.testing import ToySpace, tiny_space
 from cream_mm.testing.contracts import (
     CostModelContract,
@@ -27,6 +27,10 @@ SPACES = [
     ToySpace(),
     ToySpace('cut', cuts=True),
     ToySpace('uneven', sizes=(3, 1, 2, 5), nodes=(2, 2)),
+    NASBench201Space(),
+    dict(
+        type='NASBench201Space', name='cells of a detector', channels=8, num_cells=1, stem_stride=4
+    ),
 ]
 
 
@@ -48,6 +52,8 @@ COSTS = {
     'blocks': (dict(type='BlockSpace', preset='nas_bench_macro'), 16, 10),
     'toy': (ToySpace(), 4, 10),
     'not additive': (ToySpace(cuts=True), 4, 10),
+    'cells': (NASBench201Space(), 32, 10),
+    'cells of a detector': (NASBench201Space(num_cells=2, stem_stride=8), (97, 130), 10, 64),
 }
 
 
@@ -59,21 +65,29 @@ class TestCostModels(CostModelContract):
 
 
 class TestBackboneAlone(CostModelContract):
-    @pytest.fixture(params=[tiny_space(), ToySpace()], ids=name_of)
+    @pytest.fixture(params=[tiny_space(), ToySpace(), NASBench201Space()], ids=name_of)
     def cost_model(self, request):
         return build_cost_model(request.param, 8, head=None)
 
 
+EDGE_MS = [0.0, 0.1, 0.4, 0.9, 0.3]
+CELL_MS = dict(fixed_ms=2.5, choices_ms=[[EDGE_MS], [EDGE_MS] * 2, [EDGE_MS] * 3])
+
+
 class TestTimes(CostModelContract):
-    @pytest.fixture
-    def cost_model(self):
-        return build_cost_model(tiny_space(), 8, latency=TINY_MS)
+    @pytest.fixture(
+        params=[(tiny_space(), TINY_MS), (NASBench201Space(), CELL_MS)], ids=['tiny', 'cells']
+    )
+    def cost_model(self, request):
+        space, latency = request.param
+        return build_cost_model(space, 8, latency=latency)
 
 
 def budget_of(space, *shares):
     """A budget of params between shares of the largest; without shares, an open one."""
     model = build_cost_model(space, 4, 10)
-    most = model.cost(space.decode([n - 1 for n in space.sizes])).in_units()['params_m']
+    most = model.extremes() and model.extremes()[1]['params_m']
+    most = most or model.cost(space.decode([n - 1 for n in space.sizes])).in_units()['params_m']
     return Budget(model, **({'params_m': [share * most for share in shares]} if shares else {}))
 
 
@@ -86,6 +100,10 @@ SAMPLERS = {
     'not additive': (dict(type='PathSampler'), ToySpace(cuts=True), (0.4, 0.9)),
     'FairPathSampler': (dict(type='FairPathSampler'), tiny_space(), ()),
     'fair where positions differ': (dict(type='FairPathSampler'), ToySpace(), ()),
+    'cells': (dict(type='PathSampler'), NASBench201Space(), ()),
+    'cells, a prior': (dict(type='PathSampler', op_prob=[9, 1, 1, 1, 1]), NASBench201Space(), ()),
+    'cells and a budget': (dict(type='PathSampler'), NASBench201Space(), (0.3, 0.4)),
+    'fair cells': (dict(type='FairPathSampler'), NASBench201Space(), ()),
 }
 
 
@@ -107,6 +125,7 @@ STRATEGY_SPACES = [
     (ToySpace(), (0.2, 0.99)),
     (ToySpace('cut', cuts=True), (0.1, 0.99)),
     (ToySpace('uneven', sizes=(3, 1, 2, 5, 4), nodes=(2, 3)), (0.1, 0.99)),
+    (NASBench201Space(), (0.05, 0.6)),
 ]
 
 

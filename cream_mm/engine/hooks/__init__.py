@@ -8,6 +8,7 @@ from .norm_stats_hook import NormStatsHook
 from .path_log_hook import PathLogHook
 from .seed_hook import SeedHook
 from .summary_hook import SummaryHook
+from .train_loss_hook import TrainLossHook
 
 __all__ = [
     'CheckpointHook',
@@ -20,4 +21,5 @@ __all__ = [
     'PathLogHook',
     'SeedHook',
     'SummaryHook',
+    'TrainLossHook',
 ]

@@ -298,7 +298,9 @@ class SearchLoop(BaseLoop):
             return
         progress = Progress(len(archs))
         told = [
-            f'{sum(sources[a] == s for a in archs)} {s}' for s in dict.fromkeys(sources.values())
+            f'{count} {source}'
+            for source in dict.fromkeys(sources.values())
+            if (count := sum(sources[arch] == source for arch in archs))
         ]
         self.runner.logger.info(
             f'Rating {len(archs)} paths on {evaluator.num_images} held-out images ({self.budget}): '

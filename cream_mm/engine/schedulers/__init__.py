@@ -1,5 +1,6 @@
 """Learning rate schedules of the published recipes."""
 
 from .closed_form import WarmupCosineLR, WarmupStepLR
+from .train_loss_plateau import TrainLossPlateauLR
 
-__all__ = ['WarmupCosineLR', 'WarmupStepLR']
+__all__ = ['TrainLossPlateauLR', 'WarmupCosineLR', 'WarmupStepLR']

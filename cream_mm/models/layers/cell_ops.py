@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ...spaces import NASBench201Space
 from ...spaces.nas_bench_201 import AVG_POOL, CONV_1X1, CONV_3X3, NONE, SKIP
-from .mbconv import build_norm
+from .mbconv import build_norm, prefer_channels_last
 
 KERNELS = {CONV_1X1: 1, CONV_3X3: 3}
 """Operations with weights, and the side of their kernels."""
@@ -121,7 +121,7 @@ class CellFrame(nn.Module):
 
     def run_frame(self, x: Tensor) -> tuple[Tensor, ...]:
         """Images to the maps of ``out_indices``."""
-        x = self.stem(x)
+        x = self.stem(prefer_channels_last(x))  # a step takes two thirds of the time
         outs = []
         for stage in range(self.out_indices[-1] + 1):  # a detector does not pay for the rest
             x = self.run_stage(stage, x)

@@ -148,7 +148,7 @@ class NASBench201Supernet(CellFrame, Supernet):
         statistics move; with ``unchosen='zero'`` all of it.
         """
         convs = [edge for edge in self._edges if edge[-1] in KERNELS]
-        learns = self.training and convs and self.router.weights(self.arch) is not None
+        learns = self.training and convs and self.router.learns
         banks = self.router.banks(self.arch)
         yield from (*self.stem.modules(), *self.lastact.modules())
         if learns:

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from mmengine.model import BaseModule
 from torch import Tensor
+from torch.nn import Parameter
 
 from ...registry import MODELS
 from ...spaces import Space
@@ -17,7 +18,12 @@ class Router(BaseModule):
     Args:
         num_positions (int): Positions of the space.
         num_banks (int): Banks that there are; those in use now are the first ``num_active``.
+
+    Attributes:
+        learns (bool): Whether :meth:`weights` has a gradient to learn by. Defaults to False.
     """
+
+    learns = False
 
     def __init__(self, num_positions: int, num_banks: int, init_cfg: dict | None = None):
         super().__init__(init_cfg)
@@ -53,6 +59,14 @@ class Router(BaseModule):
             ValueError: If all are in use.
         """
         raise ValueError(f'all {self.num_banks} banks of {type(self).__name__} are in use')
+
+    def inherit(self) -> list[tuple[Parameter, int]]:
+        """Let the router's own weights for the newest bank inherit from those of the one before.
+
+        Returns:
+            list[tuple[Parameter, int]]: What was changed, in place: parameters, and rows of them.
+        """
+        return []
 
     @classmethod
     def banks_from(

@@ -107,8 +107,8 @@ class NSGA2(Strategy):
         for row in [] if self._exhausted else rows:
             steps = rng.integers(1, several)
             steps *= rng.random(len(row)) < 1 / len(row)
-            arch = self.space.decode(((row + steps) % sizes).tolist())
-            if not self.budget.is_feasible(arch):
+            arch = self.space.reduced(self.space.decode(((row + steps) % sizes).tolist()))
+            if not self._is_allowed(arch):
                 arch = self.sampler.repair(arch, rng)
             arch = self._mark(arch) if self._is_new(arch) else self._mutant(arch, rng)
             if arch is None:

@@ -225,6 +225,9 @@ class Strategy(ABC):
     def _cost_m(self, arch: Arch) -> float:
         return self.budget.cost_model.cost(arch).in_units()[self._cost]
 
+    def _is_allowed(self, arch: Arch) -> bool:
+        return self.budget.is_feasible(arch) and self.space.is_trainable(arch)
+
     def _is_new(self, arch: Arch) -> bool:
         return self._key(arch) not in self._seen
 
@@ -251,7 +254,7 @@ class Strategy(ABC):
             arch = parent
             for _ in range(1 + attempt // 20):
                 arch = self.space.mutate(arch, rng)
-            if self.budget.is_feasible(arch) and self._is_new(arch):
+            if self._is_allowed(arch) and self._is_new(arch):
                 return self._mark(arch)
         return self._random_path()
 

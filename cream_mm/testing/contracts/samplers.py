@@ -29,7 +29,7 @@ class SamplerContract:
         sampler = make(0)
         for step in range(self.num_steps):
             arch = sampler.space.validate(sampler.sample(step))
-            assert sampler.budget.is_feasible(arch)
+            assert sampler.budget.is_feasible(arch) and sampler.space.is_trainable(arch)
 
     def test_every_choice_is_trained(self, make: Callable[[int], PathSampler]) -> None:
         sampler = make(0)

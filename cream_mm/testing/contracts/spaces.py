@@ -84,6 +84,23 @@ class SpaceContract:
                 values.add(choice)
         assert seen == [set(range(size)) for size in space.sizes]
 
+    def test_what_is_drawn_may_be_answered(self, space: Space, archs: list[Arch]) -> None:
+        rng = np.random.default_rng(5)
+        for arch in archs:
+            assert space.proposes(arch) is True
+            assert space.proposes(space.mutate(arch, rng))
+
+    def test_reduced_is_the_same_network(self, space: Space, archs: list[Arch]) -> None:
+        rng = np.random.default_rng(6)
+        plain = [space.decode([int(rng.integers(size)) for size in space.sizes]) for _ in archs]
+        for arch in (*archs, *plain):
+            less = space.reduced(space.validate(arch))
+            assert space.reduced(less) == less and space.canonical(less) == space.canonical(arch)
+            assert space.is_trainable(less) == space.is_trainable(arch)
+            assert space.proposes(less) == space.is_trainable(arch)
+            assert type(space.count_layers(arch)) is int
+            assert 0 <= space.count_layers(less) <= len(space.sizes)
+
     def test_canonical_is_one_of_its_own(self, space: Space, archs: list[Arch]) -> None:
         for arch in archs:
             form = space.canonical(arch)

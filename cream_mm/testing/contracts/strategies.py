@@ -56,6 +56,7 @@ class StrategyContract:
             assert asked and len(set(map(strategy._key, asked))) == len(asked)
             for arch in asked:
                 assert strategy.budget.is_feasible(strategy.space.validate(arch))
+                assert strategy.space.proposes(arch)
             assert [item.arch for item in strategy.scored] == asked
 
     def test_is_a_function_of_the_seed(self, make: Callable[..., Strategy]) -> None:

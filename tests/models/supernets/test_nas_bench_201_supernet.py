@@ -25,6 +25,8 @@ MIXED = [3, 2, 4, 1, 3, 3]
 class LearntRouter(Router):
     """A weight for each position and bank."""
 
+    learns = True
+
     def __init__(self, num_banks=3, active=2):
         super().__init__(6, num_banks)
         self.logits = nn.Parameter(torch.linspace(-1, 1, 6 * num_banks).sin().view(6, num_banks))

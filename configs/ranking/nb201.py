@@ -1,0 +1,34 @@
+# The vanilla supernet on the cells of NAS-Bench-201, whose 15,625 accuracies are known: a set of
+# weights for each edge, one random cell a step. Reduced: one cell a stage in place of five, images
+# of 16 pixels. CLOSE beside it: close.py.
+#
+#   python tools/prepare_images.py data/cifar10 data/cifar10_16 --size 16 --pack
+#   python tools/train.py configs/ranking/nb201.py --work-dir work_dirs/ranking/nb201
+#   python tools/rank_correlation.py configs/ranking/nb201.py \
+#       work_dirs/ranking/nb201/epoch_100.pth data/nasbench201_200epoch.csv --num 500
+#
+# With seeds, records, equal seconds: benchmarks/ranking/close.py. Results: docs/results/close.md.
+#
+# The recipe is the released one, but for the schedule. That halves the learning rate when the loss
+# has stood still for 30 epochs, in the published logs first after 336 to 437 of 1,000; in a
+# training of 100, the last weights would be rated at the first learning rate. Here it is a cosine.
+_base_ = '../spos/search_nb201.py'
+
+data_root = 'data/cifar10_16'
+input_size = 16
+max_epochs = 100
+num_workers = 0
+
+model = dict(backbone=dict(space=dict(num_cells=1)))
+train_pipeline = [
+    dict(type='cream_mm.LoadImage'),
+    dict(type='RandomCrop', crop_size=input_size, padding=input_size // 8),
+    dict(type='RandomFlip', prob=0.5, direction='horizontal'),
+    dict(type='PackInputs'),
+]
+train_dataloader = dict(
+    num_workers=num_workers, persistent_workers=False, dataset=dict(pipeline=train_pipeline)
+)
+test_dataloader = dict(num_workers=num_workers)
+test_cfg = dict(strategy=None, num_images=2000, next_steps=dict(_delete_=True))
+default_hooks = dict(checkpoint=dict(interval=25, max_keep_ckpts=-1))  # for a curve
