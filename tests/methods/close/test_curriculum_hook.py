@@ -272,3 +272,273 @@ def test_two_training_steps_are_the_released_ones():
         buffers = {released_key(name): b for name, b in net.named_buffers()}
         for name, values in golden['buffers_after'].items():
             assert (buffers[name][:3] - exact(values)).abs().max() < tolerance
+
+
+# ---- a switch, and what goes with it -----------------------------------------------------------
+
+
+def started(*hooks, net=None, **settings):
+    """A run whose first epoch has had a step, and so has momentum."""
+    run = Run(net or small_net(), *hooks, **settings)
+    run.model.backbone.set_arch(run.model.backbone.space.parse(ARCH))
+    run.call('before_train')
+    run.begin_epoch(1)
+    run.step()
+    run.optim_wrapper.zero_grad()
+    return run
+
+
+def tensors(net):
+    return {name: value.clone() for name, value in net.state_dict().items()}
+
+
+def banks(net, number):
+    return [cell.banks[number] for cell in net.backbone.cells if hasattr(cell, 'banks')]
+
+
+@pytest.mark.parametrize('weights', [True, False])
+@pytest.mark.parametrize('gate', [True, False])
+def test_inheritance_can_be_left_out(weights, gate):
+    run = started(CurriculumHook((1, 3), (), inherit=weights, inherit_gate=gate))
+    before = tensors(run.model)
+    run.begin_epoch(3)
+    assert run.model.backbone.num_active == 2
+    changed = {k for k, v in run.model.state_dict().items() if not torch.equal(v, before[k])}
+    of_banks = {k for k in changed if '.banks.1.' in k}
+    of_gate = {f'backbone.router.mlp.1.{name}' for name in ('weight', 'bias')}
+    assert changed - {'backbone.router.active'} == of_banks | (of_gate if gate else set())
+    assert len(of_banks) == (3 * 2 * 4 if weights else 0)
+    assert run.model.backbone.router.active.item() == 2
+
+
+@pytest.mark.parametrize('keep', [False, True])
+def test_momentum_of_the_row_that_is_replaced(keep):
+    run = started(CurriculumHook((1, 3), (), keep_momentum=keep))
+    last = run.model.backbone.router.mlp[-1]
+    state = run.optim_wrapper.optimizer.state
+    for param in last.parameters():
+        state[param]['momentum_buffer'].copy_(torch.arange(param.numel()).view_as(param) + 1)
+    before = {param: state[param]['momentum_buffer'].clone() for param in last.parameters()}
+    run.begin_epoch(3)
+    for param in last.parameters():
+        expected = before[param].clone()
+        if not keep:
+            expected[1] = 0
+        assert torch.equal(state[param]['momentum_buffer'], expected)
+
+
+def test_a_restart_begins_anew_what_an_optimizer_knows():
+    def linear(wrapper):
+        return LinearLR(wrapper, start_factor=0.5, end=10)
+
+    run = started(CurriculumHook((1, 4), (4,)), ParamSchedulerHook(), schedule=linear, lr=0.8)
+    rates = []
+    for epoch in range(1, 8):
+        if epoch > 1:
+            run.begin_epoch(epoch)
+        state = dict(run.optim_wrapper.optimizer.state)
+        assert bool(state) == (epoch != 4)
+        rates.append(run.lr)
+        run.step()
+        run.end_epoch()
+    assert rates[:3] == rates[3:6] and rates[0] == 0.4 and rates[6] > rates[5] > rates[4]
+    assert {group['initial_lr'] for group in run.optim_wrapper.param_groups} == {0.8}
+
+
+def test_a_restart_need_not_be_a_switch():
+    run = started(CurriculumHook((1,), (3,)), TrainLossHook(), ParamSchedulerHook())
+    run.end_epoch()
+    for epoch in (2, 3, 4):
+        before = dict(run.optim_wrapper.optimizer.state)
+        run.begin_epoch(epoch)
+        assert bool(before) and bool(run.optim_wrapper.optimizer.state) == (epoch != 3)
+        run.step()
+        run.end_epoch()
+    # From -1 on: the loss of epoch 2, with which it began anew, and those of 3 and 4.
+    assert run.param_schedulers[0].last_step == 2
+
+
+@pytest.mark.parametrize(('reset', 'rate'), [(False, 0.025), (True, 0.05)])
+def test_whether_a_switch_makes_a_schedule_forget_the_best_loss(reset, rate):
+    """The loss rises at the switch and falls from there: a plateau only for who remembers."""
+    hook = CurriculumHook((1, 5), (), reset_plateau=reset)
+    run = Run(small_net(), hook, TrainLossHook(), ParamSchedulerHook())
+    run.param_schedulers[0].patience = 3
+    run.call('before_train')
+    for epoch in range(1, 11):
+        run.begin_epoch(epoch)
+        for param in run.model.parameters():
+            param.grad = None
+        run.step(loss=torch.tensor((0.9 if epoch < 5 else 1.8) * 0.99**epoch))
+        run.end_epoch()
+    assert run.lr == rate
+
+
+def test_the_released_optimizer_does_not_see_what_was_replaced():
+    """From a switch to the next restart; its gradient counts in the norm that is clipped."""
+    nets, norms = {}, {}
+    for blind in (False, True):
+        hook = CurriculumHook((1, 2), (4,), blind=blind)
+        run = started(hook, TrainLossHook(), ParamSchedulerHook())
+        run.end_epoch()
+        last = run.model.backbone.router.mlp[-1]
+        for epoch in (2, 3, 4):
+            run.begin_epoch(epoch)
+            values = copy.deepcopy(last.state_dict())
+            for param in run.model.parameters():
+                param.grad = torch.full_like(param, 0.1)
+            last.weight.grad.fill_(40.0)
+            run.step(loss=torch.tensor(1.0))
+            still = all(torch.equal(v, values[k]) for k, v in last.state_dict().items())
+            assert still == (blind and epoch < 4)
+            run.end_epoch()
+            nets[blind, epoch] = tensors(run.model)
+            norms[blind, epoch] = float(run.model.classifier.weight.grad.abs().max())
+    for epoch in (2, 3, 4):  # everything else is as it would have been
+        assert norms[True, epoch] == norms[False, epoch] < 0.1
+        for key, value in nets[False, epoch].items():
+            same = torch.equal(value, nets[True, epoch][key])
+            assert same or key.startswith('backbone.router.mlp.1.')
+
+
+def test_averaged_weights_inherit_averages():
+    """What an average of the banks would be, had the sum been trained from the start."""
+    ema = EMAHook(momentum=0.25)
+    run = Run(small_net(), CurriculumHook((1, 3), ()), ema)
+    run.model.backbone.set_arch(run.model.backbone.space.parse(ARCH))
+    run.call('before_train')
+    for epoch in (1, 2):
+        run.begin_epoch(epoch)
+        run.step()
+    average = ema.ema_model.module
+    before = tensors(average)
+    run.begin_epoch(3)
+    assert average.backbone.num_active == run.model.backbone.num_active == 2
+    moved = 0
+    for key, value in average.state_dict().items():
+        if '.banks.1.' in key:
+            old = before[key.replace('.banks.1.', '.banks.0.')]
+            assert torch.equal(value, before[key] + old)
+            trained = dict(run.model.state_dict())[key]
+            moved += not torch.equal(trained, value)
+    assert moved > 0
+    row = average.backbone.router.mlp[-1].weight
+    own = before['backbone.router.mlp.1.weight']
+    assert torch.equal(row[1], own[1] + own[0])
+    run.step()
+    assert average.backbone.num_active == 2
+
+
+def test_draws_are_those_of_seed_and_step(router):
+    run = started(CurriculumHook((1,), ()))
+    assert router(run).step == (3, 0)
+    run.iter = 17
+    run.call('before_train_iter', batch_idx=2)
+    assert router(run).step == (3, 17)
+
+
+# ---- what a checkpoint holds -------------------------------------------------------------------
+
+
+def test_a_run_goes_on_from_the_banks_that_it_finds():
+    """Weights of 3 banks, in a run that starts: no switch is repeated, none is lost."""
+    net = small_net(active=3)
+    run = started(CurriculumHook((1, 2, 3, 4, 5), ()), net=net)
+    before = tensors(net)
+    for epoch in (1, 2, 3):
+        run.begin_epoch(epoch)
+        assert net.backbone.num_active == 3
+    assert all(torch.equal(value, before[key]) for key, value in net.state_dict().items())
+    run.begin_epoch(4)
+    assert net.backbone.num_active == 4
+    run = started(CurriculumHook((1, 2, 3, 4, 5), ()))
+    run.begin_epoch(9)  # from epoch 1: all that lack, one after the other
+    assert run.model.backbone.num_active == 5
+    last = banks(run.model, 4)[0]
+    assert last[3].op[2].running_var.mean() > 4.5  # each began with 1 more than the one before
+
+
+def test_a_restart_is_done_once_and_blindness_outlives_a_resume():
+    run = started(CurriculumHook((1, 3), (2,), blind=True))
+    run.begin_epoch(2)
+    run.step()
+    checkpoint = {}
+    run.call('before_save_checkpoint', checkpoint=checkpoint)
+    assert checkpoint['curriculum'] == dict(restarted=2, unseen=[])
+    run.begin_epoch(3)
+    run.step()
+    run.call('before_save_checkpoint', checkpoint=checkpoint)
+    names = ['backbone.router.mlp.1.weight', 'backbone.router.mlp.1.bias']
+    assert checkpoint['curriculum'] == dict(restarted=2, unseen=names)
+
+    for resume in (True, False):
+        again = Run(small_net(active=2), CurriculumHook((1, 3), (2,), blind=True), resume=resume)
+        again.call('after_load_checkpoint', checkpoint=checkpoint)
+        again.call('before_train')
+        (hook,) = again.hooks
+        named = dict(again.model.named_parameters())
+        assert [id(p) for p in hook._unseen] == ([id(named[n]) for n in names] if resume else [])
+        again.optim_wrapper.optimizer.state['loaded'] = {}
+        again.begin_epoch(2)  # of a checkpoint within that epoch, which mmengine begins again
+        assert ('loaded' in again.optim_wrapper.optimizer.state) == resume
+
+
+@pytest.mark.parametrize('saved', [None, 3, dict(restarted='x', unseen=1), dict(restarted=1)])
+def test_a_checkpoint_without_it_is_fine(saved):
+    run = Run(small_net(), CurriculumHook(), resume=True)
+    run.call('after_load_checkpoint', checkpoint=dict(curriculum=saved))
+    run.call('before_train')
+    run.begin_epoch(1)
+
+
+# ---- epochs ------------------------------------------------------------------------------------
+
+
+def test_shares_of_the_run_are_the_published_epochs():
+    published = (1, 201, 401, 601, 801)
+    assert epochs_of((0, 0.2, 0.4, 0.6, 0.8), 1000, '') == list(published)
+    assert epochs_of(published, 1000, '') == list(published)
+    assert CurriculumHook().schedule == (0, 0.2, 0.4, 0.6, 0.8)
+    assert epochs_of((0, 0.2, 0.4, 0.6, 0.8), 3, '') == [1, 1, 2, 2, 3]
+    assert epochs_of((0.29, 0.57, 0.58), 100, '') == [30, 58, 59]
+    assert epochs_of((0, 0.4, 0.999), 1, '') == [1, 1, 1]
+
+
+@pytest.mark.parametrize(
+    ('settings', 'message'),
+    [
+        (dict(schedule=()), 'starts at epoch 1'),
+        (dict(schedule=(2, 3)), 'starts at epoch 1'),
+        (dict(schedule=(1, 5, 3)), 'in order'),
+        (dict(schedule=(1, 2.5)), 'in order'),
+        (dict(schedule=(1, -2)), 'in order'),
+        (dict(schedule=3), 'lists epochs'),
+        (dict(schedule=(1, float('nan'))), 'lists epochs'),
+        (dict(schedule=(1, float('inf'))), 'lists epochs'),
+        (dict(restart_at=('1',)), 'lists epochs'),
+    ],
+)
+def test_epochs_that_are_none(settings, message):
+    with pytest.raises(ValueError, match=message):
+        CurriculumHook(**settings)
+
+
+@pytest.mark.parametrize(
+    ('settings', 'message'),
+    [
+        (dict(schedule=(1, 201), restart_at=()), r'epoch 201 is beyond the run of 100 epochs'),
+        (dict(schedule=(1,), restart_at=(401,)), r'restart_at=\[401\]'),
+        (dict(schedule=(1, 2, 3, 4, 5, 6)), 'num_banks=5'),
+    ],
+)
+def test_what_does_not_fit_the_run_is_told_before_it_begins(settings, message):
+    run = Run(small_net(), CurriculumHook(**settings), max_epochs=100)
+    with pytest.raises(ValueError, match=message):
+        run.call('before_train')
+
+
+def test_a_supernet_without_banks_is_told():
+    net = Net(CreamSupernet(space=tiny_space().to_dict()), 32)
+    run = Run(net, CurriculumHook())
+    with pytest.raises(ValueError, match='CreamSupernet has none'):
+        run.call('before_train')
