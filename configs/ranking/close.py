@@ -8,4 +8,4 @@ _base_ = './nb201.py'
 
 model = dict(backbone=dict(router=dict(type='cream_mm.GATESRouter', num_banks=3)))
 # No restart: it gives back a learning rate that a plateau took away, and here there is a cosine.
-custom_hooks = [dict(type='cream_mm.CurriculumHook', schedule=(1, 34, 67), restart_at=())]
+custom_hooks = [dict(type='cream_mm.CurriculumHook', schedule=(0, 1 / 3, 2 / 3), restart_at=())]

@@ -284,9 +284,8 @@ RULES: dict[str, Rule] = {
     'space.final_channels': _FROM_ZERO,
     'space.head_channels': _FROM_ZERO,
     'space.cells': Rule(
-        'a list, for each block, of its cells (layers, width), whole numbers of at least 1; of '
-        'NAS-Bench-201 one such number, for each stage',
-        lambda value: _is_cells(value) or (type(value) is int and value >= 1),
+        'a list, for each block, of its cells (layers, width), whole numbers of at least 1',
+        _is_cells,
     ),
     'space.width_mult': _POSITIVE,
     'space.channels': _COUNT,

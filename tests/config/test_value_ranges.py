@@ -126,7 +126,7 @@ WRONG = [  # config, options as mmengine parses them, the whole line
             f'model.backbone.space.cells is {cells!r}; it is a list, for each block, of its cells '
             '(layers, width), whole numbers of at least 1',
         )
-        for cells in (0, [[]], [[(1, 8)], (2, 16)], [[(1, 0)]], [[(1, 8, 2)]], [[(1.5, 8)]])
+        for cells in (3, [[]], [[(1, 8)], (2, 16)], [[(1, 0)]], [[(1, 8, 2)]], [[(1.5, 8)]])
     ),
     *(
         (
