@@ -28,7 +28,7 @@ SPACES = [
     ToySpace('cut', cuts=True),
     ToySpace('uneven', sizes=(3, 1, 2, 5), nodes=(2, 2)),
     NASBench201Space(),
-    dict(type='NASBench201Space', name='cells of a detector', channels=8, cells=1, stem_stride=4),
+    dict(type='NASBench201Space', name='cells of a detector', channels=8, num_cells=1, stem_stride=4),
 ]
 
 
@@ -51,7 +51,7 @@ COSTS = {
     'toy': (ToySpace(), 4, 10),
     'not additive': (ToySpace(cuts=True), 4, 10),
     'cells': (NASBench201Space(), 32, 10),
-    'cells of a detector': (NASBench201Space(cells=2, stem_stride=8), (97, 130), 10, 64),
+    'cells of a detector': (NASBench201Space(num_cells=2, stem_stride=8), (97, 130), 10, 64),
 }
 
 
