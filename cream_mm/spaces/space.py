@@ -24,12 +24,14 @@ class Space(ABC):
     Attributes:
         name (str): The name that its architectures carry.
         sizes (tuple[int]): Number of choices at each position of a whole architecture.
+        in_channels (int): Channels of an image. Defaults to 3.
         fixed_ends (bool): Whether its nested lists begin and end with ``[0]``, see :class:`Arch`.
             Defaults to False.
     """
 
     name: str
     sizes: tuple[int, ...]
+    in_channels: int = 3
     fixed_ends: bool = False
 
     # ---- what each space says ----------------------------------------------------------------

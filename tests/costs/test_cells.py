@@ -1,11 +1,12 @@
-"""Costs of cell networks. That they are those of the built network: tests/models/backbones."""
-
 import json
 from pathlib import Path
 
 import pytest
+import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 from cream_mm.costs import CellCosts, build_cost_model
+from cream_mm.models import CreamClsHead, NASBench201Net
 from cream_mm.spaces import NASBench201Space
 
 NETWORK = json.loads((Path(__file__).parents[1] / 'data/close/network.json').read_text())
@@ -113,3 +114,27 @@ def test_measured_times():
     assert 'latency_ms' not in costs.layer_table(space.decode([3] * 6))[0]
     with pytest.raises(ValueError, match=r'choices_ms\[1\] needs 2 layers'):
         build_cost_model(space, 32, latency=dict(latency, choices_ms=[[edge]] * 3))
+
+
+@pytest.mark.parametrize('hidden', [None, 24])
+@pytest.mark.parametrize(
+    ('settings', 'size'),
+    [({}, (32, 32)), (dict(channels=6, num_cells=2), (21, 14)),
+     (dict(channels=4, num_cells=1, stem_stride=2), (37, 50)),
+     (dict(channels=4, num_cells=1, stem_stride=4), (61, 45)),
+     (dict(channels=4, num_cells=1, stem_stride=8), (97, 130))],
+)  # fmt: skip
+def test_equals_what_torch_counts(settings, size, hidden):
+    space = NASBench201Space(**settings)
+    costs = build_cost_model(space, size, 7, hidden)
+    for flat in ([3, 2, 0, 1, 4, 3], [0, 3, 2, 2, 0, 0]):  # of the second, edges are dead
+        arch = space.decode(flat)
+        with torch.device('meta'):
+            net = NASBench201Net(arch, space=space)
+            head = CreamClsHead(7, in_channels=net.out_channels[-1], hidden_channels=hidden)
+            image = torch.empty(1, 3, *size)
+        with FlopCounterMode(display=False) as counter, torch.no_grad():
+            head(net.eval()(image))
+        cost = costs.cost(arch)
+        assert 2 * cost.macs == counter.get_total_flops()
+        assert cost.params == sum(p.numel() for p in [*net.parameters(), *head.parameters()])

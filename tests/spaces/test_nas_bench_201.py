@@ -201,15 +201,15 @@ def test_what_is_no_cell_of_this_space():
 
 
 def test_settings():
-    space = NASBench201Space(channels=8, cells=1, stem_stride=4)
+    space = NASBench201Space(channels=8, num_cells=1, stem_stride=4)
     assert space.stage_channels == (8, 16, 32)
     assert build_space(space.to_dict()) == space != SPACE
-    for wrong in (dict(channels=0), dict(channels=16.0), dict(cells=0), dict(cells=True),
+    for wrong in (dict(channels=0), dict(channels=16.0), dict(num_cells=0), dict(num_cells=True),
                   dict(stem_stride=3), dict(stem_stride=16), dict(stem_stride=True),
                   dict(stem_stride=4.0)):  # fmt: skip
         with pytest.raises(ValueError, match='|'.join(wrong)):
             NASBench201Space(**wrong)
-    with pytest.raises(ValueError, match="no \\['depth'\\]; it has name, channels, cells"):
+    with pytest.raises(ValueError, match="no \\['depth'\\]; it has name, channels, num_cells"):
         build_space(dict(type='NASBench201Space', depth=3))
 
 

@@ -28,7 +28,9 @@ SPACES = [
     ToySpace('cut', cuts=True),
     ToySpace('uneven', sizes=(3, 1, 2, 5), nodes=(2, 2)),
     NASBench201Space(),
-    dict(type='NASBench201Space', name='cells of a detector', channels=8, num_cells=1, stem_stride=4),
+    dict(
+        type='NASBench201Space', name='cells of a detector', channels=8, num_cells=1, stem_stride=4
+    ),
 ]
 
 

@@ -113,8 +113,9 @@ def test_the_stride_has_no_weights():
 
 
 def test_frozen_stages_and_norm_eval():
-    space = dict(channels=4, num_cells=1)
-    net = NASBench201Net(MIXED, space=space, frozen_stages=2, norm_eval=True)
+    net = NASBench201Net(
+        MIXED, space=dict(channels=4, num_cells=1), frozen_stages=2, norm_eval=True
+    )
     net.train()
     frozen = {name for name, p in net.named_parameters() if not p.requires_grad}
     assert frozen == {n for n, _ in net.named_parameters() if n.startswith(
