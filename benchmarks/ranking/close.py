@@ -173,8 +173,8 @@ def run_all(args, runs: list[dict]) -> None:
             continue
         add(args.records, 'runs', future.result())
         record = future.result()
-        print(f'{record["method"]} seed {record["seed"]}: {record["epochs"]} epochs in '
-              f'{record["train_s"]:.0f} s, loss {record["epoch_loss"][-1]:.3f}', flush=True)  # fmt: skip
+        about = f'{record["epochs"]} epochs in {record["train_s"]:.0f} s'
+        print(f'{record["method"]} seed {record["seed"]}: {about}', flush=True)
     if failed:
         raise RuntimeError('\n'.join(map(str, failed)))
 
