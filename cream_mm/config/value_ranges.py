@@ -290,7 +290,6 @@ RULES: dict[str, Rule] = {
     'space.width_mult': _POSITIVE,
     'space.channels': _COUNT,
     'space.num_cells': _COUNT,
-    'space.channels': _COUNT,
     'router.num_banks': _COUNT_OR_NONE,
     'router.active': _COUNT,
     'router.table': _list_of('whole numbers of at least 0', _FROM_ZERO),
