@@ -78,7 +78,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     counter = getattr(space, 'published_flops', 'cream')
     cost = count_model(model, lambda: forward(model, image), stem_norm, counter).in_units()
     if is_own:
-        print(f'arch       {model.backbone.space.write(model.backbone.arch)}'.replace(', ', ','))
+        print(f'arch       {model.backbone.space.spell(model.backbone.arch)}')
     print(f'input      {height} x {width}')
     print(f'params     {cost["params_m"]:.3f} M')
     print(f'macs       {cost["macs_m"]:.2f} M')

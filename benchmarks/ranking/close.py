@@ -52,7 +52,6 @@ FORMAT = 'cream_mm.close/1'
 METHODS = dict(vanilla='nb201', close='close')
 STEPS = 156  # of 256 images in an epoch: 40,000 images, but for 64
 NUM_RATED = 500
-NUM_POINTS = 4  # ratings on the way, the last one included
 PILOT_SEED = 100
 # 'reduced' is what docs/results/close.md reports; 'full' is the published network and images.
 SETTINGS = dict(
@@ -83,6 +82,8 @@ def parse_args(argv=None):
     parser.add_argument('--report', action='store_true', help='run nothing')
     parser.add_argument('--batch-size', type=int, default=256)
     parser.add_argument('--steps-per-epoch', type=int, default=STEPS)
+    parser.add_argument('--points', type=int, default=3, help='ratings on the way, the last one '
+                        'included')  # fmt: skip
     parser.add_argument('--num-images', type=int, default=2000, help='to rate a cell on')
     parser.add_argument('--one', type=json.loads, help=argparse.SUPPRESS)  # a run of its own
     args = parser.parse_args(argv)
@@ -154,7 +155,7 @@ def run_all(args, runs: list[dict]) -> None:
         )
         command = [sys.executable, __file__, '--one', json.dumps(given), '--records', str(record)]
         for name in ('setting', 'device', 'data', 'work_dir', 'batch_size', 'steps_per_epoch',
-                     'num_images'):  # fmt: skip
+                     'num_images', 'points'):  # fmt: skip
             command += [f'--{name.replace("_", "-")}', str(getattr(args, name))]
         env = dict(os.environ, OMP_NUM_THREADS='1', MKL_NUM_THREADS='1')
         with open(folder / 'output.txt', 'a') as out:
@@ -173,10 +174,30 @@ def run_all(args, runs: list[dict]) -> None:
             continue
         add(args.records, 'runs', future.result())
         record = future.result()
-        print(f'{record["method"]} seed {record["seed"]}: {record["epochs"]} epochs in '
-              f'{record["train_s"]:.0f} s, loss {record["epoch_loss"][-1]:.3f}', flush=True)  # fmt: skip
+        print(words(record, args.table), flush=True)
     if failed:
         raise RuntimeError('\n'.join(map(str, failed)))
+
+
+def words(record: dict, table: Path) -> str:
+    """A run in a line: time of a step by banks in use, and tau where there is the table."""
+    by_banks = {}
+    for banks, seconds in zip(record['epoch_banks'][1:], record['epoch_s'][1:]):
+        by_banks.setdefault(banks, []).append(1e3 * seconds * record['epochs'] / record['steps'])
+    steps = ', '.join(f'{k}: {np.median(ms):.2f}' for k, ms in by_banks.items())
+    text = (
+        f'{record["method"]} seed {record["seed"]}: {record["epochs"]} epochs in '
+        f'{record["train_s"]:.0f} s ({record["train_cpu_s"]:.0f} of CPU), rated in '
+        f'{record["rate_s"]:.0f} s; ms of a step by banks: {steps}'
+    )
+    if table.is_file():
+        from close_report import tau, truth  # beside this file
+
+        true = truth(table)
+        for point in record['curve']:
+            found = ', '.join(f'{k} {tau(record, point, k, true):.3f}' for k in ('loss', 'top1'))
+            text += f'\n  epoch {point["epoch"]}: tau of {found}'
+    return text
 
 
 # ---- what is rated -------------------------------------------------------------------------------
@@ -257,7 +278,7 @@ def train(args, method: str, seed: int, epochs: int, processes: int) -> dict:
         cfg = config_of(args, method, seed, epochs, work_dir)
         runner = Runner.from_cfg(cfg)
         evaluator = build_evaluator(cfg, runner.model, args.device, args.num_images)
-        watch = Watch(epochs, evaluator, rated_archs(runner.model.backbone.space))
+        watch = Watch(epochs, args.points, evaluator, rated_archs(runner.model.backbone.space))
         runner.register_hook(watch, priority='LOWEST')
         mechanics = Mechanics(args, cfg, evaluator) if method == 'mechanics' else None
         if mechanics:
@@ -279,6 +300,7 @@ def train(args, method: str, seed: int, epochs: int, processes: int) -> dict:
             epoch_s=[round(s, 3) for s in watch.seconds],
             epoch_loss=[round(loss, 5) for loss in watch.losses],
             epoch_banks=watch.banks,
+            rate_s=round(watch.rate_s, 2),
             curve=watch.points,
             routes=watch.routes,
             effects=effects(Path(work_dir) / PATH_LOG, runner.model.backbone.space),
@@ -304,8 +326,8 @@ def build_evaluator(cfg, model, device: str, num_images: int) -> ArchEvaluator:
 class Watch(Hook):
     """Time and loss of each epoch; ratings of the 500 cells at a few of them, off the clock."""
 
-    def __init__(self, epochs: int, evaluator: ArchEvaluator, archs: list[Arch]):
-        self.at = {round(epochs * (i + 1) / NUM_POINTS) for i in range(NUM_POINTS)}
+    def __init__(self, epochs: int, points: int, evaluator: ArchEvaluator, archs: list[Arch]):
+        self.at = {round(epochs * (i + 1) / points) for i in range(points)}
         self.evaluator, self.archs = evaluator, archs
         self.seconds, self.cpu, self.losses, self.banks = [], [], [], []
         self.points, self.routes, self.rate_s = [], [], 0.0
@@ -322,6 +344,8 @@ class Watch(Hook):
         self.cpu.append(time.process_time() - self._start[1])
         supernet, epoch = runner.model.backbone, runner.epoch + 1
         self.banks.append(supernet.num_active)
+        if supernet.router.num_banks < 6 and epoch in {*self.at, runner.max_epochs}:
+            self.routes.append(dict(epoch=epoch, **routes(supernet)))
         if epoch not in self.at:
             return
         start = time.perf_counter()
@@ -334,8 +358,7 @@ class Watch(Hook):
                 top1=[round(r.top1_pct, 3) for r in ratings],
             )
         )
-        if supernet.router.num_banks < 6:
-            self.routes.append(dict(epoch=epoch, **routes(supernet)))
+        self.rate_s += time.perf_counter() - start
         print(f'epoch {epoch}: {sum(self.seconds):.0f} s, loss {self.losses[-1]:.4f}, rated in '
               f'{time.perf_counter() - start:.0f} s', flush=True)  # fmt: skip
 

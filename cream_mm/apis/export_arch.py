@@ -233,8 +233,7 @@ def _export(
     retrain = _retrain_config(bases['retrain'], arch_value, space, classifier)
     scratch = ['It starts from scratch: no weights of the supernet fit the network.']
     scratch = scratch if not about.get('weights_travel', True) and not weights else []
-    name = space.write(arch_value)
-    name = name if isinstance(name, str) else str(arch_value)
+    name = space.spell(arch_value)
     write_config(files['retrain'], retrain, '\n'.join([f'Retrain {name}.', *scratch]))
     for note in notes if say else ():
         say(note)

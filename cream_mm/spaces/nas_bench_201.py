@@ -59,6 +59,7 @@ class NASBench201Space(Space):
     num_stages = 3
     published_flops = 'nas_bench_201'  # whose counter that is, see docs/conventions.md
     file_words: ClassVar[Mapping[str, tuple]] = {}
+    choice_words = ('none', 'skip', '1×1', '3×3', 'avg')
 
     def __post_init__(self):
         for key, low, high in (('channels', 1, 65_536), ('num_cells', 1, 1000)):

@@ -197,9 +197,17 @@ class Space(ABC):
         """
         return False
 
+    choice_words: ClassVar[tuple[str, ...]] = ()
+    """What a report calls the choices, the same at all positions; without any it shows numbers."""
+
     def write(self, arch: Arch) -> str | list:
         """As configs have it, for :meth:`parse`."""
         return arch.to_list()
+
+    def spell(self, arch: Arch) -> str:
+        """The same as text, for logs and comments."""
+        written = self.write(arch)
+        return written if isinstance(written, str) else str(arch)
 
     def parse(self, value: str | Sequence | Arch) -> Arch:
         """Read an architecture: the one way in, from command lines, configs, logs and tables.
