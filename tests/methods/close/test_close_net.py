@@ -82,3 +82,28 @@ def test_logits_under_the_gate(filled, record, policy):
         with torch.no_grad():
             maps = [one(golden_image(32, 1))[-1] for one in (net, network)]
         assert torch.allclose(*maps, rtol=1e-9, atol=0)
+
+
+@pytest.mark.parametrize('unchosen', ['none', 'zero'])
+def test_a_step_in_mixed_precision(unchosen):
+    """The gate stays in float32, and its gradient is that of float32 to half precision."""
+    grads = []
+    for amp in (False, True):
+        torch.manual_seed(0)
+        router = dict(type='cream_mm.GATESRouter', num_banks=3, active=3)
+        net = NASBench201Supernet(dict(channels=4, num_cells=1), router=router, unchosen=unchosen)
+        net.set_arch(net.space.parse([3, 3, 2, 3, 2, 3]))
+        net.router.step = (0, 5)
+        net.train()
+        images = torch.randn(8, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+        with torch.autocast('cpu', torch.bfloat16, enabled=amp):
+            out = net(images)[-1]
+            loss = (out.float() * torch.arange(16).view(1, 16, 1, 1)).mean()
+        loss.backward()
+        grads.append({n: p.grad for n, p in net.named_parameters() if p.grad is not None})
+    assert grads[0].keys() == grads[1].keys()
+    for name, grad in grads[1].items():
+        assert grad.dtype == torch.float32 and grad.isfinite().all()
+        if name.startswith('router.mlp'):
+            cosine = torch.cosine_similarity(grad.flatten(), grads[0][name].flatten(), dim=0)
+            assert cosine > 0.9, name
