@@ -6,7 +6,7 @@ from copy import deepcopy
 from mmengine.hooks import EMAHook, Hook
 from mmengine.hooks.hook import DATA_BATCH
 from mmengine.model import BaseModule
-from mmengine.optim import OptimWrapper
+from mmengine.optim import OptimWrapper, OptimWrapperDict
 from mmengine.optim.scheduler import ReduceOnPlateauParamScheduler
 from mmengine.runner import Runner
 from torch import Tensor
@@ -86,8 +86,8 @@ class CurriculumHook(Hook):
     def before_run(self, runner: Runner) -> None:
         """What a restart goes back to; nothing was loaded yet."""
         wrapper = getattr(runner, 'optim_wrapper', None)
-        if not isinstance(wrapper, OptimWrapper):
-            return  # no training, or several optimizers
+        if not isinstance(wrapper, OptimWrapper) or isinstance(wrapper, OptimWrapperDict):
+            return  # no training, or what before_train refuses
         self._groups = [
             deepcopy({key: value for key, value in group.items() if key != 'params'})
             for group in wrapper.param_groups
@@ -95,6 +95,8 @@ class CurriculumHook(Hook):
         self._schedules = [deepcopy(one.state_dict()) for one in runner.param_schedulers or []]
 
     def before_train(self, runner: Runner) -> None:
+        if not isinstance(getattr(runner.optim_wrapper, 'optimizer', None), Optimizer):
+            raise ValueError('CurriculumHook restarts one optimizer; this run has several')
         self._starts = epochs_of(self.schedule, runner.max_epochs, 'schedule')
         self._restarts = epochs_of(self.restart_at, runner.max_epochs, 'restart_at')
         supernet = supernet_of(unwrap(runner.model))
