@@ -27,6 +27,7 @@ import sys
 import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -463,15 +464,11 @@ class Mechanics(Hook):
         if not restart:
             optimizer.load_state_dict(copy.deepcopy(runner.optim_wrapper.optimizer.state_dict()))
         loader = runner.train_dataloader
-        sampler = copy.copy(loader.sampler)
-        sampler.set_epoch(runner.epoch)
+        batches = copy.copy(loader.sampler)
+        batches.epoch, batches.num_batches = 0, runner.iter + max(self.NUM_STEPS)
         losses, step = [], runner.iter
         model.train()
-        for done, index in zip(range(max(self.NUM_STEPS) + 1), sampler):
-            if done in self.NUM_STEPS[1:]:
-                losses.append(self._rate(model))
-            if done == max(self.NUM_STEPS):
-                break
+        for done, index in enumerate(islice(batches, runner.iter, None)):
             model.backbone.set_arch(runner.train_loop.sampler.sample(step=step + done))
             model.backbone.router.step = (runner.seed, step + done)
             data = model.data_preprocessor(loader.dataset[index], True)
@@ -479,6 +476,8 @@ class Mechanics(Hook):
             model(**data, mode='loss')['loss'].backward()
             torch.nn.utils.clip_grad_norm_(model.parameters(), 5.0)
             optimizer.step()
+            if done + 1 in self.NUM_STEPS:
+                losses.append(self._rate(model))
         return losses
 
 
