@@ -8,7 +8,8 @@ FLOPs are printed in three conventions:
              of what torch.utils.flop_counter counts
   published  that of the paper of the backbone's space: of Cream's, what the names cream-14m ...
              cream-604m mean: macs, batch norm, average pools; of DNA's, what its table means:
-             macs, biases of convolutions, batch norm, the global pool
+             macs, biases of convolutions, batch norm, the global pool; of NAS-Bench-201's,
+             what its table means: macs and the bias of the classifier
   board      what the released Cream code prints during a search: convolutions, their biases,
              batch norm, pools and ReLU, without the stem's norm and the classifier
 """
@@ -57,7 +58,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     from cream_mm.apis.count_model import count_model
     from cream_mm.apis.probe_maps import without_weights
-    from cream_mm.models import CreamNet
+    from cream_mm.models.backbones import FixedNetwork
 
     init_default_scope(cfg.default_scope)
     default = [cfg.input_size] if cfg.get('input_size') else [800, 1280]
@@ -70,12 +71,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     if getattr(model.backbone, 'shares_weights', False):
         return print_search(model)
     image = torch.zeros(1, 3, height, width)
-    stem_norm = 'backbone.bn1' if isinstance(model.backbone, CreamNet) else ''
+    is_own = isinstance(model.backbone, FixedNetwork)
+    stem_norm = model.backbone.stem_norm if is_own else ''
+    stem_norm = stem_norm and f'backbone.{stem_norm}'
     space = getattr(model.backbone, 'space', None)
     counter = getattr(space, 'published_flops', 'cream')
     cost = count_model(model, lambda: forward(model, image), stem_norm, counter).in_units()
-    if isinstance(model.backbone, CreamNet):
-        print(f'arch       {model.backbone.arch}')
+    if is_own:
+        print(f'arch       {model.backbone.space.spell(model.backbone.arch)}')
     print(f'input      {height} x {width}')
     print(f'params     {cost["params_m"]:.3f} M')
     print(f'macs       {cost["macs_m"]:.2f} M')

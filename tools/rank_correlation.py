@@ -6,15 +6,20 @@
   python tools/rank_correlation.py configs/cream/search_imagenet.py TABLE.csv --ratings SCORES.csv
   python tools/rank_correlation.py work_dirs/search_lite TABLE.csv \\
       --ratings work_dirs/search_lite/block_ratings.json
+  python tools/rank_correlation.py work_dirs/search_nb201 nasbench201_200epoch.csv \\
+      --column cifar10-test
 
 TABLE has the accuracy of networks trained alone: a CSV with the header
-arch,accuracy[,macs_m,params_m], where arch is a nested or a flat list in double quotes, or a digit
-per layer; or NAS-Bench-Macro's JSON; or accuracy.csv of tools/train_paths.py. Rated are NUM random
-networks of it, the cheapest and the costliest. Into the folder OUT go rank_correlation.json and
-scatter.png; ratings.jsonl there lets the same command go on after a kill. What needs no training
-stands beside the ratings as scores of their own: MACs, parameters, the number of layers that are no
-identity, and NASWOT, which looks at each network untrained and takes a tenth of a second for a
-small one. A supernet that ranks no better than they do has taught nothing about ranks.
+arch,accuracy[,macs_m,params_m], where arch is a nested or a flat list in double quotes, a digit per
+layer, or a cell as NAS-Bench-201 writes it; or NAS-Bench-Macro's JSON; or accuracy.csv of
+tools/train_paths.py. Of several columns of accuracies --column names one. Entries that are the same
+network, as isomorphic cells are, count once, with the mean of their accuracies. Rated are NUM
+random networks of it, the cheapest and the costliest. Into the folder OUT go rank_correlation.json
+and scatter.png; ratings.jsonl there lets the same command go on after a kill. What needs no
+training stands beside the ratings as scores of their own: MACs, parameters, the number of layers
+that are no identity (of a cell, of live convolutions), and NASWOT, which looks at each network
+untrained and takes a tenth of a second for a small one. A supernet that ranks no better than they
+do has taught nothing about ranks.
 """
 
 import argparse
@@ -44,6 +49,12 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         metavar='FILE',
         help='scores instead of a supernet: .csv, .json or .jsonl; or block_ratings.json, of which '
         "a network's score is the sum, with the other sign",
+    )
+    parser.add_argument(
+        '--column', metavar='NAME', help='column of TABLE that is the accuracy, e.g. cifar10-test'
+    )
+    parser.add_argument(
+        '--ratings-column', metavar='NAME', help='column of the file of --ratings that is the score'
     )
     parser.add_argument('--num', type=int, help='random networks to rate; default: the whole table')
     parser.add_argument('--seed', type=int, default=0, help='of the sample and the bootstrap')

@@ -25,6 +25,7 @@ model = dict(
     budget=budget,
     board=dict(capacity=10, num_images=4),
     matching=dict(type='cream_mm.MetaMatching'),
+    compat=dict(answer='board'),
     # The supernet's costs and budget are set by Cream itself.
     backbone=dict(costs=None, budget=None),
 )
@@ -40,4 +41,5 @@ custom_hooks = [
         num_images=4,
     ),
 ]  # fmt: skip
-test_cfg = dict(type='cream_mm.BoardRatingLoop')  # rates the board's cells, too
+# The answer is the best-rated cell of the board; tools/search.py looks further.
+test_cfg = dict(type='cream_mm.BoardRatingLoop', strategy=None)

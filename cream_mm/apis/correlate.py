@@ -1,5 +1,6 @@
 """How well ratings, training effects and what needs no training rank networks of a table."""
 
+import math
 import os.path as osp
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -41,6 +42,8 @@ def correlate(
     *,
     checkpoint: str | None = None,
     ratings: str | None = None,
+    column: str | None = None,
+    ratings_column: str | None = None,
     num: int | None = None,
     extremes: bool = True,
     score: str | None = None,
@@ -66,6 +69,8 @@ def correlate(
         checkpoint (str, optional): The supernet that rates them; or
         ratings (str, optional): a file of scores, read as the table is; or ``block_ratings.json``,
             whose sums, lower being better, are taken with the other sign.
+        column, ratings_column (str, optional): Which column of the table is the accuracy, and of
+            the file of scores the score, where they have several.
         num (int, optional): So many random networks, and with ``extremes`` the cheapest and the
             costliest. None takes the whole table.
         score (str, optional): A key of :data:`LABELS`, what ``"score"`` is. Defaults to
@@ -84,10 +89,10 @@ def correlate(
         ValueError: If one cannot be read, or is of something else.
     """
     out = out or osp.join(osp.dirname(checkpoint or table), 'rank_correlation')
-    about: dict[str, Any] = dict(config=config, table=table, seed=seed)
+    about: dict[str, Any] = dict(config=config, table=table, column=column, seed=seed)
     if ratings:
         model, images = _build_model(config, cfg_options)
-        whole = _read(table, model)
+        whole = _read(table, model, column)
         canonical = model.backbone.space.canonical
         if is_of_blocks(ratings):
             tables, _ = read_block_ratings(ratings, model.backbone.space)
@@ -96,19 +101,20 @@ def correlate(
                 for row in whole.rows
             }
         else:
-            scored = {canonical(row.arch): row.accuracy for row in _read(ratings, model).rows}
+            given = _read(ratings, model, ratings_column)
+            scored = {canonical(row.arch): row.accuracy for row in given.rows}
         rows = [row for row in whole.rows if canonical(row.arch) in scored]
         rows = sample(rows, num, seed, extremes)
         given = [scored[canonical(row.arch)] for row in rows]
         scorings = dict(given=given, main_effects=smoothed(rows, given))
         main, label = 'given', 'score'
-        about.update(ratings=ratings)
+        about.update(ratings=ratings, ratings_column=ratings_column)
     else:
         given = dict(num_images=num_images, bn_policy=bn_policy)
         given = {k: v for k, v in given.items() if v is not None}
         with open_search(config, checkpoint, out, cfg_options) as loop:
             model, images = loop.model, loop.bn_dataset
-            whole = _read(table, model)
+            whole = _read(table, model, column)
             rows = sample(whole.rows, num, seed, extremes)
             evaluator = loop.build_evaluator(**given)
             found = _rate(evaluator, rows)
@@ -195,8 +201,8 @@ def _build_model(config: str, options: dict | None) -> tuple[Any, dict | None]:
     return model, images
 
 
-def _read(path: str, model: Any) -> AccuracyTable:
-    table = AccuracyTable(path, model.backbone.budget.cost_model)
+def _read(path: str, model: Any, column: str | None) -> AccuracyTable:
+    table = AccuracyTable(path, model.backbone.budget.cost_model, column)
     for note in table.notes:
         print(f'note: {path}: {note}')
     return table
@@ -222,7 +228,9 @@ def _rate_untrained(
     archs, supernet = [row.arch for row in rows], model.backbone
     build = None if isinstance(supernet.space, MBConvSpace) else supernet.export
     progress = _printed(len(rows), every=100)
-    return naswot_scores(archs, supernet.space, batch, seed, progress, build)
+    scores = naswot_scores(archs, supernet.space, batch, seed, progress, build)
+    worst = min(filter(math.isfinite, scores), default=0.0)
+    return [max(score, worst) for score in scores]  # no -inf, of which there are no correlations
 
 
 def _printed(total: int, every: int) -> Callable[..., None]:

@@ -61,6 +61,7 @@ def count_model(
                 counts['hard_gates'] += id(module) in hard_gates
             elif isinstance(module, nn.Linear):
                 counts['linear'] += output.numel() * module.in_features
+                counts['linear_bias'] += output.numel() * (module.bias is not None)
             elif isinstance(module, _BatchNorm):
                 counts['norm'] += 2 * output.numel()
                 counts['stem_norm'] += 2 * output.numel() * (name == skip_norm)
@@ -79,8 +80,11 @@ def count_model(
             handle.remove()
     c = counts
     board = c['conv'] + c['bias'] + c['norm'] - c['stem_norm'] + c['pool'] + c['relu']
+    macs = flops.get_total_flops() // 2
     papers = c['conv'] + c['linear'] + c['norm'] + c['pool']
     if published == 'dna':
         papers += c['bias'] - c['gate_pool']
+    elif published == 'nas_bench_201':
+        board, papers = macs, c['conv'] + c['bias'] + c['linear'] + c['linear_bias']
     params = sum(p.numel() for p in model.parameters())
-    return Cost(flops.get_total_flops() // 2, params, board, papers)
+    return Cost(macs, params, board, papers)

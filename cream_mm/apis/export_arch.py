@@ -14,21 +14,17 @@ from ..costs import build_cost_model
 from ..files import write_json
 from ..files.arch_file import DETECTION, arch_content, check_next_steps, network_of
 from ..files.front_file import read_steps
-from ..models.backbones.cream_net import resolve_arch
+from ..models.backbones import network_class, own_class
 from ..models.backbones.published import published_nets
 from ..models.backbones.published_weights import published_weights
-from ..models.layers import head_settings
-from ..models.supernets import cut_path
+from ..models.backbones.resolve_arch import resolve_arch
+from ..models.supernets import cut_weights
 from ..registry import kind_of
-from ..spaces import MBConvSpace
+from ..spaces import Space
 from ..structures import Arch
 from .detector_config import read_detector
 from .export_config import in_bgr, ready, refill, set_backbone, take_over, write_config
 from .export_detector import DetectorFit, fit_default
-
-DEFAULT_NEXT_STEPS = dict(
-    retrain='configs/cream/retrain_imagenet.py', detector='configs/retinanet_cream.py'
-)
 
 FROM_SCRATCH = (
     'no weights: those of this supernet mean nothing in the network ("weights_travel": false in '
@@ -54,7 +50,8 @@ def export_arch(
     run's own config, in its work_dir, has them.
 
     Args:
-        arch (str): A published name, ``best_arch.json``, or a nested list.
+        arch (str): A published name, ``best_arch.json``, a nested list, or as a benchmark writes
+            it.
         checkpoint (str, optional): The supernet, or the name of the published network that ``arch``
             is, such as ``'lite0'``, for the weights of an installed package. Defaults to the newest
             checkpoint beside the JSON that is whole; without any, no weights are written. Nor are
@@ -169,7 +166,7 @@ def _folder_names(costs: Sequence[float], unit: str) -> list[str]:
 
 def _export(
     arch_value: Arch,
-    space: MBConvSpace,
+    space: Space,
     about: dict,
     checkpoint: str | None,
     out: Path,
@@ -178,37 +175,51 @@ def _export(
     say: Say | None,
 ) -> dict[str, Path]:
     detects = about.get('task') == DETECTION
-    steps = {**DEFAULT_NEXT_STEPS, **(about.get('next_steps') or {})}
-    bases = {key: _base_config(root, steps[key]) for key in ('retrain', 'detector')}
+    network = network_class(space)
+    bases, notes = {}, []
+    for key, own in network.next_steps.items():
+        named = (about.get('next_steps') or {}).get(key)
+        bases[key] = read_config(_base_config(root, named or own))[0]
+        backbone = bases[key].model.backbone
+        if named and own_class(backbone) is not network:
+            notes.append(
+                f'next_steps.{key}={named} is around {kind_of(backbone)}, and {space.name!r} is a '
+                f'space of {network.__name__}: {own} is built on in its place'
+            )
+            bases[key] = read_config(_base_config(root, own))[0]
     target = out / _detector_name(detector, out)
-    weights = _weights(checkpoint, arch_value, space) if checkpoint else None
-    size = about.get('input_size', [224, 224])
+    weights = _weights(checkpoint, arch_value, space, about) if checkpoint else None
+    size = about.get('input_size', network.images['input_size'])
+    own_head = network.head_settings(arch_value, space)['hidden_channels']
     if detects:  # its data, classes and batches are a detector's, and no classifier's
         costs = build_cost_model(space, size, head=None)
         of_a_detector = ('data_root', 'classes', 'batch_size', 'num_workers', 'input_size')
         classifier = {k: v for k, v in about.items() if k not in of_a_detector}
-        classifier.update(num_classes=1000, head_channels=space.head_channels)
+        classifier.update(num_classes=1000, head_channels=own_head)
     else:
         num_classes = about.get('num_classes', 1000)
         if weights and 'head.classifier.bias' in weights:
             num_classes = len(weights['head.classifier.bias'])
-        head_channels = about.get('head_channels', space.head_channels)
+        head_channels = about.get('head_channels', own_head)
         about = dict(about, num_classes=num_classes, head_channels=head_channels, input_size=size)
         if len(about.get('classes') or []) > num_classes:
             about.pop('classes')  # of other weights
         costs = build_cost_model(space, size, num_classes, head_channels)
         classifier = about
 
+    with_weights = bool(weights)
     if detector:
         fit = DetectorFit(read_detector(detector), target.name)
-        cfg = fit.put(arch_value, space, about, with_weights=bool(weights))
-        notes, part = fit.notes, fit.where
+        cfg = fit.put(arch_value, space, about, with_weights=with_weights)
+        part = fit.where
+        notes += fit.notes
     else:
-        cfg, notes, part = read_config(bases['detector'])[0], [], 'model'
-        fits = max(cfg.model.backbone.out_indices) < len(space.stage_channels)
-        cfg = (
-            fit_default(cfg, arch_value, space, about, with_weights=bool(weights)) if fits else None
-        )
+        cfg, part = bases['detector'], 'model'
+        fits = max(cfg.model.backbone.out_indices) < len(network.map_channels(arch_value, space))
+        if fits:
+            cfg = fit_default(cfg, arch_value, space, about, with_weights=with_weights)
+        else:
+            cfg = None
 
     files = dict(arch=out / 'arch.json')
     write_json(files['arch'], {**about, **arch_content(arch_value, costs)})
@@ -219,14 +230,17 @@ def _export(
             meta['dataset_meta'] = dict(classes=tuple(about['classes']))
         torch.save(dict(state_dict=weights, meta=meta), files['weights'])
     files['retrain'] = out / 'retrain.py'
-    retrain = _retrain_config(read_config(bases['retrain'])[0], arch_value, space, classifier)
+    retrain = _retrain_config(bases['retrain'], arch_value, space, classifier)
     scratch = ['It starts from scratch: no weights of the supernet fit the network.']
     scratch = scratch if not about.get('weights_travel', True) and not weights else []
-    write_config(files['retrain'], retrain, '\n'.join([f'Retrain {arch_value}.', *scratch]))
+    name = space.spell(arch_value)
+    write_config(files['retrain'], retrain, '\n'.join([f'Retrain {name}.', *scratch]))
+    for note in notes if say else ():
+        say(note)
     if cfg is None:
         return files
     files['detector'] = target
-    lines = [f'{arch_value} in {Path(detector).name if detector else "a detector"}.', *notes]
+    lines = [f'{name} in {Path(detector).name if detector else "a detector"}.', *notes]
     if weights:
         lines += [
             'It starts from the weights of the supernet; better, name the retrained ones:',
@@ -245,19 +259,17 @@ def _export(
         'writes into its work_dir, beside its checkpoints: this one does not know them.',
     ]
     write_config(target, cfg, '\n'.join(lines), own=not detector)
-    for note in notes if say else ():
-        say(note)
     return files
 
 
-def _weights(checkpoint: str, arch: Arch, space: MBConvSpace) -> dict[str, Tensor]:
+def _weights(checkpoint: str, arch: Arch, space: Space, about: Mapping) -> dict[str, Tensor]:
     """Of the path of a supernet, or of a published network.
 
     Raises:
         ValueError: If that is another network.
     """
     if str(checkpoint) not in published_nets:
-        return cut_path(load_weights(checkpoint), arch, space=space)
+        return cut_weights(space, load_weights(checkpoint), arch, about=about)
     if published_nets[checkpoint].network() != (arch, space):
         raise ValueError(f'{arch} of {space.name!r} is not {checkpoint}, whose weights are named')
     return published_weights(checkpoint)
@@ -301,7 +313,7 @@ def _base_config(root: str, step: str) -> str:
 # ---- the two configs -----------------------------------------------------------------------------
 
 
-def _retrain_config(cfg: Config, arch: Arch, space: MBConvSpace, about: Mapping) -> Config:
+def _retrain_config(cfg: Config, arch: Arch, space: Space, about: Mapping) -> Config:
     take_over(cfg, about, ('data_root', 'num_classes', 'batch_size', 'num_workers'))
     cfg.pop('classes', None)
     if about.get('classes'):
@@ -313,7 +325,8 @@ def _retrain_config(cfg: Config, arch: Arch, space: MBConvSpace, about: Mapping)
     head, norm_cfg = cfg.model.head, backbone.get('norm_cfg')
     for key in ('norm_cfg', 'act'):
         head.pop(key, None)
-    head.update(head_settings(space, about['head_channels'], norm_cfg))
+    network = network_class(space)
+    head.update(network.head_settings(arch, space, about['head_channels'], norm_cfg))
     if 'crop_pct' in about and 'input_size' in about:
         scale = round(about['input_size'][0] / about['crop_pct'])
         for node, key in list(entries(cfg._cfg_dict)):

@@ -11,7 +11,8 @@ from ..config.carry import entries, override
 from ..config.check import KNOWN_KEYS, own_names
 from ..files import write_whole
 from ..files.config_text import Code, config_text
-from ..spaces import MBConvSpace
+from ..models.backbones import network_class
+from ..spaces import Space
 from ..structures import Arch
 
 # Where a variable of a config is used, so that an exported one can be edited as its base can be.
@@ -50,18 +51,20 @@ def take_over(cfg: Config, about: Mapping, keys: tuple[str, ...]) -> None:
 
 
 def set_backbone(
-    backbone: dict, arch: Arch, space: MBConvSpace, about: Mapping, *, its_space: Mapping
+    backbone: dict, arch: Arch, space: Space, about: Mapping, *, its_space: Mapping | None = None
 ) -> None:
-    """Architecture and norm layers of a :class:`CreamNet`, in place.
+    """Architecture and norm layers of a :class:`FixedNetwork`, in place.
 
     Args:
         backbone (dict): Its config.
-        arch, space (Arch, MBConvSpace): What it is to be.
+        arch, space (Arch, Space): What it is to be.
         about (dict): Of the search; its ``norm_cfg`` wins over the config's.
-        its_space (dict): What the config changes about the space, whatever the architecture.
+        its_space (dict, optional): What the config changes about the space, whatever the
+            architecture.
     """
-    backbone['arch'] = arch.to_list()
-    backbone['space'] = {**space.to_dict(), **its_space}
+    network = network_class(space).config(arch, space)
+    for key, value in dict(network, space={**network['space'], **(its_space or {})}).items():
+        backbone[key] = value  # a config's update() would merge two spaces
     norm_cfg = {**(backbone.get('norm_cfg') or {}), **(about.get('norm_cfg') or {})}
     if norm_cfg:
         backbone['norm_cfg'] = norm_cfg

@@ -9,7 +9,7 @@ import copy
 import inspect
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from mmengine.config import Config
@@ -19,16 +19,16 @@ from torch import nn
 from ..checkpoints.load_weights import name_some
 from ..config.carry import entries
 from ..files.arch_file import DETECTION
-from ..models.backbones.cream_net import resolve_arch
+from ..models.backbones import network_class, own_class
+from ..models.backbones.resolve_arch import resolve_arch
 from ..registry import kind_of
-from ..spaces import MBConvSpace
+from ..spaces import Space
 from ..structures import Arch
 from .create_model import IMAGENET_PREPROCESS
 from .detector_config import find_detector, imports_of, in_one_line
 from .export_config import WEIGHTS_BESIDE, in_bgr, ready, refill, set_backbone, take_over
 from .probe_maps import Maps, backbone_maps, build_module, neck_shapes, without_extras
 
-OURS = 'cream_mm.CreamNet'
 DIVISOR = 32  # batches are padded to multiples of it, as mmdet's own configs do for strides to 32
 # Of a run that was: another run has its own.
 OF_A_RUN = ('work_dir', 'launcher', 'local_rank')
@@ -43,9 +43,9 @@ NO_HEADS = ('backbone', 'neck', 'data_preprocessor', 'train_cfg', 'test_cfg', 's
 
 
 def fit_default(
-    cfg: Config, arch: Arch, space: MBConvSpace, about: Mapping, *, with_weights: bool
+    cfg: Config, arch: Arch, space: Space, about: Mapping, *, with_weights: bool
 ) -> Config:
-    """Put an architecture into a config of the repository, whose backbone is a ``CreamNet``.
+    """Put an architecture into a config of the repository, around a backbone of its kind.
 
     It takes over the number of workers, and what a detector's search says about data and batches;
     of the search of a backbone alone, the data.
@@ -89,19 +89,20 @@ class DetectorFit:
         self._refuse_others()
 
     def put(
-        self, arch: Arch, space: MBConvSpace, about: Mapping, *, with_weights: bool
+        self, arch: Arch, space: Space, about: Mapping, *, with_weights: bool
     ) -> Config:  # fmt: skip
         """Put an architecture into the config, in place, once.
 
         Args:
-            arch, space (Arch, MBConvSpace): The architecture.
+            arch, space (Arch, Space): The architecture.
             about (dict): What its file says beside: ``preprocess``, ``norm_cfg``.
             with_weights (bool): Whether ``weights.pth`` stands beside the config.
 
         Raises:
             ValueError: If it does not fit; one line says which key, why, and what to change.
         """
-        if self.old_type == OURS:
+        self._is_own = own_class(self.detector.backbone) is network_class(space)
+        if self._is_own:
             where = f'{self.name}: {self.where}'
             _swap_own(self.detector, arch, space, about, with_weights, where)
             if about.get('preprocess') is not None:
@@ -113,7 +114,7 @@ class DetectorFit:
             self._pad()
         self._drop_weights()
         model = self._built()
-        self._fit_run(space)
+        self._fit_run(arch, space)
         self._fit_optimizer(model)
         return ready(self.cfg, scope='mmdet')
 
@@ -160,9 +161,7 @@ class DetectorFit:
 
     # ---- another backbone ------------------------------------------------------------------------
 
-    def _swap_foreign(
-        self, arch: Arch, space: MBConvSpace, about: Mapping, with_weights: bool
-    ) -> None:
+    def _swap_foreign(self, arch: Arch, space: Space, about: Mapping, with_weights: bool) -> None:
         old = self.detector.backbone
         try:
             module = build_module(without_extras(old), self.scope)
@@ -174,10 +173,10 @@ class DetectorFit:
                 'strides in its place'
             ) from None  # fmt: skip
         self.old_names = [f'backbone.{name}' for name, _ in module.named_parameters()]
-        indices = self._blocks(space, theirs.strides)
-        backbone = dict(type=OURS, out_indices=indices)
+        taken, space, indices = self._maps_of_ours(arch, space, theirs)
+        backbone = dict(type=None, out_indices=indices)
         _set_weights(backbone, with_weights)
-        set_backbone(backbone, arch, space, about, its_space={})
+        set_backbone(backbone, arch, space, about)
         if old.get('with_cp'):
             backbone['with_cp'] = True
         self.detector['backbone'] = backbone
@@ -192,31 +191,93 @@ class DetectorFit:
             )  # fmt: skip
         self.names = [f'backbone.{name}' for name, _ in ours.named_parameters()]
         self._say_dropped(old)
-        self._fit_neck(theirs, Maps(_channels(space, indices), theirs.strides))
+        channels = _channels(arch, space, indices)
+        self._fit_neck(theirs, Maps(channels, theirs.strides[taken]), taken)
 
-    def _blocks(self, space: MBConvSpace, strides: Sequence[int]) -> tuple[int, ...]:
-        """Blocks of ours whose maps have these strides; of several maps of one, the last ones.
+    def _maps_of_ours(
+        self, arch: Arch, space: Space, theirs: Maps
+    ) -> tuple[slice, Space, tuple[int, ...]]:
+        """Which of their maps ours has, in which space, and by which indices.
+
+        All of them if there is a space for that; else all but the finest, where the neck leaves
+        those out, or but the coarsest, where it can make them of others.
+
+        Raises:
+            ValueError: If ours has other maps.
+        """
+        network = network_class(space)
+        spaces = [space, *network.with_other_strides(space)]
+        count, problem = len(theirs.strides), None
+        for taken in (slice(0, count), *self._spared(count)):
+            strides = theirs.strides[taken]
+            found = []
+            for other in spaces:
+                try:
+                    found.append((other, self._blocks(arch, other, strides, theirs.strides)))
+                except ValueError as error:
+                    problem = problem or error
+            if len(strides) < count:
+                maps = [Maps(_channels(arch, *item), strides) for item in found]
+                does = [self._neck_does(theirs, taken, ours) for ours in maps]
+                found = [item for item, ok in zip(found, does) if ok]
+            # With the last of its maps none of it is idle.
+            found.sort(key=lambda item: item[1][-1] < network.last_map(arch, item[0]))
+            if found:
+                other, indices = found[0]
+                if other != space:
+                    self._say_space(space, other, strides)
+                return taken, other, indices
+        if len(spaces) == 1:
+            raise problem
+        have = ', or '.join(str(network.map_strides(arch, other)) for other in spaces)
+        raise self._refusal(
+            'backbone', f'({self.old_type}) hands out maps of strides {theirs.strides}; those of '
+            f'ours are {have}. Take a detector for other maps'
+        )  # fmt: skip
+
+    def _spared(self, count: int) -> Iterator[slice]:
+        """Fewer of their maps, that the neck may do with."""
+        necks = _necks(self.detector)
+        if not necks or not isinstance(necks[0].get('in_channels'), (list, tuple)):
+            return
+        for first in range(1, min(necks[0].get('start_level') or 0, count - 1) + 1):
+            yield slice(first, count)
+        for last in range(count - 1, 0, -1):
+            yield slice(0, last)
+
+    def _say_space(self, space: Space, other: Space, strides: Sequence[int]) -> None:
+        old, new = space.to_dict(), other.to_dict()
+        told = ', '.join(f'{key}={new[key]}' for key in new if new[key] != old.get(key))
+        self._say(
+            f'{self.where}.backbone.space: {told}, for maps of stride '
+            f'{", ".join(map(str, strides))}; weights and architecture are the same'
+        )
+
+    def _blocks(
+        self, arch: Arch, space: Space, strides: Sequence[int], every: Sequence[int]
+    ) -> tuple[int, ...]:
+        """Maps of ours that have these strides; of several maps of one, the last ones.
 
         Raises:
             ValueError: If there are none.
         """
-        found = []
-        last = {space.stage_strides[i]: i for i in space.feature_indices}
+        found, network = [], network_class(space)
+        own = network.map_strides(arch, space)
+        last = {own[i]: i for i in network.feature_indices(arch, space)}
         for stride in dict.fromkeys(strides):
-            every = [i for i, s in enumerate(space.stage_strides) if s == stride]
-            every = [i for i in every if i <= last.get(stride, i)]
+            mine = [i for i, s in enumerate(own) if s == stride and i <= last.get(stride, i)]
             count = strides.count(stride)
-            if len(every) < count:
-                have = ', '.join(map(str, dict.fromkeys(space.stage_strides)))
+            if len(mine) < count:
+                have = ', '.join(map(str, dict.fromkeys(own)))
                 raise self._refusal(
                     'backbone', f'({self.old_type}) hands out {count} '
-                    f'map{"s" if count > 1 else ""} of stride {stride} (all: {strides}); ours has '
-                    f'{len(every) or "none"} (its strides: {have}). Take a detector for other maps'
+                    f'map{"s" if count > 1 else ""} of stride {stride} (all: {every}); ours has '
+                    f'{len(mine) or "none"} (its strides: {have}). Take a detector for other maps'
                 )  # fmt: skip
-            found += every[-count:]
+            found += mine[-count:]
         if found != sorted(found):
             raise self._refusal(
-                'backbone', f'({self.old_type}) hands out maps of strides {strides}; those of ours '
+                'backbone', f'({self.old_type}) hands out maps of strides {every}; those of ours '
                 'come with the finest first'
             )  # fmt: skip
         return tuple(found)
@@ -237,7 +298,8 @@ class DetectorFit:
             self.cfg['sync_bn'] = 'torch'
             self._say("sync_bn='torch' added: on several GPUs batch norm uses the images of all")
 
-    def _fit_neck(self, theirs: Maps, ours: Maps) -> None:
+    def _fit_neck(self, theirs: Maps, ours: Maps, taken: slice) -> None:
+        """Channels of the neck and the heads; of their maps, ours has those of ``taken``."""
         detector = self.detector
         shared = (detector.get('roi_head') or {}).get('shared_head')
         if shared and not _necks(detector):
@@ -253,7 +315,11 @@ class DetectorFit:
             return
         necks = copy.deepcopy(_necks(detector))
         where = f'{self.name}: {self.where}'
-        _fit_channels(detector, theirs.channels, ours.channels, where)
+        if len(ours.channels) < len(theirs.channels):
+            told = ', '.join(_spare_maps(_necks(detector)[0], taken, theirs))
+            why = 'the finest was left out' if taken.start else 'what is missing it makes itself'
+            self._say(f'{self.where}.neck: {told}; {why}')
+        _fit_channels(detector, theirs.channels[taken], ours.channels, where)
         if not necks:
             return
         try:
@@ -280,6 +346,19 @@ class DetectorFit:
                 'neck', f'hands on maps of {new} channels, not {old}, and no in_channels of a head '
                 'names those. Name them there'
             )  # fmt: skip
+
+    def _neck_does(self, theirs: Maps, taken: slice, ours: Maps) -> bool:
+        """Whether the neck hands on the same from fewer maps."""
+        necks = copy.deepcopy(_necks(self.detector))
+        if not _spare_maps(necks[0], taken, theirs):
+            return False
+        if not _swap_neck(necks[0], theirs.channels[taken], ours.channels):
+            return False
+        try:
+            before = neck_shapes(_necks(self.detector), theirs, self.scope)
+            return before == neck_shapes(necks, ours, self.scope)
+        except Exception:  # of their code, which was written for other maps
+            return False
 
     def _drop_weights(self) -> None:
         cfg = self.cfg
@@ -336,13 +415,13 @@ class DetectorFit:
 
     # ---- how it is trained -----------------------------------------------------------------------
 
-    def _fit_run(self, space: MBConvSpace) -> None:
+    def _fit_run(self, arch: Arch, space: Space) -> None:
         cfg = self.cfg
         for key in OF_A_RUN:
             cfg.pop(key, None)
         names = dict.fromkeys(['cream_mm', *imports_of(cfg)])
         cfg['custom_imports'] = {**(cfg.get('custom_imports') or {}), 'imports': list(names)}
-        if self.detector.backbone.out_indices[-1] < space.last_block:
+        if self.detector.backbone.out_indices[-1] < network_class(space).last_map(arch, space):
             wrapper = cfg.get('model_wrapper_cfg')
             (cfg if wrapper is None else wrapper)['find_unused_parameters'] = True
             self._say('find_unused_parameters=True set: the blocks after its last map are not run')
@@ -361,7 +440,7 @@ class DetectorFit:
                 f'optim_wrapper.paramwise_cfg.custom_keys: no layer of our backbone is named by '
                 f'{name_some(dead)}, of {self.old_type}'
             )
-        if self.old_type == OURS or model is None or not wrapper.get('constructor'):
+        if self._is_own or model is None or not wrapper.get('constructor'):
             return
         try:
             with DefaultScope.overwrite_default_scope(self.scope):
@@ -403,44 +482,54 @@ def _without_download(model: Mapping) -> dict:
 
 
 def _swap_own(
-    detector: dict, arch: Arch, space: MBConvSpace, about: Mapping, with_weights: bool, where: str
+    detector: dict, arch: Arch, space: Space, about: Mapping, with_weights: bool, where: str
 ) -> None:
-    """Give a detector around a ``CreamNet`` another architecture; its settings stay.
+    """Give a detector around a network of the same kind another one; its settings stay.
 
     Raises:
-        ValueError: If it takes blocks that the space does not have.
+        ValueError: If it takes maps that the network does not have.
     """
     backbone = detector['backbone']
-    indices = tuple(backbone.get('out_indices') or (len(space.stage_channels) - 1,))
-    if max(indices) >= len(space.stage_channels):
+    count = len(network_class(space).map_channels(arch, space))
+    indices = tuple(backbone.get('out_indices') or (count - 1,))
+    if max(indices) >= count:
         raise ValueError(
-            f'{where}.backbone.out_indices={indices}, but {arch} has {len(space.stage_channels)} '
+            f'{where}.backbone.out_indices={indices}, but {arch} has {count} '
             'blocks, counted from 0; name others, and neck.in_channels with them'
         )
     old = _own_channels(detector)
     its_space = backbone.get('space') or {}
-    # With depths it is another architecture's; else it changes every one's.
-    its_space = {} if isinstance(its_space, str) or 'depths' in its_space else its_space
+    if isinstance(its_space, str) or 'depths' in its_space:
+        its_space = {}  # another architecture's; else it changes every one's
+    elif its_space.keys() >= space.to_dict().keys():  # an export's: the strides are the detector's
+        others = [other.to_dict() for other in network_class(space).with_other_strides(space)]
+        its_space = {
+            key: value for key, value in its_space.items()
+            if any(other.get(key) != space.to_dict().get(key) for other in others)
+        }  # fmt: skip
     set_backbone(backbone, arch, space, about, its_space=its_space)
     backbone['out_indices'] = indices
     _set_weights(backbone, with_weights)
-    _fit_channels(detector, old, _channels(space, indices), where)
+    _fit_channels(detector, old, _channels(arch, space, indices), where)
 
 
 def _own_channels(detector: Mapping) -> tuple[int, ...]:
-    """Channels of the maps of a ``CreamNet``: from its neck, as its file may not be there."""
+    """Channels of the maps of a network of ours: from its neck, as its file may not be there."""
     backbone, necks = detector['backbone'], _necks(detector)
     named = necks[0].get('in_channels') if necks else None
     if isinstance(named, (list, tuple)):
         return tuple(sorted(named))  # some necks count from the coarsest map, ours widen towards it
     if isinstance(named, int):
         return (named,)
-    _, space, _ = resolve_arch(backbone['arch'], backbone.get('space'))
-    return _channels(space, backbone.get('out_indices') or (len(space.stage_channels) - 1,))
+    kind = own_class(backbone).space_class
+    arch, space, _ = resolve_arch(backbone['arch'], backbone.get('space'), kind)
+    channels = network_class(space).map_channels(arch, space)
+    return _channels(arch, space, backbone.get('out_indices') or (len(channels) - 1,))
 
 
-def _channels(space: MBConvSpace, indices: Sequence[int]) -> tuple[int, ...]:
-    return tuple(space.stage_channels[i] for i in indices)
+def _channels(arch: Arch, space: Space, indices: Sequence[int]) -> tuple[int, ...]:
+    channels = network_class(space).map_channels(arch, space)
+    return tuple(channels[i] for i in indices)
 
 
 def _set_weights(backbone: dict, with_weights: bool) -> None:
@@ -479,6 +568,25 @@ def _fit_channels(
             f'{where} has no neck, and no in_channels of a head names the channels of its '
             f"backbone's maps, {old}. Add a neck, for example dict(type='ChannelMapper', ...)"
         )
+
+
+def _spare_maps(neck: dict, taken: slice, theirs: Maps) -> list[str]:
+    """Let a neck begin or end at another map of its backbone, in place.
+
+    Returns:
+        list[str]: What was changed; empty if it takes the maps in no order that is known.
+    """
+    named = list(neck['in_channels'])
+    steps = [step for step in (1, -1) if tuple(named[::step]) == theirs.channels]
+    if not steps:
+        return []
+    neck['in_channels'] = named[:: steps[0]][taken][:: steps[0]]
+    changed = [f'takes {len(neck["in_channels"])} of {len(named)} maps']
+    for key in ('start_level', 'end_level'):
+        if taken.start and isinstance(neck.get(key), int) and neck[key] > 0:
+            neck[key] -= taken.start
+            changed.append(f'{key}={neck[key]}')
+    return changed
 
 
 def _swapped(value: Any, old: tuple[int, ...], new: tuple[int, ...]) -> Any:

@@ -18,6 +18,9 @@ WRAPPERS = r'(?:module\.|_orig_mod\.|model\.)*'
 SEARCH_ONLY = ('board.', 'matching.')
 """What names begin with that belong to a search and not to the network."""
 
+BLOCKS = ('blocks', 'cells')
+"""Of a backbone of ours, the lists of what an architecture decides on."""
+
 # Nor does how images are prepared.
 OPTIONAL = ('data_preprocessor.', *SEARCH_ONLY)
 
@@ -140,7 +143,8 @@ def surplus_names(
     own: Mapping[str, Tensor], weights: Mapping[str, Tensor], prefix: str
 ) -> list[str]:
     """Blocks of the file that the network does not have: it is a part of the one in the file."""
-    inside = (k.removeprefix(prefix) for k in weights if k.startswith(f'{prefix}blocks.'))
+    starts = tuple(f'{prefix}{blocks}.' for blocks in BLOCKS)
+    inside = (k.removeprefix(prefix) for k in weights if k.startswith(starts))
     return [name for name in inside if name not in own]
 
 

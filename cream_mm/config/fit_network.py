@@ -31,11 +31,12 @@ def fit_network(cfg: Config, options: Mapping[str, Any]) -> None:
         return
     backbone, head = model['backbone'], model.get('head')
     arch = backbone.get('arch')
-    if kind_of(backbone) == 'CreamNet' and isinstance(arch, str):
-        from ..models.backbones.published import published_nets  # with torch
+    is_ours = isinstance(head, dict) and kind_of(head) == 'CreamClsHead'
+    if isinstance(arch, str) and is_ours:
+        from ..models.backbones import own_class  # with torch
+        from ..models.backbones.published import published_nets
 
-        is_ours = isinstance(head, dict) and kind_of(head) == 'CreamClsHead'
-        if is_ours and (arch in published_nets or ARCH in options):
+        if own_class(backbone) and (arch in published_nets or ARCH in options):
             _fit_head(head, backbone, follows=ARCH in options)
     elif kind_of(backbone) == 'CreamSupernet' and isinstance(head, dict):
         _check_norm(head, backbone)
@@ -57,18 +58,20 @@ def _check_norm(head: dict, backbone: dict) -> None:
 
 
 def _fit_head(head: dict, backbone: dict, *, follows: bool) -> None:
-    from ..models.backbones.cream_net import resolve_arch
-    from ..models.layers import head_settings
+    from ..models.backbones import own_class
+    from ..models.backbones.resolve_arch import resolve_arch
 
-    arch, space, about = resolve_arch(backbone['arch'], backbone.get('space'))
+    network = own_class(backbone)
+    arch, space, about = resolve_arch(backbone['arch'], backbone.get('space'), network.space_class)
     indices = backbone.get('out_indices')
     hidden = head.get('hidden_channels', 1280) or 0
-    if bool(hidden) != bool(space.head_channels):
-        hidden = space.head_channels
+    its_own = network.head_settings(arch, space)['hidden_channels']
+    if bool(hidden) != bool(its_own):
+        hidden = its_own
     norm_cfg = backbone.get('norm_cfg') or about.get('norm_cfg')
-    wanted = {**NO_NORM, **head_settings(space, hidden, norm_cfg)}
+    wanted = {**NO_NORM, **network.head_settings(arch, space, hidden, norm_cfg)}
     if indices:
-        wanted['in_channels'] = space.stage_channels[max(indices)]
+        wanted['in_channels'] = network.map_channels(arch, space)[max(indices)]
     defaults = dict(NO_NORM, in_channels=320, hidden_channels=1280)
     wrong = {k: v for k, v in wanted.items() if _differ(head.get(k, defaults[k]), v)}
     if not wrong:

@@ -1,5 +1,6 @@
 """What an untrained network, or its plan alone, tells about its accuracy: no label is read."""
 
+import math
 from collections.abc import Callable, Sequence
 
 import torch
@@ -36,6 +37,10 @@ def num_layers(arch: Arch, space: Space) -> int:
     of its 6561 entries, 0.679 and 0.535 with the 3969 networks that differ.
     """
     return space.count_layers(arch)
+
+
+class NothingApartError(ValueError):
+    """A network that answers two images alike."""
 
 
 def naswot(network: nn.Module, images: Tensor) -> float:
@@ -88,7 +93,7 @@ def naswot(network: nn.Module, images: Tensor) -> float:
     alike = torch.nonzero((equal == signs.num_units).triu(1)).tolist()
     if alike:
         i, j = alike[0]
-        raise ValueError(
+        raise NothingApartError(
             f'images {i} and {j} switch all {signs.num_units} units alike: is one a copy of the '
             'other?'
         )
@@ -145,8 +150,10 @@ def naswot_scores(
             which has all depths of an MBConv space.
 
     Returns:
-        list[float]: Of each network, higher is better: what a strategy can be told.
+        list[float]: Of each network, higher is better: what a strategy can be told; -inf where
+        it answers different images alike, as a cell does through which nothing passes.
     """
+    distinct = len(images.flatten(1).unique(dim=0)) == len(images)
     weights_seed = int(named_rng('naswot', seed, 0).integers(2**63))
     scores = []
     for i, arch in enumerate(archs):
@@ -154,7 +161,12 @@ def naswot_scores(
             network = build(arch).cpu() if build else CreamNet(arch, space=space)
             # What init_weights does, without a line of the log for each tensor.
             init_cream_weights(network)
-        scores.append(naswot(network.to(images.device), images))
+        try:
+            scores.append(naswot(network.to(images.device), images))
+        except NothingApartError:
+            if not distinct:
+                raise
+            scores.append(-math.inf)
         progress(i, scores[-1])
     return scores
 

@@ -9,6 +9,8 @@ from scipy import stats
 from ..structures.randomness import named_rng
 
 COEFFICIENTS = ('kendall', 'spearman', 'pearson')
+RATIOS = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5)
+"""Shares of the networks, from the best on, that a ranking should hold."""
 
 
 def correlation(scores: np.ndarray, truth: np.ndarray) -> dict[str, float]:
@@ -99,10 +101,37 @@ def best_first(scores: np.ndarray, macs_m: np.ndarray) -> np.ndarray:
     return np.lexsort((macs_m, -np.asarray(scores)))
 
 
-def top_k_precision(scores: np.ndarray, truth: np.ndarray, macs_m: np.ndarray, k: int) -> float:
-    """Share of the k networks with the best scores that are among the k truly best."""
-    chosen, best = best_first(scores, macs_m)[:k], best_first(truth, macs_m)[:k]
+def top_k_precision(
+    scores: np.ndarray, truth: np.ndarray, macs_m: np.ndarray, k: int, *, bottom: bool = False
+) -> float:
+    """Share of the k networks with the best scores that are among the k truly best.
+
+    With ``bottom`` of the k worst instead.
+    """
+    part = slice(-k, None) if bottom else slice(k)
+    chosen, best = best_first(scores, macs_m)[part], best_first(truth, macs_m)[part]
     return len(set(chosen.tolist()) & set(best.tolist())) / k
+
+
+def precisions(scores: np.ndarray, truth: np.ndarray, macs_m: np.ndarray) -> dict[str, dict]:
+    """:func:`top_k_precision` at each of :data:`RATIOS` of the networks, from both ends.
+
+    Returns:
+        dict[str, dict]: ``{'top': {'5': 0.3, ...}, 'bottom': {...}}`` by per cent; without those
+        of which there are too few networks.
+
+    Reference:
+        CLOSE (Zhou et al., ECCV 2022), released evaluation: k is rounded down. Differs: of equal
+        scores the cheaper comes first, there any may.
+    """
+    ks = {f'{100 * ratio:g}': int(len(truth) * ratio) for ratio in RATIOS}
+    return {
+        side: {
+            name: top_k_precision(scores, truth, macs_m, k, bottom=side == 'bottom')
+            for name, k in ks.items() if k
+        }
+        for side in ('top', 'bottom')
+    }  # fmt: skip
 
 
 def regret(

@@ -9,7 +9,7 @@ import numpy as np
 from ..spaces import Space
 from .accuracy_table import TableRow
 from .proxies import num_layers
-from .rank_correlation import COEFFICIENTS, compare, regret, top_k_precision
+from .rank_correlation import COEFFICIENTS, compare, precisions, regret, top_k_precision
 
 RANK_FORMAT = 'cream_mm.rank_correlation/1'
 # Scores that cost no training, which a ranking has to beat; the last only where it was computed.
@@ -87,6 +87,9 @@ class RankReport:
                          for key, values in part.items()}
                 for k in ks if k <= len(truth)
             }  # fmt: skip
+            self.subsets[name]['precision'] = {
+                key: precisions(values, truth, macs) for key, values in part.items()
+            }
 
         self.regret = {}
         for budget in budgets or np.quantile(table_macs, (0.25, 0.5, 0.75)).tolist():
@@ -128,6 +131,16 @@ class RankReport:
                 tops = subset['top_k_precision'].items()
                 cells.append(', '.join(f'{v[key]:.2f} (k={k})' for k, v in tops))
                 lines.append(f'| {name} | {subset["num"]} | {key} | ' + ' | '.join(cells) + ' |')
+        for side in ('top', 'bottom'):
+            found = {key: self.subsets['all']['precision'][key][side] for key in self.names}
+            shares = list(found['score'])
+            if not shares:
+                continue
+            lines += ['', f'| of all, precision at the {side} | {" % | ".join(shares)} % |',
+                      '|' + '---|' * (1 + len(shares))]  # fmt: skip
+            for key, values in found.items():
+                cells = ' | '.join(f'{value:.3f}' for value in values.values())
+                lines.append(f'| {key} | {cells} |')
         names = ' | '.join(self.names)
         lines += ['', f'| budget M | scored | regret: {names} | random pick | best |',
                   '|' + '---|' * (4 + len(self.names))]  # fmt: skip

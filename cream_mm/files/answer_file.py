@@ -58,13 +58,15 @@ def answer_content(
         next_steps (dict): See :class:`SearchLoop`.
     """
     supernet = model.backbone
-    details = model.answer_details() if hasattr(model, 'answer_details') else {}
+    details = {}
+    for part in (supernet, model):
+        details.update(part.answer_details() if hasattr(part, 'answer_details') else {})
     network, costs = supernet.budget.cost_model.network(arch)
     if costs.num_classes is None:  # of a backbone alone
         details = dict(details, task=DETECTION)
     if not supernet.weights_travel:
         details = dict(details, weights_travel=False)
-    settings = run_settings(cfg, supernet.norm_cfg)
+    settings = run_settings(cfg, getattr(supernet, 'norm_cfg', None) or {})
     if len(settings.get('classes', ())) > (costs.num_classes or len(cfg.get('classes') or ())):
         del settings['classes']  # costs count a classifier of fewer: these are of other labels
     return arch_content(

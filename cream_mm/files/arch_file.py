@@ -1,23 +1,19 @@
 """The file of an exported architecture: its content, and reading it without trusting it."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 from numbers import Real
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from ..costs import CostModel, build_cost_model
 from ..registry import type_name
-from ..spaces import IDENTITY, MBConvSpace
+from ..spaces import Space, known_spaces
 from ..structures import Arch
 from ..version import __version__
 from .read import read_json, shorten
 
 ARCH_FORMAT = 'cream_mm.arch/1'
 """Value of the "format" key in files that hold an exported architecture."""
-
-# Entries of a space that are words. All others are numbers.
-WORDS_OF_SPACE = ('name', 'act', 'se', 'padding', 'published_flops')
 
 DETECTION = 'detection'
 """Value of the "task" key of what a detector's search found."""
@@ -51,7 +47,7 @@ def arch_content(arch: Arch, costs: CostModel, **more: Any) -> dict:
         costs (CostModel): Of its space, image size, classes and head.
         **more: Further entries.
     """
-    head = dict(num_classes=costs.num_classes, head_channels=costs.head_channels)
+    head = dict(num_classes=costs.num_classes, head_channels=costs.head_channels or 0)
     return dict(
         format=ARCH_FORMAT,
         arch=arch.to_list(),
@@ -129,7 +125,7 @@ def read_arch_file(path: str | Path) -> dict:
     return content
 
 
-def network_of(row: Mapping, where: str) -> tuple[Arch, MBConvSpace]:
+def network_of(row: Mapping, where: str) -> tuple[Arch, Space]:
     """What ``arch`` and ``space`` of an entry build, as those of an exported architecture.
 
     Args:
@@ -161,6 +157,8 @@ def _check(content: dict) -> None:
         _need(ok, key, size)
     travel = content.get('weights_travel', True)
     _need(isinstance(travel, bool), 'weights_travel', travel)
+    router = content.get('router', '')  # a class that is known by then, or the export refuses it
+    _need(isinstance(router, str) and len(router) <= MAX_NAME, 'router', router)
     size, classes = content.get('input_size', [224, 224]), content.get('num_classes', 1000)
     _check_params(arch, build_cost_model(space, size, classes, content.get('head_channels')))
     rating = content.get('rating') or {}
@@ -191,36 +189,45 @@ def _check(content: dict) -> None:
     _check_run_settings(content, classes)
 
 
-def _check_network(content: Mapping) -> tuple[Arch, MBConvSpace]:
+def _check_network(content: Mapping) -> tuple[Arch, Space]:
     """The architecture, and its space with the architecture's own depths."""
     layers = [choice for stage in content['arch'] for choice in stage]
     _need(len(layers) <= MAX_LAYERS, 'arch', f'{len(layers)} layers')
-    check_space(content['space'])
-    space = MBConvSpace.build(content['space'])
-    _need(max(space.stage_channels) <= MAX_CHANNELS, 'space', 'too many channels')
+    space = check_space(content['space']).build(content['space'])
+    channels = getattr(space, 'stage_channels', ())
+    _need(max(channels, default=0) <= MAX_CHANNELS, 'space', 'too many channels')
     arch = space.parse(content['arch'])
-    return arch, replace(space, depths=arch.depths)
+    return arch, space.of_network(arch)
 
 
 def _check_params(arch: Arch, costs: CostModel) -> None:
     _need(costs.cost(arch).params <= MAX_PARAMS, 'arch', f'a network of over {MAX_PARAMS} weights')
 
 
-def check_space(entries: Mapping) -> None:
-    """Whether the entries of a space, from a file, are of the types and sizes that it can have.
+def check_space(entries: Mapping) -> type[Space]:
+    """The class of a space, from a file, if the entries are of types and sizes that it can have.
+
+    Only classes that are known already: what a file names is not imported.
 
     Raises:
         ValueError: With the first one that is not; what it means together the space itself checks.
     """
+    kind = entries.get('type', 'MBConvSpace')
+    known = {name: cls for name, cls in known_spaces().items() if cls.file_words is not None}
+    cls = known.get(kind.removeprefix('cream_mm.')) if isinstance(kind, str) else None
+    _need(cls is not None, 'space.type', kind)
     for key, value in entries.items():
+        if key == 'type':
+            continue
         flat = value if isinstance(value, list) else [value]
         flat = [x for item in flat for x in (item if isinstance(item, list) else [item])]
-        allowed = {'choices': [IDENTITY], 'first_channels': [None], 'bn_eps': [None]}.get(key, [])
-        numbers = all(x in allowed or _is_number(x, MAX_CHANNELS) for x in flat)
-        numbers = numbers or key in WORDS_OF_SPACE  # MBConvSpace itself checks these
+        words = cls.file_words.get(key)
+        numbers = all(x in (words or ()) or _is_number(x, MAX_CHANNELS) for x in flat)
+        numbers = numbers or words == () or key == 'name'  # the space itself checks these
         _need(len(flat) <= MAX_LAYERS and numbers, f'space.{shorten(key)}', value)
     name = entries.get('name', '')
     _need(isinstance(name, str) and len(name) <= MAX_NAME, 'space.name', name)
+    return cls
 
 
 def _check_run_settings(content: Mapping, num_classes: int) -> None:

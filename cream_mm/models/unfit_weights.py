@@ -6,11 +6,11 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 from torch.nn.modules.module import register_module_module_registration_hook
 
-from .backbones import CreamNet
+from .backbones import FixedNetwork
 
 
 def refuse_unfit(module: BaseModule, state_dict: dict[str, Tensor], prefix: str, *_: Any) -> None:
-    """Hook of a model around a :class:`CreamNet`, before it loads a state dict.
+    """Hook of a model around a :class:`FixedNetwork`, before it loads a state dict.
 
     mmengine loads what fits and prints the rest. A model that is to be trained was initialised
     before, and a new head keeps that; inference initialises nothing, so that a head of another
@@ -37,7 +37,7 @@ def refuse_unfit(module: BaseModule, state_dict: dict[str, Tensor], prefix: str,
 
 
 def _watch(module: nn.Module, name: str, submodule: nn.Module | None) -> None:
-    if isinstance(submodule, CreamNet) and isinstance(module, BaseModule):
+    if isinstance(submodule, FixedNetwork) and isinstance(module, BaseModule):
         module._register_load_state_dict_pre_hook(refuse_unfit, with_module=True)
 
 

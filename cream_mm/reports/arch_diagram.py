@@ -1,6 +1,7 @@
 """The block diagram of an architecture: where its boxes, labels and lines stand."""
 
 import math
+import re
 from collections.abc import Callable
 from itertools import groupby
 
@@ -9,7 +10,11 @@ from .style import DARK_FILLS, INK, KERNEL_COLORS, OTHER_KERNEL_COLOR, PLAIN_COL
 
 GAP, GROUP_GAP, MARGIN, MIN_GROUP = 5, 16, 74, 50  # pixels
 BOX_WIDTHS = range(46, 33, -1)  # the widest that fits one row
-WORDS = {'linear': 'fc', 'conv1x1': '1×1', 'conv3x3': '3×3', 'identity': '–', 'pool': 'pool'}
+WORDS = {
+    'linear': 'fc', 'conv1x1': '1×1', 'conv3x3': '3×3', 'identity': '–', 'pool': 'pool',
+    'residual': 'res', 'bn': 'BN',
+}  # fmt: skip
+_CELLS = re.compile(r'cells\.(\d{1,6})(?:-(\d{1,6}))?(?:\..*)?')
 
 
 def draw_arch(
@@ -27,6 +32,7 @@ def draw_arch(
     """
     if not layers:
         return None
+    layers = _join_cells(layers)
     groups = [list(part) for _, part in groupby(layers, key=group_key)]
     usable = width - 2 * MARGIN
     rows, box = _fill_rows(groups, usable)
@@ -68,6 +74,24 @@ def draw_arch(
         'plain': PLAIN_COLOR,
         'expands': sorted({b['expand'] for b in boxes if b['expand']}),
     }
+
+
+def _join_cells(layers: list[dict]) -> list[dict]:
+    """One box in place of the edges of a stage's cells; :func:`.draw_cell` shows these."""
+    joined = []
+    for is_edge, part in groupby(
+        layers, key=lambda layer: (bool(layer.get('edge')), group_key(layer))
+    ):
+        part = list(part)
+        if not is_edge[0]:
+            joined += part
+            continue
+        match = _CELLS.fullmatch(str(part[0].get('name')))
+        first, last = (int(g or match[1]) for g in match.groups()) if match else (0, 0)
+        macs = sum(layer.get('macs') or 0 for layer in part)
+        cells = dict(part[0], op='cells', kernel=None, macs=macs, count=last - first + 1)
+        joined.append(dict(cells, name=f'stage {part[0].get("stage")}'))
+    return joined
 
 
 def group_key(layer: dict) -> tuple:
@@ -121,6 +145,10 @@ def _draw_box(layer: dict, left: float, middle: float, width: int) -> dict:
     kernel, expand = layer.get('kernel'), layer.get('expand')
     color, height = kernel_color(kernel), _box_height(layer)
     macs = (layer.get('macs') or 0) / 1e6
+    first = f'k{kernel}' if expand or layer.get('op') not in WORDS else WORDS[layer['op']]
+    second = f'×{expand}' if expand else 'DS' if layer.get('op') == 'DSConv' else ''
+    if layer.get('op') == 'cells':
+        first, second = f'{layer["count"]} ×', 'cell'
     return {
         'x': left,
         'y': middle - height / 2,
@@ -131,8 +159,8 @@ def _draw_box(layer: dict, left: float, middle: float, width: int) -> dict:
         'ink': 'white' if color in DARK_FILLS else INK,
         'kernel': kernel,
         'expand': expand,
-        'first': f'k{kernel}' if expand or layer.get('op') not in WORDS else WORDS[layer['op']],
-        'second': f'×{expand}' if expand else 'DS' if layer.get('op') == 'DSConv' else '',
+        'first': first,
+        'second': second,
         'stride': layer.get('stride'),
         'tip': f'{layer.get("name")}: {layer.get("op")}, {layer.get("in_channels")} → '
         f'{layer.get("out_channels")} channels, {format_cost(macs)} M MACs',
@@ -156,5 +184,7 @@ def _draw_label(group: list[dict], left: float, width: int, y: float) -> dict:
 def _group_title(layer: dict) -> str:
     if layer.get('stage') is not None:
         return f'Stage {layer["stage"]}'
+    if layer.get('op') == 'residual':
+        return 'Residual'
     name = str(layer.get('name', ''))
-    return {'conv_head': 'Head'}.get(name, name.capitalize())
+    return {'conv_head': 'Head', 'lastact': 'Last BN'}.get(name, name.capitalize())

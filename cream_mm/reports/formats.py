@@ -2,6 +2,7 @@
 
 import math
 import re
+from collections.abc import Sequence
 from typing import Any
 
 DASH = '–'  # for what is not known
@@ -10,9 +11,14 @@ COST_NAMES = {
 }  # fmt: skip
 
 
-def format_arch(arch: list[list[int]]) -> str:
+def format_stages(arch: list[list[int]], words: Sequence[str] = ()) -> list[str]:
+    """Write the choices of each part, in words where there are such: ``1 3``, or ``skip 3×3``."""
+    return [' '.join(words[c] if c < len(words) else str(c) for c in stage) for stage in arch]
+
+
+def format_arch(arch: list[list[int]], words: Sequence[str] = ()) -> str:
     """Write nested choices on one line: ``0 | 1 3 | 5 5 | 0``."""
-    return ' | '.join(' '.join(map(str, stage)) for stage in arch)
+    return ' | '.join(format_stages(arch, words))
 
 
 def format_cost(value: float | None) -> str:

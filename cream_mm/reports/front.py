@@ -1,11 +1,19 @@
 """``front.json`` as its figure and its table show it: the best path for each of several budgets."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from ..spaces import make_divisible
-from .formats import COST_NAMES, cost_name, format_cost, format_difference, format_pct
+from .formats import (
+    COST_NAMES,
+    cost_name,
+    format_cost,
+    format_difference,
+    format_pct,
+    format_stages,
+)
 from .metric import metric_name
 
 MAX_PATHS = 200  # of the front, and references; a page shows no more
@@ -31,6 +39,7 @@ class Front:
     Args:
         content (dict): See :func:`cream_mm.reports.run_files.read_front`.
         notes (list[str]): What is left out is added.
+        words (Sequence[str]): See :attr:`Space.choice_words`.
 
     Attributes:
         is_error (bool): Whether lower ratings are better.
@@ -39,7 +48,8 @@ class Front:
         rating: percent for top-1 and COCO's metrics, else that of the metric.
     """
 
-    def __init__(self, content: dict, notes: list[str]):
+    def __init__(self, content: dict, notes: list[str], words: Sequence[str] = ()):
+        self.words = words
         self.cost, self.by = content['cost'], content.get('by')
         self.cost_label = cost_name(self.cost)
         _, self.cost_unit = COST_NAMES.get(self.cost, ('', ''))
@@ -113,7 +123,7 @@ class Front:
                 dict(
                     kind=path.kind,
                     name=path.name,
-                    stages=_stages(path, differ),
+                    stages=_stages(path, differ, self.words),
                     costs=[format_cost(path.costs.get(key)) for key in keys],
                     cost_difference=format_difference(path.cost, self.answer.cost),
                     rating=self.format_rating(path.rating),
@@ -137,9 +147,9 @@ class Front:
         return [FrontPath('random', name, None, costs, costs.get(self.cost), rating)]
 
 
-def _stages(path: FrontPath, with_widths: bool) -> list[str]:
+def _stages(path: FrontPath, with_widths: bool, words: Sequence[str]) -> list[str]:
     """The choices of each stage, and if it is asked for its width: ``1 1 (24)``."""
-    stages = [' '.join(map(str, stage)) for stage in path.arch or []]
+    stages = format_stages(path.arch or [], words)
     if with_widths and len(path.widths) == len(stages) - 2:
         inner = [f'{text} ({width})' for text, width in zip(stages[1:-1], path.widths)]
         stages = [stages[0], *inner, stages[-1]]

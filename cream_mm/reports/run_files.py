@@ -15,9 +15,10 @@ from ..datasets.coco_notes import Notes
 from ..datasets.coco_pictures import Folder
 from ..files import Dropped, read_json, read_json_lines, read_lines, shorten
 from ..files.answer_file import SEARCH_FORMAT
-from ..files.arch_file import ARCH_FORMAT, MAX_LAYERS
+from ..files.arch_file import ARCH_FORMAT, MAX_LAYERS, network_of
 from ..files.board_file import BOARD_FORMAT
 from ..files.front_file import FRONT_FORMAT
+from ..spaces import Space
 
 MAX_WORD = 300
 MAX_LINES = 20_000  # lines of training that are read; a curve of more looks the same
@@ -45,6 +46,14 @@ def read_answer(path: Path, notes: list[str]) -> dict:
         content['layers'] = []
     nothing = dict(layers=[], space={}, costs={}, rating={}, choice={}, budget={})
     return nothing | _checked(content, _ANSWER, path)
+
+
+def read_space(path: Path) -> Space | None:
+    """The space of an answer; None if its entries are not those of one that is known here."""
+    try:
+        return network_of(_read(path, ARCH_FORMAT), str(path))[1]
+    except ValueError:
+        return None
 
 
 def read_board(path: Path) -> dict:
@@ -305,7 +314,7 @@ _budget = _dict_of(_limits)
 _LAYER = dict(
     name=_word, op=_word, stage=_integer(0, 10**6), kernel=_integer(0, 10**6), expand=_count,
     in_channels=_count, out_channels=_count, stride=_count, out_size=_size, macs=_count,
-    params=_count,
+    params=_count, edge=_word,
 )  # fmt: skip
 _ANSWER = dict(
     arch=_arch,

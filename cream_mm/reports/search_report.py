@@ -17,7 +17,9 @@ import numpy as np
 from ..files import shorten
 from ..files.arch_file import RULES
 from ..files.commands import read_commands
+from ..structures import Arch
 from .arch_diagram import draw_arch
+from .cell_diagram import draw_cell
 from .detection_scenes import MIN_SCORE, read_scenes
 from .figures import (
     Curve,
@@ -44,7 +46,14 @@ from .formats import (
 from .front import Front
 from .metric import ERRORS, Metric
 from .rated_blocks import Blocks
-from .run_files import read_answer, read_board, read_front, read_scalars, read_search
+from .run_files import (
+    read_answer,
+    read_board,
+    read_front,
+    read_scalars,
+    read_search,
+    read_space,
+)
 from .style import PAGE_COLORS
 from .tables import board_rows, cost_table
 
@@ -126,6 +135,8 @@ class SearchReport:
                 'finished search.'
             )
         self.best = read_answer(path, self.notes)
+        self.space = read_space(path)
+        words = self.space.choice_words if self.space else ()
         if not self.best['layers'] and not self.notes:
             self.notes.append('Drawing and cost table: best_arch.json lists no layers.')
 
@@ -145,7 +156,7 @@ class SearchReport:
 
         path, self.front = self.search_dir / 'front.json', None
         if os.path.lexists(path):
-            self.front = Front(read_front(path), self.notes)
+            self.front = Front(read_front(path), self.notes, words)
 
         self.train_lines, self.val_lines = read_scalars(self.search_dir, self.notes)
         if not self.train_lines:
@@ -166,7 +177,14 @@ class SearchReport:
                 f'Scatter plot: drawn are {MAX_POINTS} of {len(self.rated)} rated paths.'
             )
         choices = self.best['space'].get('choices', [])
-        self.board_rows = board_rows(self.board['entries'], choices, self.best['arch'], self.notes)
+        self.board_rows = board_rows(
+            self.board['entries'],
+            choices,
+            self.best['arch'],
+            self.notes,
+            words=words,
+            fixed_ends=self.space.fixed_ends if self.space else True,
+        )
 
     def save(self, out: str | Path | None = None) -> Path:
         """Write the page and return its path.
@@ -213,6 +231,7 @@ class SearchReport:
             search_curves=draw_search(self.train_lines, self.val_lines),
             later_curves=draw_later(self.retrain_curve, self.map_curve, half_curve),
             diagram=draw_arch(best['layers'], best.get('input_size')),
+            cell=draw_cell(best['layers']),
             cost=cost_table(best['layers'], best['costs'].get('macs_m')),
             board=self.board_rows,
             scenes=self.scenes,
@@ -226,11 +245,11 @@ class SearchReport:
     def results(self) -> list[tuple[str, str, str]]:
         """The result table as (label, value, note) strings, only for what exists."""
         costs, rating = self.best['costs'], self.best['rating']
-        note = 'choice index of each layer, stages separated by bars'
-        rows = [('Chosen architecture', format_arch(self.best['arch']), note)]
+        rows = [('Chosen architecture', *self._architecture())]
         for key, label, note in _COSTS:
-            if key == 'board_flops_m' and self.blocks:
-                continue  # its released search code has another count
+            plain = costs.get(key) == costs.get('macs_m')
+            if key == 'board_flops_m' and (self.blocks or plain):
+                continue  # its released search code has another count, or there is none
             if costs.get(key) is not None:
                 if key == 'macs_m':
                     note += budget_verdict(costs[key], self._macs_budget())
@@ -265,6 +284,14 @@ class SearchReport:
             note += f'; best epoch {format_pct(best)}'
             rows.append(('Detector mAP', format_pct(100 * self.map_curve[-1][1]), note))
         return rows
+
+    def _architecture(self) -> tuple[str, str]:
+        """The answer as text, and how that is to be read."""
+        arch = self.best['arch']
+        if self.space and self.space.choice_words:
+            value = Arch.from_list(arch, self.space.name, self.space.fixed_ends)
+            return self.space.format(value), 'of each node, the operation on each edge that enters'
+        return format_arch(arch), 'choice index of each layer, stages separated by bars'
 
     @_as_written()
     def summary(self) -> str:

@@ -1,7 +1,10 @@
 """Rows of the tables of a report."""
 
+import re
+from collections.abc import Sequence
+
 from .arch_diagram import group_key
-from .formats import format_size
+from .formats import format_size, format_stages
 from .style import kernel_color
 
 MAX_ROWS, MAX_CELLS = 200, 20_000  # of the board; of more, the first are shown
@@ -49,7 +52,13 @@ def cost_table(layers: list[dict], stated_macs_m: float | None) -> dict | None:
 
 
 def board_rows(
-    entries: list[dict], choices: list, chosen: list[list[int]], notes: list[str]
+    entries: list[dict],
+    choices: list,
+    chosen: list[list[int]],
+    notes: list[str],
+    *,
+    words: Sequence[str] = (),
+    fixed_ends: bool = True,
 ) -> list[dict]:
     """Board entries, best first, each with a strip of coloured cells for its layers.
 
@@ -58,8 +67,13 @@ def board_rows(
         choices (list): What each choice means, ``[kernel, expansion]`` or a word.
         chosen (list[list[int]]): The answer's architecture.
         notes (list[str]): What is left out is added.
+        words (Sequence[str]): See :attr:`Space.choice_words`.
+        fixed_ends (bool): Whether the first and the last list stand for what is not chosen.
     """
     meanings = {i: choice for i, choice in enumerate(choices) if isinstance(choice, list)}
+    for i, word in enumerate(words):
+        if kernel := re.fullmatch(r'(\d)×\1', word):
+            meanings[i] = int(kernel[1]), None
     rows, cells = [], 0
     entries = sorted(entries, key=lambda e: e.get('rank') or 0)
     for entry in entries:
@@ -71,7 +85,7 @@ def board_rows(
             )
             break
         strip, x = [], 0
-        for stage in arch[1:-1]:
+        for stage in arch[1:-1] if fixed_ends else arch:
             for choice in stage:
                 kernel, expand = meanings.get(choice, (None, None))
                 height = 4 * min(expand or 2, 6)
@@ -81,7 +95,7 @@ def board_rows(
         rows.append(
             {
                 'rank': entry.get('rank'),
-                'stages': [' '.join(map(str, stage)) for stage in arch],
+                'stages': format_stages(arch, words),
                 'strip': strip,
                 'width': max(x, 1),
                 'train_top1_pct': entry.get('train_top1_pct'),

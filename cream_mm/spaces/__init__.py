@@ -4,7 +4,7 @@ from .blocks import BlockSpace, Cell
 from .mbconv import IDENTITY, LayerSpec, MBConvSpace, make_divisible, squeeze_channels
 from .nas_bench_201 import NASBench201Space
 from .presets import SPACE_PRESETS
-from .space import Space, build_space
+from .space import Space, build_space, known_spaces
 
 __all__ = [
     'IDENTITY',
@@ -16,6 +16,7 @@ __all__ = [
     'NASBench201Space',
     'Space',
     'build_space',
+    'known_spaces',
     'make_divisible',
     'squeeze_channels',
 ]

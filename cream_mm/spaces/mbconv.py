@@ -1,7 +1,7 @@
 """The MBConv search space: a fixed skeleton, and a choice of kernel and expansion per layer."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from itertools import accumulate
 from math import inf
 from operator import mul
@@ -108,6 +108,10 @@ class MBConvSpace(Space):
     """
 
     fixed_ends: ClassVar[bool] = True  # the first block and the last conv1x1
+    file_words: ClassVar[Mapping[str, tuple]] = dict(
+        choices=(IDENTITY,), first_channels=(None,), bn_eps=(None,), act=(), se=(), padding=(),
+        published_flops=(),
+    )  # fmt: skip
 
     name: str = 'cream'
     depths: tuple[int, ...] = (4, 4, 4, 4, 4)
@@ -319,6 +323,10 @@ class MBConvSpace(Space):
     def _accept(self, arch: Arch) -> Arch:
         """A network may be deeper than the supernet."""
         return self.validate(arch, any_depth=True)
+
+    def of_network(self, arch: Arch) -> 'MBConvSpace':
+        """The space with the depths of ``arch``."""
+        return replace(self, depths=arch.depths)
 
     # ---- as data -----------------------------------------------------------------------------
 

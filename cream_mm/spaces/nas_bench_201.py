@@ -2,10 +2,10 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from functools import cache
 from itertools import product
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 
@@ -18,6 +18,7 @@ NONE, SKIP, CONV_1X1, CONV_3X3, AVG_POOL = range(5)
 EDGES = ((0, 1), (0, 2), (1, 2), (0, 3), (1, 3), (2, 3))
 """Of each position, (node that it leaves, node that it enters); 0 is the input, 3 the output."""
 NUM_NODES = 4
+STEM_STRIDES = (1, 2, 4, 8)
 
 
 @TASK_UTILS.register_module()
@@ -56,13 +57,16 @@ class NASBench201Space(Space):
 
     sizes = (len(OPERATIONS),) * len(EDGES)
     num_stages = 3
+    published_flops = 'nas_bench_201'  # whose counter that is, see docs/conventions.md
+    file_words: ClassVar[Mapping[str, tuple]] = {}
+    choice_words = ('none', 'skip', '1×1', '3×3', 'avg')
 
     def __post_init__(self):
         for key, low, high in (('channels', 1, 65_536), ('num_cells', 1, 1000)):
             value = getattr(self, key)
             if type(value) is not int or not low <= value <= high:
                 raise ValueError(f'{key} of a space is {low} to {high}; got {value!r}')
-        if type(self.stem_stride) is not int or self.stem_stride not in (1, 2, 4, 8):
+        if type(self.stem_stride) is not int or self.stem_stride not in STEM_STRIDES:
             raise ValueError(f'stem_stride is 1, 2, 4 or 8; got {self.stem_stride!r}')
 
     @property
@@ -70,20 +74,10 @@ class NASBench201Space(Space):
         """Channels of the three stages' maps."""
         return tuple(self.channels << stage for stage in range(self.num_stages))
 
-    @classmethod
-    def build(cls, cfg: 'Mapping | NASBench201Space | None' = None) -> 'NASBench201Space':
-        """Make one from the entries of a config; None is the published one.
-
-        Raises:
-            ValueError: If there is no such entry, or a value is out of range.
-        """
-        if isinstance(cfg, cls):
-            return cfg
-        cfg = {key: value for key, value in (cfg or {}).items() if key != 'type'}
-        known = [field.name for field in fields(cls)]
-        if unknown := sorted(set(cfg) - set(known)):
-            raise ValueError(f'a space of cells has no {unknown}; it has {", ".join(known)}')
-        return cls(**cfg)
+    @property
+    def stage_strides(self) -> tuple[int, ...]:
+        """Strides of the three stages' maps, in pixels."""
+        return tuple(self.stem_stride << stage for stage in range(self.num_stages))
 
     # ---- what a space says -------------------------------------------------------------------
 
@@ -183,6 +177,15 @@ class NASBench201Space(Space):
         return tuple(self.encode(self.validate(arch)))
 
     # ---- as text -----------------------------------------------------------------------------
+
+    @classmethod
+    def claims(cls, text: str) -> bool:
+        """Whether it is written as the benchmark does."""
+        return '|' in text
+
+    def write(self, arch: Arch) -> str:
+        """As the benchmark writes it."""
+        return self.format(arch)
 
     def parse(self, value: str | Sequence | Arch) -> Arch:
         """Read an architecture: as the benchmark writes it, or as :meth:`Space.parse` does.

@@ -5,10 +5,11 @@ import inspect
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from typing import ClassVar
 
 import numpy as np
 
-from ..registry import TASK_UTILS
+from ..registry import TASK_UTILS, type_name
 from ..structures import Arch
 
 MAX_TEXT = 10_000  # of an architecture that is typed, or stands in a file
@@ -33,6 +34,10 @@ class Space(ABC):
     sizes: tuple[int, ...]
     in_channels: int = 3
     fixed_ends: bool = False
+    file_words: ClassVar[Mapping[str, tuple] | None] = None
+    """What a file may say of a space of this class: numbers, lists of such, a name, and for these
+    entries other values, too. An empty tuple is any word; the space itself refuses the wrong ones.
+    None: no file names one, as its architectures are no networks."""
 
     # ---- what each space says ----------------------------------------------------------------
 
@@ -85,6 +90,10 @@ class Space(ABC):
         skip = self.named_choices.get('identity')
         return sum(choice != skip for choice in self.encode(arch))
 
+    def of_network(self, arch: Arch) -> 'Space':
+        """The space as a network alone names it: with its own depths, where these can differ."""
+        return self
+
     @property
     def named_choices(self) -> dict[str, int]:
         """Choices that have a name to be asked for by, such as 'identity'."""
@@ -96,8 +105,31 @@ class Space(ABC):
         return math.prod(self.sizes)
 
     @classmethod
-    def build(cls, cfg: Mapping) -> 'Space':
-        """Make a space from the entries of a config, the type left out."""
+    def settings(cls, cfg: 'Mapping | Space | None' = None) -> dict:
+        """Keyword arguments of the space that ``cfg`` describes; see :meth:`build`.
+
+        Raises:
+            ValueError: If it is of another class.
+        """
+        cfg = cfg.to_dict() if isinstance(cfg, Space) else dict(cfg or {})
+        kind = cfg.pop('type', cls)
+        if kind is not cls and type_name(kind) != cls.__name__:
+            raise ValueError(f'this takes a {cls.__name__}; got a space of type {kind!r}')
+        return cfg
+
+    @classmethod
+    def build(cls, cfg: 'Mapping | Space | None' = None) -> 'Space':
+        """Make a space from the entries of a config, or pass one through.
+
+        Raises:
+            ValueError: If it has a key that the space does not know, or is of another class.
+        """
+        if isinstance(cfg, cls):
+            return cfg
+        cfg = cls.settings(cfg)
+        known = list(inspect.signature(cls).parameters)
+        if unknown := sorted(set(cfg) - set(known)):
+            raise ValueError(f'a {cls.__name__} has no {unknown}; it has {", ".join(known)}')
         return cls(**cfg)
 
     # ---- architectures -----------------------------------------------------------------------
@@ -156,6 +188,26 @@ class Space(ABC):
         return [choice for stage in arch.stages for choice in stage]
 
     # ---- as text -----------------------------------------------------------------------------
+
+    @classmethod
+    def claims(cls, text: str) -> bool:
+        """Whether a text is an architecture of this class of spaces, whatever else it may be.
+
+        Where it is, nobody has to name the space.
+        """
+        return False
+
+    choice_words: ClassVar[tuple[str, ...]] = ()
+    """What a report calls the choices, the same at all positions; without any it shows numbers."""
+
+    def write(self, arch: Arch) -> str | list:
+        """As configs have it, for :meth:`parse`."""
+        return arch.to_list()
+
+    def spell(self, arch: Arch) -> str:
+        """The same as text, for logs and comments."""
+        written = self.write(arch)
+        return written if isinstance(written, str) else str(arch)
 
     def parse(self, value: str | Sequence | Arch) -> Arch:
         """Read an architecture: the one way in, from command lines, configs, logs and tables.
@@ -250,10 +302,15 @@ def build_space(cfg: Mapping | str | Space | None = None) -> Space:
     kind = cfg.pop('type', 'MBConvSpace')
     found = kind if inspect.isclass(kind) else _find(str(kind))
     if not (inspect.isclass(found) and issubclass(found, Space)):
-        classes = {c for c in TASK_UTILS.module_dict.values() if inspect.isclass(c)}
-        names = sorted(c.__name__ for c in classes if issubclass(c, Space))
-        raise ValueError(f'{kind!r} is not a search space; there are {", ".join(names)}')
+        names = ', '.join(sorted(known_spaces()))
+        raise ValueError(f'{kind!r} is not a search space; there are {names}')
     return found.build(cfg)
+
+
+def known_spaces() -> dict[str, type[Space]]:
+    """The classes of spaces by their names: those of this package, and registered ones."""
+    classes = (c for c in TASK_UTILS.module_dict.values() if inspect.isclass(c))
+    return {c.__name__: c for c in classes if issubclass(c, Space)}
 
 
 def _find(name: str) -> type | None:

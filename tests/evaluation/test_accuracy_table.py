@@ -1,9 +1,12 @@
 import json
+from pathlib import Path
 
+import numpy as np
 import pytest
 
 from cream_mm.costs import build_cost_model
-from cream_mm.evaluation import AccuracyTable
+from cream_mm.evaluation import AccuracyTable, correlation
+from cream_mm.spaces import NASBench201Space
 from cream_mm.structures import Arch
 from cream_mm.testing import tiny_space
 
@@ -137,3 +140,95 @@ def test_ratings_that_a_kill_cut(tmp_path):
 def test_no_file(tmp_path):
     with pytest.raises(FileNotFoundError, match='no table'):
         AccuracyTable(tmp_path / 'none.csv', COSTS)
+
+
+# ---- tables of NAS-Bench-201 -----------------------------------------------------------------
+
+CELLS = NASBench201Space()
+CELL_COSTS = build_cost_model(CELLS, 32, 10)
+# As the tables are written. Nothing passes through the last two cells of the first one.
+EPOCHS_200 = """\
+arch,cifar10-val,cifar10-test,cifar100-val,cifar100-test,imagenet16-val,imagenet16-test,params_m
+|nor_conv_3x3~0|+|nor_conv_3x3~0|avg_pool_3x3~1|+|skip_connect~0|nor_conv_3x3~1|skip_connect~2|,\
+90.23,93.15,69.99,70.2,44.1,43.6,0.802
+|skip_connect~0|+|none~0|nor_conv_1x1~1|+|none~0|none~1|none~2|,9.7,10.0,1.0,1.5,0.8,0.83,0.101
+|none~0|+|none~0|none~1|+|none~0|nor_conv_3x3~1|none~2|,9.8,14.0,1.0,2.5,0.8,0.85,0.316
+"""
+EPOCHS_12 = """\
+arch,cellstr,cifar10-test,cifar10-val
+0,|none~0|+|none~0|none~1|+|none~0|nor_conv_3x3~1|none~2|,12.5,11
+1,|nor_conv_3x3~0|+|nor_conv_3x3~0|avg_pool_3x3~1|+|skip_connect~0|nor_conv_3x3~1|skip_connect~2|\
+,88.22,82.83399999389648
+"""
+
+
+def cell_table(tmp_path, text, column=None):
+    path = tmp_path / 'nasbench201.csv'
+    path.write_text(text)
+    return AccuracyTable(path, CELL_COSTS, column)
+
+
+def test_isomorphic_cells_are_one_row(tmp_path):
+    best, empty = cell_table(tmp_path, EPOCHS_200, 'cifar100-test').rows
+    assert best.accuracy == 70.2 and best.params_m == 0.802426  # 0.802 is the count, rounded
+    # Nothing passes through the other two: the mean, and the costs of what stands for both.
+    assert CELLS.format(empty.arch) == '|none~0|+|none~0|none~1|+|none~0|none~1|none~2|'
+    assert empty.accuracy == 2.0 and empty.params_m == 0.073306
+    assert empty.macs_m == CELL_COSTS.fixed.macs / 1e6
+
+
+@pytest.mark.parametrize(
+    ('column', 'first'), [('cifar10-test', 93.15), ('imagenet16-val', 44.1), ('params_m', 0.802)]
+)
+def test_a_column_by_its_name(tmp_path, column, first):
+    assert cell_table(tmp_path, EPOCHS_200, column).rows[0].accuracy == first
+
+
+def test_a_number_beside_the_cell_is_no_network(tmp_path):
+    table = cell_table(tmp_path, EPOCHS_12, 'cifar10-val')
+    assert [row.accuracy for row in table.rows] == [11.0, 82.83399999389648]
+    assert table.rows[1].arch.to_list() == [[3], [3, 4], [1, 3, 1]] and table.notes == []
+
+
+def test_which_column_is_asked_for(tmp_path):
+    with pytest.raises(ValueError, match='line 1: which column .* one of cifar10-val, .*--column'):
+        cell_table(tmp_path, EPOCHS_200)
+    with pytest.raises(ValueError, match="line 1: no column 'cifar-10'; it has arch, cifar10-val"):
+        cell_table(tmp_path, EPOCHS_200, 'cifar-10')
+    with pytest.raises(ValueError, match='line 3: no cifar10-val'):
+        cell_table(tmp_path, EPOCHS_12.replace(',82.83399999389648', ''), 'cifar10-val')
+    # The usual names need none, nor does the only column that there is.
+    assert table(tmp_path, 'a.csv', 'arch,epochs,accuracy\n0110,5,91\n').rows[0].accuracy == 91
+    assert table(tmp_path, 'a.csv', 'arch,val\n0110,92\n').rows[0].accuracy == 92
+    path = tmp_path / 'a.json'
+    path.write_text('{"0110": {"accuracy": 1, "val": 93}}')
+    assert AccuracyTable(path, COSTS, 'val').rows[0].accuracy == 93
+    with pytest.raises(ValueError, match='entry 0110: no test'):
+        AccuracyTable(path, COSTS, 'test')
+
+
+def test_costs_of_other_networks_are_told(tmp_path):
+    table = cell_table(tmp_path, EPOCHS_200.replace('0.802', '0.803'), 'cifar10-val')
+    assert table.rows[0].params_m == 0.803
+    assert '1 costs in the table' in table.notes[1] and 'line 2: params_m 0.8030' in table.notes[1]
+
+
+TABLES = Path(__file__).parents[2] / 'data'
+
+
+@pytest.mark.skipif(
+    not (TABLES / 'nasbench201_200epoch.csv').is_file(), reason='no data/nasbench201_200epoch.csv'
+)
+def test_all_of_the_benchmark():
+    path = Path(__file__).parents[1] / 'data/close/space.json'
+    golden = json.loads(path.read_text())['gt_check']
+    table = AccuracyTable(TABLES / 'nasbench201_200epoch.csv', CELL_COSTS, 'cifar10-test')
+    assert len(table) == golden['n'] == 6466 and '9159 of 15625' in table.notes[0]
+    truth = np.array([row.accuracy for row in table.rows])
+    # This table has two decimals of a per cent.
+    assert truth.min() / 100 == pytest.approx(golden['gt_min'], abs=5e-5)
+    assert truth.max() / 100 == pytest.approx(golden['gt_max'], abs=5e-5)
+    # Theirs are the parameters of another member of each class.
+    found = correlation(np.array([row.params_m for row in table.rows]), truth)
+    assert found['kendall'] == pytest.approx(golden['params_vs_gt']['kendall_tau'], abs=5e-4)
+    assert found['spearman'] == pytest.approx(golden['params_vs_gt']['spearman'], abs=5e-4)

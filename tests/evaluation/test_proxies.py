@@ -9,10 +9,10 @@ from torch import nn
 from cream_mm.costs import Budget, build_cost_model
 from cream_mm.evaluation import naswot, naswot_images, naswot_scores, num_layers
 from cream_mm.evaluation.proxies import naswot_indices
-from cream_mm.models import CreamNet, CreamSupernet
+from cream_mm.models import CreamNet, CreamSupernet, NASBench201Supernet
 from cream_mm.ops import cpu_kernels
 from cream_mm.search import RandomSearch
-from cream_mm.spaces import MBConvSpace
+from cream_mm.spaces import MBConvSpace, NASBench201Space
 from cream_mm.testing import tiny_space
 
 
@@ -138,6 +138,24 @@ def test_scores_are_those_of_the_network_the_images_and_the_seed():
     assert naswot_scores(archs, space, images, build=supernet.export) == scores
     # More units, and more kinds of them.
     assert scores[1] > scores[0] > scores[3]
+
+
+def test_cells():
+    space = NASBench201Space(channels=4, num_cells=1)
+    supernet = NASBench201Supernet(space)
+    texts = ['333333', '020103', '000200', '111111', '000000']
+    archs = [space.parse(text) for text in texts]
+    images = torch.randn(8, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    scores = naswot_scores(archs, space, images, build=supernet.export)
+    assert scores == naswot_scores(archs[::-1], space, images, build=supernet.export)[::-1]
+    assert len(set(scores)) == 5 and scores[0] == max(scores)
+    assert scores[4] == -math.inf  # nothing passes: all images are one
+    assert all(map(math.isfinite, scores[:4]))
+    images[3] = images[5]
+    with pytest.raises(ValueError, match='images 3 and 5 switch all .* is one a copy'):
+        naswot_scores(archs, space, images, build=supernet.export)
+    # of cells, convolutions through which something passes
+    assert [num_layers(arch, space) for arch in archs] == [6, 2, 1, 0, 0]
 
 
 def test_a_strategy_can_be_told():

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from cream_mm.evaluation import compare, correlation, regret, top_k_precision
-from cream_mm.evaluation.rank_correlation import best_first
+from cream_mm.evaluation.rank_correlation import best_first, precisions
 
 
 def tau_b(x, y):
@@ -104,6 +104,29 @@ def test_order_and_top_k_by_hand():
     # Truly best: 3, 1, 2.
     precision = [top_k_precision(SCORES, TRUTH, MACS, k) for k in (1, 2, 3, 5)]
     assert precision == [0.0, 0.5, 1.0, 1.0]
+
+
+def test_precision_at_the_bottom_by_hand():
+    # Truly worst: 0, then 4, 2; scored worst: 4, 0, 3.
+    precision = [top_k_precision(SCORES, TRUTH, MACS, k, bottom=True) for k in (1, 2, 3, 5)]
+    assert precision == [0.0, 1.0, 2 / 3, 1.0]
+
+
+def test_precision_at_shares():
+    rng = np.random.default_rng(0)
+    truth = rng.permutation(1990).astype(float)
+    scores = truth + rng.normal(0, 200, 1990)
+    found = precisions(scores, truth, np.zeros(1990))
+    # 0.1 % of 1990 is one network, 0.5 % nine: rounded down.
+    ks = {'0.1': 1, '0.5': 9, '1': 19, '5': 99, '10': 199, '50': 995}
+    assert list(found['top']) == list(found['bottom']) == list(ks)
+    for name, k in ks.items():
+        best, chosen = set(np.argsort(truth)[-k:]), set(np.argsort(scores)[-k:])
+        assert found['top'][name] == len(best & chosen) / k
+        worst, chosen = set(np.argsort(truth)[:k]), set(np.argsort(scores)[:k])
+        assert found['bottom'][name] == len(worst & chosen) / k
+    few = precisions(scores[:50], truth[:50], np.zeros(50))
+    assert list(few['top']) == ['5', '10', '50']
 
 
 def test_regret_by_hand():

@@ -56,7 +56,11 @@ def test_everything_at_once(tmp_path):
         assert entry['random'] == pytest.approx(
             max(r.accuracy for r in inside) - np.mean([r.accuracy for r in inside])
         )
+    shares = overall['precision']  # 5 % of 16 are less than one
+    assert shares['score'] == dict(top={'10': 1.0, '50': 1.0}, bottom={'10': 1.0, '50': 1.0})
+    assert shares['layers']['top']['50'] < 1
     text = report.text()
+    assert '| of all, precision at the top | 10 % | 50 % |' in text
     assert '| all | 16 | score | 1.000 [1.000, 1.000]' in text
     report.plot(tmp_path / 'scatter.png')
     with Image.open(tmp_path / 'scatter.png') as image:

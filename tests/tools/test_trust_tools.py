@@ -19,7 +19,7 @@ from mmengine.registry import MODELS, DefaultScope
 from cream_mm.config.load import load_config
 from cream_mm.models.backbones.cream_net import resolve_arch
 from cream_mm.search import MainEffects
-from cream_mm.spaces import MBConvSpace
+from cream_mm.spaces import MBConvSpace, NASBench201Space
 from cream_mm.structures import Arch
 from cream_mm.testing import write_image_folder
 
@@ -226,6 +226,33 @@ def test_rank_correlation_errors(call, home, table, tmp_path):
     assert 'no table' in call(*args, tmp_path / 'none.csv', '--out', tmp_path / 'x')
     table.write_text(table.read_text() + '99,1\n')
     assert 'line 62' in call(*args, table, '--out', tmp_path / 'x')
+
+
+def test_rank_correlation_of_cells(call, tmp_path):
+    """One column of a table against another's; isomorphic cells are one network."""
+    space, rng = NASBench201Space(), np.random.default_rng(0)
+    cells = [space.sample(rng) for _ in range(40)]
+    idle = '|nor_conv_3x3~0|+|none~0|none~1|+|nor_conv_1x1~0|none~1|none~2|'
+    lines = ['arch,cellstr,a-test,a-val,b-test']
+    for i, cell in enumerate([*map(space.format, cells), idle, idle.replace('3x3', '1x1')]):
+        lines.append(f'{i},{cell},{90 + i},{50 + i % 7},{i % 11}')
+    table, out = tmp_path / 'cells.csv', tmp_path / 'out'
+    table.write_text('\n'.join(lines) + '\n')
+    args = ['rank_correlation.py', ROOT / 'configs/spos/search_nb201.py', table, '--out', out]
+    args += ['--ratings', table, '--resamples', 5, '--no-naswot']
+    text = call(*args, '--column', 'a-test', '--ratings-column', 'b-test')
+    content = json.loads((out / 'rank_correlation.json').read_text())
+    assert content['num'] == 41 and content['column'] == 'a-test'
+    last = content['points'][-1]  # of three classes, as the data has
+    assert (last['accuracy'], last['score'], last['params_m']) == (130.5, 7.5, 0.100851)
+    assert last['arch'] == [[0], [0, 0], [2, 0, 0]]
+    assert '| of all, precision at the top | 5 % | 10 % | 50 % |' in text
+    assert content['subsets']['all']['precision']['score']['bottom']['5'] in (0.0, 0.5, 1.0)
+    assert '(--column)' in call(*args) and 'error: ' in call(*args)
+    assert 'which column' in call(*args, '--column', 'a-val')  # of the file of scores
+    text = call(*args, '--column', 'c-test')
+    assert text.startswith('error: ') and text.count('\n') == 0
+    assert "no column 'c-test'; it has arch, cellstr, a-test, a-val, b-test" in text
 
 
 @pytest.mark.slow

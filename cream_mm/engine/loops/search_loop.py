@@ -432,7 +432,8 @@ class SearchLoop(BaseLoop):
         if runner.iter == 0 and runner._load_from:
             export += ['--checkpoint', short_path(runner._load_from)]
         export += ['--out', short_path(work_dir / 'export')]
-        runner.logger.info(f'Best path: {best}, chosen by {RULES[choice.rule]}')
+        spelled = self.budget.cost_model.space.spell(best)
+        runner.logger.info(f'Best path: {spelled}, chosen by {RULES[choice.rule]}')
         macs = self.budget.cost_model.cost(best).macs / 1e6
         told = rating if rating.metric is None else with_unit(rating.metric, rating.value)
         self.summary = [

@@ -217,7 +217,10 @@ class GATESEncoder(nn.Module):
     def forward(self, ops: Sequence[int]) -> Tensor:
         others = self.other_node_emb.expand(NUM_NODES - 1, -1)
         x = self.x_hidden(torch.cat([self.input_node_emb.weight, others]))
-        edges = [(*EDGES[i], op) for i, op in enumerate(ops) if op != NONE]
+        table = [[NONE] * NUM_NODES for _ in range(NUM_NODES)]
+        for (source, target), op in zip(EDGES, ops):
+            table[target][source] = op
+        edges = torch.tensor(table, device=x.device)
         for i, layer in enumerate(self.gcns):
             x = layer(x if i == 0 else x.relu(), edges, self.op_emb.weight)
         return x
@@ -229,7 +232,8 @@ class InformationFlow(nn.Module):
     The input node keeps its own.
 
     Shapes:
-        states: (nodes, in_dim) -> (nodes, out_dim). op_emb: (operations, op_dim).
+        states: (nodes, in_dim) -> (nodes, out_dim). edges: (nodes, nodes), of each [to, from] its
+        operation. op_emb: (operations, op_dim).
     """
 
     def __init__(self, in_dim: int, out_dim: int, op_dim: int):
@@ -237,14 +241,11 @@ class InformationFlow(nn.Module):
         self.weight = Parameter(torch.empty(in_dim, out_dim).uniform_(-1, 1) / out_dim**0.5)
         self.op_attention = nn.Linear(op_dim, out_dim)
 
-    def forward(self, x: Tensor, edges: Sequence[tuple[int, int, int]], op_emb: Tensor) -> Tensor:
+    def forward(self, x: Tensor, edges: Tensor, op_emb: Tensor) -> Tensor:
         x = x @ self.weight
-        gates = self.op_attention(op_emb).sigmoid()
-        flows = x.new_zeros(NUM_NODES, NUM_NODES, x.shape[1])  # [to, from]
-        flows[0, 0] = x[0]
-        for source, target, op in edges:
-            flows[target, source] = gates[op] * x[source]
-        return flows.sum(dim=1)
+        gates = self.op_attention(op_emb).sigmoid()[edges] * (edges != NONE).unsqueeze(-1)
+        incoming = (gates * x).sum(dim=1)
+        return torch.cat([x[:1] + incoming[:1], incoming[1:]])
 
 
 def _gumbel(name: str, of: tuple[int, int], like: Tensor) -> Tensor:

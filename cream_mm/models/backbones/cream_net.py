@@ -1,17 +1,12 @@
 """A fixed Cream network, as a backbone for mmpretrain classifiers and mmdet detectors."""
 
-from collections.abc import Sequence
-from dataclasses import replace
-from pathlib import Path
+from collections.abc import Iterator, Mapping, Sequence
 
 import torch.nn as nn
 import torch.utils.checkpoint as cp
-from mmengine.model import BaseModule
 from torch import Tensor
-from torch.nn.modules.batchnorm import _BatchNorm
 
-from ...files.arch_file import read_arch_file
-from ...registry import MODELS, argument_names
+from ...registry import MODELS
 from ...spaces import MBConvSpace
 from ...structures import Arch
 from ..layers import (
@@ -20,63 +15,19 @@ from ..layers import (
     build_last,
     build_norm,
     build_stem,
+    head_settings,
     norm_of,
     run_stem,
     set_drop_paths,
 )
 from ..layers.init import init_cream_weights
+from .fixed_network import FixedNetwork, network_class
 from .pretrained import init_backbone
-from .published import published_nets
-
-NO_SCRIPT = (
-    'torch.jit.script cannot read this network; use torch.jit.trace(model, example) under '
-    'torch.no_grad(), torch.export.export or torch.onnx.export'
-)
-
-
-def resolve_arch(
-    arch: str | Sequence | Arch, space: dict | str | None = None
-) -> tuple[Arch, MBConvSpace, dict]:
-    """Turn any way of naming an architecture into the architecture and its space.
-
-    Args:
-        arch (str | Path | list | Arch): A published name (``'cream-287m'``, ``'lite0'``), the path
-            of an exported JSON, a nested list, the same list as text, or one digit per layer
-            (``'01201201'``).
-        space (dict | str, optional): The space, see :meth:`MBConvSpace.build`. A published name
-            and an exported JSON bring their own; what is given here wins over it, key by key.
-
-    Returns:
-        tuple[Arch, MBConvSpace, dict]: The architecture, its space with the architecture's own
-        depths, and the JSON's other content (``input_size`` and more for a published name).
-
-    Raises:
-        ValueError: If the name is unknown, the file is not an exported architecture, or the
-            architecture is not one of the space.
-    """
-    about, space = {}, MBConvSpace.settings(space)
-    if isinstance(arch, (str, Path)):
-        text = str(arch)
-        if text in published_nets:
-            net = published_nets[text]
-            about, arch = dict(name=text, **net.about()), net.arch
-            space = {**MBConvSpace.settings(net.space), **space}
-        elif text.endswith('.json'):
-            about = read_arch_file(text)
-            space, arch = {**about['space'], **space}, about['arch']
-        elif not text.lstrip().startswith('[') and not text.replace(' ', '').isdigit():
-            raise ValueError(
-                f'unknown architecture {text!r}; known names are {", ".join(published_nets)}. '
-                'An exported .json file or a nested list such as '
-                '[[0],[0],[3,3],[3,1,3],[3,3,3,3],[3,3,3],[0]] is accepted too'
-            )
-    full = MBConvSpace.build(space)
-    arch = full.parse(str(arch) if isinstance(arch, Path) else arch)
-    return arch, replace(full, depths=arch.depths), about
+from .resolve_arch import resolve_arch
 
 
 @MODELS.register_module()
-class CreamNet(BaseModule):
+class CreamNet(FixedNetwork):
     """A fixed network of the MBConv space.
 
     Args:
@@ -110,7 +61,11 @@ class CreamNet(BaseModule):
         Cream, released networks; parameter names are theirs.
     """
 
-    shares_weights = False  # one network, and no supernet
+    space_class = MBConvSpace
+    next_steps = dict(
+        retrain='configs/cream/retrain_imagenet.py', detector='configs/retinanet_cream.py'
+    )
+    stem_norm = 'bn1'
 
     def __init__(
         self,
@@ -126,7 +81,7 @@ class CreamNet(BaseModule):
         init_cfg: dict | None = None,
     ):
         super().__init__(init_cfg)
-        self.arch, self.space, about = resolve_arch(arch, space)
+        self.arch, self.space, about = resolve_arch(arch, space, MBConvSpace)
         norm_cfg = norm_of(self.space, norm_cfg or about.get('norm_cfg'))
         self.out_indices = check_out_indices(out_indices, self.space)
         if not -1 <= frozen_stages <= self.space.num_stages + 2:
@@ -149,7 +104,7 @@ class CreamNet(BaseModule):
         set_drop_paths([block for stage in stages[:-1] for block in stage], drop_path_rate)
         stages[-1] += build_last(self.space, norm_cfg)
         self.blocks = nn.ModuleList(nn.Sequential(*stage) for stage in stages)
-        self._freeze()
+        self.freeze()
 
     def init_weights(self) -> None:
         """Cream's initialisation, then ``init_cfg`` (e.g. ``Pretrained``) over it.
@@ -159,7 +114,11 @@ class CreamNet(BaseModule):
             ValueError: If not every tensor of the network is in it.
         """
         init_backbone(self, init_cream_weights, super().init_weights)
-        self._freeze()
+        self.freeze()
+
+    def draw_weights(self) -> None:
+        """Cream's initialisation alone."""
+        init_cream_weights(self)
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         x = run_stem(x, self.conv_stem, self.bn1, self.space)
@@ -175,37 +134,41 @@ class CreamNet(BaseModule):
                 break  # a detector does not pay for what it does not take
         return tuple(outs)
 
-    def build_network(self, arch: Arch) -> 'CreamNet':
-        """Another network of the same space, with weights of its own."""
-        return CreamNet(arch, space=dict(self.space.to_dict(), depths=arch.depths))
-
-    @classmethod
-    def nested_arguments(cls) -> dict[str, set[str]]:
-        """Arguments of the plain dictionaries among the arguments, for the check of a config."""
-        return dict(space=argument_names(MBConvSpace) | {'preset', 'type'})
-
-    def __prepare_scriptable__(self):
-        """torch.jit.script asks for a module that it can read; there is none."""
-        raise RuntimeError(NO_SCRIPT)
-
-    def _frozen(self):
+    def frozen_modules(self) -> Iterator[nn.Module]:
+        """The stem and the first blocks."""
         if self.frozen_stages >= 0:
             yield from (self.conv_stem, self.bn1, *self.blocks[: self.frozen_stages])
 
-    def _freeze(self) -> None:
-        for module in self._frozen():
-            module.eval()
-            for param in module.parameters():
-                param.requires_grad = False
+    # ---- of any network of the space ---------------------------------------------------------
 
-    def train(self, mode: bool = True) -> 'CreamNet':
-        super().train(mode)
-        self._freeze()
-        if mode and self.norm_eval:
-            for module in self.modules():
-                if isinstance(module, _BatchNorm):
-                    module.eval()
-        return self
+    @classmethod
+    def feature_indices(cls, arch: Arch, space: MBConvSpace) -> tuple[int, ...]:
+        """See :attr:`MBConvSpace.feature_indices`."""
+        return space.feature_indices
+
+    @classmethod
+    def last_map(cls, arch: Arch, space: MBConvSpace) -> int:
+        """The last block that holds anything."""
+        return space.last_block
+
+    @classmethod
+    def head_settings(
+        cls,
+        arch: Arch,
+        space: MBConvSpace,
+        hidden_channels: int | None = None,
+        norm_cfg: Mapping | None = None,
+    ) -> dict:
+        """See :func:`~cream_mm.models.layers.head_settings`."""
+        return head_settings(space, hidden_channels, norm_cfg)
+
+    @classmethod
+    def nested_arguments(cls) -> dict[str, set[str]]:
+        """Also the name of a preset, from which the others change the space."""
+        return dict(space=super().nested_arguments()['space'] | {'preset'})
+
+
+network_class.register(MBConvSpace, lambda space: CreamNet)
 
 
 def check_out_indices(out_indices: Sequence[int] | None, space: MBConvSpace) -> tuple[int, ...]:

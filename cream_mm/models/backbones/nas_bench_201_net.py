@@ -1,20 +1,22 @@
 """A fixed network of NAS-Bench-201, as a backbone for classifiers and detectors."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch.nn as nn
 import torch.utils.checkpoint as cp
 from mmengine.model import BaseModule
 from torch import Tensor
-from torch.nn.modules.batchnorm import _BatchNorm
 
-from ...registry import MODELS, argument_names
+from ...registry import MODELS
 from ...spaces import NASBench201Space
-from ...spaces.nas_bench_201 import EDGES, NUM_NODES
+from ...spaces.nas_bench_201 import EDGES, NUM_NODES, STEM_STRIDES
 from ...structures import Arch
 from ..layers.cell_ops import CellFrame, build_operation
+from .fixed_network import FixedNetwork, network_class
 from .pretrained import init_backbone
+from .resolve_arch import resolve_arch
 
 
 class Cell(nn.Module):
@@ -40,12 +42,12 @@ class Cell(nn.Module):
 
 
 @MODELS.register_module()
-class NASBench201Net(CellFrame, BaseModule):
+class NASBench201Net(CellFrame, FixedNetwork):
     """A fixed network of the NAS-Bench-201 space: the benchmark's own, without its classifier.
 
     Args:
-        arch (str | list | Arch): As the benchmark writes it, ``'|op~0|+|op~0|op~1|+...'``, or as
-            :meth:`Space.parse` reads it.
+        arch (str | list | Arch): As the benchmark writes it, ``'|op~0|+|op~0|op~1|+...'``, or an
+            exported JSON file or a nested list; see :func:`resolve_arch`.
         space (dict | NASBench201Space, optional): Fields of the space: ``dict(stem_stride=4)`` for
             a detector. Defaults to the published one.
         out_indices (Sequence[int], optional): Which of the three stages' maps to return. Defaults
@@ -54,7 +56,8 @@ class NASBench201Net(CellFrame, BaseModule):
             Defaults to -1.
         norm_eval (bool): Keep BN layers in eval mode while training. Defaults to False.
         with_cp (bool): Recompute cells in the backward pass to save memory. Defaults to False.
-        norm_cfg (dict, optional): Norm layers. Defaults to ``dict(type='BN')``.
+        norm_cfg (dict, optional): Norm layers. Defaults to what an exported JSON says, else
+            ``dict(type='BN')``.
         init_cfg (dict, optional): As that of :class:`CreamNet`. Weights begin as torch's own.
 
     Attributes:
@@ -67,7 +70,12 @@ class NASBench201Net(CellFrame, BaseModule):
         NAS-Bench-201 (Dong and Yang, ICLR 2020), section 2.1; parameter names are its.
     """
 
-    shares_weights = False  # one network, and no supernet
+    space_class = NASBench201Space
+    next_steps = dict(
+        retrain='configs/nas_bench_201/retrain_cifar.py',
+        detector='configs/detection/retinanet_nb201_fpn_1x_coco.py',
+    )
+    images = dict(input_size=[32, 32], crop_pct=1.0)
 
     def __init__(
         self,
@@ -82,8 +90,7 @@ class NASBench201Net(CellFrame, BaseModule):
         init_cfg: dict | None = None,
     ):
         BaseModule.__init__(self, init_cfg)
-        self.space = NASBench201Space.build(space)
-        self.arch = self.space.parse(arch)
+        self.arch, self.space, about = resolve_arch(arch, space, NASBench201Space)
         if not -1 <= frozen_stages <= self.space.num_stages:
             raise ValueError(
                 f'frozen_stages must be -1 to {self.space.num_stages}; got {frozen_stages}'
@@ -91,8 +98,8 @@ class NASBench201Net(CellFrame, BaseModule):
         self.frozen_stages = frozen_stages
         self.norm_eval = norm_eval
         self.with_cp = with_cp
-        self.build_frame(norm_cfg or dict(type='BN'), out_indices)
-        self._freeze()
+        self.build_frame(norm_cfg or about.get('norm_cfg') or dict(type='BN'), out_indices)
+        self.freeze()
 
     def build_cell(self, channels: int) -> Cell:
         """One cell of the architecture."""
@@ -115,34 +122,20 @@ class NASBench201Net(CellFrame, BaseModule):
             ValueError: If not every tensor of the network is in it.
         """
         init_backbone(self, lambda module: None, super().init_weights)
-        self._freeze()
+        self.freeze()
 
-    def build_network(self, arch: Arch) -> 'NASBench201Net':
-        """Another network of the same space, with weights of its own."""
-        return NASBench201Net(arch, space=self.space.to_dict())
-
-    @classmethod
-    def nested_arguments(cls) -> dict[str, set[str]]:
-        """Arguments of the plain dictionaries among the arguments, for the check of a config."""
-        return dict(space=argument_names(NASBench201Space) | {'type'})
-
-    def _frozen(self) -> Iterator[nn.Module]:
+    def frozen_modules(self) -> Iterator[nn.Module]:
+        """The stem and the first stages."""
         if self.frozen_stages >= 0:
             yield self.stem
             for stage in range(self.frozen_stages):
                 yield from self.stage_modules(stage)
 
-    def _freeze(self) -> None:
-        for module in self._frozen():
-            module.eval()
-            for param in module.parameters():
-                param.requires_grad = False
+    @classmethod
+    def with_other_strides(cls, space: NASBench201Space) -> list[NASBench201Space]:
+        """The same cells behind another stem."""
+        strides = [stride for stride in STEM_STRIDES if stride != space.stem_stride]
+        return [replace(space, stem_stride=stride) for stride in strides]
 
-    def train(self, mode: bool = True) -> 'NASBench201Net':
-        super().train(mode)
-        self._freeze()
-        if mode and self.norm_eval:
-            for module in self.modules():
-                if isinstance(module, _BatchNorm):
-                    module.eval()
-        return self
+
+network_class.register(NASBench201Space, lambda space: NASBench201Net)

@@ -27,6 +27,7 @@ from ...checkpoints.load_weights import (
     without_wrappers,
 )
 from ...registry import type_name
+from ...spaces import MBConvSpace
 from ...structures import Arch
 from .published import published_nets
 from .published_weights import read_weights
@@ -81,7 +82,7 @@ def load_backbone(
     """Load every tensor of a backbone, or refuse.
 
     Args:
-        module (CreamNet | CreamSupernet): What to load into.
+        module (FixedNetwork | Supernet): What to load into.
         path (str | Path): A checkpoint of a classifier, a detector or a backbone alone, also one
             of the released code, or its http(s) address; or a published network's name, such as
             ``'lite0'``, for the weights of an installed package.
@@ -136,6 +137,10 @@ def _network(module: Module, weights: Mapping[str, Tensor]) -> str | None:
     """Which network of the module's space the weights are, in words."""
     if not hasattr(module, 'build_network'):
         return None  # not of ours
+    if any('.banks.' in name for name in weights) and not module.shares_weights:
+        return 'a supernet: tools/export_arch.py cuts a path out of it'
+    if not isinstance(module.space, MBConvSpace):
+        return None  # its names say less
     layer = re.compile(r'(.*?)blocks\.(\d{1,3})\.(\d{1,3})\.(\d{1,3}\.)?conv_(pw|dw)\.weight')
     shapes: dict = {}
     is_supernet, starts = False, set()
@@ -231,7 +236,7 @@ def check_model(model: Module, weights: Mapping[str, Tensor], path: str | Path) 
 def load_classifier(
     model: Module, weights: dict[str, Tensor], path: str | Path, *, new_head: bool
 ) -> None:
-    """Load a whole classifier around a :class:`CreamNet`, or refuse.
+    """Load a whole classifier around a :class:`FixedNetwork`, or refuse.
 
     Args:
         model (ImageClassifier): What to load into.

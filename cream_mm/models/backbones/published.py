@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-from ...costs import BlockCosts, Cost, CostModel, CostTable, build_cost_model
+from ...costs import Cost, CostModel, build_cost_model
 from ...spaces import MBConvSpace
 from ...structures import Arch
 
@@ -76,11 +76,11 @@ def published_costs(costs: CostModel) -> dict[str, Cost]:
     At the same image size and with the same head; only those that cost at most twice what the
     costliest of that space does, and at least half of what the cheapest does.
     """
-    if not isinstance(costs, CostTable | BlockCosts):
-        return {}  # not of convolutions one after the other
-    smallest, largest = costs.extremes()
     space = getattr(costs.space, 'skeleton', costs.space)
-    counter = getattr(space, 'published_flops', 'cream')
+    if not isinstance(space, MBConvSpace):
+        return {}  # theirs are networks of another kind
+    smallest, largest = costs.extremes()
+    counter = space.published_flops
     found = {}
     for name, net in published_nets.items():
         arch, space = net.network()

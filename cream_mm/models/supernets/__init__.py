@@ -2,6 +2,7 @@
 
 from .block_supernet import BlockSupernet
 from .cut_path import cut_path
+from .cut_weights import cut_weights
 from .mbconv_supernet import CreamSupernet
 from .nas_bench_201_supernet import NASBench201Supernet
 from .path_layer import PathLayer
@@ -17,4 +18,5 @@ __all__ = [
     'Supernet',
     'TableRouter',
     'cut_path',
+    'cut_weights',
 ]

@@ -9,7 +9,8 @@ from torch import Tensor
 from ...registry import MODELS, argument_names
 from ...spaces import MBConvSpace
 from ...structures import Arch
-from ..backbones.cream_net import NO_SCRIPT, CreamNet, check_out_indices
+from ..backbones.cream_net import CreamNet, check_out_indices
+from ..backbones.fixed_network import NO_SCRIPT
 from ..backbones.pretrained import init_backbone
 from ..layers import (
     build_choice,

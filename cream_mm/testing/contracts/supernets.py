@@ -138,6 +138,26 @@ class SupernetContract:
             after = supernet.state_dict()  # its weights are its own
             assert all(torch.equal(value, after[name]) for name, value in before.items())
 
+    def test_is_fitted_as_the_exported_network(
+        self, supernet: BaseModule, archs: list[Arch], images: Tensor
+    ) -> None:
+        """Batch norm of a path that is rated: at each position as in a network of its own."""
+        if not supernet.weights_travel:
+            pytest.skip("a path's weights mean nothing in a network of their own")
+        supernet.eval()
+        fit = list((images + 1).split(2))
+
+        def run(net: nn.Module, modules: list[nn.Module]) -> tuple[Tensor, ...]:
+            with torch.no_grad(), recalibrated(modules, lambda: [net(x) for x in fit], net):
+                return net(images)
+
+        for arch in archs:
+            with supernet.using(arch):
+                outs = run(supernet, list(supernet.path_modules()))
+            net = supernet.export(arch).eval()
+            for ours, theirs in zip(outs, run(net, list(net.modules())), strict=True):
+                torch.testing.assert_close(ours, theirs)
+
     def test_weights_come_back(
         self, supernet: BaseModule, archs: list[Arch], images: Tensor
     ) -> None:
