@@ -1,4 +1,4 @@
-"""What cells are made of; whole networks against the released numbers: test_nas_bench_201_net.py."""
+"""What cells are made of; whole networks beside released numbers: test_nas_bench_201_net.py."""
 
 import pytest
 import torch
