@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.data import Dataset
 
-from ..models.backbones.cream_net import CreamNet
+from ..models.backbones import network_class
 from ..models.layers.bn_policy import batch_stats
 from ..models.layers.init import init_cream_weights
 from ..models.layers.squeeze_excite import SqueezeExcite
@@ -146,8 +146,8 @@ def naswot_scores(
         seed (int): Of the weights. Defaults to 0.
         progress (callable): ``progress(index, score)`` is called after each.
         build (callable, optional): Makes the fixed network of an architecture, such as a
-            supernet's ``export``; its weights are drawn anew. Defaults to :class:`CreamNet`,
-            which has all depths of an MBConv space.
+            supernet's ``export``; its weights are drawn anew. Defaults to the space's
+            :func:`network_class`.
 
     Returns:
         list[float]: Of each network, higher is better: what a strategy can be told; -inf where
@@ -158,7 +158,7 @@ def naswot_scores(
     scores = []
     for i, arch in enumerate(archs):
         with weights_drawn(weights_seed):
-            network = build(arch).cpu() if build else CreamNet(arch, space=space)
+            network = build(arch).cpu() if build else network_class(space)(arch, space=space)
             # What init_weights does, without a line of the log for each tensor.
             init_cream_weights(network)
         try:

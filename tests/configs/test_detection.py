@@ -157,9 +157,8 @@ def test_learning_rate_is_for_8_gpus(path):
 @every_config
 def test_maps_fit_neck_and_head(path):
     cfg = load_config(str(path), check_data=False)
-    backbone = {key: value for key, value in cfg.model.backbone.items() if key != 'type'}
     with torch.device('meta'):
-        maps = CreamNet(**backbone).eval()(torch.empty(1, 3, 256, 256))
+        maps = MODELS.build(cfg.model.backbone).eval()(torch.empty(1, 3, 256, 256))
     neck = cfg.model.neck
     assert [m.shape[1] for m in maps] == list(neck.in_channels)
     strides = [256 // m.shape[2] for m in maps][neck.get('start_level', 0) :]

@@ -8,9 +8,9 @@ from cream_mm import create_model
 from cream_mm.apis.export_arch import export_arch
 from cream_mm.costs import build_cost_model
 from cream_mm.files import read_json
-from cream_mm.files.arch_file import ARCH_FORMAT, arch_content, read_arch_file
+from cream_mm.files.arch_file import ARCH_FORMAT, arch_content, network_of, read_arch_file
 from cream_mm.reports.search_report import SearchReport
-from cream_mm.spaces import MBConvSpace
+from cream_mm.spaces import MBConvSpace, NASBench201Space
 from cream_mm.structures import Arch
 
 GOOD = dict(
@@ -123,6 +123,82 @@ def test_hostile_values(tmp_path, name):
         with pytest.raises(ValueError, match=r'best_arch\.json is (damaged|not an exported)'):
             read(path)
     assert not marker.exists()
+
+
+CELLS = dict(
+    GOOD, arch=[[3], [0, 1], [4, 0, 2]], space=NASBench201Space(num_cells=1).to_dict(),
+    head_channels=0, input_size=[32, 32], router='cream_mm.GATESRouter', next_steps={},
+)  # fmt: skip
+HOSTILE_CELLS = dict(
+    type_to_import=dict(type='MARKER.Space'),
+    type_of_a_module=dict(type='cream_mm.spaces.nas_bench_201.NASBench201Space'),
+    type_of_something_else=dict(type='cream_mm.PathSampler'),
+    type_without_networks=dict(type='cream_mm.BlockSpace'),
+    type_of_the_tests=dict(type='cream_mm.ToySpace'),
+    type_list=dict(type=['cream_mm.NASBench201Space']),
+    type_of_another_kind=dict(type='cream_mm.MBConvSpace'),
+    huge_channels=dict(channels=10**12),
+    many_channels=dict(channels=60_000),
+    channels_as_text=dict(channels='16'),
+    half_channels=dict(channels=2.5),
+    no_channels=dict(channels=None),
+    a_word_of_another_space=dict(channels='identity'),
+    huge_depth=dict(num_cells=10**9),
+    no_cells=dict(num_cells=0),
+    cells_that_are_true=dict(num_cells=True),
+    odd_stride=dict(stem_stride=3),
+    stride_that_is_true=dict(stem_stride=True),
+    unknown_field=dict(width=8),
+    name_list=dict(name=['nas_bench_201']),
+)
+
+
+def test_cells_are_read_again(tmp_path):
+    path = tmp_path / 'a.json'
+    path.write_text(json.dumps(CELLS))
+    assert read_arch_file(path) == CELLS
+    arch, space = network_of(CELLS, 'here')
+    assert space == NASBench201Space(num_cells=1) and arch == space.parse(CELLS['arch'])
+    model = create_model(str(path))
+    assert (model.head.in_channels, model.head.num_classes) == (64, 10)
+    content = arch_content(arch, build_cost_model(space, 32, num_classes=10))
+    path.write_text(json.dumps(content))
+    assert [read_arch_file(path)[key] for key in ('arch', 'space', 'head_channels')] == [
+        CELLS['arch'], CELLS['space'], 0,
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize('name', HOSTILE_CELLS)
+def test_hostile_spaces_of_cells(tmp_path, monkeypatch, name):
+    marker = tmp_path / 'marker'
+    (tmp_path / 'evil.py').write_text(f'open({str(marker)!r}, "w").close()')
+    monkeypatch.syspath_prepend(tmp_path)
+    space = {**CELLS['space'], **HOSTILE_CELLS[name]}
+    path = tmp_path / 'best_arch.json'
+    path.write_text(json.dumps({**CELLS, 'space': space}).replace('MARKER', 'evil'))
+    for read in (
+        read_arch_file,
+        lambda path: create_model(str(path)),
+        lambda path: export_arch(str(path), None, str(tmp_path / 'out'), root=str(tmp_path)),
+    ):
+        with pytest.raises(ValueError, match=r'best_arch\.json is damaged'):
+            read(path)
+    assert not marker.exists()
+
+
+@pytest.mark.parametrize(
+    'changes',
+    [
+        dict(arch=[[3], [0, 1], [4, 0, 5]]), dict(arch=[[3], [0, 1]]), dict(arch=[[0], [3], [0]]),
+        dict(router=['cream_mm.GATESRouter']), dict(router='x' * 300), dict(head_channels=None),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_hostile_entries_beside_a_space_of_cells(tmp_path, changes):
+    path = tmp_path / 'best_arch.json'
+    path.write_text(json.dumps({**CELLS, **changes}))
+    with pytest.raises(ValueError, match=r'best_arch\.json is damaged'):
+        read_arch_file(path)
 
 
 @pytest.mark.parametrize(

@@ -60,15 +60,15 @@ def _cut_nas_bench_201(
     about: Mapping | None = None,
 ) -> dict[str, Tensor]:
     name = (about or {}).get('router')
-    if name is None and f'{prefix}router.table' not in state_dict:
-        if any(key.startswith(f'{prefix}cells.0.banks.') for key in state_dict):
-            raise ValueError(
-                'which weights an edge uses is up to the router of this supernet, and only the '
-                'best_arch.json of its search names that: give the file'
-            )
+    if not any(key.startswith(f'{prefix}cells.0.banks.') for key in state_dict):
         raise KeyError(
             f'the weights hold no banks of {space.format(arch)}: they belong to another supernet, '
             'or to a fixed network'
+        )
+    if name is None and f'{prefix}router.table' not in state_dict:
+        raise ValueError(
+            'which weights an edge uses is up to the router of this supernet, and only the '
+            'best_arch.json of its search names that: give the file'
         )
     return cut_cell(state_dict, arch, prefix, space, TableRouter if name is None else _router(name))
 
