@@ -11,6 +11,9 @@ equal bit by bit: weights, board, optimizers, schedules, log history, logged num
 path_log.jsonl, ratings, best_arch.json. No path may be rated twice. A run that ends before its next
 kill is begun again, until N kills were made.
 
+With `--mode close` it is a search of cells whose banks begin at its second epoch, two at once, with
+a restart, and at its third.
+
 About 5 s a kill on one CPU core. Each process is forked from this one, which has imported
 everything but has computed nothing yet.
 """
@@ -41,6 +44,23 @@ train_cfg = dict(val_interval=1, sampler=dict(op_prob=None))
 test_cfg = dict(num_random=4, num_bn_images=16)
 default_hooks = dict(logger=dict(interval=2))
 """
+CLOSE = """
+_base_ = {base!r}
+model = dict(backbone=dict(
+    space=dict(channels=4, num_cells=1),
+    router=dict(op_dim=4, node_dim=4, hidden_dim=8, gcn_dims=(8, 8), mlp_dims=(8, 8)),
+), head=dict(in_channels=16))
+param_scheduler = [dict(type='cream_mm.TrainLossPlateauLR', patience=0, threshold=0.5)]
+test_cfg = dict(num=4, strategy=dict(population=2, tournament=2), num_random=4)
+default_hooks = dict(logger=dict(interval=2), checkpoint=dict(interval=1))
+"""
+CLOSE_OPTIONS = [
+    'batch_size=4',
+    'input_size=16',
+    'max_epochs=3',
+    'train_dataloader.persistent_workers=False',
+    'test_dataloader.num_workers=0',
+]
 OPTIONS = ['batch_size=4', 'input_size=16', 'max_epochs=3', 'budget.macs_m=[0,100]',
            'custom_hooks.0.warmup=0.3', 'custom_hooks.1.interval=2', 'custom_hooks.1.num_images=2',
            'test_dataloader.num_workers=0', 'val_dataloader.batch_size=8',
@@ -106,7 +126,7 @@ def parse_args(argv):
     )
     parser.add_argument('kills', type=int, nargs='?', default=3, help='N; default: 3')
     parser.add_argument('--seed', type=int, default=0, help='of the moments')
-    parser.add_argument('--mode', choices=['fixed', 'paper', 'official'], default='fixed')
+    parser.add_argument('--mode', choices=['fixed', 'paper', 'official', 'close'], default='fixed')
     parser.add_argument('--workers', type=int, default=0, help='that load the training images')
     parser.add_argument('--folder', help='for the runs; default: a temporary one')
     return parser.parse_args(argv)
@@ -123,11 +143,14 @@ class Bench:
         data = folder / 'data'
         if not data.is_dir():
             write_image_folder(data, classes=('a', 'b', 'c'), train=14, size=(20, 24))
-        suffix = '' if mode == 'fixed' else f'_{mode}'
+        base = f'{ROOT}/configs/cream/search_imagenet{"" if mode == "fixed" else f"_{mode}"}.py'
+        text, options = CONFIG, OPTIONS
+        if mode == 'close':
+            base, text, options = f'{ROOT}/configs/close/search_nb201.py', CLOSE, CLOSE_OPTIONS
         config = folder / 'search.py'
-        config.write_text(CONFIG.format(base=f'{ROOT}/configs/cream/search_imagenet{suffix}.py'))
+        config.write_text(text.format(base=base))
         self.argv = [str(config), '--cfg-options', f'data_root={data}', f'num_workers={workers}']
-        self.argv += OPTIONS
+        self.argv += options
 
     def kill_once(self, work_dir: Path, moment: str | None, rng, length: float) -> bool:
         """Go on with the run until it is killed; True if it came to its end instead."""

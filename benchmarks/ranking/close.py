@@ -27,6 +27,7 @@ import sys
 import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -280,8 +281,10 @@ def train(args, method: str, seed: int, epochs: int, processes: int) -> dict:
         evaluator = build_evaluator(cfg, runner.model, args.device, args.num_images)
         watch = Watch(epochs, args.points, evaluator, rated_archs(runner.model.backbone.space))
         runner.register_hook(watch, priority='LOWEST')
-        mechanics = Mechanics(args, cfg, evaluator) if method == 'mechanics' else None
-        if mechanics:
+        mechanics = None
+        if method == 'mechanics':
+            held = build_evaluator(cfg, runner.model, args.device, Mechanics.NUM_HELD)
+            mechanics = Mechanics(cfg, held)
             runner.register_hook(mechanics, priority='VERY_HIGH')
         runner.train()
         record = dict(
@@ -416,10 +419,10 @@ class Mechanics(Hook):
     what its hook does. Before an epoch, ahead of the :class:`CurriculumHook`.
     """
 
-    NUM_CELLS, NUM_HELD, NUM_STEPS = 50, 1000, (0, 25, 100)
+    NUM_CELLS, NUM_HELD, NUM_STEPS = 50, 500, (0, 25, 100)
 
-    def __init__(self, args, cfg, evaluator: ArchEvaluator):
-        self.args, self.cfg = args, cfg
+    def __init__(self, cfg, evaluator: ArchEvaluator):
+        self.cfg, self.evaluator = cfg, evaluator
         self.switches: list[dict] = []
 
     def before_train_epoch(self, runner) -> None:
@@ -441,30 +444,31 @@ class Mechanics(Hook):
             if bank != 'none':
                 grow(model.backbone, bank == 'inherits')
                 switch[f'routes_{bank}'] = routes(model.backbone)
+            begins = self._rate(model)
             for restart in (False, True):
                 name = f'{bank}, {"restart" if restart else "goes on"}'
-                switch['ways'][name] = self._go_on(runner, copy.deepcopy(model), restart)
+                later = self._go_on(runner, copy.deepcopy(model), restart)
+                switch['ways'][name] = [begins, *later]
         self.switches.append(switch)
         print(f'switch after {switch["active"]}: {time.perf_counter() - begin:.0f} s', flush=True)
 
+    def _rate(self, model) -> list[float]:
+        self.evaluator.model = model
+        return [round(self.evaluator.rate(arch).loss, 5) for arch in self.cells]
+
     def _go_on(self, runner, model, restart: bool) -> list[list[float]]:
-        """Losses of each cell after each of NUM_STEPS."""
-        evaluator = build_evaluator(self.cfg, model, self.args.device, self.NUM_HELD)
+        """Losses of each cell after each of NUM_STEPS but the first."""
         settings = dict(self.cfg.optim_wrapper.optimizer)
         settings.pop('type')
         optimizer = torch.optim.SGD(model.parameters(), **settings)
         if not restart:
             optimizer.load_state_dict(copy.deepcopy(runner.optim_wrapper.optimizer.state_dict()))
         loader = runner.train_dataloader
-        sampler = copy.copy(loader.sampler)
-        sampler.set_epoch(runner.epoch)
+        batches = copy.copy(loader.sampler)
+        batches.epoch, batches.num_batches = 0, runner.iter + max(self.NUM_STEPS)
         losses, step = [], runner.iter
         model.train()
-        for done, index in zip(range(max(self.NUM_STEPS) + 1), sampler):
-            if done in self.NUM_STEPS:
-                losses.append([round(evaluator.rate(arch).loss, 5) for arch in self.cells])
-            if done == max(self.NUM_STEPS):
-                break
+        for done, index in enumerate(islice(batches, runner.iter, None)):
             model.backbone.set_arch(runner.train_loop.sampler.sample(step=step + done))
             model.backbone.router.step = (runner.seed, step + done)
             data = model.data_preprocessor(loader.dataset[index], True)
@@ -472,6 +476,8 @@ class Mechanics(Hook):
             model(**data, mode='loss')['loss'].backward()
             torch.nn.utils.clip_grad_norm_(model.parameters(), 5.0)
             optimizer.step()
+            if done + 1 in self.NUM_STEPS:
+                losses.append(self._rate(model))
         return losses
 
 

@@ -60,7 +60,8 @@ def open_search(
         raise FileNotFoundError(f'no checkpoint {checkpoint}')
     cfg.work_dir = str(work_dir)
     cfg.load_from = str(checkpoint)
-    cfg.test_cfg.update(loop_options or {})
+    for name, value in (loop_options or {}).items():
+        cfg.test_cfg[name] = value  # update() would add what the config's strategy is given
     from ..engine import Runner
     from ..engine.screen import rest_to_file
 

@@ -35,3 +35,24 @@ def test_a_loop_that_ends_a_search_in_another_way_says_what_to_do(tmp_path):
         search_config(path)
     assert 'tools/test.py CONFIG CHECKPOINT --cfg-options budget.macs_m=[LOW,HIGH]' in str(e.value)
     assert '\n' not in str(e.value)
+
+
+def test_a_strategy_takes_the_place_of_the_configs_with_all_its_settings(tmp_path, monkeypatch):
+    path = config(
+        tmp_path,
+        'dict(type="cream_mm.SearchLoop", num=9, '
+        'strategy=dict(type="cream_mm.RegularizedEvolution", tournament=7))',
+    )
+    (tmp_path / 'a.pth').touch()
+    found = []
+
+    def stop(cfg):
+        found.append(cfg.test_cfg)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr('cream_mm.engine.Runner.from_cfg', stop)
+    other = dict(strategy=dict(type='random', seed=3))
+    opened = open_search(path, str(tmp_path / 'a.pth'), str(tmp_path / 'out'), None, other)
+    with pytest.raises(KeyboardInterrupt), opened:
+        pass
+    assert found[0].strategy == dict(type='random', seed=3) and found[0].num == 9

@@ -405,3 +405,12 @@ def test_a_scale_of_ones_own_is_any_value():
     cfg = Config(dict(scale=0.5, train_pipeline=[dict(scale=0.5), dict(scale=(0.08, 1.0))]))
     override(cfg, dict(scale=0.25))
     assert cfg.train_pipeline == [dict(scale=0.25), dict(scale=(0.08, 1.0))]
+
+
+def test_patience_is_counted_in_epochs():
+    """Of a schedule that waits, as of one that ends: a tenth of the epochs, a tenth of these."""
+    close = str(ROOT / 'configs/close/search_nb201.py')
+    (schedule,) = load_config(close, {'max_epochs': 100}, check_data=False).param_scheduler
+    assert schedule.patience == 3
+    (schedule,) = load_config(close, check_data=False).param_scheduler
+    assert schedule.patience == 30

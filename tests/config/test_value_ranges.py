@@ -21,6 +21,8 @@ DETECTOR = str(ROOT / 'configs/spos/search_retinanet_coco.py')
 
 COUNT = 'it is a whole number of at least 1'
 SHARE = 'it is a share, 0 to 1'
+CLOSE = str(ROOT / 'configs/close/search_nb201.py')
+EPOCHS = 'it is a list of epochs from 1 on, or shares of the run below 1'
 WRONG = [  # config, options as mmengine parses them, the whole line
     (SEARCH, dict(batch_size=0), f'batch_size is 0; {COUNT}'),
     (SEARCH, dict(batch_size=-4), f'batch_size is -4; {COUNT}'),
@@ -35,6 +37,18 @@ WRONG = [  # config, options as mmengine parses them, the whole line
     (SEARCH, dict(max_epochs=0), 'max_epochs is a number of epochs, 1 or more; got 0'),
     (SEARCH, dict(max_epochs=math.inf), 'max_epochs is a number of epochs, 1 or more; got inf'),
     (SEARCH, {'train_cfg.val_interval': 0}, f'train_cfg.val_interval is 0; {COUNT}'),
+    (CLOSE, {'custom_hooks.0.schedule': 3}, f'custom_hooks.0.schedule is 3; {EPOCHS}'),
+    (CLOSE, {'custom_hooks.0.restart_at': [-1]}, f'custom_hooks.0.restart_at is (-1,); {EPOCHS}'),
+    (
+        CLOSE,
+        {'param_scheduler.0.patience': -1},
+        'param_scheduler.0.patience is -1; it is a whole number of at least 0',
+    ),
+    (
+        CLOSE,
+        {'model.backbone.router.num_banks': 0},
+        f'model.backbone.router.num_banks is 0; {COUNT}',
+    ),
     (
         SEARCH,
         {'optim_wrapper.optimizer.lr': math.nan},

@@ -6,7 +6,7 @@ from copy import deepcopy
 from mmengine.hooks import EMAHook, Hook
 from mmengine.hooks.hook import DATA_BATCH
 from mmengine.model import BaseModule
-from mmengine.optim import OptimWrapper
+from mmengine.optim import OptimWrapper, OptimWrapperDict, _ParamScheduler
 from mmengine.optim.scheduler import ReduceOnPlateauParamScheduler
 from mmengine.runner import Runner
 from torch import Tensor
@@ -86,8 +86,8 @@ class CurriculumHook(Hook):
     def before_run(self, runner: Runner) -> None:
         """What a restart goes back to; nothing was loaded yet."""
         wrapper = getattr(runner, 'optim_wrapper', None)
-        if not isinstance(wrapper, OptimWrapper):
-            return  # no training, or several optimizers
+        if not isinstance(wrapper, OptimWrapper) or isinstance(wrapper, OptimWrapperDict):
+            return  # no training, or what before_train refuses
         self._groups = [
             deepcopy({key: value for key, value in group.items() if key != 'params'})
             for group in wrapper.param_groups
@@ -95,6 +95,8 @@ class CurriculumHook(Hook):
         self._schedules = [deepcopy(one.state_dict()) for one in runner.param_schedulers or []]
 
     def before_train(self, runner: Runner) -> None:
+        if not isinstance(getattr(runner.optim_wrapper, 'optimizer', None), Optimizer):
+            raise ValueError('CurriculumHook restarts one optimizer; this run has several')
         self._starts = epochs_of(self.schedule, runner.max_epochs, 'schedule')
         self._restarts = epochs_of(self.restart_at, runner.max_epochs, 'restart_at')
         supernet = supernet_of(unwrap(runner.model))
@@ -114,32 +116,27 @@ class CurriculumHook(Hook):
             self._unseen = [param for name, param in named if name in names]
 
     def before_train_epoch(self, runner: Runner) -> None:
-        epoch = runner.epoch + 1
+        epoch, said = runner.epoch + 1, []
         wanted = sum(start <= epoch for start in self._starts)
         own, *averages = _supernets(runner)
         before = own.num_active
         for average in averages:
             self._grow(average, wanted)
-        changed = self._grow(own, wanted)
-        restarts = epoch in self._restarts and epoch != self._restarted
+        rows = self._grow(own, wanted)
         if not self.keep_momentum:
-            _forget_momentum(runner.optim_wrapper.optimizer, changed)
-        if self.blind and changed:
-            self._unseen = [param for param, _ in changed]
-        if restarts:
+            _forget_momentum(runner.optim_wrapper.optimizer, rows)
+        if self.blind and rows:
+            self._unseen = [param for param, _ in rows]
+        if epoch in self._restarts and epoch != self._restarted:
             self._restart(runner)
             self._restarted, self._unseen = epoch, []
+            said.append('optimizer and learning rate begin anew')
         if own.num_active > before:
             if self.reset_plateau:
-                for schedule in runner.param_schedulers or []:
-                    if isinstance(schedule, ReduceOnPlateauParamScheduler):
-                        schedule._reset()
-            more = ', optimizer and learning rate begin anew' if restarts else ''
-            runner.logger.info(
-                f'epoch {epoch}: {own.num_active} of {own.router.num_banks} banks in use{more}'
-            )
-        elif restarts:
-            runner.logger.info(f'epoch {epoch}: optimizer and learning rate begin anew')
+                _forget_best(runner.param_schedulers or [])
+            said.insert(0, f'{own.num_active} of {own.router.num_banks} banks in use')
+        if said:
+            runner.logger.info(f'epoch {epoch}: {", ".join(said)}')
         self._num_active = own.num_active
 
     def before_train_iter(
@@ -152,14 +149,14 @@ class CurriculumHook(Hook):
 
     def _grow(self, supernet: BaseModule, wanted: int) -> list[tuple[Parameter, int]]:
         """Take banks into use until ``wanted`` are; what of the router was changed, row by row."""
-        changed = []
+        rows = []
         while supernet.num_active < wanted:
             for new, old in supernet.grow():
                 if self.inherit:
                     inherit(new, old)
             if self.inherit_gate:
-                changed += supernet.router.inherit()
-        return changed
+                rows += supernet.router.inherit()
+        return rows
 
     def _restart(self, runner) -> None:
         wrapper = runner.optim_wrapper
@@ -239,3 +236,9 @@ def _forget_momentum(optimizer: Optimizer, rows: list[tuple[Parameter, int]]) ->
         for value in optimizer.state.get(param, {}).values():
             if isinstance(value, Tensor) and value.shape == param.shape:
                 value[row] = 0
+
+
+def _forget_best(schedules: list[_ParamScheduler]) -> None:
+    for schedule in schedules:
+        if isinstance(schedule, ReduceOnPlateauParamScheduler):
+            schedule._reset()

@@ -28,6 +28,9 @@ class SharedStageSupernet(CreamSupernet):
     ``blocks.{s}.{1 + b}``. Layers that are never a bank have none. A checkpoint has the table in
     ``router.table``, so that a path's weights are found without this class.
 
+    Norms scale and shift here. A bank that inherits by addition, as published, begins with scales
+    of one plus those of the other: its branch is about twice as strong at first.
+
     A bank that runs twice in a path gathers gradients, and running statistics, from both places in
     training. When a path is rated, each of its layers has statistics of its own
     (:func:`~cream_mm.models.layers.bn_policy.recalibrated`). An exported network begins with those

@@ -120,11 +120,16 @@ class MetaMatchingHook(Hook):
         return val_loss
 
     def _images(self, runner, model, batch) -> tuple[dict, dict] | None:
-        """Images of both sides, preprocessed; None if the batch is too small for both."""
+        """Images of both sides, preprocessed; None if the batch is too small for both.
+
+        The batch is left as it is: mmpretrain's preprocessor moves labels to the device in the
+        samples themselves, and then refuses a batch of which some were moved.
+        """
         n = self.num_images
-        train = {key: value[:n] for key, value in batch.items()}
+        train = dict(inputs=batch['inputs'][:n])  # it needs no labels
         if model.compat.meta_images == 'batch':
-            val = {key: value[n : 2 * n] for key, value in batch.items()}
+            samples = [sample.clone() for sample in batch['data_samples'][n : 2 * n]]
+            val = dict(inputs=batch['inputs'][n : 2 * n], data_samples=samples)
             if len(val['inputs']) < n:
                 return None
         else:

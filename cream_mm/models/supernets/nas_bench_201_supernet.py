@@ -149,7 +149,8 @@ class NASBench201Supernet(CellFrame, Supernet):
         """
         convs = [edge for edge in self._edges if edge[-1] in KERNELS]
         learns = self.training and convs and self.router.learns
-        banks = self.router.banks(self.arch)
+        self._route()  # a training step may draw others than a rating has
+        banks = self._banks
         yield from (*self.stem.modules(), *self.lastact.modules())
         if learns:
             yield from self.router.modules()

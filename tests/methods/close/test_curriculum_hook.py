@@ -11,7 +11,7 @@ import pytest
 import torch
 from conftest import cell_supernet_key, golden_fill, golden_image
 from mmengine.hooks import EMAHook, ParamSchedulerHook
-from mmengine.optim import LinearLR, OptimWrapper
+from mmengine.optim import LinearLR, OptimWrapper, OptimWrapperDict
 from torch import nn
 
 from cream_mm.engine import TrainLossPlateauLR
@@ -541,4 +541,12 @@ def test_a_supernet_without_banks_is_told():
     net = Net(CreamSupernet(space=tiny_space().to_dict()), 32)
     run = Run(net, CurriculumHook())
     with pytest.raises(ValueError, match='CreamSupernet has none'):
+        run.call('before_train')
+
+
+def test_several_optimizers_are_told():
+    run = Run(small_net(), CurriculumHook(), schedule=None)
+    run.optim_wrapper = OptimWrapperDict(one=run.optim_wrapper)
+    run.call('before_run')
+    with pytest.raises(ValueError, match='this run has several'):
         run.call('before_train')

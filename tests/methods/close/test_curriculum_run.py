@@ -318,3 +318,19 @@ def test_all_ranks_route_alike(data, tmp_path):
         assert saved['steps'] == theirs[name]['steps']  # cells, K, banks, learning rates
         assert differences(saved['state'], theirs[name]['state']) == []
     assert len({saved['steps'] for saved in ours.values()}) == 1
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason='needs a CUDA device')
+@pytest.mark.parametrize('dtype', ['float16', 'bfloat16'])
+def test_mixed_precision_goes_on_after_a_switch(data, tmp_path, dtype):
+    options = {'optim_wrapper.type': 'AmpOptimWrapper', 'optim_wrapper.dtype': dtype}
+    cfg = close_search(data, tmp_path / 'run', **options)
+    cfg.train_cfg.max_epochs = 4  # ends behind the switch and the restart
+    record = Record()
+    train(cfg, record)
+    again = Record()
+    runner = train(close_search(data, tmp_path / 'run', **options), again, resume=True)
+    steps = record.steps + again.steps
+    assert [step[2] for step in steps] == [1] * STEPS + [2] * 2 * STEPS + [3] * 2 * STEPS
+    assert all(p.is_cuda and p.isfinite().all() for p in runner.model.parameters())

@@ -269,3 +269,21 @@ def test_banks_out_of_a_checkpoint():
         assert found == router.banks(arch)
     with pytest.raises(KeyError, match='x_hidden'):
         GATESRouter.banks_from(state, ARCH, SPACE, 'router.')
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason='needs a CUDA device')
+def test_on_a_gpu_as_on_a_cpu():
+    """The same draws, under AMP too; a bank more, and its inheritance, stay there."""
+    here, there = small(), small().to('cuda')
+    for step in range(20):
+        here.step = there.step = (4, step)
+        with torch.autocast('cuda', torch.float16):
+            found = there.weights(ARCH)
+        assert found.is_cuda and found.dtype == torch.float32
+        assert torch.allclose(found.cpu(), here.weights(ARCH), atol=1e-5)
+        assert there.banks(ARCH) == here.banks(ARCH)
+    for router in (here, there):
+        router.grow()
+        assert router.inherit()[0][0].device == router.active.device
+    assert torch.allclose(there.logits(ARCH).cpu(), here.logits(ARCH), atol=1e-5)

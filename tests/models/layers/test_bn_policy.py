@@ -314,6 +314,20 @@ def test_norms_outside_the_root_have_one_set():
         assert torch.equal(head.bn.running_mean, mean)
 
 
+@pytest.mark.parametrize('kind', ['one at two positions', 'a norm itself alone'])
+def test_synchronised_norms_of_this_rank(kind):
+    torch.manual_seed(0)
+    net, data = CHAINS[kind]().eval(), images()
+    synced = nn.SyncBatchNorm.convert_sync_batchnorm(copy.deepcopy(net)).eval()
+    outs = []
+    for one in (net, synced):
+        fitted = recalibrated(one.modules(), lambda one=one: [one(x) for x in data], one)
+        with torch.no_grad(), of_this_rank(one.modules()), fitted:
+            outs.append([one(x) for x in data])
+    for ours, theirs in zip(*outs, strict=True):
+        torch.testing.assert_close(ours, theirs)
+
+
 def test_a_part_alone_and_another_path():
     torch.manual_seed(0)
     net, data = Chain([Block(), Block()], [0, 1, 0]).eval(), images()
