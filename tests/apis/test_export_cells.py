@@ -279,7 +279,7 @@ def test_a_checkpoint_that_is_none_of_the_supernet(home, exported, tmp_path):
 
 
 def test_the_answer_of_a_search_in_a_detector(tmp_path):
-    """Its stem is the search's; the retraining is of ImageNet's classes, the data the detector's."""
+    """Its stem is the search's; data and classes are a detector's, and no classifier's."""
     space = NASBench201Space(channels=8, num_cells=1, stem_stride=4)
     costs = build_cost_model(space, (192, 256), head=None)
     about = dict(ANSWER, task='detection', scale=[256, 192], classes=['ant', 'bee'])
@@ -296,7 +296,7 @@ def test_the_answer_of_a_search_in_a_detector(tmp_path):
     assert about['costs']['macs_m'] * 1e6 == costs.cost(space.parse(CELL)).macs
     assert 'num_classes' not in about and about['space']['stem_stride'] == 4
     cfg = Config.fromfile(str(files['detector']))
-    assert (cfg.data_root, cfg.num_classes, cfg.scale) == ('images', 2, [256, 192])
+    assert (cfg.data_root, cfg.num_classes, cfg.scale) == ('images', 2, (256, 192))
     assert cfg.model.backbone.space == space.to_dict()
     retrain = Config.fromfile(str(files['retrain']))
     assert retrain.num_classes == 1000 and retrain.model.head.hidden_channels == 0
