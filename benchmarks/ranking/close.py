@@ -4,6 +4,7 @@
   python benchmarks/ranking/close.py --epochs vanilla=240 close=100 --jobs 8     # 4 seeds of both
   python benchmarks/ranking/close.py --mechanics             # what banks, gate and switches do
   python benchmarks/ranking/close.py --steps                 # cost of a step by banks in use
+  python benchmarks/ranking/close.py --gate                  # what scores a gate begins with
   python benchmarks/ranking/close.py --baselines             # what needs no training; 3 minutes
   python benchmarks/ranking/close.py --report                # tables and figures of the records
   python benchmarks/ranking/close.py --setting full --epochs vanilla=1000 close=1000 --jobs 1
@@ -79,6 +80,7 @@ def parse_args(argv=None):
     parser.add_argument('--pilot', action='store_true', help=f'vanilla alone, seed {PILOT_SEED}')
     parser.add_argument('--mechanics', action='store_true')
     parser.add_argument('--steps', action='store_true')
+    parser.add_argument('--gate', action='store_true')
     parser.add_argument('--baselines', action='store_true')
     parser.add_argument('--report', action='store_true', help='run nothing')
     parser.add_argument('--batch-size', type=int, default=256)
@@ -100,6 +102,8 @@ def main(argv=None) -> None:
         return
     if args.steps:
         add(args.records, 'steps', step_costs(args))
+    if args.gate:
+        add(args.records, 'gate', gate_at_start(), replace=True)
     if args.baselines:
         from close_report import baselines  # beside this file
 
@@ -108,7 +112,7 @@ def main(argv=None) -> None:
         run_all(args, [dict(method='mechanics', seed=0)])
     elif args.pilot:
         run_all(args, [dict(method='vanilla', seed=PILOT_SEED)])
-    elif not (args.steps or args.baselines or args.report):
+    elif not (args.steps or args.gate or args.baselines or args.report):
         run_all(args, [dict(method=m, seed=s) for s in args.seeds for m in args.methods])
     if args.report:
         from close_report import write_report  # beside this file
@@ -122,7 +126,7 @@ def main(argv=None) -> None:
 def read_records(path: Path) -> dict:
     """What docs/results/close.json holds; empty where there is no file."""
     if not path.is_file():
-        return dict(format=FORMAT, rated=rated_cells(), runs=[], steps=[], baselines=None)
+        return dict(format=FORMAT, rated=rated_cells(), runs=[], steps=[], gate=[], baselines=None)
     content = json.loads(path.read_text())
     if content.get('format') != FORMAT:
         raise ValueError(f'{path} is not of format {FORMAT}')
@@ -490,6 +494,33 @@ def grow(supernet, inherits: bool) -> None:
             inherit(new, old)
     if inherits:
         supernet.router.inherit()
+
+
+@torch.no_grad()
+def gate_at_start(num_seeds: int = 10) -> list[dict]:
+    """How far the scores of a gate differ before any training, over edges of cells and over banks.
+
+    Returns:
+        list[dict]: By seed the standard deviation over edges and cells, of the states of nodes
+        behind the encoder and of the scores, and the mean difference of two banks' scores.
+    """
+    cells, found = NASBench201Space().classes(trainable=True)[::63], []
+    for seed in range(num_seeds):
+        torch.manual_seed(seed)
+        router = MODELS.build(dict(type='cream_mm.GATESRouter', num_banks=5)).double()
+        scores = torch.stack([router.logits(arch) for arch in cells])  # (cells, edges, banks)
+        states = torch.stack([router.embedder(router.space.encode(arch)) for arch in cells])
+        gaps = scores.mean(dim=(0, 1))
+        gaps = (gaps[:, None] - gaps).abs()[np.triu_indices(5, 1)]
+        found.append(
+            dict(
+                seed=seed,
+                states=float(states.std(dim=0).mean()),
+                scores=float(scores.std(dim=(0, 1)).mean()),
+                between_banks=float(gaps.mean()),
+            )
+        )
+    return found
 
 
 def step_costs(args, repeats: int = 60, warmup: int = 15) -> dict:

@@ -95,6 +95,7 @@ def write_report(args) -> None:
         *mechanics_tables(content),
         pilot_line(content, true),
         *ranking_tables(content, true),
+        by_convs(content, true),
         every_run(content, true),
     ]
     body = '\n\n'.join(table for table in tables if table)
@@ -146,10 +147,33 @@ def mechanics_tables(content: dict) -> list[str]:
                 rows.append([f'{one["device"]}, {label}', one['batch_size'], *cells])
         header = ['a step on', 'images', 'vanilla', *(f'K = {k}' for k in names[1:])]
         tables.append(table_of(header, rows))
+    if content.get('gate'):
+        columns_ = ('states', 'scores', 'between_banks')
+        cells = [
+            f'{np.mean(values):.2g} ({min(values):.2g} to {max(values):.2g})'
+            for values in ([one[c] for one in content['gate']] for c in columns_)
+        ]
+        header = ['a gate before training, of seeds', 'sd of states of nodes over cells',
+                  'sd of scores over cells and edges', 'difference of two banks\' scores']  # fmt: skip
+        tables.append(table_of(header, [[len(content['gate']), *cells]]))
+    tables.append(routes_table(content))
     runs = [r for r in content['runs'] if r['method'] == 'mechanics']
     for run in runs:
         tables += [spread_table(run), *switch_tables(run)]
     return tables
+
+
+def routes_table(content: dict) -> str:
+    """Where the gates of the compared runs put live convolutions."""
+    rows = []
+    for run in runs_of(content, 'close'):
+        for state in run['routes']:
+            counts = np.array(state['counts']).sum(axis=(0, 1))
+            shares = ', '.join(f'{100 * c / counts.sum():.0f}' for c in counts)
+            at = f'{state["epoch"]} of {run["epochs"]}'
+            rows.append([f'close {run["seed"]}', at, state['active'], counts.sum(), shares])
+    header = ['run', 'epoch', 'K', 'live convolutions of all cells', 'in each bank, %']
+    return table_of(header, rows) if rows else ''
 
 
 def spread_table(run: dict) -> str:
@@ -268,6 +292,20 @@ def ranking_tables(content: dict, true: dict[str, float]) -> list[str]:
             ]
         )
     for name, runs in groups.items():
+        runs = [run for run in runs if len(run['curve']) > 1]
+        found = [
+            [measures(scores_of(run, 'loss', i), true) for i in (-1, len(run['curve']) // 2 - 1)]
+            for run in runs
+        ]
+        if found:
+            rows.append(
+                [f'{METHODS[name]}, cross entropy, end less half way']
+                + [
+                    interval([a[m] - b[m] for a, b in found], sign=True)
+                    for m in ('tau', 'spearman', 'p5')
+                ]
+            )
+    for name, runs in groups.items():
         for key in ('params', 'convs', 'naswot'):
             if key not in known:
                 continue
@@ -290,6 +328,33 @@ def columns(content: dict) -> dict[str, list[list[float]]]:
     for name, column in ((content['baselines'] or {}).get('scores') or {}).items():
         found.setdefault('naswot' if name.startswith('naswot') else name, []).append(column)
     return found
+
+
+def by_convs(content: dict, true: dict[str, float]) -> str:
+    """Tau among cells with equally many live convolutions, mean over seeds."""
+    known = columns(content)
+    if 'convs' not in known:
+        return ''
+    y, (convs,) = np.array([true[cell] for cell in rated()]), known['convs']
+    ways = {
+        f'{METHODS[name]}, {SCORES[key]}': [scores_of(run, key) for run in runs_of(content, name)]
+        for name in METHODS
+        for key in ('loss', 'edges')
+    }
+    ways.update({BASELINES[key]: known[key] for key in ('params', 'naswot') if key in known})
+    groups = {str(n): np.array(convs) == n for n in range(1, 7)}
+    rows = [
+        ['n', *(int(mask.sum()) for mask in groups.values())],
+        ['mean accuracy, %', *(f'{y[mask].mean():.2f}' for mask in groups.values())],
+    ]
+    for label, found in ways.items():
+        if found:
+            cells = [
+                interval([stats.kendalltau(np.array(s)[mask], y[mask]).statistic for s in found])
+                for mask in groups.values()
+            ]
+            rows.append([f'tau, {label}', *cells])
+    return table_of(['live convolutions', *groups], rows)
 
 
 def every_run(content: dict, true: dict[str, float]) -> str:
