@@ -37,4 +37,8 @@ test_cfg = dict(
     bn_dataset=dict(data_root=data_root, pipeline=test_pipeline),
     next_steps=dict(_delete_=True),
 )
+train_cfg = dict(max_epochs=max_epochs)
+param_scheduler = [
+    dict(type='CosineAnnealingLR', eta_min=0, end=max_epochs, convert_to_iter_based=True),
+]
 default_hooks = dict(checkpoint=dict(interval=25, max_keep_ckpts=-1))  # for a curve
