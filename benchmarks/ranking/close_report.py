@@ -153,8 +153,10 @@ def mechanics_tables(content: dict) -> list[str]:
             f'{np.mean(values):.2g} ({min(values):.2g} to {max(values):.2g})'
             for values in ([one[c] for one in content['gate']] for c in columns_)
         ]
-        header = ['a gate before training, of seeds', 'sd of states of nodes over cells',
-                  'sd of scores over cells and edges', 'difference of two banks\' scores']  # fmt: skip
+        header = [
+            'a gate before training, of seeds', 'sd of states of nodes over cells',
+            'sd of scores over cells and edges', "difference of two banks' scores",
+        ]  # fmt: skip
         tables.append(table_of(header, [[len(content['gate']), *cells]]))
     tables.append(routes_table(content))
     runs = [r for r in content['runs'] if r['method'] == 'mechanics']
