@@ -18,5 +18,11 @@ model = dict(
 )
 custom_hooks = [
     # Shares of the run. Without the published restart: the learning rate goes to 0 once.
-    dict(type='cream_mm.CurriculumHook', schedule=(0, 0.34, 0.67), restart_at=()),
+    # Norms scale here: added up, as published, a new bank's branch would be twice as strong.
+    dict(
+        type='cream_mm.CurriculumHook',
+        schedule=(0, 0.34, 0.67),
+        restart_at=(),
+        inherit_norms='copy',
+    ),
 ]

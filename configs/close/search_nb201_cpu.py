@@ -31,6 +31,8 @@ test_pipeline = [
     dict(type='Resize', scale=input_size),
     dict(type='PackInputs'),
 ]
+train_set = dict(pipeline=train_pipeline)
+held_out_set = dict(pipeline=test_pipeline)
 train_dataloader = dict(
     batch_size=batch_size,
     num_workers=num_workers,

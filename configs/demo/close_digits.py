@@ -22,6 +22,8 @@ model = dict(
 )
 train_pipeline = [dict(type='cream_mm.LoadImage'), dict(type='PackInputs')]
 test_pipeline = [dict(type='cream_mm.LoadImageFromFile'), dict(type='PackInputs')]
+train_set = dict(data_root=data_root, pipeline=train_pipeline, holdout=holdout)
+held_out_set = dict(data_root=data_root, pipeline=test_pipeline, holdout=holdout)
 train_dataloader = dict(
     batch_size=batch_size,
     dataset=dict(data_root=data_root, pipeline=train_pipeline, holdout=holdout),

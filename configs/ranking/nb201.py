@@ -19,16 +19,26 @@ input_size = 16
 max_epochs = 100
 num_workers = 0
 
-model = dict(backbone=dict(space=dict(num_cells=1)))
+model = dict(backbone=dict(space=dict(num_cells=1), costs=dict(input_size=input_size)))
 train_pipeline = [
     dict(type='cream_mm.LoadImage'),
     dict(type='RandomCrop', crop_size=input_size, padding=input_size // 8),
     dict(type='RandomFlip', prob=0.5, direction='horizontal'),
     dict(type='PackInputs'),
 ]
-train_dataloader = dict(
-    num_workers=num_workers, persistent_workers=False, dataset=dict(pipeline=train_pipeline)
+test_pipeline = [dict(type='cream_mm.LoadImageFromFile'), dict(type='PackInputs')]
+train_set = dict(data_root=data_root, pipeline=train_pipeline)
+held_out_set = dict(data_root=data_root, pipeline=test_pipeline)
+train_dataloader = dict(num_workers=num_workers, persistent_workers=False, dataset=train_set)
+test_dataloader = dict(num_workers=num_workers, dataset=held_out_set)
+test_cfg = dict(
+    strategy=None,
+    num_images=2000,
+    bn_dataset=dict(data_root=data_root, pipeline=test_pipeline),
+    next_steps=dict(_delete_=True),
 )
-test_dataloader = dict(num_workers=num_workers)
-test_cfg = dict(strategy=None, num_images=2000, next_steps=dict(_delete_=True))
+train_cfg = dict(max_epochs=max_epochs)
+param_scheduler = [
+    dict(type='CosineAnnealingLR', eta_min=0, end=max_epochs, convert_to_iter_based=True),
+]
 default_hooks = dict(checkpoint=dict(interval=25, max_keep_ckpts=-1))  # for a curve

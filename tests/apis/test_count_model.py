@@ -2,12 +2,13 @@ import pytest
 import torch
 from torch import nn
 
+from cream_mm import create_model
 from cream_mm.apis.count_model import count_model
 from cream_mm.costs import Cost, build_cost_model
 from cream_mm.models import CreamClsHead, CreamNet
 from cream_mm.models.backbones.cream_net import resolve_arch
 from cream_mm.models.layers import head_settings
-from cream_mm.spaces import MBConvSpace
+from cream_mm.spaces import MBConvSpace, NASBench201Space
 from cream_mm.structures import Arch
 from cream_mm.testing import tiny_cream, tiny_space
 
@@ -104,3 +105,20 @@ def test_leaves_no_hooks_behind():
         except RuntimeError as error:
             assert str(error) == 'stop'
         assert not any(m._forward_hooks for m in net.modules())
+
+
+@pytest.mark.parametrize('stem_stride', [1, 4])
+def test_cells_are_counted_as_by_their_table(stem_stride):
+    """All four units, of a network that was run and of one that was added up."""
+    arch, space, _ = resolve_arch(
+        '|nor_conv_3x3~0|+|nor_conv_1x1~0|skip_connect~1|+|avg_pool_3x3~0|none~1|nor_conv_3x3~2|',
+        dict(channels=8, num_cells=2, stem_stride=stem_stride),
+        NASBench201Space,
+    )
+    table = build_cost_model(space, (48, 64), 7).cost(arch)
+    model = create_model(arch, num_classes=7, space=space)
+
+    def run():
+        model(torch.zeros(1, 3, 48, 64))
+
+    assert count_model(model, run, model.backbone.stem_norm, space.published_flops) == table

@@ -6,8 +6,9 @@ from mmpretrain.models.classifiers import ImageClassifier
 from PIL import Image
 
 import cream_mm
+from cream_mm import create_model
 from cream_mm.files import write_json
-from cream_mm.models import CreamNet
+from cream_mm.models import CreamNet, NASBench201Supernet
 
 
 def test_list_models():
@@ -123,3 +124,43 @@ def test_in_another_scope():
 
     with DefaultScope.overwrite_default_scope('mmdet'):
         assert cream_mm.create_model('cream-14m', num_classes=3).head.num_classes == 3
+
+
+CELL = (
+    '|nor_conv_3x3~0|+|nor_conv_3x3~0|nor_conv_3x3~1|'
+    '+|skip_connect~0|nor_conv_1x1~1|nor_conv_3x3~2|'
+)
+
+
+def test_a_cell_is_the_network_of_its_benchmark():
+    """Its parameters are those of the benchmark's table, for 10 and for 100 classes."""
+    for classes, params in ((10, 1_073_466), (100, 1_079_316)):
+        model = create_model(CELL, num_classes=classes)
+        assert sum(p.numel() for p in model.parameters()) == params
+        assert model(torch.zeros(1, 3, 32, 32)).shape == (1, classes)
+    steps = model._config.test_dataloader.dataset.pipeline
+    assert steps[1].scale == steps[2].crop_size == 32  # nothing is cropped
+    maps = create_model(CELL, features_only=True, space=dict(num_cells=1, stem_stride=4))(
+        torch.zeros(1, 3, 64, 64)
+    )
+    assert [tuple(x.shape[1:]) for x in maps] == [(16, 16, 16), (32, 8, 8), (64, 4, 4)]
+
+
+def test_weights_of_another_cell_are_refused(tmp_path):
+    other = CELL.replace('skip_connect~0', 'nor_conv_1x1~0')
+    for name, arch in (('more.pth', other), ('same.pth', CELL)):
+        net = create_model(arch, features_only=True, space=dict(num_cells=1, channels=4))
+        torch.save(dict(state_dict=net.state_dict(prefix='backbone.')), tmp_path / name)
+    space = dict(num_cells=1, channels=4)
+    load = dict(features_only=True, space=space)
+    again = create_model(CELL, checkpoint=str(tmp_path / 'same.pth'), **load)
+    assert torch.equal(again.stem[0].weight, torch.load(tmp_path / 'same.pth')['state_dict'][
+        'backbone.stem.0.weight'])  # fmt: skip
+    with pytest.raises(ValueError, match=r'beyond it: cells\.0\.layers\.3\.op\.1\.weight'):
+        create_model(CELL, checkpoint=str(tmp_path / 'more.pth'), **load)  # an edge too many
+    with pytest.raises(ValueError, match=r'cells\.0\.layers\.3\.op\.1\.weight'):
+        create_model(other, checkpoint=str(tmp_path / 'same.pth'), **load)
+    supernet = NASBench201Supernet(space).state_dict(prefix='backbone.')
+    torch.save(dict(state_dict=supernet), tmp_path / 'supernet.pth')
+    with pytest.raises(ValueError, match='a supernet: tools/export_arch.py cuts a path out of it'):
+        create_model(CELL, checkpoint=str(tmp_path / 'supernet.pth'), **load)

@@ -276,3 +276,28 @@ def test_a_checkpoint_that_is_none_of_the_supernet(home, exported, tmp_path):
     with pytest.raises(ValueError, match='only the best_arch.json of its search names that'):
         export_arch(CELL, str(home[0] / 'epoch_1.pth'), out, root=ROOT)
     assert not Path(out).exists()
+
+
+def test_the_answer_of_a_search_in_a_detector(tmp_path):
+    """Its stem is the search's; data and classes are a detector's, and no classifier's."""
+    space = NASBench201Space(channels=8, num_cells=1, stem_stride=4)
+    costs = build_cost_model(space, (192, 256), head=None)
+    about = dict(ANSWER, task='detection', scale=[256, 192], classes=['ant', 'bee'])
+    del about['router']
+    answer = arch_content(space.parse(CELL), costs, **about)
+    (tmp_path / 'best_arch.json').write_text(json.dumps(answer))
+    supernet = NASBench201Supernet(space, out_indices=(0, 1, 2))
+    state = supernet.state_dict(prefix='backbone.') | {'neck.x.weight': torch.zeros(1)}
+    torch.save(dict(state_dict=state), tmp_path / 'epoch_1.pth')
+    files = export_arch(
+        str(tmp_path / 'best_arch.json'), None, str(tmp_path / 'out'), root=ROOT
+    )  # fmt: skip
+    about = read_arch_file(files['arch'])
+    assert about['costs']['macs_m'] * 1e6 == costs.cost(space.parse(CELL)).macs
+    assert 'num_classes' not in about and about['space']['stem_stride'] == 4
+    cfg = Config.fromfile(str(files['detector']))
+    assert (cfg.data_root, cfg.num_classes, cfg.scale) == ('images', 2, (256, 192))
+    assert cfg.model.backbone.space == space.to_dict()
+    retrain = Config.fromfile(str(files['retrain']))
+    assert retrain.num_classes == 1000 and retrain.model.head.hidden_channels == 0
+    assert retrain.model.backbone.space.stem_stride == 4

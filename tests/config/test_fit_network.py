@@ -1,6 +1,7 @@
 """A published network of another space, put into a config of the repository by its name."""
 
 import importlib
+import json
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,9 @@ from mmengine.registry import MODELS, DefaultScope
 
 from cream_mm.config.fit_network import fit_network
 from cream_mm.config.load import load_config
+from cream_mm.costs import build_cost_model
+from cream_mm.files.arch_file import arch_content
+from cream_mm.spaces import NASBench201Space
 
 RETRAIN = str(Path(__file__).parents[2] / 'configs/cream/retrain_imagenet.py')
 IMAGENET = dict(mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375])
@@ -119,3 +123,32 @@ def test_images_that_the_weights_do_not_know(lines, where):
     cfg.model.data_preprocessor = dict(mean=[127] * 3, std=[128] * 3)
     fit_network(cfg, {})
     assert len(lines) == 1
+
+
+CELLS = str(Path(__file__).parents[2] / 'configs/nas_bench_201/retrain_cifar.py')
+CELL = '|nor_conv_3x3~0|+|none~0|skip_connect~1|+|avg_pool_3x3~0|none~1|nor_conv_1x1~2|'
+
+
+def test_the_head_follows_a_network_of_cells(lines, tmp_path):
+    """From a file with other channels, as the head of the config says how to do it."""
+    space = NASBench201Space(channels=8, num_cells=1)
+    answer = arch_content(space.parse(CELL), build_cost_model(space, 32, 10))
+    (tmp_path / 'best_arch.json').write_text(json.dumps(answer))
+    options = {'model.backbone.arch': str(tmp_path / 'best_arch.json')}
+    cfg = load_config(CELLS, options, check_data=False)
+    assert cfg.model.head.in_channels == 32 and len(lines) == 1 and 'in_channels=32' in lines[0]
+    with DefaultScope.overwrite_default_scope('mmpretrain'):
+        model = MODELS.build(cfg.model)
+    assert model.backbone.space == space and model(torch.zeros(2, 3, 32, 32)).shape == (2, 10)
+    cfg = load_config(CELLS, {'model.backbone.arch': CELL}, check_data=False)
+    assert cfg.model.head.in_channels == 64 and len(lines) == 1
+    with pytest.raises(ValueError, match='of a MBConvSpace: its backbone is cream_mm.CreamNet'):
+        load_config(CELLS, {'model.backbone.arch': 'cream-14m'}, check_data=False)
+
+
+def test_arguments_of_a_network_of_cells():
+    wrong = {'model.backbone.space': dict(stem_strid=4)}
+    with pytest.raises(ValueError, match="unknown key 'stem_strid'.*did you mean 'stem_stride'"):
+        load_config(CELLS, wrong, check_data=False)
+    with pytest.raises(ValueError, match='space.num_cells is 0; it is a whole number of at least'):
+        load_config(CELLS, {'model.backbone.space': dict(num_cells=0)}, check_data=False)

@@ -47,7 +47,7 @@ WRONG = [  # config, options as mmengine parses them, the whole line
     (
         CLOSE,
         {'model.backbone.router.num_banks': 0},
-        f'model.backbone.router.num_banks is 0; {COUNT}',
+        f'model.backbone.router.num_banks is 0; {COUNT}, or None',
     ),
     (
         SEARCH,

@@ -24,7 +24,7 @@ CONFIG_DIR = Path(__file__).resolve().parents[2] / 'configs'
 CREAM = CONFIG_DIR / 'cream'
 ALL = sorted(p for p in CONFIG_DIR.rglob('*.py') if p.parent.name != '_base_')
 RETRAIN = sorted(CREAM.glob('retrain_*.py'))
-SEARCH = sorted(CREAM.glob('search_*.py'))
+SEARCH = sorted(p for p in CREAM.glob('search_*.py') if p.stem != 'search_nb201')
 NETS = sorted(name for name in published_nets if name.startswith('cream-'))
 
 

@@ -3,7 +3,9 @@
 import pytest
 from made_run import LAYERS
 
+from cream_mm.costs import build_cost_model
 from cream_mm.reports.arch_diagram import draw_arch
+from cream_mm.spaces import NASBench201Space
 
 
 @pytest.mark.parametrize('copies', [1, 3, 12])
@@ -28,3 +30,19 @@ def test_height_shows_expansion_and_colour_shows_kernel():
     assert boxes['blocks.1.0']['height'] > boxes['blocks.1.1']['height'] > boxes['stem']['height']
     assert boxes['blocks.2.0']['color'] == boxes['stem']['color']
     assert len({boxes[f'blocks.{i}']['color'] for i in ('1.0', '1.1', '2.0', '3.0')}) == 4
+
+
+def test_cells_are_one_box_a_stage():
+    space = NASBench201Space(num_cells=5)
+    layers = build_cost_model(space, 32, 10).layer_table(space.decode([3, 1, 0, 2, 4, 3]))
+    drawing = draw_arch(layers, [32, 32])
+    words = [(box['first'], box['second']) for box in drawing['boxes']]
+    cells, residual = ('5 ×', 'cell'), ('res', '')
+    assert words == [('3×3', ''), cells, residual, cells, residual, cells, ('BN', ''),
+                     ('pool', ''), ('fc', '')]  # fmt: skip
+    titles = [label['title'] for label in drawing['labels']]
+    assert titles[:3] == ['Stem', 'Stage 1', 'Residual'] and titles[-3] == 'Last BN'
+    macs = sum(row['macs'] for row in layers if row.get('edge') and row['stage'] == 1)
+    assert drawing['boxes'][1]['tip'].endswith(f'{macs / 1e6:.2f} M MACs')
+    odd = [dict(edge='0->1', stage=1, name='x' * 50, macs=None)]
+    assert draw_arch(odd)['boxes'][0]['first'] == '1 ×'

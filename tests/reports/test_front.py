@@ -59,3 +59,11 @@ def test_more_than_a_page_shows():
     shown = Front(content, notes)
     assert len(shown.steps) == len(shown.references) == MAX_PATHS
     assert notes == ['Other budgets: the 7 last paths.', 'Other budgets: the 1 last references.']
+
+
+def test_choices_in_words():
+    content = front() | {'answer': front()['answer'] | {'arch': [[3], [0, 1], [4, 9, 2]]}}
+    words = ('none', 'skip', '1×1', '3×3', 'avg')
+    rows = Front(content, [], words).table()['rows']
+    (answer,) = [row for row in rows if row['kind'] == 'answer']
+    assert answer['stages'] == ['3×3', 'none skip', 'avg 9 1×1']  # 9: none of the words

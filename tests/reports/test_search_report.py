@@ -22,7 +22,10 @@ from made_run import (  # noqa: F401  the fixtures are used
     write_scalars,
 )
 
+from cream_mm.costs import build_cost_model
+from cream_mm.files.arch_file import arch_content
 from cream_mm.reports.search_report import SearchReport
+from cream_mm.spaces import NASBench201Space
 
 TOOL = Path(__file__).parents[2] / 'tools' / 'report.py'
 
@@ -290,3 +293,31 @@ def test_a_search_without_a_board(search_dir):  # noqa: F811
     html = report.to_html().replace('\u00a0', ' ')
     assert 'box mAP with the weights of the supernet, 20 images' in html
     assert '50.0 % box mAP without retraining; random paths average 25.0 %' in html
+
+
+def test_a_search_of_cells(tmp_path):
+    """The cell as a graph and as the benchmark writes it; operations by name on board and front."""
+    space = NASBench201Space(num_cells=1)
+    costs = build_cost_model(space, 16, 10)
+    text = '|nor_conv_3x3~0|+|none~0|skip_connect~1|+|avg_pool_3x3~0|none~1|nor_conv_1x1~2|'
+    arch = space.parse(text)
+    answer = arch_content(arch, costs, rating=dict(top1_pct=50.0, num_images=100))
+    (tmp_path / 'best_arch.json').write_text(json.dumps(answer))
+    entry = dict(rank=1, arch=arch.to_list(), macs_m=1.0, params_m=0.1, top1_pct=50.0)
+    board = dict(format='cream_mm.board/1', capacity=1, entries=[entry], rated=[])
+    (tmp_path / 'board.json').write_text(json.dumps(board))
+    row = dict(arch=arch.to_list(), costs=answer['costs'], rating=dict(score=1, top1_pct=50.0))
+    front = dict(format='cream_mm.front/1', cost='macs_m', score='cross_entropy', answer=row,
+                 steps=[dict(row, bound=9.0)])  # fmt: skip
+    (tmp_path / 'front.json').write_text(json.dumps(front))
+    report = SearchReport(tmp_path)
+    results = {label: value for label, value, _ in report.results()}
+    assert results['Chosen architecture'] == text and 'Board FLOPs' not in results
+    page = report.to_html()
+    assert 'aria-label="Graph of the chosen cell"' in page and page.count('<circle cx') >= 4
+    assert page.count('<span class="stage">none skip |</span>') == 2  # board and front
+    # A space that is not known here, or damaged: numbers.
+    answer['space']['channels'] = 'many'
+    (tmp_path / 'best_arch.json').write_text(json.dumps(answer))
+    report = SearchReport(tmp_path)
+    assert report.results()[0][1] == '3 | 0 1 | 4 0 2' and report.to_html()

@@ -35,3 +35,13 @@ def test_a_board_ends_with_what_a_page_can_show(monkeypatch):
     notes = []
     assert len(board_rows(board()['entries'] * 3, CHOICES, ARCH, notes)) == 2
     assert notes == ['Board: the 4 paths after the first 2.']
+
+
+def test_a_board_of_cells():
+    """No list stands for what is not chosen, and the kernels are in the words."""
+    words = ('none', 'skip', '1×1', '3×3', 'avg')
+    entry = dict(rank=1, arch=[[3], [0, 2], [4, 1, 3]])
+    (row,) = board_rows([entry], [], entry['arch'], [], words=words, fixed_ends=False)
+    assert row['stages'] == ['3×3', 'none 1×1', 'avg skip 3×3'] and row['chosen']
+    colors = [cell['color'] for cell in row['strip']]
+    assert colors == [KERNEL_COLORS[3], *[PLAIN_COLOR] * 4, KERNEL_COLORS[3]]

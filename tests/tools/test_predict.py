@@ -268,6 +268,7 @@ def test_no_file_is_an_image(retrained, damaged):
         ('gone', {}, FileNotFoundError, 'no config gone, no work directory and no published'),
         ('cream-14m', {}, ValueError, 'no package holds weights of cream-14m'),
         ('[[0],[0],[0],[0],[0],[0],[0]]', {}, ValueError, 'without weights: give --checkpoint'),
+        ('|none~0|+|none~0|none~1|+|none~0|none~1|none~2|', {}, ValueError, 'give --checkpoint'),
         ('configs/retinanet_cream.py', {}, ValueError, 'without weights: give --checkpoint FILE'),
         ('lite0', dict(options=dict(a=1)), ValueError, '--cfg-options are for a config'),
     ],

@@ -16,7 +16,7 @@ from torch.optim import Optimizer
 from ...engine.distributed import unwrap
 from ...engine.loops.supernet_train_loop import supernet_of
 from ...registry import HOOKS
-from .glow_bank import inherit
+from .glow_bank import NORMS, inherit
 
 
 @HOOKS.register_module()
@@ -40,6 +40,8 @@ class CurriculumHook(Hook):
             momentum and learning rates and their schedules start again; a schedule that follows
             the training loss then begins with that of the epoch before. Defaults to ``(.4,)``.
         inherit (bool): Whether a bank inherits weights. Defaults to True.
+        inherit_norms (str): 'add' (default), as published, or 'copy': what batch norm inherits, see
+            :func:`inherit`. Where norms scale, 'copy' is the gentler one.
         inherit_gate (bool): Whether the router's weights for it do. Defaults to True.
         keep_momentum (bool): Keep the optimizer's momentum of these; it was gathered by a bank
             that no position used. Defaults to False: it is zeroed.
@@ -65,6 +67,7 @@ class CurriculumHook(Hook):
         restart_at: Sequence[float] = (0.4,),
         *,
         inherit: bool = True,
+        inherit_norms: str = 'add',
         inherit_gate: bool = True,
         keep_momentum: bool = False,
         reset_plateau: bool = False,
@@ -75,7 +78,10 @@ class CurriculumHook(Hook):
         if not schedule or schedule[0] > 1:
             raise ValueError(f'schedule starts at epoch 1 (or 0, a share); got {list(schedule)}')
         self.schedule, self.restart_at = schedule, restart_at
-        self.inherit, self.inherit_gate = inherit, inherit_gate
+        if inherit_norms not in NORMS:
+            raise ValueError(f'inherit_norms is one of {NORMS}; got {inherit_norms!r}')
+        self.inherit, self.inherit_norms = inherit, inherit_norms
+        self.inherit_gate = inherit_gate
         self.keep_momentum, self.reset_plateau, self.blind = keep_momentum, reset_plateau, blind
         self._restarted = 0  # epoch of the last restart
         self._unseen: list[Parameter] = []  # which the optimizer leaves as they are
@@ -153,7 +159,7 @@ class CurriculumHook(Hook):
         while supernet.num_active < wanted:
             for new, old in supernet.grow():
                 if self.inherit:
-                    inherit(new, old)
+                    inherit(new, old, self.inherit_norms)
             if self.inherit_gate:
                 rows += supernet.router.inherit()
         return rows

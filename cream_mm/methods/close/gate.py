@@ -38,7 +38,8 @@ class GATESRouter(Router):
         noise (bool): Whether banks are drawn in training; else the highest score wins there, too.
             Defaults to True.
         gumbel_eval (bool): Draw them in evaluation as well, as the released code does: a function
-            of ``eval_seed`` and the architecture. Defaults to False.
+            of ``eval_seed`` and the architecture. A network that is cut out of a checkpoint has
+            the banks of the highest scores all the same. Defaults to False.
         eval_seed (int): Defaults to 0.
         active (int): Banks in use at the start. Defaults to 1.
 

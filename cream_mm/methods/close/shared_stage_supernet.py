@@ -30,6 +30,7 @@ class SharedStageSupernet(CreamSupernet):
 
     Norms scale and shift here. A bank that inherits by addition, as published, begins with scales
     of one plus those of the other: its branch is about twice as strong at first.
+    ``CurriculumHook(inherit_norms='copy')`` does without that.
 
     A bank that runs twice in a path gathers gradients, and running statistics, from both places in
     training. When a path is rated, each of its layers has statistics of its own

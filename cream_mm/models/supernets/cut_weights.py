@@ -70,7 +70,15 @@ def _cut_nas_bench_201(
             'which weights an edge uses is up to the router of this supernet, and only the '
             'best_arch.json of its search names that: give the file'
         )
-    return cut_cell(state_dict, arch, prefix, space, TableRouter if name is None else _router(name))
+    router = TableRouter if name is None else _router(name)
+    try:
+        router.banks_from(state_dict, arch, space, f'{prefix}router.')
+    except KeyError as error:
+        raise KeyError(
+            f'the weights hold no {router.__name__}, there is no {error}: they belong to another '
+            'supernet'
+        ) from None
+    return cut_cell(state_dict, arch, prefix, space, router)
 
 
 def _router(name: str) -> type[Router]:

@@ -7,6 +7,7 @@ import torch
 import torch.nn as nn
 import torch.nn.functional as F
 from torch import Tensor
+from torch.autograd.function import FunctionCtx
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from ...registry import MODELS, argument_names
@@ -267,13 +268,15 @@ class StraightThrough(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx, chosen: Tensor, weights: Tensor, others: Tensor, place: int) -> Tensor:
+    def forward(
+        ctx: FunctionCtx, chosen: Tensor, weights: Tensor, others: Tensor, place: int
+    ) -> Tensor:
         ctx.save_for_backward(chosen, others)
         ctx.place, ctx.dtype = place, weights.dtype
         return chosen.view_as(chosen)
 
     @staticmethod
-    def backward(ctx, grad: Tensor):
+    def backward(ctx: FunctionCtx, grad: Tensor) -> tuple[Tensor | None, ...]:
         chosen, others = ctx.saved_tensors
         gate = None
         if ctx.needs_input_grad[1]:

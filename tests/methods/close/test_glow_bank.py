@@ -30,6 +30,17 @@ def test_adds_parameters_and_buffers_in_place():
     assert all(p.requires_grad and p.grad is None for p in new.parameters())
 
 
+def test_norms_can_be_copied():
+    new, old = bank(0), bank(1)
+    before, theirs = copy.deepcopy(new.state_dict()), old.state_dict()
+    objects = [*new.parameters(), *new.buffers()]
+    inherit(new, old, norms='copy')
+    for key, value in new.state_dict().items():
+        expected = theirs[key] if key.startswith('1.') else before[key] + theirs[key]
+        assert torch.equal(value, expected), key
+    assert all(a is b for a, b in zip(objects, [*new.parameters(), *new.buffers()]))
+
+
 def test_banks_of_two_kinds_are_refused():
     with pytest.raises(ValueError, match='cannot inherit'):
         inherit(nn.Linear(2, 2), nn.Linear(2, 2, bias=False))

@@ -72,5 +72,8 @@ def test_weights_of_something_else():
     fixed = NASBench201Net(arch, space=SPACE).state_dict(prefix='backbone.')
     with pytest.raises(KeyError, match='hold no banks of .*nor_conv_3x3~0.*or to a fixed network'):
         cut_weights(SPACE, fixed, arch)
+    plain = model_of().state_dict()
+    with pytest.raises(KeyError, match='hold no GATESRouter, there is no .*another supernet'):
+        cut_weights(SPACE, plain, arch, about=dict(router='cream_mm.GATESRouter'))
     with pytest.raises(ValueError, match='no weights are cut out of the supernet of a ToySpace'):
         cut_weights(ToySpace(), {}, arch)
