@@ -20,8 +20,16 @@ model = dict(
     head=dict(in_channels=32),
     data_preprocessor=dict(mean=[127.5, 127.5, 127.5], std=[127.5, 127.5, 127.5]),
 )
-train_pipeline = [dict(type='cream_mm.LoadImage'), dict(type='PackInputs')]
-test_pipeline = [dict(type='cream_mm.LoadImageFromFile'), dict(type='PackInputs')]
+train_pipeline = [  # no augmentation: a cell sees each digit a few times only
+    dict(type='cream_mm.LoadImage'),
+    dict(type='Resize', scale=input_size),
+    dict(type='PackInputs'),
+]
+test_pipeline = [
+    dict(type='cream_mm.LoadImageFromFile'),
+    dict(type='Resize', scale=input_size),
+    dict(type='PackInputs'),
+]
 train_set = dict(data_root=data_root, pipeline=train_pipeline, holdout=holdout)
 held_out_set = dict(data_root=data_root, pipeline=test_pipeline, holdout=holdout)
 train_dataloader = dict(
@@ -42,5 +50,5 @@ test_cfg = dict(
     bn_dataset=dict(data_root=data_root, pipeline=test_pipeline, holdout=holdout),
 )
 auto_scale_lr = dict(base_batch_size=batch_size)
-default_hooks = dict(logger=dict(interval=50), checkpoint=dict(interval=4))
+default_hooks = dict(logger=dict(interval=50))
 env_cfg = dict(num_threads=1)

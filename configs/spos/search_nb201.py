@@ -104,7 +104,6 @@ train_cfg = dict(
 )
 default_hooks = dict(
     path_log=dict(type='cream_mm.PathLogHook'),  # each step's cell and loss: path_log.jsonl
-    checkpoint=dict(interval=10),
 )
 visualizer = dict(type='UniversalVisualizer', vis_backends=[dict(type='LocalVisBackend')])
 test_cfg = dict(

@@ -57,8 +57,8 @@ class Budget:
         at = f'at {size[0]}x{size[1]} pixels ' if size else ''
         return (
             f': {at}the networks of this search space lie between {ends[0][key]:.3f} and '
-            f'{ends[1][key]:.3f}. Change the budget, the input size, or depths and width_mult of '
-            'the space'
+            f'{ends[1][key]:.3f}. Change the budget, the input size, or '
+            f'{self.cost_model.space.sized_by}'
         )
 
     def violation(self, arch: Arch) -> float:

@@ -39,6 +39,8 @@ POINTS = dict(
     random=('random path', dict(facecolors='white', edgecolors=GREY, s=36)),
     board=('on the board', dict(color=BLUE, s=44, edgecolors='white')),
     effects=('best training effects', dict(color=GREEN, s=44, edgecolors='white')),
+    given=('asked for by the strategy', dict(color=GREEN, s=30, edgecolors='white')),
+    reference=('cheapest and costliest', dict(color=NAVY, marker='D', s=30)),
 )
 
 

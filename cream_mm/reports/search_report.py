@@ -59,7 +59,11 @@ from .tables import board_rows, cost_table
 
 # Why a path was rated.
 _SOURCES = dict(
-    effects='of the best training effects', board='from the board', random='drawn at random'
+    effects='of the best training effects',
+    board='from the board',
+    given='asked for by the strategy',
+    random='drawn at random',
+    reference='the cheapest and the costliest',
 )
 _COSTS = (
     ('macs_m', 'MACs (FLOPs)', 'multiply-adds per image, '),

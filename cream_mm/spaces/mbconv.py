@@ -107,6 +107,7 @@ class MBConvSpace(Space):
         Cream, released search space (6 MBConv choices, no skip). Others: ``presets.py``.
     """
 
+    sized_by: ClassVar[str] = 'depths and width_mult of the space'
     fixed_ends: ClassVar[bool] = True  # the first block and the last conv1x1
     file_words: ClassVar[Mapping[str, tuple]] = dict(
         choices=(IDENTITY,), first_channels=(None,), bn_eps=(None,), act=(), se=(), padding=(),

@@ -57,6 +57,7 @@ class NASBench201Space(Space):
 
     sizes = (len(OPERATIONS),) * len(EDGES)
     num_stages = 3
+    sized_by = 'channels and num_cells of the space'
     published_flops = 'nas_bench_201'  # whose counter that is, see docs/conventions.md
     file_words: ClassVar[Mapping[str, tuple]] = {}
     choice_words = ('none', 'skip', '1×1', '3×3', 'avg')

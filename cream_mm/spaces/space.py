@@ -26,6 +26,7 @@ class Space(ABC):
         name (str): The name that its architectures carry.
         sizes (tuple[int]): Number of choices at each position of a whole architecture.
         in_channels (int): Channels of an image. Defaults to 3.
+        sized_by (str): What of it makes its networks larger or smaller, for a message.
         fixed_ends (bool): Whether its nested lists begin and end with ``[0]``, see :class:`Arch`.
             Defaults to False.
     """
@@ -33,6 +34,7 @@ class Space(ABC):
     name: str
     sizes: tuple[int, ...]
     in_channels: int = 3
+    sized_by: ClassVar[str] = 'the space'
     fixed_ends: bool = False
     file_words: ClassVar[Mapping[str, tuple] | None] = None
     """What a file may say of a space of this class: numbers, lists of such, a name, and for these

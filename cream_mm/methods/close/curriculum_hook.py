@@ -105,6 +105,11 @@ class CurriculumHook(Hook):
             raise ValueError('CurriculumHook restarts one optimizer; this run has several')
         self._starts = epochs_of(self.schedule, runner.max_epochs, 'schedule')
         self._restarts = epochs_of(self.restart_at, runner.max_epochs, 'restart_at')
+        if any(v < 1 for v in self.schedule[1:]) and len(set(self._starts)) < len(self._starts):
+            runner.logger.warning(
+                f'{runner.max_epochs} epochs are too few for the schedule of CurriculumHook: several '
+                f'banks begin at once, at epochs {self._starts}'
+            )
         supernet = supernet_of(unwrap(runner.model))
         if not hasattr(supernet, 'router'):
             raise ValueError(

@@ -57,8 +57,9 @@ class SplitTableRouter(TableRouter):
         num_banks = most if num_banks is None else num_banks
         if not 1 <= active <= num_banks <= most:
             raise ValueError(
-                f'num_banks is 1 to {most}, the positions that the longest stage shares, and '
-                f'active not above it; got num_banks={num_banks}, active={active}'
+                f'the longest stage has {most} layers that can share: num_banks of its router is 1 '
+                f'to {most}, active not above it, and the schedule of CurriculumHook has as many '
+                f'epochs; got num_banks={num_banks}, active={active}'
             )
         super().__init__(split_layers(stages, active, rule, private), init_cfg=init_cfg)
         self.stages, self.rule, self.private = tuple(stages), rule, private

@@ -95,8 +95,8 @@ def test_a_table_of_other_settings_is_refused(settings):
     (dict(stages=[]), 'stages lists'),
     (dict(stages=[3, 0]), 'stages lists'),
     (dict(stages=[3], private=4), 'stages lists'),
-    (dict(stages=[3], num_banks=3), 'num_banks is 1 to 2'),
-    (dict(stages=[3], num_banks=0), 'num_banks is 1 to 2'),
+    (dict(stages=[3], num_banks=3), 'num_banks of its router is 1 to 2'),
+    (dict(stages=[3], num_banks=0), 'num_banks of its router is 1 to 2'),
     (dict(stages=[3], active=3), 'active=3'),
     (dict(stages=[3], rule='first'), "rule is one of .*'first'"),
 ])  # fmt: skip
