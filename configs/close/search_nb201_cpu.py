@@ -3,7 +3,7 @@
 #   python tools/prepare_images.py data/cifar10 data/cifar10_16 --size 16 --pack
 #   python tools/train.py configs/close/search_nb201_cpu.py --cfg-options data_root=data/cifar10_16
 #
-# An epoch of 40,000 images is about 20 seconds of both cores at K = 1, half as much again at K = 3.
+# A step of 64 images takes 43 ms of one core at K = 1 and 60 at K = 3 (docs/results/close.md).
 _base_ = './search_nb201.py'
 
 input_size = 16

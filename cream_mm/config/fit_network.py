@@ -15,8 +15,8 @@ NO_NORM = dict(norm_cfg=None, act='silu')  # of a CreamClsHead
 def fit_network(cfg: Config, options: Mapping[str, Any]) -> None:
     """Give a classifier the head that its network asks for, in place, and compare the images.
 
-    A head follows an architecture that the command line names; that of the config itself has to
-    fit already.
+    A head follows an architecture that the command line names, and the width of cells; that of
+    another architecture in the config itself has to fit already.
 
     Args:
         cfg (Config): Of any model.
@@ -40,6 +40,8 @@ def fit_network(cfg: Config, options: Mapping[str, Any]) -> None:
             _fit_head(head, backbone, follows=ARCH in options)
     elif kind_of(backbone) == 'CreamSupernet' and isinstance(head, dict):
         _check_norm(head, backbone)
+    elif kind_of(backbone) == 'NASBench201Supernet' and is_ours:
+        _fit_width(head, backbone)
     _compare_images(cfg)
 
 
@@ -55,6 +57,18 @@ def _check_norm(head: dict, backbone: dict) -> None:
         raise ValueError(
             f'model.head: the space {space.name!r} asks for {asked}, head_norm={space.head_norm}'
         )
+
+
+def _fit_width(head: dict, backbone: dict) -> None:
+    """The head behind cells has the channels of the last map, whatever width they were given."""
+    from ..spaces import NASBench201Space
+
+    channels = NASBench201Space.build(backbone.get('space')).stage_channels
+    indices = backbone.get('out_indices') or (len(channels) - 1,)
+    wanted = channels[min(max(indices), len(channels) - 1)]
+    if head.get('in_channels', 320) != wanted:
+        head['in_channels'] = wanted
+        say_early(f'The head is that of the cells: in_channels={wanted}.')
 
 
 def _fit_head(head: dict, backbone: dict, *, follows: bool) -> None:

@@ -152,3 +152,16 @@ def test_arguments_of_a_network_of_cells():
         load_config(CELLS, wrong, check_data=False)
     with pytest.raises(ValueError, match='space.num_cells is 0; it is a whole number of at least'):
         load_config(CELLS, {'model.backbone.space': dict(num_cells=0)}, check_data=False)
+
+
+@pytest.mark.parametrize(
+    'options', [{'channels': 4}, {'model.backbone.space.channels': 4}], ids=['top', 'space']
+)
+@pytest.mark.parametrize('name', ['spos/search_nb201', 'close/search_nb201', 'cream/search_nb201'])
+def test_the_head_follows_the_width_of_cells(lines, name, options):
+    cfg = load_config(CELLS.replace('nas_bench_201/retrain_cifar', name), options, check_data=False)
+    assert cfg.model.backbone.space.channels == 4 and cfg.model.head.in_channels == 16
+    assert any('in_channels=16' in line for line in lines)
+    with DefaultScope.overwrite_default_scope('mmpretrain'):
+        model = MODELS.build(cfg.model).eval()
+    assert model(torch.zeros(1, 3, 8, 8)).shape == (1, 10)

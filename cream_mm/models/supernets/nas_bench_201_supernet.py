@@ -148,8 +148,7 @@ class NASBench201Supernet(CellFrame, Supernet):
         Of banks that are in use but not chosen, these are, in training, the norms alone, whose
         statistics move; with ``unchosen='zero'`` all of it.
         """
-        convs = [edge for edge in self._edges if edge[-1] in KERNELS]
-        learns = self.training and convs and self.router.learns
+        learns = self._learns()
         self._route()  # a training step may draw others than a rating has
         banks = self._banks
         yield from (*self.stem.modules(), *self.lastact.modules())
@@ -188,14 +187,19 @@ class NASBench201Supernet(CellFrame, Supernet):
 
     def _route(self) -> Tensor | None:
         """Fix the banks of this forward; the router's weights if it is to learn from it."""
-        weights = None
-        if self.training and any(op in KERNELS for *_, op in self._edges):
-            weights = self.router.weights(self.arch)
+        weights = self.router.weights(self.arch) if self._learns() else None
         if weights is None:
             self._banks = self.router.banks(self.arch)
         else:
             self._banks = tuple(weights.argmax(dim=1).tolist())
         return weights
+
+    def _learns(self) -> bool:
+        """Whether this forward teaches the router something: of one bank there is no choice."""
+        if not (self.training and self.router.learns):
+            return False
+        choice = self.num_active > 1 or self.unchosen == 'zero'  # there it decays, as released
+        return choice and any(op in KERNELS for *_, op in self._edges)
 
     def run_cell(self, cell: Banks, x: Tensor) -> Tensor:
         """(N, C, H, W) -> (N, C, H, W): the sums that the nodes are, one after the other."""

@@ -313,7 +313,7 @@ def test_inheritance_can_be_left_out(weights, gate):
 
 @pytest.mark.parametrize('keep', [False, True])
 def test_momentum_of_the_row_that_is_replaced(keep):
-    run = started(CurriculumHook((1, 3), (), keep_momentum=keep))
+    run = started(CurriculumHook((1, 1, 3), (), keep_momentum=keep))
     last = run.model.backbone.router.mlp[-1]
     state = run.optim_wrapper.optimizer.state
     for param in last.parameters():
@@ -323,7 +323,7 @@ def test_momentum_of_the_row_that_is_replaced(keep):
     for param in last.parameters():
         expected = before[param].clone()
         if not keep:
-            expected[1] = 0
+            expected[2] = 0
         assert torch.equal(state[param]['momentum_buffer'], expected)
 
 
