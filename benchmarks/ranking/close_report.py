@@ -329,6 +329,15 @@ def ranking_tables(content: dict, true: dict[str, float]) -> list[str]:
             ]
         )
     for name, runs in groups.items():
+        found = [[measures(scores_of(run, key), true) for key in ('edges', 'loss')] for run in runs]
+        rows.append(
+            [f'{METHODS[name]}, training effects less cross entropy']
+            + [
+                interval([a[m] - b[m] for a, b in found], sign=True)
+                for m in ('tau', 'spearman', 'p5')
+            ]
+        )
+    for name, runs in groups.items():
         runs = [run for run in runs if len(run['curve']) > 1]
         found = [
             [measures(scores_of(run, 'loss', i), true) for i in (-1, len(run['curve']) // 2 - 1)]
