@@ -79,6 +79,7 @@ def parse_args(argv=None):
     parser.add_argument('--records', type=Path, default=ROOT / 'docs/results/close.json')
     parser.add_argument('--pilot', action='store_true', help=f'vanilla alone, seed {PILOT_SEED}')
     parser.add_argument('--mechanics', action='store_true')
+    parser.add_argument('--inheritance', action='store_true', help='its part that takes minutes')
     parser.add_argument('--steps', action='store_true')
     parser.add_argument('--gate', action='store_true')
     parser.add_argument('--baselines', action='store_true')
@@ -108,8 +109,9 @@ def main(argv=None) -> None:
         from close_report import baselines  # beside this file
 
         add(args.records, 'baselines', baselines(args), replace=True)
-    if args.mechanics:
-        run_all(args, [dict(method='mechanics', seed=0)])
+    if args.mechanics or args.inheritance:
+        named = dict(mechanics=args.mechanics, inheritance=args.inheritance)
+        run_all(args, [dict(method=name, seed=0) for name, is_asked in named.items() if is_asked])
     elif args.pilot:
         run_all(args, [dict(method='vanilla', seed=PILOT_SEED)])
     elif not (args.steps or args.gate or args.baselines or args.report):
@@ -247,7 +249,7 @@ def config_of(args, method: str, seed: int, epochs: int, work_dir: str):
     if args.setting != 'reduced':
         options['model.backbone.space.num_cells'] = setting['cells']
     cfg = load_config(str(ROOT / f'configs/ranking/{METHODS.get(method, "close")}.py'), options)
-    if method == 'mechanics':
+    if method in ('mechanics', 'inheritance'):
         cfg.model.backbone.router.num_banks = 5
         cfg.custom_hooks[0].schedule = (0, 0.2, 0.4, 0.6, 0.8)
     cfg.train_dataloader = serve(cfg, args, seed)
@@ -286,9 +288,9 @@ def train(args, method: str, seed: int, epochs: int, processes: int) -> dict:
         watch = Watch(epochs, args.points, evaluator, rated_archs(runner.model.backbone.space))
         runner.register_hook(watch, priority='LOWEST')
         mechanics = None
-        if method == 'mechanics':
+        if method in ('mechanics', 'inheritance'):
             held = build_evaluator(cfg, runner.model, args.device, Mechanics.NUM_HELD)
-            mechanics = Mechanics(cfg, held)
+            mechanics = Mechanics(cfg, held, goes_on=method == 'mechanics')
             runner.register_hook(mechanics, priority='VERY_HIGH')
         runner.train()
         record = dict(
@@ -421,12 +423,15 @@ class Mechanics(Hook):
     run sees next: with one more bank that inherits, with one that does not, with none; each with
     the optimizer as it is, and begun anew at the first learning rate. The run itself goes on with
     what its hook does. Before an epoch, ahead of the :class:`CurriculumHook`.
+
+    The gate may not choose the bank that begins. So the loss is taken with that bank at every
+    edge, too, and with banks drawn as in training; without ``goes_on`` that is all.
     """
 
     NUM_CELLS, NUM_HELD, NUM_STEPS = 50, 500, (0, 25, 100)
 
-    def __init__(self, cfg, evaluator: ArchEvaluator):
-        self.cfg, self.evaluator = cfg, evaluator
+    def __init__(self, cfg, evaluator: ArchEvaluator, goes_on: bool):
+        self.cfg, self.evaluator, self.goes_on = cfg, evaluator, goes_on
         self.switches: list[dict] = []
 
     def before_train_epoch(self, runner) -> None:
@@ -443,11 +448,15 @@ class Mechanics(Hook):
         switch = dict(epoch=runner.epoch + 1, active=runner.model.backbone.num_active, ways={})
         switch['routes_before'] = routes(runner.model.backbone)
         switch['lr'] = runner.optim_wrapper.get_lr()['lr'][0]
+        switch['routings'] = self._routings(runner.model)
+        switch['scores'] = self._scores(runner.model.backbone.router)
         for bank in ('none', 'inherits', 'begins'):
             model = copy.deepcopy(runner.model)
             if bank != 'none':
                 grow(model.backbone, bank == 'inherits')
                 switch[f'routes_{bank}'] = routes(model.backbone)
+            if not self.goes_on:
+                continue
             begins = self._rate(model)
             for restart in (False, True):
                 name = f'{bank}, {"restart" if restart else "goes on"}'
@@ -455,6 +464,31 @@ class Mechanics(Hook):
                 switch['ways'][name] = [begins, *later]
         self.switches.append(switch)
         print(f'switch after {switch["active"]}: {time.perf_counter() - begin:.0f} s', flush=True)
+
+    def _routings(self, model) -> dict[str, list[float]]:
+        """Losses of each cell by which banks there are and which of them edges have."""
+        found = {}
+        for bank in ('none', 'inherits', 'begins'):
+            one = copy.deepcopy(model)
+            router = one.backbone.router
+            if bank == 'none':
+                found['none, highest score'] = self._rate(one)
+            else:
+                grow(one.backbone, bank == 'inherits')
+            router.gumbel_eval = True
+            found[f'{bank}, drawn'] = self._rate(one)
+            router.gumbel_eval = False
+            if bank != 'none':
+                router.mlp[-1].bias.data[router.num_active - 1] += 1e4
+                found[f'{bank}, the new bank everywhere'] = self._rate(one)
+        return found
+
+    @torch.no_grad()
+    def _scores(self, router) -> dict[str, list[float]]:
+        """Of each bank in use: its mean score, and how far scores differ over edges and cells."""
+        scores = torch.stack([router.logits(arch) for arch in self.cells]).double()
+        scores = scores[..., : router.num_active]
+        return dict(mean=scores.mean(dim=(0, 1)).tolist(), sd=scores.std(dim=(0, 1)).tolist())
 
     def _rate(self, model) -> list[float]:
         self.evaluator.model = model

@@ -162,7 +162,42 @@ def mechanics_tables(content: dict) -> list[str]:
     runs = [r for r in content['runs'] if r['method'] == 'mechanics']
     for run in runs:
         tables += [spread_table(run), *switch_tables(run)]
+    measured = [r for r in content['runs'] if r['method'] in ('inheritance', 'mechanics')]
+    for run in [r for r in measured if 'routings' in r['switches'][0]][:1]:
+        tables += [inheritance_table(run), scores_table(run)]
     return tables
+
+
+def inheritance_table(run: dict) -> str:
+    """Loss of 50 cells at a switch by the bank that edges have; differences are over cells."""
+    ways = {
+        'none, drawn': 'no new bank, banks drawn',
+        'inherits, drawn': 'inherits, drawn',
+        'begins, drawn': 'begins from nothing, drawn',
+        'inherits, the new bank everywhere': 'inherits, the new bank at every edge',
+        'begins, the new bank everywhere': 'begins from nothing, the new bank at every edge',
+    }
+    rows = []
+    for s in run['switches']:
+        losses = {name: np.array(values) for name, values in s['routings'].items()}
+        base = losses['none, highest score']
+        cells = [interval(losses[way] - base, 3, True) for way in ways]
+        rows.append([f'{s["active"]} to {s["active"] + 1}', f'{base.mean():.3f}', *cells])
+    return table_of(['K', 'before, by highest score', *ways.values()], rows)
+
+
+def scores_table(run: dict) -> str:
+    """What the gate has learnt by the end of each K."""
+    rows = [
+        [
+            f'end of K = {s["active"]}',
+            ', '.join(f'{value:.3f}' for value in s['scores']['mean']),
+            ', '.join(f'{value:.1g}' for value in s['scores']['sd']),
+        ]
+        for s in run['switches']
+    ]
+    header = ['gate', 'mean score of each bank', 'its sd over edges of 50 cells']
+    return table_of(header, rows)
 
 
 def routes_table(content: dict) -> str:
@@ -288,6 +323,15 @@ def ranking_tables(content: dict, true: dict[str, float]) -> list[str]:
         ]  # fmt: skip
         rows.append(
             [f'CLOSE less vanilla, {label}']
+            + [
+                interval([a[m] - b[m] for a, b in found], sign=True)
+                for m in ('tau', 'spearman', 'p5')
+            ]
+        )
+    for name, runs in groups.items():
+        found = [[measures(scores_of(run, key), true) for key in ('edges', 'loss')] for run in runs]
+        rows.append(
+            [f'{METHODS[name]}, training effects less cross entropy']
             + [
                 interval([a[m] - b[m] for a, b in found], sign=True)
                 for m in ('tau', 'spearman', 'p5')
