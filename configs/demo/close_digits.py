@@ -44,9 +44,7 @@ param_scheduler = [
     dict(type='CosineAnnealingLR', eta_min=0, end=max_epochs, convert_to_iter_based=True),
 ]
 test_cfg = dict(
-    num=60,
     num_images=None,
-    strategy=dict(population=20, tournament=5),
     bn_dataset=dict(data_root=data_root, pipeline=test_pipeline, holdout=holdout),
 )
 auto_scale_lr = dict(base_batch_size=batch_size)

@@ -52,7 +52,8 @@ class TrainLossHook(Hook):
     def after_train_epoch(self, runner: Runner) -> None:
         if not self._schedules:
             return
-        mean = torch.as_tensor(self._total / self._count if self._count else math.inf)
+        mean = self._total / self._count if self._count else math.inf
+        mean = torch.as_tensor(mean, dtype=torch.float64)  # of one type on all ranks
         all_reduce(mean, op='mean')
         for schedule in self._schedules:
             schedule.step(dict(loss=float(mean)))

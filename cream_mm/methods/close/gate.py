@@ -3,6 +3,7 @@
 import zlib
 from collections.abc import Mapping, Sequence
 from itertools import count, takewhile
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -168,6 +169,15 @@ class GATESRouter(Router):
         for param in changed:
             param[new] += param[new - 1]
         return [(param, new) for param in changed]
+
+    def _load_from_state_dict(self, state_dict: dict, prefix: str, *args: Any) -> None:
+        if (active := state_dict.get(f'{prefix}active')) is not None:
+            if active.numel() != 1 or not 1 <= int(active) <= self.num_banks:
+                raise ValueError(
+                    f'these weights have {active.tolist()} banks in use; the router has '
+                    f'{self.num_banks}'
+                )
+        super()._load_from_state_dict(state_dict, prefix, *args)
 
     # ---- from a checkpoint -------------------------------------------------------------------
 

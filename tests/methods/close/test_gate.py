@@ -287,3 +287,12 @@ def test_on_a_gpu_as_on_a_cpu():
         router.grow()
         assert router.inherit()[0][0].device == router.active.device
     assert torch.allclose(there.logits(ARCH).cpu(), here.logits(ARCH), atol=1e-5)
+
+
+@pytest.mark.parametrize('active', [0, 6])
+def test_weights_with_banks_that_are_not_there(active):
+    router = GATESRouter()
+    state = dict(router.state_dict(), active=torch.tensor(active))
+    with pytest.raises(ValueError, match=f'have {active} banks in use; the router has 5'):
+        router.load_state_dict(state)
+    assert router.num_active == 1
