@@ -107,8 +107,8 @@ class CurriculumHook(Hook):
         self._restarts = epochs_of(self.restart_at, runner.max_epochs, 'restart_at')
         if any(v < 1 for v in self.schedule[1:]) and len(set(self._starts)) < len(self._starts):
             runner.logger.warning(
-                f'{runner.max_epochs} epochs are too few for the schedule of CurriculumHook: several '
-                f'banks begin at once, at epochs {self._starts}'
+                f'{runner.max_epochs} epochs are too few for the schedule of CurriculumHook: '
+                f'several banks begin at once, at epochs {self._starts}'
             )
         supernet = supernet_of(unwrap(runner.model))
         if not hasattr(supernet, 'router'):

@@ -171,12 +171,12 @@ class GATESRouter(Router):
         return [(param, new) for param in changed]
 
     def _load_from_state_dict(self, state_dict: dict, prefix: str, *args: Any) -> None:
-        if (active := state_dict.get(f'{prefix}active')) is not None:
-            if active.numel() != 1 or not 1 <= int(active) <= self.num_banks:
-                raise ValueError(
-                    f'these weights have {active.tolist()} banks in use; the router has '
-                    f'{self.num_banks}'
-                )
+        active = state_dict.get(f'{prefix}active', self.active)
+        if active.numel() != 1 or not 1 <= int(active) <= self.num_banks:
+            raise ValueError(
+                f'these weights have {active.tolist()} banks in use; the router has '
+                f'{self.num_banks}'
+            )
         super()._load_from_state_dict(state_dict, prefix, *args)
 
     # ---- from a checkpoint -------------------------------------------------------------------
