@@ -44,6 +44,9 @@ param_scheduler = [
     dict(type='CosineAnnealingLR', eta_min=0, end=max_epochs, convert_to_iter_based=True),
 ]
 test_cfg = dict(
+    # So few steps tell nothing about single choices: cells are rated one by one.
+    strategy=dict(type='cream_mm.RegularizedEvolution', population=20, tournament=5),
+    num=60,
     num_images=None,
     bn_dataset=dict(data_root=data_root, pipeline=test_pipeline, holdout=holdout),
 )
