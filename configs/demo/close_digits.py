@@ -45,7 +45,7 @@ param_scheduler = [
 ]
 test_cfg = dict(
     # So few steps tell nothing about single choices: cells are rated one by one.
-    strategy=dict(type='cream_mm.RegularizedEvolution', population=20, tournament=5),
+    strategy=dict(_delete_=True, type='cream_mm.RegularizedEvolution', population=20, tournament=5),
     num=60,
     num_images=None,
     bn_dataset=dict(data_root=data_root, pipeline=test_pipeline, holdout=holdout),
