@@ -36,10 +36,16 @@ def cut_cell(
         router (type[Router]): Reads which bank each edge uses.
 
     Raises:
-        KeyError: If an edge of ``arch`` is not in the state dict.
+        KeyError: If the router, or an edge of ``arch``, is not in the state dict.
     """
     ops, live = space.encode(arch), space.live_edges(arch)
-    banks = router.banks_from(state_dict, arch, space, f'{prefix}router.')
+    try:
+        banks = router.banks_from(state_dict, arch, space, f'{prefix}router.')
+    except KeyError as error:
+        raise KeyError(
+            f'the weights hold no {router.__name__}, there is no {error}: they belong to another '
+            'supernet'
+        ) from None
     edges: dict[tuple[int, int], list[int]] = {}
     for position, (op, bank) in enumerate(zip(ops, banks)):
         if op in KERNELS:
@@ -56,8 +62,7 @@ def cut_cell(
                 found.add(position)
         elif not key.startswith((f'{prefix}router.', *SEARCH_ONLY)):
             out[key] = value
-    missing = sorted(position for places in edges.values() for position in places)
-    missing = [position for position in missing if position not in found]
+    missing = sorted(set().union(*edges.values()) - found)
     if missing:
         raise KeyError(
             f'the weights hold no edges {missing} of {space.format(arch)}: they belong to another '

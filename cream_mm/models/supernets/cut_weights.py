@@ -71,13 +71,6 @@ def _cut_nas_bench_201(
             'best_arch.json of its search names that: give the file'
         )
     router = TableRouter if name is None else _router(name)
-    try:
-        router.banks_from(state_dict, arch, space, f'{prefix}router.')
-    except KeyError as error:
-        raise KeyError(
-            f'the weights hold no {router.__name__}, there is no {error}: they belong to another '
-            'supernet'
-        ) from None
     return cut_cell(state_dict, arch, prefix, space, router)
 
 
