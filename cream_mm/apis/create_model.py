@@ -40,7 +40,7 @@ def create_model(
             ``space='nas_bench_macro'`` digits, ``'01201201'``. An architecture as NAS-Bench-201
             writes it, ``'|nor_conv_3x3~0|+|none~0|none~1|+|none~0|skip_connect~1|none~2|'``, is
             the benchmark's network of 16 channels and 5 cells a stage;
-            ``space=dict(cells=1, stem_stride=4)`` changes what is named.
+            ``space=dict(num_cells=1, stem_stride=4)`` changes what is named.
         num_classes (int, optional): Outputs of the classifier. Defaults to what an exported JSON
             or the checkpoint says, else 1000. If it is given and the checkpoint has another
             number, the last layer is new and has to be trained; a line says so.
