@@ -19,6 +19,7 @@ import argparse
 import concurrent.futures
 import json
 import os
+import resource
 import statistics
 import subprocess
 import sys
@@ -35,8 +36,9 @@ from cream_mm.files import PATH_LOG, write_json
 ROOT = Path(__file__).resolve().parents[2]
 FORMAT = 'cream_mm.ranking/1'
 SEEDS = dict(
-    spos=3, fairnas=3, cream=3, cream_best=1, cream_random=1, cream_nearest=1
-)  # of the whole  # fmt: skip
+    spos=6, fairnas=3, cream=3, fair_cream=3, cream_best=1, cream_random=1, cream_nearest=1
+)  # of the whole
+FIRST = 50  # losses of a run by which another one is known to be the same
 RENAMED = dict(cream_fixed='cream_best')  # methods in records of version 0.1
 LARGEST_M = 105.660928  # MMACs of the costliest network of the table, 92.95 % accurate
 CURVE_SEED = 2  # whose every checkpoint is rated, for tau against images seen
@@ -141,7 +143,10 @@ def run_one(run: dict, args, jobs: int) -> dict:
         command = [sys.executable, str(ROOT / 'tools' / tool), *map(str, rest), '--cfg-options']
         folder.mkdir(parents=True, exist_ok=True)
         with open(folder / 'output.txt', 'a') as out:
-            done = subprocess.run([*command, *options], env=env, stdout=out, stderr=out, cwd=ROOT)
+            done = subprocess.Popen([*command, *options], env=env, stdout=out, stderr=out, cwd=ROOT)
+            _, status, usage = os.wait4(done.pid, 0)
+            done.returncode = os.waitstatus_to_exitcode(status)
+        add_usage(folder / f'usage_{Path(tool).stem}.json', usage)
         if done.returncode:
             raise RuntimeError(f'{tool} failed; see {folder / "output.txt"}')
 
@@ -173,6 +178,9 @@ def run_one(run: dict, args, jobs: int) -> dict:
         run,
         images_seen=images,
         train_s=round(times['seconds'], 1),
+        usage={path.stem.removeprefix('usage_'): json.loads(path.read_text())
+               for path in sorted(folder.glob('usage_*.json'))},
+        first_losses=first_losses(folder / PATH_LOG),
         train_loss=epoch_losses(folder / PATH_LOG, epochs),
         # How far paths differ in training loss by the fit, and what one step's loss misses of it.
         path_spread=statistics.pstdev(point['score'] for point in final['points']),
@@ -199,6 +207,27 @@ def run_one(run: dict, args, jobs: int) -> dict:
             for stem, content in results.items()
         ],
     )
+
+
+def add_usage(path: Path, usage: resource.struct_rusage) -> None:
+    """CPU seconds of a tool, the start and its data workers included, and its peak memory.
+
+    What was killed counts, too: its seconds were spent.
+    """
+    before = json.loads(path.read_text()) if path.is_file() else dict(cpu_s=0.0, peak_mb=0.0)
+    write_json(
+        path,
+        dict(
+            cpu_s=round(before['cpu_s'] + usage.ru_utime + usage.ru_stime, 1),
+            peak_mb=round(max(before['peak_mb'], usage.ru_maxrss / 1024), 1),  # Linux: in KiB
+        ),
+    )
+
+
+def first_losses(path: Path) -> list[float]:
+    """Of the first steps, in nats."""
+    lines = path.read_text().splitlines()[:FIRST]
+    return [round(json.loads(line)['loss'], 5) for line in lines]
 
 
 def epoch_losses(path: Path, epochs: int) -> list[float]:

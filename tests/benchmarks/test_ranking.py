@@ -46,7 +46,8 @@ def record(run, method, seed, value):
 def test_every_method_has_its_seeds_and_a_config(run):
     args = run.parse_args([])
     runs = run.list_runs(args)
-    assert len(runs) == 12 and [r['seed'] for r in runs] == [0] * 6 + [1] * 3 + [2] * 3
+    assert [r['seed'] for r in runs] == [0] * 7 + [1] * 4 + [2] * 4 + [3, 4, 5]
+    assert {r['method'] for r in runs if r['seed'] > 2} == {'spos'}
     assert len(run.list_runs(run.parse_args(['--methods', 'spos', '--seeds', '7', '8']))) == 2
     for method in run.SEEDS:
         config = str(ROOT / f'configs/ranking/{method}.py')
