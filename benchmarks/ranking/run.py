@@ -178,8 +178,10 @@ def run_one(run: dict, args, jobs: int) -> dict:
         run,
         images_seen=images,
         train_s=round(times['seconds'], 1),
-        usage={path.stem.removeprefix('usage_'): json.loads(path.read_text())
-               for path in sorted(folder.glob('usage_*.json'))},
+        usage={
+            path.stem.removeprefix('usage_'): json.loads(path.read_text())
+            for path in sorted(folder.glob('usage_*.json'))
+        },
         first_losses=first_losses(folder / PATH_LOG),
         train_loss=epoch_losses(folder / PATH_LOG, epochs),
         # How far paths differ in training loss by the fit, and what one step's loss misses of it.
