@@ -1,5 +1,7 @@
 """NAO-V2: balanced one-shot training, and search by ascent in a latent space of architectures."""
 
+from .alternating_loop import AlternatingLoop
+from .archive_rating_loop import ArchiveRatingLoop
 from .size_proportional_sampler import SizeProportionalSampler
 
-__all__ = ['SizeProportionalSampler']
+__all__ = ['AlternatingLoop', 'ArchiveRatingLoop', 'SizeProportionalSampler']
