@@ -1,7 +1,8 @@
-"""NAO-V2 (arXiv 1909.10815): balanced one-shot training, and search in a latent space."""
+"""NAO-V2: balanced one-shot training, and search by ascent in a latent space of architectures."""
 
 from .controller import Controller
 from .nao_search import NAOSearch
+from .size_proportional_sampler import SizeProportionalSampler
 from .tokens import Tokens
 
-__all__ = ['Controller', 'NAOSearch', 'Tokens']
+__all__ = ['Controller', 'NAOSearch', 'SizeProportionalSampler', 'Tokens']
