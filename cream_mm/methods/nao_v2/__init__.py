@@ -2,6 +2,16 @@
 
 from .alternating_loop import AlternatingLoop
 from .archive_rating_loop import ArchiveRatingLoop
+from .controller import Controller
+from .nao_search import NAOSearch
 from .size_proportional_sampler import SizeProportionalSampler
+from .tokens import Tokens
 
-__all__ = ['AlternatingLoop', 'ArchiveRatingLoop', 'SizeProportionalSampler']
+__all__ = [
+    'AlternatingLoop',
+    'ArchiveRatingLoop',
+    'Controller',
+    'NAOSearch',
+    'SizeProportionalSampler',
+    'Tokens',
+]
