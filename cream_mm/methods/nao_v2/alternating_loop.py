@@ -146,7 +146,13 @@ class AlternatingLoop(SupernetTrainLoop):
             runner.logger.info(f'Phase {number} was rated and followed up before: {path.name}')
             return known
         ratings = self._rate(key, number)
-        return on_main_process(self._follow_up, path, number, key, ratings)
+        found = self._follow_up(number, key, ratings)
+        return on_main_process(self._written, path, found)  # the same on every rank
+
+    @staticmethod
+    def _written(path: Path, content: dict) -> dict:
+        write_json(path, content)
+        return content
 
     def _rate(self, key: str, number: int) -> list[Rating]:
         evaluator, archive, logger = self._evaluator, self.archive, self.runner.logger
@@ -165,8 +171,8 @@ class AlternatingLoop(SupernetTrainLoop):
 
         return evaluator.rate_all(archive, tell)
 
-    def _follow_up(self, path: Path, number: int, key: str, ratings: Sequence[Rating]) -> dict:
-        """Tell the strategy and ask it; on the main process, where its arithmetic is the same."""
+    def _follow_up(self, number: int, key: str, ratings: Sequence[Rating]) -> dict:
+        """Tell the strategy and ask it: what the file of a phase holds."""
         strategy, logger = self.strategy, self.runner.logger
         scores = {
             arch: rating.score
@@ -194,7 +200,7 @@ class AlternatingLoop(SupernetTrainLoop):
             f'Phase {number}: best rating {max(scores.values()):.4f} of the archive, mean '
             f'{sum(last) / max(len(last), 1):.4f} of its own pool'
         )
-        content = dict(
+        return dict(
             format=PHASE_FORMAT,
             phase=number,
             key=key,
@@ -202,8 +208,6 @@ class AlternatingLoop(SupernetTrainLoop):
             pool=[arch.to_list() for arch in pool],
             strategy=strategy.state_dict(),
         )
-        write_json(path, content)
-        return content
 
     def _read(self, path: Path, number: int, key: str) -> dict | None:
         """The file of a phase, if it is there, whole, and of these weights."""
