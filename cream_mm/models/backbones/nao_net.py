@@ -20,8 +20,8 @@ from ..layers.nao_ops import (
     NAOFrame,
     Place,
     build_operation,
-    init_he_weights,
     drop_samples,
+    init_he_weights,
 )
 from .fixed_network import FixedNetwork, network_class
 from .pretrained import init_backbone

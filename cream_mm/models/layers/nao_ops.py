@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ...ops import depthwise_conv, norm_act
 from ...spaces import NAOSpace
-from ...spaces.nao import AVG_POOL, IDENTITY, MAX_POOL, SEP_3X3, SEP_5X5
+from ...spaces.nao import AVG_POOL, MAX_POOL, SEP_3X3, SEP_5X5
 from .cell_ops import build_cell_stem, check_stages
 from .mbconv import build_norm, prefer_channels_last
 
