@@ -18,6 +18,7 @@ from ...files import read_json, shorten, write_json
 from ...registry import LOOPS
 from ...search import Strategy
 from ...structures import Arch
+from .nao_search import NAOSearch
 
 PHASE_FORMAT = 'cream_mm.phase/1'
 PHASE_FILE = 'phase_{}.json'
@@ -233,7 +234,12 @@ class AlternatingLoop(SupernetTrainLoop):
 
     def _build_strategy(self, state: Mapping | None) -> Strategy:
         """A strategy of this run, in a state that was saved."""
-        strategy = self.runner.test_loop.build_strategy(self.strategy_cfg)
+        # The first pool is the random start: a strategy has no need of one of its own.
+        cfg = dict(self.strategy_cfg)
+        loop = self.runner.test_loop
+        if loop.strategy_class(cfg)[0] is NAOSearch:
+            cfg.setdefault('num_initial', 2)
+        strategy = loop.build_strategy(cfg)
         if not strategy.learns:
             raise ValueError(
                 f'AlternatingLoop needs a strategy that learns from ratings; '

@@ -245,7 +245,7 @@ def test_rated_once_more_it_is_the_same(whole, data, tmp_path):
 # ---- kills -------------------------------------------------------------------------------------
 
 MANY = [('step', 2), ('rating', 3), ('fit', 0), ('phase', 1), ('rating', 5), ('phase', 2),
-        ('step', 34), ('rating', 9)]  # fmt: skip
+        ('rating', 9)]  # fmt: skip
 
 
 @pytest.mark.parametrize('strategy', ['nao', pytest.param('evolution', marks=pytest.mark.slow)])
