@@ -3,6 +3,7 @@
 from .blocks import BlockSpace, Cell
 from .cell_graph import CellEdge, CellGraph
 from .mbconv import IDENTITY, LayerSpec, MBConvSpace, make_divisible, squeeze_channels
+from .nao import NAOSpace
 from .nas_bench_201 import NASBench201Space
 from .presets import SPACE_PRESETS
 from .space import Space, build_space, known_spaces
@@ -16,6 +17,7 @@ __all__ = [
     'CellGraph',
     'LayerSpec',
     'MBConvSpace',
+    'NAOSpace',
     'NASBench201Space',
     'Space',
     'build_space',
