@@ -315,7 +315,7 @@ _budget = _dict_of(_limits)
 _LAYER = dict(
     name=_word, op=_word, stage=_integer(0, 10**6), kernel=_integer(0, 10**6), expand=_count,
     in_channels=_count, out_channels=_count, stride=_count, out_size=_size, macs=_count,
-    params=_count, edge=_word,
+    params=_count, edge=_word, cell=_word,
 )  # fmt: skip
 _ANSWER = dict(
     arch=_arch,

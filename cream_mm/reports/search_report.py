@@ -254,6 +254,8 @@ class SearchReport:
             plain = costs.get(key) == costs.get('macs_m')
             if key == 'board_flops_m' and (self.blocks or plain):
                 continue  # its released search code has another count, or there is none
+            if key == 'published_flops_m' and plain:
+                continue
             if costs.get(key) is not None:
                 if key == 'macs_m':
                     note += budget_verdict(costs[key], self._macs_budget())

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from cream_mm.reports.cell_diagram import draw_cell
-from cream_mm.spaces import CellEdge, CellGraph, MBConvSpace, NASBench201Space
+from cream_mm.spaces import CellEdge, CellGraph, MBConvSpace, NAOSpace, NASBench201Space
 
 SPACE = NASBench201Space()
 CELL = '|nor_conv_3x3~0|+|none~0|skip_connect~1|+|avg_pool_3x3~0|none~1|nor_conv_1x1~2|'
@@ -127,3 +127,20 @@ def test_what_passes_is_what_the_space_calls_live(seed):
 def test_a_space_without_cells_has_no_graphs():
     space = MBConvSpace()
     assert space.cell_graphs(space.decode([0] * len(space.sizes))) == ()
+
+
+def test_two_cells_as_the_space_tells_them():
+    space = NAOSpace()
+    arch = space.parse(
+        '1 1 0 1 2 4 0 0 0 0 2 1 0 0 0 2 0 3 0 0 0 2 0 2 2 2 1 0 0 0 0 1 0 0 0 3 0 0 0 1'
+    )
+    normal, reduction = space.cell_graphs(arch)
+    assert (normal.title, normal.output) == ('Normal cell', space.concat(arch)[0])
+    assert [edge[:3] for edge in normal.edges[:4]] == [
+        (1, 2, 'sep 5×5'), (0, 2, 'sep 5×5'), (2, 3, 'identity'), (0, 3, 'sep 3×3'),
+    ]  # fmt: skip
+    assert {edge.stride for edge in normal.edges} == {1}
+    assert [edge.stride for edge in reduction.edges[:4]] == [2, 2, 1, 2]
+    for graph in (normal, reduction):
+        drawing = draw_cell(graph)
+        assert len(drawing['ops']) == 10 and drawing['width'] < 960 and not drawing['idle']
