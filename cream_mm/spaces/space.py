@@ -112,6 +112,11 @@ class Space(ABC):
         return {}
 
     @property
+    def named_positions(self) -> Sequence[int]:
+        """Positions at which :attr:`named_choices` and :attr:`choice_words` mean something."""
+        return range(len(self.sizes))
+
+    @property
     def num_networks(self) -> int:
         """How many networks there are to find, each way to write one counted."""
         return math.prod(self.sizes)
@@ -210,7 +215,8 @@ class Space(ABC):
         return False
 
     choice_words: ClassVar[tuple[str, ...]] = ()
-    """What a report calls the choices, the same at all positions; without any it shows numbers."""
+    """What a report calls the choices at all of :attr:`named_positions`; without any it shows
+    numbers."""
 
     def write(self, arch: Arch) -> str | list:
         """As configs have it, for :meth:`parse`."""
