@@ -9,6 +9,8 @@ from ..files import say_early
 from ..registry import kind_of
 
 ARCH = 'model.backbone.arch'
+# Supernets whose maps are as wide as the stages of their space.
+CELLS = dict(NASBench201Supernet='NASBench201Space', NAOSupernet='NAOSpace')
 NO_NORM = dict(norm_cfg=None, act='silu')  # of a CreamClsHead
 
 
@@ -40,7 +42,7 @@ def fit_network(cfg: Config, options: Mapping[str, Any]) -> None:
             _fit_head(head, backbone, follows=ARCH in options)
     elif kind_of(backbone) == 'CreamSupernet' and isinstance(head, dict):
         _check_norm(head, backbone)
-    elif kind_of(backbone) == 'NASBench201Supernet' and is_ours:
+    elif kind_of(backbone) in CELLS and is_ours:
         _fit_width(head, backbone)
     _compare_images(cfg)
 
@@ -61,9 +63,10 @@ def _check_norm(head: dict, backbone: dict) -> None:
 
 def _fit_width(head: dict, backbone: dict) -> None:
     """The head behind cells has the channels of the last map, whatever width they were given."""
-    from ..spaces import NASBench201Space
+    from ..spaces import known_spaces
 
-    channels = NASBench201Space.build(backbone.get('space')).stage_channels
+    space = known_spaces()[CELLS[kind_of(backbone)]]
+    channels = space.build(backbone.get('space')).stage_channels
     indices = backbone.get('out_indices') or (len(channels) - 1,)
     wanted = channels[min(max(indices), len(channels) - 1)]
     if head.get('in_channels', 320) != wanted:

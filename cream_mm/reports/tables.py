@@ -54,7 +54,7 @@ def cost_table(layers: list[dict], stated_macs_m: float | None) -> dict | None:
 
 
 def _joined(layers: list[dict]) -> list[dict]:
-    """One row in place of alike operations in equal cells; there, what costs nothing is left out."""
+    """One row in place of alike operations in equal cells; free ones are left out there."""
     joined = []
     for kind, part in groupby(layers, key=lambda row: (row.get('cell'), group_key(row))):
         part = list(part)

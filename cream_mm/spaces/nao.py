@@ -126,6 +126,11 @@ class NAOSpace(Space):
         """Index of each operation."""
         return {name: choice for choice, name in enumerate(OPERATIONS)}
 
+    @property
+    def named_positions(self) -> Sequence[int]:
+        """Those of operations, every other one; the rest are inputs."""
+        return range(1, len(self.sizes), 2)
+
     def count_layers(self, arch: Arch) -> int:
         """Separable convolutions of both cells."""
         return sum(op in (SEP_3X3, SEP_5X5) for cell in arch.stages for op in cell[1::2])
@@ -202,11 +207,15 @@ class NAOSpace(Space):
         40 integers parted by spaces, of the normal and then the reduction cell; a bar may stand
         between the cells.
         """
-        if isinstance(value, str) and self.claims(value):
-            cells = [list(map(_integer, part.split())) for part in value.split('|')]
-            if len(cells) == 1 or list(map(len, cells)) == [4 * NUM_NODES] * 2:
-                return self._accept(self.decode(list(chain.from_iterable(cells))))
-            raise ValueError(self._not_one(value))
+        if isinstance(value, str) and len(value) <= MAX_TEXT and value.isascii():
+            cells = [part.split() for part in value.split('|')]
+            numbers = list(chain.from_iterable(cells))
+            # One or two words of digits are digits, see there.
+            if all(map(str.isdigit, numbers)) and (len(cells) > 1 or len(numbers) > 2):
+                lengths = list(map(len, cells))
+                if lengths not in ([len(self.sizes)], [4 * NUM_NODES] * 2):
+                    raise ValueError(f'{self._not_one(value)}; got {" | ".join(map(str, lengths))}')
+                return self._accept(self.decode(list(map(_integer, numbers))))
         return super().parse(value)
 
     def format(self, arch: Arch) -> str:
@@ -229,7 +238,7 @@ def unused_states(cell: Cell) -> tuple[int, ...]:
     return tuple(state for state in range(NUM_INPUTS + NUM_NODES) if state not in used)
 
 
-@lru_cache(maxsize=65_536)
+@lru_cache(maxsize=32_768)
 def first_way(cell: Cell) -> Cell:
     """The first of all ways to write a cell, by the order of its integers.
 

@@ -113,6 +113,11 @@ class Space(ABC):
         return {}
 
     @property
+    def named_positions(self) -> Sequence[int]:
+        """Positions at which :attr:`named_choices` and :attr:`choice_words` mean something."""
+        return range(len(self.sizes))
+
+    @property
     def num_networks(self) -> int:
         """How many networks there are to find, each way to write one counted."""
         return math.prod(self.sizes)
@@ -211,7 +216,8 @@ class Space(ABC):
         return False
 
     choice_words: ClassVar[tuple[str, ...]] = ()
-    """What a report calls the choices, the same at all positions; without any it shows numbers."""
+    """What a report calls the choices at all of :attr:`named_positions`; without any it shows
+    numbers."""
     written_as: ClassVar[str] = 'choice index of each layer, stages separated by bars'
     """How the text of an architecture is to be read, for a report."""
 
