@@ -15,6 +15,7 @@ NO_NORM = dict(norm_cfg=None, act='silu')  # of a CreamClsHead
 HIDDEN = dict(CreamClsHead=1280, NAOClsHead=None)
 """Hidden channels of our heads, where a config does not say them."""
 HEADS = tuple(HIDDEN)
+MAX_NAME = 60  # of what is named in a line
 CHANNELS = ('in_channels', 'aux_channels')
 
 
@@ -115,7 +116,7 @@ def _fit_head(head: dict, backbone: dict, options: Mapping[str, Any]) -> None:
     if not wrong:
         return
     told = ', '.join(f'{key}={value!r}' for key, value in wrong.items())
-    name = named if isinstance(named, str) else arch
+    name = named if isinstance(named, str) and len(named) <= MAX_NAME else 'the network'
     if not follows:
         raise ValueError(f'model.head does not fit {name}: it needs {told}')
     head.update(wrong)
