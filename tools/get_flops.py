@@ -9,7 +9,7 @@ FLOPs are printed in three conventions:
   published  that of the paper of the backbone's space: of Cream's, what the names cream-14m ...
              cream-604m mean: macs, batch norm, average pools; of DNA's, what its table means:
              macs, biases of convolutions, batch norm, the global pool; of NAS-Bench-201's,
-             what its table means: macs and the bias of the classifier
+             what its table means: macs and the bias of the classifier; of NAO's, macs
   board      what the released Cream code prints during a search: convolutions, their biases,
              batch norm, pools and ReLU, without the stem's norm and the classifier
 """
@@ -101,14 +101,15 @@ def forward(model: 'BaseModel', image: 'torch.Tensor') -> None:
 def print_search(model: 'BaseModel') -> None:
     """Range of a search space: what its smallest and its largest path cost."""
     budget = model.backbone.budget
-    smallest, largest = budget.cost_model.extremes()
+    ends = budget.cost_model.extremes()
     height, width = budget.cost_model.input_size
     print(f'input      {height} x {width}')
     print(f'supernet   {sum(p.numel() for p in model.parameters()) / 1e6:.3f} M params')
     print(f'budget     {budget}')
     for name, key in (('params', 'params_m'), ('macs', 'macs_m'),
                       ('published', 'published_flops_m'), ('board', 'board_flops_m')):  # fmt: skip
-        print(f'{name:9s}  {smallest[key]:.3f} to {largest[key]:.3f} M for a path')
+        if ends is not None:  # else nobody knows them
+            print(f'{name:9s}  {ends[0][key]:.3f} to {ends[1][key]:.3f} M for a path')
 
 
 if __name__ == '__main__':

@@ -21,7 +21,8 @@ def resolve_arch(
     Args:
         arch (str | Path | list | Arch): A published name (``'cream-287m'``, ``'lite0'``), the path
             of an exported JSON, a nested list, the same list as text, one digit per layer
-            (``'01201201'``), or as a benchmark writes it (``'|nor_conv_3x3~0|+...'``).
+            (``'01201201'``), or as cells are published (``'|nor_conv_3x3~0|+...'``, ``'1 1 0 1
+            ... | 0 2 0 2 ...'``).
         space (dict | str | Space, optional): The space, as :func:`build_space` takes it. A
             published name and an exported JSON bring their own; what is given here wins over it,
             key by key.
@@ -47,15 +48,15 @@ def resolve_arch(
             about = read_arch_file(text)
             base, arch = about['space'], about['arch']
             base = base if 'type' in base else MBConvSpace.settings(base)
-        elif not text.lstrip().startswith('[') and not text.replace(' ', '').isdigit():
+        elif not text.lstrip().startswith('['):
             claiming = [cls for cls in known_spaces().values() if cls.claims(text)]
-            if not claiming:
+            if not claiming and not text.replace(' ', '').isdigit():
                 raise ValueError(
                     f'unknown architecture {text!r}; known names are {", ".join(published_nets)}. '
                     'An exported .json file or a nested list such as '
                     '[[0],[0],[3,3],[3,1,3],[3,3,3,3],[3,3,3],[0]] is accepted too'
                 )
-            given = given or claiming[0]
+            given = given or next(iter(claiming), None)
         own = _class_of(base) or (MBConvSpace if base is not None else None)
         if own and given and own is not given:
             raise ValueError(f'{text} is of a {own.__name__}, and the space that is given is not')
