@@ -1,13 +1,17 @@
 import itertools
 import json
+import re
 import timeit
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 from cream_mm.costs import Budget, NAOCosts, build_cost_model
 from cream_mm.costs.nao_cells import KINDS
+from cream_mm.models import CreamClsHead, NAONet
 from cream_mm.search.front import budget_steps, ends
 from cream_mm.spaces import NAOSpace
 from cream_mm.spaces.nao import AVG_POOL, IDENTITY, SEP_5X5, unused_states
@@ -164,6 +168,57 @@ def test_no_table_of_times():
         Budget(COSTS, latency_ms=(None, 5))
 
 
+# ---- against modules -------------------------------------------------------------------------
+
+
+def counted(arch, space, size, num_classes, hidden=None):
+    """Multiply-adds and parameters as torch has them, and the network."""
+    with torch.device('meta'):
+        net = NAONet(arch, space=space).eval()
+        modules = [net]
+        if num_classes:
+            head = CreamClsHead(num_classes, net.out_channels[-1], hidden)
+            modules.append(head.eval())
+        maps = torch.empty(1, 3, *size)
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        for module in modules:
+            maps = module(maps)
+    params = sum(p.numel() for module in modules for p in module.parameters())
+    return counter.get_total_flops() / 2, params, net
+
+
+@pytest.mark.parametrize(
+    ('settings', 'size', 'classes', 'hidden'),
+    [
+        (dict(channels=4, num_cells=2), (32, 32), 10, None),
+        (dict(channels=3, num_cells=1), (21, 14), None, None),
+        (dict(channels=4, num_cells=1, stem_stride=2), (37, 50), 7, 24),
+        (dict(channels=5, num_cells=3, stem_stride=4), (61, 45), 1000, None),
+        (dict(channels=4, num_cells=2, stem_stride=8), (97, 130), None, None),
+        (dict(channels=4, num_cells=1, stem_stride=8), (9, 17), 3, None),  # maps of one pixel
+    ],
+)
+def test_equals_what_torch_counts(settings, size, classes, hidden):
+    space = NAOSpace(**settings)
+    head = 'classifier' if classes else None
+    costs = build_cost_model(space, size, classes, hidden, head=head)
+    rng = np.random.default_rng(size[0])
+    # Identities everywhere, of one state or of as many as there can be; and any.
+    alike = [cell(CHAIN, IDENTITY), cell([(0, 0)] * 5, IDENTITY), cell([(1, 1)] * 5, IDENTITY)]
+    first, other = (alike[i] for i in rng.choice(3, size=2, replace=False))
+    archs = [space.decode([*first, *other]), space.sample(rng)]
+    for arch in archs:
+        macs, params, net = counted(arch, space, size, classes, hidden)
+        cost = costs.cost(arch)
+        assert (cost.macs, cost.params) == (macs, params)
+        modules = dict(net.named_modules())
+        for row in costs.layer_table(arch):
+            if found := re.fullmatch(r'cells\.(\d+)(?:-(\d+))?(.*)', row['name']):
+                cells = range(int(found[1]), int(found[2] or found[1]) + 1)
+                parts = [modules[f'cells.{i}{found[3]}'].parameters() for i in cells]
+                assert row['params'] == sum(p.numel() for part in parts for p in part)
+
+
 # ---- rows ------------------------------------------------------------------------------------
 
 
@@ -197,7 +252,7 @@ def test_rows_are_layers_in_order():
     at = names.index('cells.0-2.ops.0.x_op')
     assert names[at + 9 : at + 11] == ['cells.0-2.ops.4.y_op', 'cells.3.ops.0.x_op']
     assert names[at + 19 : at + 23] == [
-        'cells.3.ops.4.y_op', 'cells.3.fac_1', f'cells.4.{x}', f'cells.4.{y}'
+        'cells.3.ops.4.y_op', 'cells.3.final_combine.ops.0', f'cells.4.{x}', f'cells.4.{y}'
     ]  # fmt: skip
     assert names[-3:] == ['cells.8-10.ops.4.y_op', 'pool', 'classifier']
     first, halved, input_of_stage = rows[at], rows[at + 20], rows[at + 21]
