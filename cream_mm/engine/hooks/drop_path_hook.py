@@ -20,7 +20,8 @@ class DropPathHook(Hook):
             to 1.
 
     Raises:
-        ValueError: If ``phases`` is below 1 or does not divide the steps, or the model's backbone has no drop path of that kind.
+        ValueError: If ``phases`` is below 1 or does not divide the steps, or the model's backbone
+            has no drop path of that kind.
 
     Reference:
         NASNet's scheduled drop path, as the released code of NAO has it.
