@@ -280,6 +280,10 @@ class Records:
     def __init__(self, path: Path):
         self.path, self._lock = path, threading.Lock()
         self._known = {}
+        self._read()
+
+    def _read(self) -> None:
+        path = self.path
         if path.is_file():
             content = json.loads(path.read_text())
             if content.get('format') != FORMAT:
@@ -302,6 +306,7 @@ class Records:
 
     def add(self, record: dict) -> None:
         with self._lock:
+            self._read()  # another process may have added its own meanwhile
             self._known[self._key(record)] = record
             write_json(self.path, dict(format=FORMAT, runs=self.all()))
 
