@@ -135,20 +135,10 @@ def run_one(run: dict, args, jobs: int) -> dict:
     config = str(ROOT / f'configs/ranking/{run["method"]}.py')
     folder = args.work_dir / f'{run["setting"]}-{run["method"]}-{run["seed"]}'
     options = [f'data_root={image_folder(args)}', *setting['options'], *args.cfg_options]
-    env = dict(os.environ)
-    if jobs > 1:
-        env.update(OMP_NUM_THREADS='1', MKL_NUM_THREADS='1')
 
     def call(tool, *rest):
-        command = [sys.executable, str(ROOT / 'tools' / tool), *map(str, rest), '--cfg-options']
-        folder.mkdir(parents=True, exist_ok=True)
-        with open(folder / 'output.txt', 'a') as out:
-            done = subprocess.Popen([*command, *options], env=env, stdout=out, stderr=out, cwd=ROOT)
-            _, status, usage = os.wait4(done.pid, 0)
-            done.returncode = os.waitstatus_to_exitcode(status)
-        add_usage(folder / f'usage_{Path(tool).stem}.json', usage)
-        if done.returncode:
-            raise RuntimeError(f'{tool} failed; see {folder / "output.txt"}')
+        command = [str(ROOT / 'tools' / tool), *map(str, rest), '--cfg-options', *options]
+        run_tool(command, folder, one_thread=jobs > 1)
 
     options.append(f'randomness.seed={run["seed"]}')
     cfg_file = folder / f'{run["method"]}.py'
@@ -178,10 +168,7 @@ def run_one(run: dict, args, jobs: int) -> dict:
         run,
         images_seen=images,
         train_s=round(times['seconds'], 1),
-        usage={
-            path.stem.removeprefix('usage_'): json.loads(path.read_text())
-            for path in sorted(folder.glob('usage_*.json'))
-        },
+        usage=read_usage(folder),
         first_losses=first_losses(folder / PATH_LOG),
         train_loss=epoch_losses(folder / PATH_LOG, epochs),
         # How far paths differ in training loss by the fit, and what one step's loss misses of it.
@@ -211,6 +198,27 @@ def run_one(run: dict, args, jobs: int) -> dict:
     )
 
 
+def run_tool(command: list[str], folder: Path, one_thread: bool = True) -> None:
+    """Run a tool: what it prints goes into ``folder``, and its usage, see :func:`read_usage`.
+
+    Raises:
+        RuntimeError: If it failed.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    env = dict(os.environ)
+    if one_thread:
+        env.update(OMP_NUM_THREADS='1', MKL_NUM_THREADS='1')
+    with open(folder / 'output.txt', 'a') as out:
+        done = subprocess.Popen(
+            [sys.executable, *command], env=env, stdout=out, stderr=out, cwd=ROOT
+        )
+        _, status, usage = os.wait4(done.pid, 0)
+        done.returncode = os.waitstatus_to_exitcode(status)
+    add_usage(folder / f'usage_{Path(command[0]).stem}.json', usage)
+    if done.returncode:
+        raise RuntimeError(f'{Path(command[0]).name} failed; see {folder / "output.txt"}')
+
+
 def add_usage(path: Path, usage: resource.struct_rusage) -> None:
     """CPU seconds of a tool, the start and its data workers included, and its peak memory.
 
@@ -224,6 +232,14 @@ def add_usage(path: Path, usage: resource.struct_rusage) -> None:
             peak_mb=round(max(before['peak_mb'], usage.ru_maxrss / 1024), 1),  # Linux: in KiB
         ),
     )
+
+
+def read_usage(folder: Path) -> dict[str, dict[str, float]]:
+    """By tool, ``cpu_s`` and ``peak_mb`` of what ran in a folder; see :func:`add_usage`."""
+    return {
+        path.stem.removeprefix('usage_'): json.loads(path.read_text())
+        for path in sorted(folder.glob('usage_*.json'))
+    }
 
 
 def first_losses(path: Path) -> list[float]:
