@@ -1,0 +1,48 @@
+"""Drop path that grows along the training."""
+
+from mmengine.hooks import Hook
+from mmengine.hooks.hook import DATA_BATCH
+from mmengine.runner import Runner
+
+from ...registry import HOOKS
+from ..distributed import unwrap
+
+
+@HOOKS.register_module()
+class DropPathHook(Hook):
+    """Lets the drop path of a backbone grow from nothing to its ``drop_path_rate``.
+
+    Before step ``i`` of ``n``, counted from 0, ``backbone.drop_path_scale`` becomes
+    ``(i + 1) / n``: a function of the step, so that a resumed run goes on with the right one.
+
+    Args:
+        epochs (int, optional): Length of the ramp, after which it begins anew, as a phase of a
+            search does. Defaults to the whole training.
+
+    Raises:
+        ValueError: If the model's backbone has no drop path of that kind.
+
+    Reference:
+        NASNet's scheduled drop path, as the released code of NAO has it.
+    """
+
+    def __init__(self, epochs: int | None = None):
+        if epochs is not None and epochs < 1:
+            raise ValueError(f'epochs of DropPathHook is at least 1; got {epochs}')
+        self.epochs = epochs
+
+    def before_train(self, runner: Runner) -> None:
+        backbone = getattr(unwrap(runner.model), 'backbone', None)
+        if not hasattr(backbone, 'drop_path_scale'):
+            raise ValueError(
+                'DropPathHook needs a backbone whose drop path can grow; '
+                f'{type(backbone).__name__} has none: leave the hook out'
+            )
+
+    def before_train_iter(
+        self, runner: Runner, batch_idx: int, data_batch: DATA_BATCH = None
+    ) -> None:
+        length = runner.max_iters
+        if self.epochs is not None:
+            length = self.epochs * len(runner.train_dataloader)
+        unwrap(runner.model).backbone.drop_path_scale = (runner.iter % length + 1) / length
