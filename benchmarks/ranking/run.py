@@ -27,16 +27,26 @@ import threading
 import time
 from pathlib import Path
 
+import numpy as np
 from mmengine.config import Config
 from report import SCORES, write_report  # beside this file
 
 from cream_mm.command_line import one_line_errors
+from cream_mm.evaluation import correlation
 from cream_mm.files import PATH_LOG, write_json
 
 ROOT = Path(__file__).resolve().parents[2]
 FORMAT = 'cream_mm.ranking/1'
 SEEDS = dict(
-    spos=6, fairnas=3, cream=3, fair_cream=3, cream_best=1, cream_random=1, cream_nearest=1
+    spos=6,
+    fairnas=3,
+    cream=3,
+    fair_cream=3,
+    nao=6,
+    nao_uniform=6,
+    cream_best=1,
+    cream_random=1,
+    cream_nearest=1,
 )  # of the whole
 FIRST = 50  # losses of a run by which another one is known to be the same
 RENAMED = dict(cream_fixed='cream_best')  # methods in records of version 0.1
@@ -179,6 +189,7 @@ def run_one(run: dict, args, jobs: int) -> dict:
         bn_policy=final['bn_policy'],
         threads=1 if jobs > 1 else None,
         subsets=final['subsets'],
+        largest_third=of_largest_third(final['points']),
         regret=final['regret'],
         by_depth=by_depth(final['points']),
         curve=[
@@ -254,6 +265,18 @@ def epoch_losses(path: Path, epochs: int) -> list[float]:
     length = len(losses) / epochs
     parts = [losses[round(i * length) : round((i + 1) * length)] for i in range(epochs)]
     return [round(sum(part) / len(part), 4) for part in parts]
+
+
+def of_largest_third(points: list[dict]) -> dict:
+    """Kendall's tau-b by each score among the third of the rated networks with the most MACs."""
+    points = sorted(points, key=lambda point: -point['macs_m'])[: len(points) // 3]
+    truth = np.array([point['accuracy'] for point in points])
+    columns = {name: np.array([point[name] for point in points]) for name in (*SCORES, 'macs_m')}
+    return dict(
+        num=len(points),
+        least_macs_m=points[-1]['macs_m'],
+        **{name: round(correlation(v, truth)['kendall'], 6) for name, v in columns.items()},
+    )
 
 
 def by_depth(points: list[dict]) -> list[dict]:
