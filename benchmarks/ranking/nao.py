@@ -22,7 +22,7 @@ from run import ROOT, Records, image_folder, prepare, run_all  # beside this fil
 
 from cream_mm.command_line import one_line_errors
 from cream_mm.config.load import load_config
-from cream_mm.files import read_json, write_json
+from cream_mm.files import write_json
 from cream_mm.methods.nao_v2.size_proportional_sampler import SizeProportionalSampler
 from cream_mm.structures.randomness import named_rng
 
