@@ -6,6 +6,7 @@ from .cells import CellCosts, nas_bench_201_costs
 from .cost import BUDGET_KEYS, Cost
 from .cost_model import CostModel, CostTable, build_cost_model
 from .mbconv import mbconv_costs
+from .nao_cells import NAOCosts, nao_costs
 
 __all__ = [
     'BUDGET_KEYS',
@@ -15,7 +16,9 @@ __all__ = [
     'Cost',
     'CostModel',
     'CostTable',
+    'NAOCosts',
     'build_cost_model',
     'mbconv_costs',
+    'nao_costs',
     'nas_bench_201_costs',
 ]

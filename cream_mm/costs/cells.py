@@ -79,7 +79,7 @@ class CellCosts(CostTable):
             cells = str(first) if last == first else f'{first}-{last}'
             width = self.space.stage_channels[stage]
             for position, choice in enumerate(choices):
-                row = _row(
+                row = layer_row(
                     f'cells.{cells}.layers.{position}', OPERATIONS[choice], stage + 1,
                     KERNELS.get(choice, 3 if 'pool' in OPERATIONS[choice] else None), width, width,
                     1, self.sizes[stage], costs[choice],
@@ -113,45 +113,27 @@ def nas_bench_201_costs(
     >>> build_cost_model(space, 32, 10).cost(arch).in_units()['published_flops_m']
     220.11969
     """
-    if head not in ('classifier', None):
-        raise ValueError(f"head is 'classifier' or None, the backbone alone; got {head!r}")
+    check_head(head)
     input_size = as_pair(input_size)
-    stem_width, channels = space.channels, space.stage_channels
-    # Whatever halves a map here rounds up: kernels of 3 padded by 1, and pools of 2 in ceil mode.
-    stride = min(2, space.stem_stride)
-    size = _halved(input_size) if stride == 2 else input_size
-    first_rows = [
-        _row('stem', 'conv3x3', None, 3, 3, stem_width, stride, size,
-             conv_bn(3, stem_width, 3, size[0] * size[1])),
-    ]  # fmt: skip
-    while stride < space.stem_stride:
-        stride, size = 2 * stride, _halved(size)
-        first_rows.append(_row('stem', 'pool', None, 3, stem_width, stem_width, 2, size, Cost()))
+    channels = space.stage_channels
+    first_rows, size = stem_rows(space.channels, space.stem_stride, input_size)
     sizes, reductions = [size], []
     for stage in range(1, space.num_stages):
-        size = _halved(size)
+        size = halved(size)
         sizes.append(size)
         cin, cout = channels[stage - 1 : stage + 1]
         cell = stage * (space.num_cells + 1) - 1
         cost = reduction(cin, cout, size[0] * size[1])
-        reductions.append(_row(f'cells.{cell}', 'residual', None, 3, cin, cout, 2, size, cost))
+        reductions.append(layer_row(f'cells.{cell}', 'residual', None, 3, cin, cout, 2, size, cost))
     width = channels[-1]
-    last_rows = [_row('lastact', 'bn', None, None, width, width, 1, size, _plain(0, 2 * width))]
+    last_rows = [
+        layer_row('lastact', 'bn', None, None, width, width, 1, size, _plain(0, 2 * width))
+    ]
     if head is None:
         num_classes = head_channels = None
     else:
         head_channels = head_channels or 0
-        last_rows.append(_row('pool', 'pool', None, None, width, width, 1, (1, 1), Cost()))
-        if head_channels:
-            cost = biased(width, head_channels)
-            last_rows.append(
-                _row('conv_head', 'conv1x1', None, 1, width, head_channels, 1, (1, 1), cost)
-            )
-            width = head_channels
-        cost = biased(width, num_classes)
-        last_rows.append(
-            _row('classifier', 'linear', None, None, width, num_classes, 1, (1, 1), cost)
-        )
+        last_rows += head_rows(width, size, num_classes, head_channels)
     return CellCosts(
         space, sizes, head=first_rows, reductions=reductions, tail=last_rows,
         input_size=input_size, num_classes=num_classes, head_channels=head_channels,
@@ -159,16 +141,62 @@ def nas_bench_201_costs(
     )  # fmt: skip
 
 
-def _plain(macs: int, params: int) -> Cost:
-    return Cost(macs, params, macs, macs)
+def check_head(head: str | None) -> None:
+    """Refuse what no ``head`` is, see :func:`build_cost_model`."""
+    if head not in ('classifier', None):
+        raise ValueError(f"head is 'classifier' or None, the backbone alone; got {head!r}")
 
 
-def _halved(size: tuple[int, int]) -> tuple[int, int]:
+def stem_rows(
+    width: int, stem_stride: int, input_size: tuple[int, int]
+) -> tuple[list[dict], tuple[int, int]]:
+    """Rows of a stem conv3x3 with BN, and max pools behind it beyond a stride of 2.
+
+    Returns:
+        tuple[list[dict], tuple[int, int]]: The rows, and the size of the map. Whatever halves a
+        map rounds up: kernels of 3 padded by 1, and pools of 2 in ceil mode.
+    """
+    stride = min(2, stem_stride)
+    size = halved(input_size) if stride == 2 else input_size
+    cost = conv_bn(3, width, 3, size[0] * size[1])
+    rows = [layer_row('stem', 'conv3x3', None, 3, 3, width, stride, size, cost)]
+    while stride < stem_stride:
+        stride, size = 2 * stride, halved(size)
+        rows.append(layer_row('stem', 'pool', None, 3, width, width, 2, size, Cost()))
+    return rows, size
+
+
+def head_rows(
+    width: int, size: tuple[int, int], num_classes: int, head_channels: int
+) -> list[dict]:
+    """Rows of the pool over a map, the hidden layer if there is one, and the classifier."""
+    rows = [layer_row('pool', 'pool', None, None, width, width, 1, (1, 1), Cost())]
+    if head_channels:
+        cost = biased(width, head_channels)
+        rows.append(
+            layer_row('conv_head', 'conv1x1', None, 1, width, head_channels, 1, (1, 1), cost)
+        )
+        width = head_channels
+    cost = biased(width, num_classes)
+    rows.append(layer_row('classifier', 'linear', None, None, width, num_classes, 1, (1, 1), cost))
+    return rows
+
+
+def halved(size: tuple[int, int]) -> tuple[int, int]:
+    """Of a map behind a stride of 2: it rounds up."""
     return tuple(-(-side // 2) for side in size)
 
 
-def _row(name, op, stage, kernel, cin, cout, stride, size, cost) -> dict:
+def layer_row(
+    name: str, op: str, stage: int | None, kernel: int | None, cin: int, cout: int, stride: int,
+    size: tuple[int, int], cost: Cost,
+) -> dict:  # fmt: skip
+    """A row of a ``layer_table``, with its ``cost``."""
     return dict(
         name=name, op=op, stage=stage, kernel=kernel, expand=None, in_channels=cin,
         out_channels=cout, stride=stride, out_size=list(size), cost=cost,
     )  # fmt: skip
+
+
+def _plain(macs: int, params: int) -> Cost:
+    return Cost(macs, params, macs, macs)

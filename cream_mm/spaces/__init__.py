@@ -2,6 +2,7 @@
 
 from .blocks import BlockSpace, Cell
 from .mbconv import IDENTITY, LayerSpec, MBConvSpace, make_divisible, squeeze_channels
+from .nao import NAOSpace
 from .nas_bench_201 import NASBench201Space
 from .presets import SPACE_PRESETS
 from .space import Space, build_space, known_spaces
@@ -13,6 +14,7 @@ __all__ = [
     'Cell',
     'LayerSpec',
     'MBConvSpace',
+    'NAOSpace',
     'NASBench201Space',
     'Space',
     'build_space',

@@ -115,8 +115,8 @@ class NASBench201Space(Space):
         return self.decode(cells.first[found[rng.integers(len(found))]])
 
     def factors(self, position: int) -> list[tuple[int, int]]:
-        """Of each operation (what it is: nothing, the same, a convolution, a pool; its kernel)."""
-        return [(0, 0), (1, 0), (2, 1), (2, 3), (3, 3)]
+        """Of each operation (the edge, the operation)."""
+        return [(position, choice) for choice in range(len(OPERATIONS))]
 
     @property
     def named_choices(self) -> dict[str, int]:
@@ -182,7 +182,7 @@ class NASBench201Space(Space):
     @classmethod
     def claims(cls, text: str) -> bool:
         """Whether it is written as the benchmark does."""
-        return '|' in text
+        return '|' in text and '~' in text
 
     def write(self, arch: Arch) -> str:
         """As the benchmark writes it."""

@@ -27,6 +27,8 @@ class Space(ABC):
         sizes (tuple[int]): Number of choices at each position of a whole architecture.
         in_channels (int): Channels of an image. Defaults to 3.
         sized_by (str): What of it makes its networks larger or smaller, for a message.
+        positions_per_step (int): Positions that are read together, one after the other, by what
+            learns from architectures; the number of positions is a multiple. Defaults to 1.
         fixed_ends (bool): Whether its nested lists begin and end with ``[0]``, see :class:`Arch`.
             Defaults to False.
     """
@@ -36,6 +38,7 @@ class Space(ABC):
     in_channels: int = 3
     sized_by: ClassVar[str] = 'the space'
     fixed_ends: bool = False
+    positions_per_step: ClassVar[int] = 1
     file_words: ClassVar[Mapping[str, tuple] | None] = None
     """What a file may say of a space of this class: numbers, lists of such, a name, and for these
     entries other values, too. An empty tuple is any word; the space itself refuses the wrong ones.
@@ -67,6 +70,13 @@ class Space(ABC):
 
     def canonical(self, arch: Arch) -> Arch:
         """The one architecture that stands for all that are the same network as ``arch``."""
+        return arch
+
+    def rewrite(self, arch: Arch, rng: np.random.Generator) -> Arch:
+        """The same network written in another way, drawn; ``arch`` where there is no other.
+
+        What learns from architectures may learn from each way to write them.
+        """
         return arch
 
     def is_trainable(self, arch: Arch) -> bool:

@@ -215,9 +215,9 @@ def test_settings():
 
 def test_what_operations_are_made_of():
     assert SPACE.named_choices == dict(zip(OPERATIONS, range(5)))
-    kinds, kernels = zip(*SPACE.factors(0))
-    assert kinds[2] == kinds[3] and kernels[3] == kernels[4] == 3
-    assert SPACE.factors(5) == SPACE.factors(0)
+    # an edge and an operation, as a controller is told
+    assert SPACE.factors(0) == [(0, 0), (0, 1), (0, 2), (0, 3), (0, 4)]
+    assert SPACE.factors(5) == [(5, choice) for choice in range(5)]
 
 
 def test_fast_enough_to_be_asked_at_every_step():
