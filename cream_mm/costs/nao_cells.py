@@ -171,12 +171,12 @@ class NAOCosts(CostModel):
                     width, width, 1 + halves, size, cost,
                 )  # fmt: skip
                 rows.append(dict(row, edge=f'{state}->{NUM_INPUTS + node}', cell=kind))
-            for state in concat[1] if part.reduces else ():
-                if state < NUM_INPUTS:
-                    cost = self._edge(IDENTITY, part.stage, True)
-                    name = f'cells.{part.first}.fac_{state + 1}'
-                    row = layer_row(name, 'halving', part.stage + 1, 1, width, width, 2, size, cost)
-                    rows.append(dict(row, cell=kind))
+            inputs = [state for state in concat[1] if state < NUM_INPUTS] if part.reduces else []
+            for place in range(len(inputs)):
+                cost = self._edge(IDENTITY, part.stage, True)
+                name = f'cells.{part.first}.final_combine.ops.{place}'
+                row = layer_row(name, 'halving', part.stage + 1, 1, width, width, 2, size, cost)
+                rows.append(dict(row, cell=kind))
             name = f'{_cells(part.first, part.cells)}.concat'
             joined = width * len(concat[part.reduces])
             row = layer_row(name, 'concat', part.stage + 1, None, width, joined, 1, size, Cost())

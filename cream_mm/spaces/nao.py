@@ -189,13 +189,14 @@ class NAOSpace(Space):
 
     @classmethod
     def claims(cls, text: str) -> bool:
-        """Whether it is 40 integers parted by spaces, or two rows of such with a bar between."""
+        """Whether it is 40 integers, or two rows of such with a bar between."""
         if len(text) > MAX_TEXT or not text.isascii():
             return False
         numbers = text.replace('|', ' ').split()
         if not numbers or not all(map(str.isdigit, numbers)):
             return False
-        return text.count('|') == 1 or '|' not in text and len(numbers) == len(cls.sizes)
+        whole = len(cls.sizes) in (len(numbers), len(text.strip()))  # in words, or in digits
+        return text.count('|') == 1 or '|' not in text and whole
 
     def write(self, arch: Arch) -> str:
         """As it is published."""
@@ -204,11 +205,13 @@ class NAOSpace(Space):
     def parse(self, value: str | Sequence | Arch) -> Arch:
         """Read an architecture: as it is published, or as :meth:`Space.parse` does.
 
-        40 integers parted by spaces, of the normal and then the reduction cell; a bar may stand
-        between the cells.
+        40 integers, of the normal and then the reduction cell; a bar may stand between the cells,
+        and spaces between the integers.
         """
         if isinstance(value, str) and len(value) <= MAX_TEXT and value.isascii():
             cells = [part.split() for part in value.split('|')]
+            if len(cells) == 2 and list(map(len, cells)) == [1, 1]:  # a word of digits each
+                cells = [list(word) for (word,) in cells]
             numbers = list(chain.from_iterable(cells))
             # One or two words of digits are digits, see there.
             if all(map(str.isdigit, numbers)) and (len(cells) > 1 or len(numbers) > 2):

@@ -42,7 +42,7 @@ def cells(number, seed=0, few=False):
 
 
 def all_ways(cell):
-    """Every way to write a cell, by its definition: orders of the nodes, and of each one's pairs."""
+    """Every way to write a cell, by its definition: orders of nodes, and of each one's pairs."""
     nodes = [cell[at : at + 4] for at in range(0, 20, 4)]
     for order in itertools.permutations(range(NUM_NODES)):
         number = {0: 0, 1: 1, **{2 + node: 2 + place for place, node in enumerate(order)}}
@@ -93,8 +93,9 @@ def test_published_text():
     assert [list(part) for part in SPACE.concat(arch)] == golden['concat']
     assert arch.to_list() == [golden['arch'][:20], golden['arch'][20:]]
     digits = V2.replace(' | ', ' ').replace(' ', '')
-    for value in (V2.replace(' | ', ' '), f'\n {V2}\t', V2.replace(' | ', '|'), digits,
-                  f'{digits[:20]} {digits[20:]}', golden['arch'], tuple(golden['arch'])):  # fmt: skip
+    rows = f'{digits[:20]} {digits[20:]}'
+    for value in (V2.replace(' | ', ' '), f'\n {V2}\t', V2.replace(' | ', '|'), digits, rows,
+                  V2.replace(' ', ''), golden['arch'], tuple(golden['arch'])):  # fmt: skip
         assert SPACE.parse(value) == arch
 
 
@@ -133,13 +134,14 @@ def test_what_is_no_architecture(value, words):
 
 def test_each_class_claims_its_own_texts():
     cell = '|nor_conv_3x3~0|+|none~0|none~1|+|none~0|skip_connect~1|none~2|'
-    ours = [V2, V2.replace(' | ', ' '), V2.replace(' | ', '|'), '1 1 | 0 2', V2 + ' 0']
+    ours = [V2, V2.replace(' | ', ' '), V2.replace(' | ', '|'), '1 1 | 0 2', V2 + ' 0',
+            V2.replace(' ', ''), V2.replace(' | ', '').replace(' ', '')]  # fmt: skip
     for text in ours:
         assert NAOSpace.claims(text) and not NASBench201Space.claims(text)
     for text in (cell, cell.replace('|+|', '| + |')):
         assert NASBench201Space.claims(text) and not NAOSpace.claims(text)
     for text in ('', ' ', '|', '01201201', '430 3340 2340 1441 14441 0', '1 1 0 1', 'cream-14m',
-                 V2.replace(' | ', '').replace(' ', ''), 'a | b', '[[0],[1]]', 'x.json'):  # fmt: skip
+                 '0' * 41, 'a | b', '[[0],[1]]', 'x.json'):  # fmt: skip
         assert not any(cls.claims(text) for cls in (NAOSpace, NASBench201Space, MBConvSpace))
 
 
@@ -269,7 +271,7 @@ def test_samplers_and_effects():
     assert fair.round_length == 60
     round_ = [fair.sample(step) for step in range(60)]
     for size, column in zip(SPACE.sizes, zip(*map(SPACE.encode, round_))):
-        assert Counter(column) == {choice: 60 // size for choice in range(size)}
+        assert Counter(column) == dict.fromkeys(range(size), 60 // size)
     plain = PathSampler(SPACE, budget, seed=1)
     archs = [plain.sample(step) for step in range(40)]
     assert len(set(archs)) == 40 and all(map(budget.is_feasible, archs))
