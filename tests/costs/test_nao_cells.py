@@ -244,7 +244,12 @@ def test_rows_add_up(num_cells, num_classes):
 def test_rows_are_layers_in_order():
     arch = SPACE.decode(GOLDEN['search_scale'][3]['arch'])
     assert SPACE.concat(arch) == ((5, 6), (0, 5, 6))
-    rows = COSTS.layer_table(arch)
+    joined = [row for row in COSTS.layer_table(arch) if row['op'] == 'concat']
+    assert [(row['name'], row['out_channels']) for row in joined] == [
+        ('cells.0-2.concat', 40), ('cells.3.concat', 120), ('cells.4-6.concat', 80),
+        ('cells.7.concat', 240), ('cells.8-10.concat', 160),
+    ]  # fmt: skip
+    rows = [row for row in COSTS.layer_table(arch) if row['op'] != 'concat']
     names = [row['name'] for row in rows]
     x, y = 'maybe_calibrate_size.preprocess_x', 'maybe_calibrate_size.preprocess_y'
     assert names[:6] == [
