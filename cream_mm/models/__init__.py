@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 from .backbones import CreamNet, NAONet, NASBench201Net
-from .supernets import BlockSupernet, CreamSupernet, NASBench201Supernet
+from .supernets import BlockSupernet, CreamSupernet, NAOSupernet, NASBench201Supernet
 from .unfit_weights import refuse_unfit
 
 if TYPE_CHECKING:
@@ -16,6 +16,7 @@ __all__ = [
     'CreamSupernet',
     'NAOClsHead',
     'NAONet',
+    'NAOSupernet',
     'NASBench201Net',
     'NASBench201Supernet',
     'refuse_unfit',

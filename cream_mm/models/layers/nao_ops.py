@@ -3,17 +3,19 @@
 Module names are those of NAO-V2's released networks.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn as nn
 import torch.nn.functional as F
 from torch import Tensor
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from ...ops import depthwise_conv, norm_act
 from ...spaces import NAOSpace
-from ...spaces.nao import AVG_POOL, MAX_POOL, SEP_3X3, SEP_5X5
+from ...spaces.nao import AVG_POOL, IDENTITY, MAX_POOL, NUM_INPUTS, OPERATIONS, SEP_3X3, SEP_5X5
 from .cell_ops import build_cell_stem, check_stages
 from .mbconv import build_norm, prefer_channels_last
 
@@ -148,6 +150,144 @@ class MatchInputs(nn.Module):
         if hasattr(self, 'preprocess_y'):
             previous = self.preprocess_y(previous)
         return before, previous
+
+
+class InputNorm(_BatchNorm):
+    """Batch norm of what may come from several inputs: each has its own scale and shift.
+
+    Statistics are those of all. ``weight.{i}`` and ``bias.{i}`` are of input i; there is no saved
+    count of batches.
+
+    (N, num_features, H, W) -> (N, num_features, H, W).
+    """
+
+    def __init__(
+        self, num_features: int, num_inputs: int, eps: float = 1e-5, momentum: float | None = 0.1
+    ):
+        super().__init__(num_features, eps, momentum, affine=False)
+        self.register_buffer('num_batches_tracked', torch.tensor(0), persistent=False)
+        del self.weight, self.bias  # that no input has
+        self.weight = per_input(num_inputs, num_features)
+        self.bias = per_input(num_inputs, num_features)
+        for scale, shift in zip(self.weight, self.bias):
+            nn.init.ones_(scale)
+            nn.init.zeros_(shift)
+
+    def forward(self, x: Tensor, source: int) -> Tensor:
+        by_batch, tracks = self.training, self.track_running_stats
+        momentum = 0.0
+        if by_batch and tracks:
+            self.num_batches_tracked.add_(1)
+            momentum = self.momentum  # None: a cumulative average
+            if momentum is None:
+                momentum = 1.0 / float(self.num_batches_tracked)
+        running = (None, None) if by_batch and not tracks else (self.running_mean, self.running_var)
+        args = self.weight[source], self.bias[source], by_batch, momentum, self.eps
+        return F.batch_norm(x, *running, *args)
+
+    def _check_input_dim(self, x: Tensor) -> None:
+        pass
+
+    def _load_from_state_dict(self, *args: Any) -> None:
+        nn.Module._load_from_state_dict(self, *args)  # the base class asks for a count of batches
+
+
+def per_input(num_inputs: int, *shape: int) -> nn.ParameterList:
+    """A tensor of its own for each input, not yet set."""
+    return nn.ParameterList(nn.Parameter(torch.empty(shape)) for _ in range(num_inputs))
+
+
+class SharedSepConv(nn.Module):
+    """:class:`SepConv` with all weights apart for each input that it may have.
+
+    (N, channels, H, W) -> (N, channels, ceil(H / stride), ceil(W / stride)).
+    """
+
+    def __init__(self, channels: int, kernel: int, num_inputs: int, norm_cfg: Mapping):
+        super().__init__()
+        self.kernel = kernel
+        depthwise, pointwise = (channels, 1, kernel, kernel), (channels, channels, 1, 1)
+        self.W1_depthwise = per_input(num_inputs, *depthwise)
+        self.W1_pointwise = per_input(num_inputs, *pointwise)
+        self.bn1 = InputNorm(channels, num_inputs, **norm_cfg)
+        self.W2_depthwise = per_input(num_inputs, *depthwise)
+        self.W2_pointwise = per_input(num_inputs, *pointwise)
+        self.bn2 = InputNorm(channels, num_inputs, **norm_cfg)
+
+    def forward(self, x: Tensor, source: int, stride: int) -> Tensor:
+        weights = self.W1_depthwise[source], self.W1_pointwise[source]
+        x = self.bn1(self._convolve(x.relu(), *weights, stride), source)
+        weights = self.W2_depthwise[source], self.W2_pointwise[source]
+        return self.bn2(self._convolve(x.relu(), *weights, 1), source)
+
+    def _convolve(self, x: Tensor, depthwise: Tensor, pointwise: Tensor, stride: int) -> Tensor:
+        x = F.conv2d(x, depthwise, None, stride, self.kernel // 2, 1, len(depthwise))
+        return F.conv2d(x, pointwise)
+
+    def parameters_of(self, source: int) -> Iterator[tuple[str, nn.Parameter]]:
+        """Names and parameters of an input."""
+        for name, child in self.named_children():
+            lists = {name: child} if isinstance(child, nn.ParameterList) else {
+                f'{name}.weight': child.weight, f'{name}.bias': child.bias
+            }  # fmt: skip
+            for prefix, params in lists.items():
+                yield f'{prefix}.{source}', params[source]
+
+
+class SharedPool(nn.Module):
+    """A pool, whose stride is that of the edge. (N, C, H, W) -> (N, C, h, w)."""
+
+    def __init__(self, op: int):
+        super().__init__()
+        self.pools = {stride: build_pool(op, stride) for stride in (1, 2)}
+
+    def forward(self, x: Tensor, source: int, stride: int) -> Tensor:
+        return self.pools[stride](x)
+
+
+class SharedIdentity(nn.Module):
+    """The map itself; of stride 2 a :class:`FactorizedReduce` for each input of the cell."""
+
+    def __init__(self, channels: int, reduces: bool, norm_cfg: dict):
+        super().__init__()
+        if reduces:
+            self.reduce = nn.ModuleList(
+                FactorizedReduce(channels, channels, norm_cfg) for _ in range(NUM_INPUTS)
+            )
+
+    def forward(self, x: Tensor, source: int, stride: int) -> Tensor:
+        return self.reduce[source](x) if stride == 2 else x
+
+
+def build_shared_operations(place: Place, num_inputs: int, norm_cfg: dict) -> nn.ModuleList:
+    """All operations of one edge of a supernet's node, by their index in ``OPERATIONS``."""
+    own = {key: value for key, value in norm_cfg.items() if key in ('eps', 'momentum')}
+    channels, made = place.channels, []
+    for op in range(len(OPERATIONS)):
+        if op in KERNELS:
+            made.append(SharedSepConv(channels, KERNELS[op], num_inputs, own))
+        elif op == IDENTITY:
+            made.append(SharedIdentity(channels, place.reduces, norm_cfg))
+        else:
+            made.append(SharedPool(op))
+    return nn.ModuleList(made)
+
+
+class SharedCombine(nn.Module):
+    """ReLU, conv1x1 on the concatenated states, norm, with weights apart for each state.
+
+    ``states[i]`` of (N, C, H, W) for i in ``concat`` -> (N, C, H, W).
+    """
+
+    def __init__(self, channels: int, num_states: int, norm_cfg: dict):
+        super().__init__()
+        self.w = per_input(num_states, channels, channels, 1, 1)
+        self.bn = build_norm(norm_cfg, channels)
+
+    def forward(self, states: Sequence[Tensor], concat: Sequence[int]) -> Tensor:
+        x = torch.cat([states[i] for i in concat], dim=1).relu()
+        weight = torch.cat([self.w[i] for i in concat], dim=1)
+        return self.bn(F.conv2d(x, weight))
 
 
 def drop_samples(x: Tensor, keep: float) -> Tensor:
