@@ -10,6 +10,7 @@ import numpy as np
 
 from ..registry import TASK_UTILS
 from ..structures import Arch
+from .cell_graph import CellEdge, CellGraph
 from .space import MAX_TEXT, Space
 
 OPERATIONS = ('sep_conv_3x3', 'sep_conv_5x5', 'avg_pool_3x3', 'max_pool_3x3', 'identity')
@@ -18,6 +19,11 @@ NUM_INPUTS = 2
 """States of a cell that are its inputs: 0 is the output before the previous one, 1 the previous."""
 NUM_NODES = 5
 STEM_STRIDES = (1, 2, 4, 8)
+_WORDS = (
+    ('sep 3×3', 'conv', 3), ('sep 5×5', 'conv', 5), ('avg 3×3', 'pool', 3), ('max 3×3', 'pool', 3),
+    ('identity', 'skip', None),
+)  # fmt: skip
+"""Of each operation what a drawing says of it: its name, its kind and its kernel."""
 
 Cell = tuple[int, ...]
 """Of each node, in order: first input, its operation, second input, its operation."""
@@ -72,6 +78,10 @@ class NAOSpace(Space):
     sized_by = 'channels and num_cells of the space'
     published_flops = 'macs'  # no other count was ever published for this space
     file_words: ClassVar[Mapping[str, tuple]] = {}
+    written_as = (
+        'normal | reduction cell: of each node input, operation, input, operation. Operations: '
+        '0 sep 3×3, 1 sep 5×5, 2 avg 3×3, 3 max 3×3, 4 identity'
+    )
 
     def __post_init__(self):
         for key, low, high in (('channels', 1, 65_536), ('num_cells', 1, 1000)):
@@ -159,6 +169,21 @@ class NAOSpace(Space):
             The released code's augmentation of what its encoder learns from.
         """
         return self.exchange(arch, *rng.integers(NUM_NODES, size=2).tolist())
+
+    def cell_graphs(self, arch: Arch) -> tuple[CellGraph, CellGraph]:
+        """The normal and the reduction cell."""
+        states = tuple(map(str, range(NUM_INPUTS, NUM_INPUTS + NUM_NODES)))
+        names = ('0: cell before previous', '1: previous cell', *states)
+        graphs = []
+        for i, cell in enumerate(arch.stages):
+            ends = [NUM_INPUTS + place // 2 for place in range(2 * NUM_NODES)]
+            edges = tuple(
+                CellEdge(state, end, *_WORDS[op], stride=1 + (i == 1 and state < NUM_INPUTS))
+                for state, op, end in zip(cell[::2], cell[1::2], ends)
+            )
+            title = ('Normal cell', 'Reduction cell')[i]
+            graphs.append(CellGraph(title, names, NUM_INPUTS, edges, unused_states(cell)))
+        return tuple(graphs)
 
     # ---- as text -----------------------------------------------------------------------------
 

@@ -1,5 +1,6 @@
 """From any way of naming an architecture to the architecture and its space."""
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -68,6 +69,14 @@ def resolve_arch(
         raise ValueError(f'{arch} is of a {cls.__name__}: its backbone is cream_mm.{other}')
     arch = full.parse(arch)
     return arch, full.of_network(arch), about
+
+
+def names_network(text: str) -> bool:
+    """Whether a text is a network by itself, and no config: a name, a JSON, or an architecture."""
+    if text in published_nets or text.endswith('.json') or text.lstrip().startswith('['):
+        return True
+    claimed = any(space.claims(text) for space in known_spaces().values())
+    return claimed and not os.path.exists(text)
 
 
 def _class_of(space: Mapping | str | Space | None) -> type[Space] | None:

@@ -278,7 +278,7 @@ def test_linear_schedule_of_the_search():
 
 # ---- phases ----------------------------------------------------------------------------------
 
-PHASES = dict(type='cream_mm.CosinePhasesLR', phase_epochs=50, eta_min=0.001)
+PHASES = dict(type='cream_mm.CosinePhasesLR', phases=4, end=200, eta_min=0.001)
 NAO = Path(__file__).parents[2] / 'data/nao/training.json'
 
 
@@ -293,7 +293,9 @@ def test_phases_begin_anew():
 
 
 def test_phases_by_iteration():
-    scheduler = CosinePhasesLR.build_iter_from_epoch(optimizer(1.0), phase_epochs=2, epoch_length=3)
+    scheduler = CosinePhasesLR.build_iter_from_epoch(
+        optimizer(1.0), phases=2, end=4, epoch_length=3
+    )
     by_hand = [0.9330127018922193, 0.75, 0.5, 0.25, 0.0669872981077807, 0.0]
     assert rates(scheduler, 12) == pytest.approx(by_hand * 2, abs=1e-15)
 
@@ -301,8 +303,10 @@ def test_phases_by_iteration():
 @pytest.mark.parametrize(
     ('args', 'message'),
     [
-        (dict(phase_epochs=0), 'phase_epochs must be > 0; got 0'),
-        (dict(phase_epochs=2, warmup_epochs=1), 'CosinePhasesLR has no warm-up'),
+        (dict(phases=0, end=4), 'phases must be > 0; got 0'),
+        (dict(phases=2, end=4, warmup_epochs=1), 'CosinePhasesLR has no warm-up'),
+        (dict(phases=3, end=4), '3 phases of equal length need a number of steps that they div'),
+        (dict(phases=3), '3 phases of equal length'),
     ],
 )
 def test_wrong_phases(args, message):

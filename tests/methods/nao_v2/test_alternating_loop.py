@@ -69,7 +69,7 @@ def nao_search(data, work_dir, strategy='nao', **options):
             type='OptimWrapper',
             optimizer=dict(type='SGD', lr=0.05, momentum=0.9, weight_decay=3e-4),
         ),
-        param_scheduler=dict(type='cream_mm.CosinePhasesLR', phase_epochs=2, eta_min=0.01),
+        param_scheduler=dict(type='cream_mm.CosinePhasesLR', phases=PHASES, eta_min=0.01),
         default_hooks=dict(
             path_log=dict(type='cream_mm.PathLogHook'), logger=dict(type='LoggerHook', interval=1)
         ),
