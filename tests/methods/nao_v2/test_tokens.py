@@ -51,7 +51,7 @@ def test_there_and_back(name):
         arch = space.decode(rng.integers(space.sizes).tolist())
         written = tokens.encode(arch)
         assert len(written) == tokens.length == tokens.steps * tokens.width
-        assert 1 <= min(written) and max(written) < tokens.vocabulary
+        assert min(written) >= 1 and max(written) < tokens.vocabulary
         assert tokens.decode(written) == arch
         seen.add((arch, tuple(written)))
     assert len({arch for arch, _ in seen}) == len({written for _, written in seen})
