@@ -5,10 +5,11 @@ from .loops import SearchLoop, SupernetTrainLoop, SupernetValLoop
 from .optimizers import RMSpropTF
 from .path_data_parallel import PathDataParallel
 from .runner import Runner
-from .schedulers import TrainLossPlateauLR, WarmupCosineLR, WarmupStepLR
+from .schedulers import CosinePhasesLR, TrainLossPlateauLR, WarmupCosineLR, WarmupStepLR
 
 __all__ = [
     'CheckpointHook',
+    'CosinePhasesLR',
     'NormStatsHook',
     'PathDataParallel',
     'RMSpropTF',

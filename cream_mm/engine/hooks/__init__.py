@@ -1,5 +1,6 @@
 from .checkpoint_hook import CheckpointHook
 from .data_time_hook import DataTimeHook
+from .drop_path_hook import DropPathHook
 from .ema_hook import EMAHook
 from .finite_loss_hook import FiniteLossHook
 from .label_range_hook import LabelRangeHook
@@ -13,6 +14,7 @@ from .train_loss_hook import TrainLossHook
 __all__ = [
     'CheckpointHook',
     'DataTimeHook',
+    'DropPathHook',
     'EMAHook',
     'FiniteLossHook',
     'LabelRangeHook',

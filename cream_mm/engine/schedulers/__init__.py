@@ -1,6 +1,6 @@
 """Learning rate schedules of the published recipes."""
 
-from .closed_form import WarmupCosineLR, WarmupStepLR
+from .closed_form import CosinePhasesLR, WarmupCosineLR, WarmupStepLR
 from .train_loss_plateau import TrainLossPlateauLR
 
-__all__ = ['TrainLossPlateauLR', 'WarmupCosineLR', 'WarmupStepLR']
+__all__ = ['CosinePhasesLR', 'TrainLossPlateauLR', 'WarmupCosineLR', 'WarmupStepLR']

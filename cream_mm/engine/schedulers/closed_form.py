@@ -176,6 +176,60 @@ class WarmupStepLR(WarmupLR):
         return base_lr * self.gamma ** (t // self.decay_epochs)
 
 
+@PARAM_SCHEDULERS.register_module()
+class CosinePhasesLR(WarmupLR):
+    """Half a cosine from ``base_lr`` to ``eta_min``, anew in each phase of a run.
+
+    Of the ``n`` steps of a phase, the ``i``-th, counted from 1, has ``eta_min + (base_lr - eta_min)
+    / 2 * (1 + cos(pi * i / n))``: ``base_lr`` itself is never there, and the last step has
+    ``eta_min``.
+
+    Args:
+        optimizer (Optimizer | BaseOptimWrapper): Its learning rates are set.
+        phases (int): How many of equal length there are from ``begin`` to ``end``, which a Runner
+            sets to the length of the run.
+        eta_min (float): Learning rate at the end of each. Defaults to 0.
+        official (bool): Do not start anew, as the released code does under a current PyTorch:
+            from the second phase on it is ``eta_min``. Defaults to False.
+        **kwargs: See :class:`WarmupLR`; there is no warm-up.
+
+    Reference:
+        NAO-V2, released search: 0.025 to 0.001 in each of four phases of 50 epochs, a step an
+        epoch.
+    """
+
+    def __init__(
+        self,
+        optimizer: Optimizer | BaseOptimWrapper,
+        *,
+        phases: int,
+        eta_min: float = 0.0,
+        official: bool = False,
+        begin: int = 0,
+        end: int = INF,
+        **kwargs: Any,
+    ):
+        if kwargs.get('warmup_epochs'):
+            raise ValueError('CosinePhasesLR has no warm-up: leave warmup_epochs out')
+        _check('phases', phases, positive=True)
+        _check('eta_min', eta_min)
+        if end == INF or (end - begin) % phases:
+            raise ValueError(
+                f'{phases} phases of equal length need a number of steps that they divide; got '
+                f'begin={begin}, end={end}'
+            )
+        self.phase_steps = (end - begin) // phases
+        self.eta_min, self.official = eta_min, official
+        super().__init__(optimizer, begin=begin, end=end, **kwargs)
+
+    def decayed(self, t: float, base_lr: float) -> float:
+        steps, step = self.phase_steps, round(t * self.epoch_length)
+        if self.official and step >= steps:
+            return self.eta_min
+        cosine = math.cos(math.pi * (step % steps + 1) / steps)
+        return self.eta_min + (base_lr - self.eta_min) / 2 * (1 + cosine)
+
+
 def _check(name: str, value: float, positive: bool = False) -> None:
     if value < 0 or (positive and value == 0):
         raise ValueError(f'{name} must be {">" if positive else ">="} 0; got {value}')

@@ -219,6 +219,11 @@ class NAONet(NAOFrame, FixedNetwork):
         return space.stage_channels[-1] * len(space.concat(arch)[1])
 
     @classmethod
+    def head_channels(cls, arch: Arch, space: NAOSpace) -> dict[str, int]:
+        """Of the second classifier's map, an argument of :class:`NAOClsHead`."""
+        return dict(aux_channels=cls.auxiliary_channels(arch, space))
+
+    @classmethod
     def with_other_strides(cls, space: NAOSpace) -> list[NAOSpace]:
         """The same cells behind another stem."""
         strides = [stride for stride in STEM_STRIDES if stride != space.stem_stride]

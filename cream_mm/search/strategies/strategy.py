@@ -29,7 +29,8 @@ class Strategy(ABC):
 
     ``ask`` gives paths within the budget that were neither asked nor told before. Everything is a
     function of the seed and of the calls so far, so the state is the list of these calls: loading
-    it makes them again. Paths that were rated elsewhere may be told too, and serve as a start.
+    it makes them again. (One for which that would take long has a snapshot for a state.) Paths
+    that were rated elsewhere may be told too, and serve as a start.
 
     Args:
         space (Space): The search space.
@@ -103,7 +104,7 @@ class Strategy(ABC):
         if n < 1:
             raise ValueError(f'ask for at least one path; got {n}')
         archs = self._propose(n)
-        self._calls.append(dict(ask=n, archs=[arch.to_list() for arch in archs]))
+        self._note(dict(ask=n, archs=[arch.to_list() for arch in archs]))
         return archs
 
     def tell(self, archs: Sequence[Arch], scores: Sequence[float], renew: bool = False) -> None:
@@ -135,7 +136,7 @@ class Strategy(ABC):
             self._seen.add(key)
             self._scored[key] = Scored(arch, score, self._cost_m(arch))
         pairs = [[arch.to_list(), score] for arch, score in zip(archs, scores)]
-        self._calls.append(dict(tell=pairs, renew=True) if renew else dict(tell=pairs))
+        self._note(dict(tell=pairs, renew=True) if renew else dict(tell=pairs))
 
     @property
     def scored(self) -> list[Scored]:
@@ -196,12 +197,7 @@ class Strategy(ABC):
             ValueError: If this strategy was used before, the state is of another one, or what is
                 asked differs, because of another space, budget, or version of a library.
         """
-        if self._calls:
-            raise ValueError('load a state into a new strategy; this one was used before')
-        ours = (STATE_FORMAT, type(self).__name__, self.settings)
-        theirs = tuple(state.get(name) for name in ('format', 'type', 'settings'))
-        if ours != theirs:
-            raise ValueError(f'the state is of {theirs}, this is {ours}')
+        self._check_state(state)
         for i, call in enumerate(state['calls']):
             if 'tell' in call:
                 archs = [self.space.parse(nested) for nested, _ in call['tell']]
@@ -216,7 +212,20 @@ class Strategy(ABC):
                     'scores that are known can be told'
                 )
 
+    def _check_state(self, state: dict, fmt: str = STATE_FORMAT) -> None:
+        """Whether it is one of this strategy's, which was not used before."""
+        if self._calls:
+            raise ValueError('load a state into a new strategy; this one was used before')
+        ours = (fmt, type(self).__name__, self.settings)
+        theirs = tuple(state.get(name) for name in ('format', 'type', 'settings'))
+        if ours != theirs:
+            raise ValueError(f'the state is of {theirs}, this is {ours}')
+
     # ---- for the strategies ------------------------------------------------------------------
+
+    def _note(self, call: dict) -> None:
+        """Keep what was asked or told, for a state that is replayed."""
+        self._calls.append(call)
 
     @abstractmethod
     def _propose(self, n: int) -> list[Arch]:

@@ -163,4 +163,6 @@ class StrategyContract:
         assert [item.score for item in strategy.scored] == scores != [i.score for i in before]
         if self.compares_scores:
             assert strategy.best().arch == told[0]
-        assert strategy.state_dict()['calls'][-1]['renew'] is True
+        again = make()
+        again.load_state_dict(json.loads(json.dumps(strategy.state_dict())))
+        assert again.scored == strategy.scored  # a replay renews them, too
