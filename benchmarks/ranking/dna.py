@@ -18,10 +18,6 @@ is not made again. No true accuracy takes part in a training or a rating.
 
 import argparse
 import json
-import os
-import resource
-import subprocess
-import sys
 import time
 from itertools import product
 from pathlib import Path
@@ -29,11 +25,11 @@ from pathlib import Path
 import numpy as np
 import torch
 from mmengine.registry import DATASETS, MODELS, init_default_scope
-from run import ROOT, image_folder, prepare  # beside this file
+from run import FIRST, ROOT, image_folder, prepare, read_usage, run_tool  # beside this file
 
 from cream_mm.command_line import one_line_errors
 from cream_mm.config.load import load_config
-from cream_mm.files import append_lines, read_json_lines, write_json
+from cream_mm.files import write_json
 from cream_mm.files.path_log import PATH_LOG
 
 FORMAT = 'cream_mm.dna_ranking/1'
@@ -121,25 +117,11 @@ def read_records(path: Path) -> dict:
 def train(args, name: str, seed: int, *options: str, folder: str | None = None) -> Path:
     """Train a config of this folder, or go on with it; its work_dir."""
     folder = args.work_dir / f'dna-{seed}' / (folder or name)
-    folder.mkdir(parents=True, exist_ok=True)
-    command = [sys.executable, str(ROOT / 'tools/train.py'), str(CONFIGS[name]), '--resume',
+    command = [str(ROOT / 'tools/train.py'), str(CONFIGS[name]), '--resume',
                '--work-dir', str(folder), '--cfg-options', f'randomness.seed={seed}',
                f'data_root={image_folder(args)}', *options]  # fmt: skip
-    env = dict(os.environ, OMP_NUM_THREADS='1', MKL_NUM_THREADS='1')
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    with open(folder / 'output.txt', 'a') as out:
-        done = subprocess.run(command, env=env, stdout=out, stderr=out, cwd=ROOT)
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    used = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    append_lines(folder / 'cpu.jsonl', [json.dumps(dict(cpu_s=round(used, 1)))])
-    if done.returncode:
-        raise RuntimeError(f'training failed; see {folder / "output.txt"}')
+    run_tool(command, folder)
     return folder
-
-
-def cpu_seconds(folder: Path) -> float:
-    """Of all runs of a training, if none was killed together with this file's process."""
-    return round(sum(line['cpu_s'] for _, line in read_json_lines(folder / 'cpu.jsonl')), 1)
 
 
 def train_teacher(args, seed: int) -> Path:
@@ -168,12 +150,15 @@ def search(args, seed: int, teacher: Path) -> dict:
     content = json.loads((folder / 'block_ratings.json').read_text())
     lines = [json.loads(line) for line in (folder / PATH_LOG).read_text().splitlines()]
     steps = [line['losses'] for line in lines]
+    usage = dict(teacher=read_usage(teacher), search=read_usage(folder))
     length, cfg = len(steps) // EPOCHS, load_config(str(CONFIGS['dna']), {}, check_data=False)
     return dict(
         seed=seed,
         images_seen=len(steps) * cfg.train_dataloader.batch_size,
         teacher_top1=test_top1(teacher),
-        cpu_s=dict(teacher=cpu_seconds(teacher), search=cpu_seconds(folder)),
+        cpu_s={name: used['train']['cpu_s'] for name, used in usage.items()},
+        peak_mb={name: used['train']['peak_mb'] for name, used in usage.items()},
+        first_losses=[round(sum(losses.values()), 5) for losses in steps[:FIRST]],
         optimizer=dict(cfg.optim_wrapper.optimizer),
         about={k: v for k, v in content.items() if k not in ('format', 'space', 'blocks')},
         train_loss={

@@ -30,7 +30,8 @@ CEILINGS = dict(
     one_training='ceiling: one training of each network',
     fitted_effects='ceiling: effects fitted to the accuracies',
 )
-COLORS = dict(spos='#666666', fairnas='#0072b2', cream='#d55e00', cream_best='#e69f00',
+COLORS = dict(spos='#666666', fairnas='#0072b2', cream='#d55e00', fair_cream='#56b4e9',
+              nao='#8c564b', nao_uniform='#bcbd22', dna='#9467bd', cream_best='#e69f00',
               cream_random='#009e73', cream_nearest='#cc79a7')  # fmt: skip
 
 

@@ -27,16 +27,26 @@ import threading
 import time
 from pathlib import Path
 
+import numpy as np
 from mmengine.config import Config
 from report import SCORES, write_report  # beside this file
 
 from cream_mm.command_line import one_line_errors
+from cream_mm.evaluation import correlation
 from cream_mm.files import PATH_LOG, write_json
 
 ROOT = Path(__file__).resolve().parents[2]
 FORMAT = 'cream_mm.ranking/1'
 SEEDS = dict(
-    spos=6, fairnas=3, cream=3, fair_cream=3, cream_best=1, cream_random=1, cream_nearest=1
+    spos=6,
+    fairnas=3,
+    cream=3,
+    fair_cream=3,
+    nao=6,
+    nao_uniform=6,
+    cream_best=1,
+    cream_random=1,
+    cream_nearest=1,
 )  # of the whole
 FIRST = 50  # losses of a run by which another one is known to be the same
 RENAMED = dict(cream_fixed='cream_best')  # methods in records of version 0.1
@@ -135,20 +145,10 @@ def run_one(run: dict, args, jobs: int) -> dict:
     config = str(ROOT / f'configs/ranking/{run["method"]}.py')
     folder = args.work_dir / f'{run["setting"]}-{run["method"]}-{run["seed"]}'
     options = [f'data_root={image_folder(args)}', *setting['options'], *args.cfg_options]
-    env = dict(os.environ)
-    if jobs > 1:
-        env.update(OMP_NUM_THREADS='1', MKL_NUM_THREADS='1')
 
     def call(tool, *rest):
-        command = [sys.executable, str(ROOT / 'tools' / tool), *map(str, rest), '--cfg-options']
-        folder.mkdir(parents=True, exist_ok=True)
-        with open(folder / 'output.txt', 'a') as out:
-            done = subprocess.Popen([*command, *options], env=env, stdout=out, stderr=out, cwd=ROOT)
-            _, status, usage = os.wait4(done.pid, 0)
-            done.returncode = os.waitstatus_to_exitcode(status)
-        add_usage(folder / f'usage_{Path(tool).stem}.json', usage)
-        if done.returncode:
-            raise RuntimeError(f'{tool} failed; see {folder / "output.txt"}')
+        command = [str(ROOT / 'tools' / tool), *map(str, rest), '--cfg-options', *options]
+        run_tool(command, folder, one_thread=jobs > 1)
 
     options.append(f'randomness.seed={run["seed"]}')
     cfg_file = folder / f'{run["method"]}.py'
@@ -178,10 +178,7 @@ def run_one(run: dict, args, jobs: int) -> dict:
         run,
         images_seen=images,
         train_s=round(times['seconds'], 1),
-        usage={
-            path.stem.removeprefix('usage_'): json.loads(path.read_text())
-            for path in sorted(folder.glob('usage_*.json'))
-        },
+        usage=read_usage(folder),
         first_losses=first_losses(folder / PATH_LOG),
         train_loss=epoch_losses(folder / PATH_LOG, epochs),
         # How far paths differ in training loss by the fit, and what one step's loss misses of it.
@@ -192,6 +189,7 @@ def run_one(run: dict, args, jobs: int) -> dict:
         bn_policy=final['bn_policy'],
         threads=1 if jobs > 1 else None,
         subsets=final['subsets'],
+        largest_third=of_largest_third(final['points']),
         regret=final['regret'],
         by_depth=by_depth(final['points']),
         curve=[
@@ -211,6 +209,27 @@ def run_one(run: dict, args, jobs: int) -> dict:
     )
 
 
+def run_tool(command: list[str], folder: Path, one_thread: bool = True) -> None:
+    """Run a tool: what it prints goes into ``folder``, and its usage, see :func:`read_usage`.
+
+    Raises:
+        RuntimeError: If it failed.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    env = dict(os.environ)
+    if one_thread:
+        env.update(OMP_NUM_THREADS='1', MKL_NUM_THREADS='1')
+    with open(folder / 'output.txt', 'a') as out:
+        done = subprocess.Popen(
+            [sys.executable, *command], env=env, stdout=out, stderr=out, cwd=ROOT
+        )
+        _, status, usage = os.wait4(done.pid, 0)
+        done.returncode = os.waitstatus_to_exitcode(status)
+    add_usage(folder / f'usage_{Path(command[0]).stem}.json', usage)
+    if done.returncode:
+        raise RuntimeError(f'{Path(command[0]).name} failed; see {folder / "output.txt"}')
+
+
 def add_usage(path: Path, usage: resource.struct_rusage) -> None:
     """CPU seconds of a tool, the start and its data workers included, and its peak memory.
 
@@ -226,6 +245,14 @@ def add_usage(path: Path, usage: resource.struct_rusage) -> None:
     )
 
 
+def read_usage(folder: Path) -> dict[str, dict[str, float]]:
+    """By tool, ``cpu_s`` and ``peak_mb`` of what ran in a folder; see :func:`add_usage`."""
+    return {
+        path.stem.removeprefix('usage_'): json.loads(path.read_text())
+        for path in sorted(folder.glob('usage_*.json'))
+    }
+
+
 def first_losses(path: Path) -> list[float]:
     """Of the first steps, in nats."""
     lines = path.read_text().splitlines()[:FIRST]
@@ -238,6 +265,18 @@ def epoch_losses(path: Path, epochs: int) -> list[float]:
     length = len(losses) / epochs
     parts = [losses[round(i * length) : round((i + 1) * length)] for i in range(epochs)]
     return [round(sum(part) / len(part), 4) for part in parts]
+
+
+def of_largest_third(points: list[dict]) -> dict:
+    """Kendall's tau-b by each score among the third of the rated networks with the most MACs."""
+    points = sorted(points, key=lambda point: -point['macs_m'])[: len(points) // 3]
+    truth = np.array([point['accuracy'] for point in points])
+    columns = {name: np.array([point[name] for point in points]) for name in (*SCORES, 'macs_m')}
+    return dict(
+        num=len(points),
+        least_macs_m=points[-1]['macs_m'],
+        **{name: round(correlation(v, truth)['kendall'], 6) for name, v in columns.items()},
+    )
 
 
 def by_depth(points: list[dict]) -> list[dict]:
@@ -280,6 +319,10 @@ class Records:
     def __init__(self, path: Path):
         self.path, self._lock = path, threading.Lock()
         self._known = {}
+        self._read()
+
+    def _read(self) -> None:
+        path = self.path
         if path.is_file():
             content = json.loads(path.read_text())
             if content.get('format') != FORMAT:
@@ -302,6 +345,7 @@ class Records:
 
     def add(self, record: dict) -> None:
         with self._lock:
+            self._read()  # another process may have added its own meanwhile
             self._known[self._key(record)] = record
             write_json(self.path, dict(format=FORMAT, runs=self.all()))
 

@@ -213,6 +213,13 @@ CELLS = {
 }
 
 
+class TestNAOSupernet(SupernetContract):
+    @pytest.fixture
+    def supernet(self):
+        space = dict(channels=4, num_cells=1)
+        return MODELS.build(dict(type='NAOSupernet', space=space, drop_path_rate=0.0))
+
+
 class TestNASBench201Supernet(SupernetContract):
     @pytest.fixture(params=CELLS)
     def supernet(self, request):
