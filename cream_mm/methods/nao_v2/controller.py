@@ -209,7 +209,7 @@ class Controller(nn.Module):
         trade_off: float = 0.8,
         clip: float = 5.0,
         expand: int = 10,
-        holdout: float = 0.0,
+        held_share: float = 0.0,
         seed: int = 0,
         number: int = 0,
         until_known: bool = False,
@@ -230,7 +230,7 @@ class Controller(nn.Module):
             expand (int): Times that each architecture is among the data, once as it is and else
                 written in other ways (:meth:`Space.rewrite`); once alone where the space has
                 none. Defaults to 10.
-            holdout (float): Share of the architectures that is not trained on and only reported
+            held_share (float): Share of the architectures that is not trained on and only reported
                 of. Defaults to 0: with few, each of them is needed.
             seed (int): Of the ways of writing, the order and what is held out. Defaults to 0.
             number (int): Of the fit, so that each has draws of its own. Defaults to 0.
@@ -250,7 +250,7 @@ class Controller(nn.Module):
             raise ValueError(f'a fit needs at least 2 architectures with scores; got {len(archs)}')
         rng = named_rng('controller', seed, number)
         order = rng.permutation(len(archs))
-        num_held = min(math.ceil(holdout * len(archs)), len(archs) - 1)
+        num_held = min(math.ceil(held_share * len(archs)), len(archs) - 1)
         held, kept = order[:num_held], order[num_held:]
         targets = scaled(scores)
         plain = np.array([self.tokens.encode(arch) for arch in archs])

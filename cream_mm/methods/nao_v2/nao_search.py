@@ -53,11 +53,13 @@ class NAOSearch(Strategy):
             ``until_known`` of :meth:`Controller.fit`. Defaults to 1000.
         expand (int): How often an architecture is among what is fitted, in other ways of writing,
             where the space has such. Defaults to 10.
-        holdout (float, optional): Share of the paths that a fit only reports of. None, the
-            default, is 0, and 0.1 in the official mode.
+        held_share (float, optional): Share of the paths that a fit does not learn from and reports
+            of. None, the default, is 0, and 0.1 in the official mode.
+        until_known (bool, optional): Whether a fit may end before ``epochs``. None, the default,
+            is True, and False in the official mode.
         official (bool): Do as the released code: paths are known if their tokens are, whether
-            written in another way or not; a generation is not filled up; a fit has all its
-            epochs. Defaults to False.
+            written in another way or not; a generation is not filled up. Defaults to
+            False.
         log (callable, optional): Gets a line of text now and then; a run gives its own.
 
     Raises:
@@ -82,7 +84,8 @@ class NAOSearch(Strategy):
         num_seeds: int = 100,
         epochs: int = 1000,
         expand: int = 10,
-        holdout: float | None = None,
+        held_share: float | None = None,
+        until_known: bool | None = None,
         official: bool = False,
         log: Callable[[str], None] | None = None,
         **kwargs: Any,
@@ -90,7 +93,10 @@ class NAOSearch(Strategy):
         if official:
             kwargs = {'key': _as_written, **kwargs}
         super().__init__(space, budget, **kwargs)
-        holdout = (0.1 if official else 0.0) if holdout is None else float(holdout)
+        if held_share is None:
+            held_share = 0.1 if official else 0.0
+        if until_known is None:
+            until_known = not official
         for name, value, low in (
             ('num_initial', num_initial, 2),
             ('num_new', num_new, 1),
@@ -100,11 +106,12 @@ class NAOSearch(Strategy):
         ):
             if type(value) is not int or value < low:
                 raise ValueError(f'{name} is a whole number of at least {low}; got {value!r}')
-        if not 0 <= holdout < 1:
-            raise ValueError(f'holdout is a share of at least 0 and below 1; got {holdout!r}')
+        if not 0 <= held_share < 1:
+            raise ValueError(f'held_share is at least 0 and below 1; got {held_share!r}')
         self.settings.update(
             num_initial=num_initial, num_new=num_new, num_seeds=num_seeds, epochs=epochs,
-            expand=expand, holdout=holdout, official=bool(official),
+            expand=expand, held_share=float(held_share), until_known=bool(until_known),
+            official=bool(official),
         )  # fmt: skip
         self.tokens = Tokens(space)
         self.controller = Controller(self.tokens, seed=self.settings['seed'])
@@ -182,9 +189,8 @@ class NAOSearch(Strategy):
 
         fit = self.controller.fit(
             [item.arch for item in items], [item.score for item in items],
-            epochs=settings['epochs'], expand=settings['expand'], holdout=settings['holdout'],
-            until_known=not settings['official'], seed=settings['seed'], number=number,
-            report=report, report_every=every,
+            **{key: settings[key] for key in ('epochs', 'expand', 'held_share', 'until_known')},
+            seed=settings['seed'], number=number, report=report, report_every=every,
         )  # fmt: skip
         weights = self._shared(lambda: pack(self.controller))
         self._set_weights(weights)

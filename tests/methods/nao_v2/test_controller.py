@@ -218,7 +218,7 @@ def test_what_is_held_out_is_not_learned_from():
             return super().losses(sequences, targets)
 
     controller = Watched(Tokens(space))
-    last = controller.fit(archs, scores, epochs=2, holdout=0.1)
+    last = controller.fit(archs, scores, epochs=2, held_share=0.1)
     kept = set(rows)
     assert len(kept) == len(archs) - 3 and last.of == 'held out'  # ceil(2.4)
     assert len(rows) == 2 * len(kept)  # no other way to write them
