@@ -35,12 +35,13 @@ PLACES = ('ann_file', 'checkpoint', 'data_root', 'folder', 'load_from', 'work_di
 
 
 class OptionsAction(argparse.Action):
-    """mmengine's ``DictAction``, but the name of a place keeps every letter.
+    """mmengine's ``DictAction``, but the name of a place and an architecture keep every letter.
 
     That one takes blanks out of a value, makes a number of ``data_root=2024`` or ``007``, and a
     list of a name with a comma or brackets. A pair of quotes around a name is taken off, and a
-    leading ``~`` is the home. mmengine is imported when there are options; what is no option is
-    said.
+    leading ``~`` is the home. An architecture in digits, ``01201201`` or ``1 1 0 1 ... | ...``, is
+    text; in brackets it is a list. mmengine is imported when there are options; what is no option
+    is said.
     """
 
     def __call__(
@@ -62,6 +63,9 @@ class OptionsAction(argparse.Action):
             if is_place and text != 'None':
                 options[key] = _place(text)
                 continue
+            if last == 'arch' and text != 'None' and not _is_list(text):
+                options[key] = _unquoted(text)  # a name, a file, or digits
+                continue
             # mmengine makes text of one without commas, and endless recursion of the others.
             if text.lstrip('[( ').startswith(('{', 'dict(')):
                 parser.error(
@@ -75,9 +79,22 @@ class OptionsAction(argparse.Action):
         setattr(namespace, self.dest, options)
 
 
+def _is_list(text: str) -> bool:
+    """Of integers, with brackets or without; or a dictionary."""
+    bare = text.strip('\'" ')
+    return (
+        bare.startswith(('[', '(', '{', 'dict('))
+        or ',' in bare
+        and not set(bare) - set('0123456789, ')
+    )
+
+
+def _unquoted(text: str) -> str:
+    return text[1:-1] if len(text) > 1 and text[0] == text[-1] and text[0] in '\'"' else text
+
+
 def _place(text: str) -> str:
-    if len(text) > 1 and text[0] == text[-1] and text[0] in '\'"':
-        text = text[1:-1]
+    text = _unquoted(text)
     return os.path.expanduser(text) if text.startswith('~') else text
 
 

@@ -51,7 +51,9 @@ def golden_fill(state_dict, official_key=lambda key: key):
             a = a * math.sqrt(24 / a[0].numel())
         elif name.endswith('running_var'):
             a = 1 + 0.4 * a
-        elif key.endswith('weight') and f'{key[:-6]}running_mean' in state_dict:  # of a BN
+        elif (mean := re.sub(r'weight(\.\d+)?$', 'running_mean', key)) != key and (
+            mean in state_dict
+        ):  # of a BN, also where each input of it has one
             a = 1 + 0.2 * a
         else:
             a = 0.2 * a

@@ -197,6 +197,25 @@ def test_quotes_around_a_place_and_the_home(monkeypatch):
     assert given == expected
 
 
+@pytest.mark.parametrize(
+    'text', ['01201201', '1201', '430 3340 2340 1441 14441 0', '1 1 0 1 | 0 2 0 2', '1e3',
+             '|none~0|+|none~0|none~1|', 'lite0', 'my runs (2)/a, b/best_arch.json']
+)  # fmt: skip
+def test_an_architecture_keeps_every_letter(text):
+    assert options(f'model.backbone.arch={text}', f'arch="{text}"') == {
+        'model.backbone.arch': text, 'arch': text
+    }  # fmt: skip
+
+
+def test_an_architecture_in_brackets_is_a_list():
+    nested = [[0], [3, 3], [0]]
+    for text in ('[[0],[3,3],[0]]', ' [[0], [3, 3], [0]]', "'[[0],[3,3],[0]]'"):
+        assert options(f'model.backbone.arch={text}') == {'model.backbone.arch': nested}
+    assert options('arch=0, 1,2', 'b.arch=None') == {'arch': [0, 1, 2], 'b.arch': None}
+    with pytest.raises(SystemExit):
+        options('model.backbone.arch={"a": 1}')
+
+
 def test_other_values_are_as_mmengine_reads_them():
     given = options('budget.macs_m=[200, 350]', 'batch_size=8', 'scale=(96,64)', 'metric=None',
                     'optim_wrapper.optimizer.lr=1e-3', 'resume=true',

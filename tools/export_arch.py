@@ -13,6 +13,10 @@ With --detector, the detector's config in the export is one of your own, or of m
 
 Everything in it stays but what the backbone decides; what cannot be fitted is said in one line.
 
+Networks of cells are searched small; --space exports one at another scale, with its costs:
+
+  python tools/export_arch.py work_dirs/search --space num_cells=6 channels=36
+
 With --all every path of the search's front.json, small to large, gets a folder named by its cost.
 """
 
@@ -22,6 +26,7 @@ import shlex
 from collections.abc import Sequence
 
 from cream_mm.command_line import (
+    OptionsAction,
     check_checkpoint,
     check_config,
     check_file,
@@ -51,6 +56,13 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         help='put the backbone into this config of a detector; default: the one that the search '
         'names, as retinanet.py',
     )
+    parser.add_argument(
+        '--space',
+        nargs='+',
+        action=OptionsAction,
+        metavar='KEY=VALUE',
+        help='fields of the space to change, e.g. num_cells=6 channels=36 of cells',
+    )
     parser.add_argument('--all', action='store_true', help='every path of front.json')
     parser.add_argument(
         '--out',
@@ -78,15 +90,16 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     notes = []
     files = export_arch(
-        args.arch, args.checkpoint, args.out, root=ROOT, detector=args.detector, say=notes.append
-    )
+        args.arch, args.checkpoint, args.out, root=ROOT, detector=args.detector, space=args.space,
+        say=notes.append,
+    )  # fmt: skip
     for what, path in files.items():
         print(f'{what:9s} {osp.relpath(path)}')
     about = read_arch_file(files['arch'])
     notes += (about.get('choice') or {}).get('notes') or []
     for note in notes:
         print(f'note:     {note}')
-    if 'weights' not in files and about.get('weights_travel', True):
+    if 'weights' not in files and about.get('weights_travel', True) and not args.space:
         print('no weights: name the supernet with --checkpoint to cut them out')
     print(f'next:     python tools/train.py {shlex.quote(osp.relpath(files["retrain"]))}')
     if args.detector:  # its own work_dir may be there already, under the same name
@@ -127,8 +140,9 @@ def print_all(args: argparse.Namespace) -> None:
 
     out = args.out or osp.join(args.arch, 'exports')
     every = export_front(
-        args.arch, args.checkpoint, out, root=ROOT, detector=args.detector, say=print_note
-    )
+        args.arch, args.checkpoint, out, root=ROOT, detector=args.detector, space=args.space,
+        say=print_note,
+    )  # fmt: skip
     front = read_json(osp.join(args.arch, 'front.json'), finite=False)
     score = metric_name(front.get('score'))
     better = ', lower is better' if front.get('higher_is_better') is False else ''

@@ -2,6 +2,8 @@
 
   python tools/get_flops.py configs/cream/retrain_imagenet.py
   python tools/get_flops.py configs/retinanet_cream.py --shape 800 1280
+  python tools/get_flops.py cream-287m
+  python tools/get_flops.py work_dirs/export/arch.json
 
 FLOPs are printed in three conventions:
   macs       multiply-adds of convolutions and matrix products; what budgets mean here, and half
@@ -9,11 +11,12 @@ FLOPs are printed in three conventions:
   published  that of the paper of the backbone's space: of Cream's, what the names cream-14m ...
              cream-604m mean: macs, batch norm, average pools; of DNA's, what its table means:
              macs, biases of convolutions, batch norm, the global pool; of NAS-Bench-201's,
-             what its table means: macs and the bias of the classifier
+             what its table means: macs and the bias of the classifier; of NAO's, macs
   board      what the released Cream code prints during a search: convolutions, their biases,
              batch norm, pools and ReLU, without the stem's norm and the classifier
 """
 
+import argparse
 import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -29,7 +32,11 @@ if TYPE_CHECKING:
 
 def main(argv: Sequence[str] | None = None) -> None:
     parser = tool_parser(__doc__)
-    parser.add_argument('config', help='config file, or the work directory of a run')
+    parser.add_argument(
+        'config',
+        help='config file, or the work directory of a run; or a network by itself: a published '
+        'name, an arch.json or best_arch.json, or as text',
+    )
     parser.add_argument(
         '--shape',
         type=int,
@@ -45,6 +52,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         help='override config values, e.g. model.backbone.arch=cream-604m num_classes=10',
     )
     args = parser.parse_args(argv)
+    is_config = args.config.endswith('.py') or os.path.exists(args.config)
+    if (args.config.endswith('.json') or not is_config) and print_network(args.config, args):
+        return
     check_pair(args.config, None)
     from cream_mm.config.load import load_config
     from cream_mm.config.work_dir import config_file
@@ -53,12 +63,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         args.config = config_file(args.config)
 
     cfg = load_config(args.config, args.cfg_options, check_data=False)
-    import torch
     from mmengine.registry import MODELS, init_default_scope
 
-    from cream_mm.apis.count_model import count_model
     from cream_mm.apis.probe_maps import without_weights
-    from cream_mm.models.backbones import FixedNetwork
 
     init_default_scope(cfg.default_scope)
     default = [cfg.input_size] if cfg.get('input_size') else [800, 1280]
@@ -70,6 +77,37 @@ def main(argv: Sequence[str] | None = None) -> None:
     print(f'config     {args.config}')
     if getattr(model.backbone, 'shares_weights', False):
         return print_search(model)
+    print_counts(model, height, width)
+
+
+def print_network(arch: str, args: argparse.Namespace) -> bool:
+    """Counts of a network of ours as a classifier, of the classes that its file tells, else 1000.
+
+    Returns:
+        bool: Whether it is one.
+    """
+    from cream_mm.models.backbones.resolve_arch import names_network
+
+    if not names_network(arch):
+        return False
+    if args.cfg_options:
+        raise ValueError('--cfg-options are for a config; this is a network by name or file')
+    from cream_mm.apis.create_model import create_model
+
+    model = create_model(arch)
+    print(f'network    {arch}')
+    shape = args.shape or [model._config.test_dataloader.dataset.pipeline[2].crop_size]
+    print_counts(model, shape[0], shape[-1])
+    return True
+
+
+def print_counts(model: 'BaseModel', height: int, width: int) -> None:
+    """Run a model once and print what it costs."""
+    import torch
+
+    from cream_mm.apis.count_model import count_model
+    from cream_mm.models.backbones import FixedNetwork
+
     image = torch.zeros(1, 3, height, width)
     is_own = isinstance(model.backbone, FixedNetwork)
     stem_norm = model.backbone.stem_norm if is_own else ''
@@ -101,14 +139,15 @@ def forward(model: 'BaseModel', image: 'torch.Tensor') -> None:
 def print_search(model: 'BaseModel') -> None:
     """Range of a search space: what its smallest and its largest path cost."""
     budget = model.backbone.budget
-    smallest, largest = budget.cost_model.extremes()
+    ends = budget.cost_model.extremes()
     height, width = budget.cost_model.input_size
     print(f'input      {height} x {width}')
     print(f'supernet   {sum(p.numel() for p in model.parameters()) / 1e6:.3f} M params')
     print(f'budget     {budget}')
     for name, key in (('params', 'params_m'), ('macs', 'macs_m'),
                       ('published', 'published_flops_m'), ('board', 'board_flops_m')):  # fmt: skip
-        print(f'{name:9s}  {smallest[key]:.3f} to {largest[key]:.3f} M for a path')
+        if ends is not None:  # else nobody knows them
+            print(f'{name:9s}  {ends[0][key]:.3f} to {ends[1][key]:.3f} M for a path')
 
 
 if __name__ == '__main__':

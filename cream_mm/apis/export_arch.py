@@ -1,6 +1,6 @@
 """Turns a path of a supernet into a folder that others can use, wherever it lies."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -41,6 +41,7 @@ def export_arch(
     *,
     root: str,
     detector: str | None = None,
+    space: Mapping | None = None,
     say: Say | None = None,
 ) -> dict[str, Path]:
     """Write architecture, weights and ready-to-run configs into one folder.
@@ -61,6 +62,9 @@ def export_arch(
         detector (str, optional): A detector's config, any of mmdet's or the user's own, which is
             run as a config is; the new one has its file's name. Defaults to the one that the
             architecture's file names in ``next_steps``, which becomes ``retinanet.py``.
+        space (dict, optional): Fields of the space that are to be others than the search's, such
+            as ``dict(num_cells=6, channels=36)`` of cells. The weights of the supernet then are no
+            longer those of the network, unless strides alone are others.
         say (Callable, optional): Called with each line on what of ``detector`` was left out, or
             changed beside its backbone, and on why there are no weights.
 
@@ -70,20 +74,24 @@ def export_arch(
 
     Raises:
         ValueError: If the architecture is unknown, a config to build on is not one of
-            ``configs/``, the network does not fit into ``detector``, or a checkpoint is given of a
-            supernet whose weights mean nothing in it. Nothing is written then.
+            ``configs/``, the network does not fit into ``detector``, a checkpoint is given of a
+            supernet whose weights mean nothing in it, or ``space`` has no such field. Nothing is
+            written then.
         FileNotFoundError: If the checkpoint or ``detector`` is missing.
         KeyError: If the checkpoint does not hold the architecture.
     """
-    arch_value, space, about = resolve_arch(arch)
+    arch_value, its_space, about = resolve_arch(arch)
     if not about.get('weights_travel', True):
         _refuse_weights(checkpoint, str(arch))
         if say:
             say(FROM_SCRATCH)
     elif checkpoint is None and str(arch).endswith('.json'):
         checkpoint = latest_checkpoint(Path(arch).parent)
+    arch_value, other, checkpoint = _in_space(arch_value, its_space, space, checkpoint, say)
+    if other != its_space:
+        about.pop('budget', None)  # of the search's networks
     out = Path(out).resolve()
-    return _export(arch_value, space, about, checkpoint, out, root, detector, say)
+    return _export(arch_value, other, about, checkpoint, out, root, detector, say)
 
 
 def export_front(
@@ -93,14 +101,15 @@ def export_front(
     *,
     root: str,
     detector: str | None = None,
+    space: Mapping | None = None,
     say: Say | None = None,
 ) -> dict[str, dict[str, Path]]:
     """Export every network of a search's ``front.json``, each into a folder named by its cost.
 
     Args:
         work_dir (str): Of the search; holds ``front.json`` and ``best_arch.json``.
-        checkpoint, out, root, detector, say: As for :func:`export_arch`, ``out`` with one folder
-            for each; what is said of all is said once.
+        checkpoint, out, root, detector, space, say: As for :func:`export_arch`, ``out`` with one
+            folder for each; what is said of all is said once.
 
     Returns:
         dict[str, dict[str, Path]]: Files by the name of the folder, the cheapest first.
@@ -126,16 +135,47 @@ def export_front(
     names = _folder_names([step['costs'][cost] for step in steps], cost.rpartition('_')[2])
     for step, name in zip(steps, names):
         row = dict(arch=step['arch'], space=step.get('space') or its_space.to_dict())
-        arch, space = network_of(row, f'{Path(work_dir, "front.json")}: the step {name}')
+        arch, own = network_of(row, f'{Path(work_dir, "front.json")}: the step {name}')
         mine = dict(about, rating=step.get('rating') or {})
-        if (arch, space) != (answer, its_space):
+        if (arch, own) != (answer, its_space):
             mine['choice'] = dict(about.get('choice') or {}, notes=[])  # of the answer alone
         folder = Path(out, name).resolve()
         lines = said.setdefault
-        files[name] = _export(arch, space, mine, checkpoint, folder, root, detector, lines)
+        arch, other, weights = _in_space(arch, own, space, checkpoint, lines)
+        if other != own:
+            mine.pop('budget', None)
+        files[name] = _export(arch, other, mine, weights, folder, root, detector, lines)
     for line in said if say else ():
         say(line)
     return files
+
+
+def _in_space(
+    arch: Arch, space: Space, changes: Mapping | None, checkpoint: str | None, say: Say | None
+) -> tuple[Arch, Space, str | None]:
+    """The same architecture in a space with other fields, and the checkpoint if it still fits.
+
+    Raises:
+        ValueError: If the space has no such field, or not such a value.
+    """
+    if not changes:
+        return arch, space, checkpoint
+    known = [key for key in space.to_dict() if key not in ('type', 'name')]
+    if unknown := sorted(set(changes) - set(known)):
+        raise ValueError(f'--space {unknown[0]}: a {type(space).__name__} has {", ".join(known)}')
+    other = space.build({**space.to_dict(), **changes})
+    other = other.of_network(arch := other.parse(arch))
+    fits = other in (space, *network_class(space).with_other_strides(space))
+    if checkpoint and not fits:
+        if say:
+            say(f'no weights: those of the search are of {_scale(space, changes)}')
+        checkpoint = None
+    return arch, other, checkpoint
+
+
+def _scale(space: Space, keys: Iterable[str]) -> str:
+    """``num_cells=3, channels=20``"""
+    return ', '.join(f'{key}={getattr(space, key)}' for key in keys)
 
 
 def _refuse_weights(checkpoint: str | None, arch: str) -> None:
@@ -187,6 +227,7 @@ def _export(
                 f'space of {network.__name__}: {own} is built on in its place'
             )
             bases[key] = read_config(_base_config(root, own))[0]
+    larger = _published_scale(bases['retrain'], space)
     target = out / _detector_name(detector, out)
     weights = _weights(checkpoint, arch_value, space, about) if checkpoint else None
     size = about.get('input_size', network.images['input_size'])
@@ -207,6 +248,8 @@ def _export(
         costs = build_cost_model(space, size, num_classes, head_channels)
         classifier = about
 
+    if larger is not None and not detects:
+        notes.append(_say_scale(arch_value, space, larger, about))
     with_weights = bool(weights)
     if detector:
         fit = DetectorFit(read_detector(detector), target.name)
@@ -310,6 +353,36 @@ def _base_config(root: str, step: str) -> str:
     return str(path)
 
 
+def _published_scale(retrain: Mapping, space: Space) -> Space | None:
+    """The space at the scale of the config that the retraining builds on, if it is another one.
+
+    A config that names fields of the space at its top level, such as ``num_cells``, trains at a
+    scale that was published for that; a search is done at a smaller one.
+    """
+    mine = space.to_dict()
+    theirs = {key: retrain[key] for key in mine if key in retrain and key not in ('type', 'name')}
+    if all(mine[key] == value for key, value in theirs.items()):
+        return None
+    return space.build({**mine, **theirs})
+
+
+def _say_scale(arch: Arch, space: Space, other: Space, about: Mapping) -> str:
+    """How large the network is, and how large one is trained as published."""
+    told = []
+    keys = [key for key, value in other.to_dict().items() if value != space.to_dict()[key]]
+    for one in (space, other):
+        costs = build_cost_model(
+            one, about['input_size'], about['num_classes'], about['head_channels']
+        )
+        cost = costs.cost(arch).in_units()
+        told.append(f'{cost["params_m"]:.3f} M params, {cost["macs_m"]:.1f} MMACs')
+    options = ' '.join(f'{key}={getattr(other, key)}' for key in keys)
+    return (
+        f'the network has the scale of the search, {_scale(space, keys)} ({told[0]}); published '
+        f'ones are trained at {_scale(other, keys)} ({told[1]}): export with --space {options}'
+    )
+
+
 # ---- the two configs -----------------------------------------------------------------------------
 
 
@@ -320,6 +393,10 @@ def _retrain_config(cfg: Config, arch: Arch, space: Space, about: Mapping) -> Co
         cfg.classes = tuple(about['classes'])
     if 'input_size' in cfg and 'input_size' in about:
         override(cfg, dict(input_size=about['input_size'][0]))
+    fields = space.to_dict()  # which a config may name at its top level
+    override(
+        cfg, {key: fields[key] for key in fields if key in cfg and key not in ('type', 'name')}
+    )
     backbone = cfg.model.backbone
     set_backbone(backbone, arch, space, about, its_space=backbone.get('space') or {})
     head, norm_cfg = cfg.model.head, backbone.get('norm_cfg')
@@ -327,6 +404,7 @@ def _retrain_config(cfg: Config, arch: Arch, space: Space, about: Mapping) -> Co
         head.pop(key, None)
     network = network_class(space)
     head.update(network.head_settings(arch, space, about['head_channels'], norm_cfg))
+    head.update({k: v for k, v in network.head_channels(arch, space).items() if head.get(k)})
     if 'crop_pct' in about and 'input_size' in about:
         scale = round(about['input_size'][0] / about['crop_pct'])
         for node, key in list(entries(cfg._cfg_dict)):

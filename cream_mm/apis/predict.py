@@ -21,8 +21,8 @@ from ..datasets.pillow_image import MAX_IMAGE_BYTES, UNREADABLE
 from ..datasets.transforms.load_image import decode_image
 from ..files import read_bytes
 from ..models.backbones.published import published_nets
+from ..models.backbones.resolve_arch import names_network
 from ..registry import kind_of
-from ..spaces import known_spaces
 from .create_model import create_model
 
 ARCH, WEIGHTS = 'arch.json', 'weights.pth'  # of an export
@@ -109,19 +109,13 @@ def open_model(
     config = str(config)
     if os.path.isfile(os.path.join(config, ARCH)):
         config = os.path.join(config, ARCH)
-    if config in published_nets or config.endswith('.json') or _is_written(config):
+    if names_network(config):
         if options:
             raise ValueError('--cfg-options are for a config; this is a network by name or file')
         model = _published(config, checkpoint)
     else:
         model = _configured(config, checkpoint, options)
     return model.to(device).eval()
-
-
-def _is_written(text: str) -> bool:
-    """Whether it is an architecture by itself: a list, or as a benchmark writes it."""
-    claimed = any(space.claims(text) for space in known_spaces().values())
-    return text.lstrip().startswith('[') or claimed and not os.path.exists(text)
 
 
 def _published(arch: str, checkpoint: str | None) -> BaseModel:
@@ -133,7 +127,7 @@ def _published(arch: str, checkpoint: str | None) -> BaseModel:
                 '--checkpoint, that of its retraining'
             )
         checkpoint = str(beside)
-    if checkpoint is None and _is_written(arch):
+    if checkpoint is None and arch not in published_nets and not arch.endswith('.json'):
         raise ValueError(f'{arch} is an architecture without weights: give --checkpoint')
     init_default_scope('mmpretrain')
     if checkpoint is None:

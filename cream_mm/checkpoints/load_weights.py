@@ -21,8 +21,11 @@ SEARCH_ONLY = ('board.', 'matching.')
 BLOCKS = ('blocks', 'cells')
 """Of a backbone of ours, the lists of what an architecture decides on."""
 
+TRAIN_ONLY = ('head.auxiliary_head.',)
+"""What names begin with that only a training runs."""
+
 # Nor does how images are prepared.
-OPTIONAL = ('data_preprocessor.', *SEARCH_ONLY)
+OPTIONAL = ('data_preprocessor.', *SEARCH_ONLY, *TRAIN_ONLY)
 
 
 def local_file(filename: str | Path) -> Path:
@@ -96,8 +99,8 @@ def without_wrappers(own: Mapping[str, Tensor], weights: dict[str, Tensor]) -> d
 def find_mismatch(own: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> str | None:
     """What keeps ``weights`` from being those of a model with the state dict ``own``.
 
-    Only a search's board and matching network may be beyond it; counters of batches and what a
-    data preprocessor holds may be absent.
+    Only a search's board and matching network, and what a training alone runs, may be beyond it;
+    counters of batches and what a data preprocessor holds may be absent.
     """
     optional = ('num_batches_tracked', *OPTIONAL)
     wrong = [

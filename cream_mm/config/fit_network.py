@@ -9,14 +9,21 @@ from ..files import say_early
 from ..registry import kind_of
 
 ARCH = 'model.backbone.arch'
+# Supernets whose maps are as wide as the stages of their space.
+CELLS = dict(NASBench201Supernet='NASBench201Space', NAOSupernet='NAOSpace')
 NO_NORM = dict(norm_cfg=None, act='silu')  # of a CreamClsHead
+HIDDEN = dict(CreamClsHead=1280, NAOClsHead=None)
+"""Hidden channels of our heads, where a config does not say them."""
+HEADS = tuple(HIDDEN)
+MAX_NAME = 60  # of what is named in a line
+CHANNELS = ('in_channels', 'aux_channels')
 
 
 def fit_network(cfg: Config, options: Mapping[str, Any]) -> None:
     """Give a classifier the head that its network asks for, in place, and compare the images.
 
-    A head follows an architecture that the command line names, and the width of cells; that of
-    another architecture in the config itself has to fit already.
+    A head follows an architecture that the command line names, and its channels those of any
+    network; behind a published network that the config itself names it has to fit already.
 
     Args:
         cfg (Config): Of any model.
@@ -30,17 +37,15 @@ def fit_network(cfg: Config, options: Mapping[str, Any]) -> None:
     if not isinstance(model, dict) or not isinstance(model.get('backbone'), dict):
         return
     backbone, head = model['backbone'], model.get('head')
-    arch = backbone.get('arch')
-    is_ours = isinstance(head, dict) and kind_of(head) == 'CreamClsHead'
-    if isinstance(arch, str) and is_ours:
+    is_ours = isinstance(head, dict) and kind_of(head) in HEADS
+    if 'arch' in backbone and is_ours:
         from ..models.backbones import own_class  # with torch
-        from ..models.backbones.published import published_nets
 
-        if own_class(backbone) and (arch in published_nets or ARCH in options):
-            _fit_head(head, backbone, follows=ARCH in options)
+        if own_class(backbone):
+            _fit_head(head, backbone, options)
     elif kind_of(backbone) == 'CreamSupernet' and isinstance(head, dict):
         _check_norm(head, backbone)
-    elif kind_of(backbone) == 'NASBench201Supernet' and is_ours:
+    elif kind_of(backbone) in CELLS and is_ours:
         _fit_width(head, backbone)
     _compare_images(cfg)
 
@@ -61,9 +66,10 @@ def _check_norm(head: dict, backbone: dict) -> None:
 
 def _fit_width(head: dict, backbone: dict) -> None:
     """The head behind cells has the channels of the last map, whatever width they were given."""
-    from ..spaces import NASBench201Space
+    from ..spaces import known_spaces
 
-    channels = NASBench201Space.build(backbone.get('space')).stage_channels
+    space = known_spaces()[CELLS[kind_of(backbone)]]
+    channels = space.build(backbone.get('space')).stage_channels
     indices = backbone.get('out_indices') or (len(channels) - 1,)
     wanted = channels[min(max(indices), len(channels) - 1)]
     if head.get('in_channels', 320) != wanted:
@@ -71,30 +77,50 @@ def _fit_width(head: dict, backbone: dict) -> None:
         say_early(f'The head is that of the cells: in_channels={wanted}.')
 
 
-def _fit_head(head: dict, backbone: dict, *, follows: bool) -> None:
+def _fit_head(head: dict, backbone: dict, options: Mapping[str, Any]) -> None:
+    """The head behind a fixed network. Channels follow it, unless the config names a published one;
+    its layers and norms follow an architecture of the command line."""
     from ..models.backbones import own_class
+    from ..models.backbones.published import published_nets
     from ..models.backbones.resolve_arch import resolve_arch
 
-    network = own_class(backbone)
-    arch, space, about = resolve_arch(backbone['arch'], backbone.get('space'), network.space_class)
+    network, named = own_class(backbone), backbone['arch']
+    is_published = isinstance(named, str) and named in published_nets
+    its_space = backbone.get('space')
+    fields = set(its_space) if isinstance(its_space, Mapping) else set()
+    # A value of the space, too: model.backbone.space.channels, or channels where a config has it.
+    follows = ARCH in options or any(key.rpartition('.')[2] in fields for key in options)
+    try:
+        arch, space, about = resolve_arch(named, its_space, network.space_class)
+    except (OSError, ValueError):
+        if is_published or ARCH in options:
+            raise
+        return  # the network itself says what is wrong
     indices = backbone.get('out_indices')
-    hidden = head.get('hidden_channels', 1280) or 0
+    hidden = head.get('hidden_channels', HIDDEN[kind_of(head)]) or 0
     its_own = network.head_settings(arch, space)['hidden_channels']
     if bool(hidden) != bool(its_own):
         hidden = its_own
     norm_cfg = backbone.get('norm_cfg') or about.get('norm_cfg')
-    wanted = {**NO_NORM, **network.head_settings(arch, space, hidden, norm_cfg)}
+    wanted = network.head_settings(arch, space, hidden, norm_cfg)
     if indices:
         wanted['in_channels'] = network.map_channels(arch, space)[max(indices)]
-    defaults = dict(NO_NORM, in_channels=320, hidden_channels=1280)
-    wrong = {k: v for k, v in wanted.items() if _differ(head.get(k, defaults[k]), v)}
+    wanted |= {k: v for k, v in network.head_channels(arch, space).items() if head.get(k)}
+    if not (is_published or ARCH in options):  # what else it has is up to the config
+        wanted = {key: value for key, value in wanted.items() if key in CHANNELS}
+        follows = True
+    elif kind_of(head) == 'CreamClsHead':
+        wanted = {**NO_NORM, **wanted}
+    defaults = dict(NO_NORM, in_channels=320, hidden_channels=HIDDEN[kind_of(head)])
+    wrong = {k: v for k, v in wanted.items() if _differ(head.get(k, defaults.get(k)), v)}
     if not wrong:
         return
     told = ', '.join(f'{key}={value!r}' for key, value in wrong.items())
+    name = named if isinstance(named, str) and len(named) <= MAX_NAME else 'the network'
     if not follows:
-        raise ValueError(f'model.head does not fit {backbone["arch"]}: it needs {told}')
+        raise ValueError(f'model.head does not fit {name}: it needs {told}')
     head.update(wrong)
-    say_early(f'The head is that of {backbone["arch"]}: {told}.')
+    say_early(f'The head is that of {name}: {told}.')
 
 
 def _differ(given: Any, wanted: Any) -> bool:

@@ -156,10 +156,10 @@ class NAOCosts(CostModel):
         concat = self.space.concat(arch)
         rows = list(self._stem)
         for part in self._parts(*map(len, concat)):
-            rows += part.inputs
             width, size = self.space.stage_channels[part.stage], self.sizes[part.stage]
             pairs = arch.stages[part.reduces]
             kind = ('normal', 'reduction')[part.reduces]
+            rows += [dict(row, cell=kind) for row in part.inputs]
             for place, (state, choice) in enumerate(zip(pairs[::2], pairs[1::2])):
                 node, side = divmod(place, 2)
                 halves = part.reduces and state < NUM_INPUTS
@@ -171,12 +171,16 @@ class NAOCosts(CostModel):
                     width, width, 1 + halves, size, cost,
                 )  # fmt: skip
                 rows.append(dict(row, edge=f'{state}->{NUM_INPUTS + node}', cell=kind))
-            for state in concat[1] if part.reduces else ():
-                if state < NUM_INPUTS:
-                    cost = self._edge(IDENTITY, part.stage, True)
-                    name = f'cells.{part.first}.fac_{state + 1}'
-                    row = layer_row(name, 'halving', part.stage + 1, 1, width, width, 2, size, cost)
-                    rows.append(dict(row, cell=kind))
+            inputs = [state for state in concat[1] if state < NUM_INPUTS] if part.reduces else []
+            for place in range(len(inputs)):
+                cost = self._edge(IDENTITY, part.stage, True)
+                name = f'cells.{part.first}.final_combine.ops.{place}'
+                row = layer_row(name, 'halving', part.stage + 1, 1, width, width, 2, size, cost)
+                rows.append(dict(row, cell=kind))
+            name = f'{_cells(part.first, part.cells)}.concat'
+            joined = width * len(concat[part.reduces])
+            row = layer_row(name, 'concat', part.stage + 1, None, width, joined, 1, size, Cost())
+            rows.append(dict(row, cell=kind))
         return [counted(row) for row in (*rows, *self._head(len(concat[0])))]
 
     def _edge(self, choice: int, stage: int, halves: bool = False) -> Cost:

@@ -150,7 +150,13 @@ class ArchEvaluator:
             )
         self._norms_outside = [m for m in modules_outside(model) if isinstance(m, _BatchNorm)]
         self._check_metric(dataset)
-        self.log = RatingLog(log_file, self.fingerprint()) if log_file is not None else None
+        self.log: RatingLog | None = None
+        if log_file is not None:
+            self.open_log(log_file, self.fingerprint())
+
+    def open_log(self, file: str | Path, key: str) -> None:
+        """Record ratings there from now on, under a :meth:`fingerprint` of the weights."""
+        self.log = RatingLog(file, key)
 
     def _check_metric(self, dataset: Dataset) -> None:
         check_metric(self.metric, self.metrics, self.model)

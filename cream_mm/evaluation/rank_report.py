@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from ..spaces import Space
+from ..structures import Arch
 from .accuracy_table import TableRow
 from .proxies import num_layers
 from .rank_correlation import COEFFICIENTS, compare, precisions, regret, top_k_precision
@@ -72,7 +73,7 @@ class RankReport:
             masks[f'accuracy >= {bound:g}'] = self.truth >= bound
         for choice in without:
             index = _choice(choice, space)
-            lacks = [index not in space.encode(row.arch) for row in rows]
+            lacks = [index not in _named(space, row.arch) for row in rows]
             masks[f'without {choice}'] = np.array(lacks)
         self.subsets = {}
         for name, mask in masks.items():
@@ -194,6 +195,13 @@ def _view(values: np.ndarray) -> tuple[float, float]:
 def _columns(rows: Sequence[TableRow]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """True accuracy, MMACs and millions of parameters, (n,) each."""
     return tuple(np.array([row[i] for row in rows], dtype=float) for i in (1, 2, 3))
+
+
+def _named(space: Space, arch: Arch) -> set[int]:
+    """Choices at positions where a choice is what names say; of a network of other depths, all."""
+    flat = space.encode(arch)
+    places = space.named_positions if len(flat) == len(space.sizes) else range(len(flat))
+    return {flat[place] for place in places}
 
 
 def _choice(choice: str, space: Space) -> int:

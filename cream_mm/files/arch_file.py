@@ -21,6 +21,7 @@ DETECTION = 'detection'
 RULES = dict(
     effects='the effects of its choices on the training loss',
     board='its rating, among the paths of the board',
+    archive='its rating, among all paths of the pools that were trained',
     random='its rating, among random paths, the cheapest and the costliest',
     given='its scores in a strategy',
     blocks='the sum of the ratings of its blocks, each on its own',

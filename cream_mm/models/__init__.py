@@ -2,18 +2,21 @@
 
 from typing import TYPE_CHECKING, Any
 
-from .backbones import CreamNet, NASBench201Net
-from .supernets import BlockSupernet, CreamSupernet, NASBench201Supernet
+from .backbones import CreamNet, NAONet, NASBench201Net
+from .supernets import BlockSupernet, CreamSupernet, NAOSupernet, NASBench201Supernet
 from .unfit_weights import refuse_unfit
 
 if TYPE_CHECKING:
-    from .heads import CreamClsHead
+    from .heads import CreamClsHead, NAOClsHead
 
 __all__ = [
     'BlockSupernet',
     'CreamClsHead',
     'CreamNet',
     'CreamSupernet',
+    'NAOClsHead',
+    'NAONet',
+    'NAOSupernet',
     'NASBench201Net',
     'NASBench201Supernet',
     'refuse_unfit',
@@ -21,8 +24,8 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name == 'CreamClsHead':
-        from .heads import CreamClsHead  # a backbone alone needs no mmpretrain
+    if name in ('CreamClsHead', 'NAOClsHead'):
+        from . import heads  # a backbone alone needs no mmpretrain
 
-        return CreamClsHead
+        return getattr(heads, name)
     raise AttributeError(f'module {__name__!r} has no attribute {name!r}')

@@ -14,6 +14,7 @@ WORDS = {
     'linear': 'fc', 'conv1x1': '1×1', 'conv3x3': '3×3', 'identity': '–', 'pool': 'pool',
     'residual': 'res', 'bn': 'BN',
 }  # fmt: skip
+SHORT = {'reduction': 'reduce'}
 _CELLS = re.compile(r'cells\.(\d{1,6})(?:-(\d{1,6}))?(?:\..*)?')
 
 
@@ -77,21 +78,38 @@ def draw_arch(
 
 
 def _join_cells(layers: list[dict]) -> list[dict]:
-    """One box in place of the edges of a stage's cells; :func:`.draw_cell` shows these."""
+    """One box in place of a stage's equal cells; :func:`.draw_cell` shows what is in them.
+
+    Their rows say which ``edge`` they are, or, where there are several kinds, of which ``cell``.
+    """
     joined = []
-    for is_edge, part in groupby(
-        layers, key=lambda layer: (bool(layer.get('edge')), group_key(layer))
+    for (kind, _), part in groupby(
+        layers, key=lambda row: (row.get('cell') or bool(row.get('edge')), group_key(row))
     ):
         part = list(part)
-        if not is_edge[0]:
+        if not kind:
             joined += part
             continue
-        match = _CELLS.fullmatch(str(part[0].get('name')))
-        first, last = (int(g or match[1]) for g in match.groups()) if match else (0, 0)
-        macs = sum(layer.get('macs') or 0 for layer in part)
-        cells = dict(part[0], op='cells', kernel=None, macs=macs, count=last - first + 1)
+        first, last = cell_numbers(part) or (0, 0)
+        cells = dict(
+            part[-1],
+            op='cells',
+            kernel=None,
+            in_channels=part[0].get('in_channels'),
+            stride=max((row.get('stride') or 1 for row in part if row.get('edge')), default=1),
+            macs=sum(row.get('macs') or 0 for row in part),
+            count=last - first + 1,
+            kind=kind if isinstance(kind, str) else 'cell',
+        )
         joined.append(dict(cells, name=f'stage {part[0].get("stage")}'))
     return joined
+
+
+def cell_numbers(layers: list[dict]) -> tuple[int, int] | None:
+    """The first and the last cell of a network that rows are of, by their names."""
+    found = [_CELLS.fullmatch(str(row.get('name'))) for row in layers]
+    numbers = [int(number) for match in found if match for number in match.groups() if number]
+    return (min(numbers), max(numbers)) if numbers else None
 
 
 def group_key(layer: dict) -> tuple:
@@ -148,7 +166,7 @@ def _draw_box(layer: dict, left: float, middle: float, width: int) -> dict:
     first = f'k{kernel}' if expand or layer.get('op') not in WORDS else WORDS[layer['op']]
     second = f'×{expand}' if expand else 'DS' if layer.get('op') == 'DSConv' else ''
     if layer.get('op') == 'cells':
-        first, second = f'{layer["count"]} ×', 'cell'
+        first, second = f'{layer["count"]} ×', SHORT.get(layer['kind'], layer['kind'][:6])
     return {
         'x': left,
         'y': middle - height / 2,

@@ -19,6 +19,7 @@ from ..files.arch_file import ARCH_FORMAT, MAX_LAYERS, network_of
 from ..files.board_file import BOARD_FORMAT
 from ..files.front_file import FRONT_FORMAT
 from ..spaces import Space
+from ..structures import Arch
 
 MAX_WORD = 300
 MAX_LINES = 20_000  # lines of training that are read; a curve of more looks the same
@@ -48,10 +49,10 @@ def read_answer(path: Path, notes: list[str]) -> dict:
     return nothing | _checked(content, _ANSWER, path)
 
 
-def read_space(path: Path) -> Space | None:
-    """The space of an answer; None if its entries are not those of one that is known here."""
+def read_network(path: Path) -> tuple[Arch, Space] | None:
+    """An answer and its space; None if its entries are not those of one that is known here."""
     try:
-        return network_of(_read(path, ARCH_FORMAT), str(path))[1]
+        return network_of(_read(path, ARCH_FORMAT), str(path))
     except ValueError:
         return None
 
@@ -314,7 +315,7 @@ _budget = _dict_of(_limits)
 _LAYER = dict(
     name=_word, op=_word, stage=_integer(0, 10**6), kernel=_integer(0, 10**6), expand=_count,
     in_channels=_count, out_channels=_count, stride=_count, out_size=_size, macs=_count,
-    params=_count, edge=_word,
+    params=_count, edge=_word, cell=_word,
 )  # fmt: skip
 _ANSWER = dict(
     arch=_arch,

@@ -17,7 +17,7 @@ import numpy as np
 from ..files import shorten
 from ..files.arch_file import RULES
 from ..files.commands import read_commands
-from ..structures import Arch
+from ..spaces import CellGraph, Space
 from .arch_diagram import draw_arch
 from .cell_diagram import draw_cell
 from .detection_scenes import MIN_SCORE, read_scenes
@@ -50,9 +50,9 @@ from .run_files import (
     read_answer,
     read_board,
     read_front,
+    read_network,
     read_scalars,
     read_search,
-    read_space,
 )
 from .style import PAGE_COLORS
 from .tables import board_rows, cost_table
@@ -139,7 +139,7 @@ class SearchReport:
                 'finished search.'
             )
         self.best = read_answer(path, self.notes)
-        self.space = read_space(path)
+        self.arch, self.space = read_network(path) or (None, None)
         words = self.space.choice_words if self.space else ()
         if not self.best['layers'] and not self.notes:
             self.notes.append('Drawing and cost table: best_arch.json lists no layers.')
@@ -235,7 +235,7 @@ class SearchReport:
             search_curves=draw_search(self.train_lines, self.val_lines),
             later_curves=draw_later(self.retrain_curve, self.map_curve, half_curve),
             diagram=draw_arch(best['layers'], best.get('input_size')),
-            cell=draw_cell(best['layers']),
+            cells=[draw_cell(graph) for graph in self._cell_graphs()],
             cost=cost_table(best['layers'], best['costs'].get('macs_m')),
             board=self.board_rows,
             scenes=self.scenes,
@@ -254,6 +254,8 @@ class SearchReport:
             plain = costs.get(key) == costs.get('macs_m')
             if key == 'board_flops_m' and (self.blocks or plain):
                 continue  # its released search code has another count, or there is none
+            if key == 'published_flops_m' and plain:
+                continue
             if costs.get(key) is not None:
                 if key == 'macs_m':
                     note += budget_verdict(costs[key], self._macs_budget())
@@ -291,11 +293,14 @@ class SearchReport:
 
     def _architecture(self) -> tuple[str, str]:
         """The answer as text, and how that is to be read."""
-        arch = self.best['arch']
-        if self.space and self.space.choice_words:
-            value = Arch.from_list(arch, self.space.name, self.space.fixed_ends)
-            return self.space.format(value), 'of each node, the operation on each edge that enters'
-        return format_arch(arch), 'choice index of each layer, stages separated by bars'
+        if self.space is None:
+            return format_arch(self.best['arch']), Space.written_as
+        if self.space.fixed_ends:  # in the words of the tables below
+            return format_arch(self.best['arch']), self.space.written_as
+        return self.space.format(self.arch), self.space.written_as
+
+    def _cell_graphs(self) -> tuple[CellGraph, ...]:
+        return self.space.cell_graphs(self.arch) if self.space else ()
 
     @_as_written()
     def summary(self) -> str:

@@ -9,6 +9,7 @@ BLUE, NAVY, ORANGE, RED, GREEN = '#2f7fa8', '#23406e', '#d9691a', '#c0392b', '#1
 VIOLET, GREY, PALE = '#76559b', '#8b97a3', '#b4bdc6'
 LOSS_COLORS = (NAVY, BLUE, ORANGE, GREEN, VIOLET)
 DEPTH_COLORS = (BLUE, GREEN, NAVY, VIOLET, RED)  # without orange, which is the chosen one's
+WIRE_COLORS = (NAVY, ORANGE, BLUE, GREEN, VIOLET, RED, GREY)  # of the nodes of a cell
 # From light to dark, so that kernels survive grey print.
 KERNEL_COLORS = {3: '#a9d9cd', 5: '#3d8cad', 7: NAVY}
 PLAIN_COLOR, OTHER_KERNEL_COLOR = '#dfe4ea', VIOLET

@@ -2,8 +2,9 @@
 
 import re
 from collections.abc import Sequence
+from itertools import groupby
 
-from .arch_diagram import group_key
+from .arch_diagram import cell_numbers, group_key
 from .formats import format_size, format_stages
 from .style import kernel_color
 
@@ -26,7 +27,7 @@ def cost_table(layers: list[dict], stated_macs_m: float | None) -> dict | None:
         ('name', 'op', 'kernel', 'expand', 'in_channels', 'out_channels', 'stride')
     )
     rows, previous = [], object()
-    for layer in layers:
+    for layer in _joined(layers):
         macs, group = layer.get('macs') or 0, group_key(layer)
         rows.append(
             dict(
@@ -45,10 +46,46 @@ def cost_table(layers: list[dict], stated_macs_m: float | None) -> dict | None:
     differs = known and abs(total / 1e6 - stated_macs_m) > 0.005 * stated_macs_m
     return {
         'rows': rows,
+        'num_layers': len(layers),
         'macs_m': total / 1e6,
         'params_k': params / 1e3,
         'stated': stated_macs_m if differs else None,
     }
+
+
+def _joined(layers: list[dict]) -> list[dict]:
+    """One row in place of alike operations in equal cells; free ones are left out there."""
+    joined = []
+    for kind, part in groupby(layers, key=lambda row: (row.get('cell'), group_key(row))):
+        part = list(part)
+        if not kind[0]:
+            joined += part
+            continue
+        first, last = cell_numbers(part) or (0, 0)
+        name = f'cell {first}, {kind[0]}' if first == last else f'cells {first}-{last}, {kind[0]}'
+        alike: dict[tuple, list[dict]] = {}
+        for row in part:
+            if row.get('macs') or row.get('params'):
+                alike.setdefault((row.get('op'), row.get('stride')), []).append(row)
+        for (op, _), rows in alike.items():
+            edges = sum(bool(row.get('edge')) for row in rows)
+            joined.append(
+                dict(
+                    rows[0],
+                    name=name,
+                    op=f'{edges} × {op}' if edges == len(rows) > 1 else op,
+                    in_channels=_same(rows, 'in_channels'),
+                    macs=sum(row.get('macs') or 0 for row in rows),
+                    params=sum(row.get('params') or 0 for row in rows),
+                )
+            )
+    return joined
+
+
+def _same(rows: list[dict], key: str) -> float | None:
+    """What an entry of all rows is; None where they differ."""
+    first, *others = {row.get(key) for row in rows}
+    return None if others else first
 
 
 def board_rows(

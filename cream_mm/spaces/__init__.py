@@ -1,6 +1,7 @@
 """What may be chosen. No weights here."""
 
 from .blocks import BlockSpace, Cell
+from .cell_graph import CellEdge, CellGraph
 from .mbconv import IDENTITY, LayerSpec, MBConvSpace, make_divisible, squeeze_channels
 from .nao import NAOSpace
 from .nas_bench_201 import NASBench201Space
@@ -12,6 +13,8 @@ __all__ = [
     'SPACE_PRESETS',
     'BlockSpace',
     'Cell',
+    'CellEdge',
+    'CellGraph',
     'LayerSpec',
     'MBConvSpace',
     'NAOSpace',

@@ -10,6 +10,7 @@ import numpy as np
 
 from ..registry import TASK_UTILS
 from ..structures import Arch
+from .cell_graph import CellEdge, CellGraph
 from .space import MAX_TEXT, Space
 
 OPERATIONS = ('sep_conv_3x3', 'sep_conv_5x5', 'avg_pool_3x3', 'max_pool_3x3', 'identity')
@@ -18,6 +19,11 @@ NUM_INPUTS = 2
 """States of a cell that are its inputs: 0 is the output before the previous one, 1 the previous."""
 NUM_NODES = 5
 STEM_STRIDES = (1, 2, 4, 8)
+_WORDS = (
+    ('sep 3×3', 'conv', 3), ('sep 5×5', 'conv', 5), ('avg 3×3', 'pool', 3), ('max 3×3', 'pool', 3),
+    ('identity', 'skip', None),
+)  # fmt: skip
+"""Of each operation what a drawing says of it: its name, its kind and its kernel."""
 
 Cell = tuple[int, ...]
 """Of each node, in order: first input, its operation, second input, its operation."""
@@ -72,6 +78,10 @@ class NAOSpace(Space):
     sized_by = 'channels and num_cells of the space'
     published_flops = 'macs'  # no other count was ever published for this space
     file_words: ClassVar[Mapping[str, tuple]] = {}
+    written_as = (
+        'normal | reduction cell: of each node input, operation, input, operation. Operations: '
+        '0 sep 3×3, 1 sep 5×5, 2 avg 3×3, 3 max 3×3, 4 identity'
+    )
 
     def __post_init__(self):
         for key, low, high in (('channels', 1, 65_536), ('num_cells', 1, 1000)):
@@ -116,6 +126,11 @@ class NAOSpace(Space):
         """Index of each operation."""
         return {name: choice for choice, name in enumerate(OPERATIONS)}
 
+    @property
+    def named_positions(self) -> Sequence[int]:
+        """Those of operations, every other one; the rest are inputs."""
+        return range(1, len(self.sizes), 2)
+
     def count_layers(self, arch: Arch) -> int:
         """Separable convolutions of both cells."""
         return sum(op in (SEP_3X3, SEP_5X5) for cell in arch.stages for op in cell[1::2])
@@ -155,17 +170,33 @@ class NAOSpace(Space):
         """
         return self.exchange(arch, *rng.integers(NUM_NODES, size=2).tolist())
 
+    def cell_graphs(self, arch: Arch) -> tuple[CellGraph, CellGraph]:
+        """The normal and the reduction cell."""
+        states = tuple(map(str, range(NUM_INPUTS, NUM_INPUTS + NUM_NODES)))
+        names = ('0: cell before previous', '1: previous cell', *states)
+        graphs = []
+        for i, cell in enumerate(arch.stages):
+            ends = [NUM_INPUTS + place // 2 for place in range(2 * NUM_NODES)]
+            edges = tuple(
+                CellEdge(state, end, *_WORDS[op], stride=1 + (i == 1 and state < NUM_INPUTS))
+                for state, op, end in zip(cell[::2], cell[1::2], ends)
+            )
+            title = ('Normal cell', 'Reduction cell')[i]
+            graphs.append(CellGraph(title, names, NUM_INPUTS, edges, unused_states(cell)))
+        return tuple(graphs)
+
     # ---- as text -----------------------------------------------------------------------------
 
     @classmethod
     def claims(cls, text: str) -> bool:
-        """Whether it is 40 integers parted by spaces, or two rows of such with a bar between."""
+        """Whether it is 40 integers, or two rows of such with a bar between."""
         if len(text) > MAX_TEXT or not text.isascii():
             return False
         numbers = text.replace('|', ' ').split()
         if not numbers or not all(map(str.isdigit, numbers)):
             return False
-        return text.count('|') == 1 or '|' not in text and len(numbers) == len(cls.sizes)
+        whole = len(cls.sizes) in (len(numbers), len(text.strip()))  # in words, or in digits
+        return text.count('|') == 1 or '|' not in text and whole
 
     def write(self, arch: Arch) -> str:
         """As it is published."""
@@ -174,14 +205,20 @@ class NAOSpace(Space):
     def parse(self, value: str | Sequence | Arch) -> Arch:
         """Read an architecture: as it is published, or as :meth:`Space.parse` does.
 
-        40 integers parted by spaces, of the normal and then the reduction cell; a bar may stand
-        between the cells.
+        40 integers, of the normal and then the reduction cell; a bar may stand between the cells,
+        and spaces between the integers.
         """
-        if isinstance(value, str) and self.claims(value):
-            cells = [list(map(_integer, part.split())) for part in value.split('|')]
-            if len(cells) == 1 or list(map(len, cells)) == [4 * NUM_NODES] * 2:
-                return self._accept(self.decode(list(chain.from_iterable(cells))))
-            raise ValueError(self._not_one(value))
+        if isinstance(value, str) and len(value) <= MAX_TEXT and value.isascii():
+            cells = [part.split() for part in value.split('|')]
+            if len(cells) == 2 and list(map(len, cells)) == [1, 1]:  # a word of digits each
+                cells = [list(word) for (word,) in cells]
+            numbers = list(chain.from_iterable(cells))
+            # One or two words of digits are digits, see there.
+            if all(map(str.isdigit, numbers)) and (len(cells) > 1 or len(numbers) > 2):
+                lengths = list(map(len, cells))
+                if lengths not in ([len(self.sizes)], [4 * NUM_NODES] * 2):
+                    raise ValueError(f'{self._not_one(value)}; got {" | ".join(map(str, lengths))}')
+                return self._accept(self.decode(list(map(_integer, numbers))))
         return super().parse(value)
 
     def format(self, arch: Arch) -> str:
@@ -204,7 +241,7 @@ def unused_states(cell: Cell) -> tuple[int, ...]:
     return tuple(state for state in range(NUM_INPUTS + NUM_NODES) if state not in used)
 
 
-@lru_cache(maxsize=65_536)
+@lru_cache(maxsize=32_768)
 def first_way(cell: Cell) -> Cell:
     """The first of all ways to write a cell, by the order of its integers.
 

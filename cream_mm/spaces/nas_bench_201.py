@@ -11,6 +11,7 @@ import numpy as np
 
 from ..registry import TASK_UTILS
 from ..structures import Arch
+from .cell_graph import CellEdge, CellGraph
 from .space import MAX_TEXT, Space
 
 OPERATIONS = ('none', 'skip_connect', 'nor_conv_1x1', 'nor_conv_3x3', 'avg_pool_3x3')
@@ -19,6 +20,11 @@ EDGES = ((0, 1), (0, 2), (1, 2), (0, 3), (1, 3), (2, 3))
 """Of each position, (node that it leaves, node that it enters); 0 is the input, 3 the output."""
 NUM_NODES = 4
 STEM_STRIDES = (1, 2, 4, 8)
+_WORDS = (
+    ('none', 'none', None), ('skip', 'skip', None), ('1×1 conv', 'conv', 1),
+    ('3×3 conv', 'conv', 3), ('3×3 avg', 'pool', 3),
+)  # fmt: skip
+"""Of each operation what a drawing says of it: its name, its kind and its kernel."""
 
 
 @TASK_UTILS.register_module()
@@ -61,6 +67,7 @@ class NASBench201Space(Space):
     published_flops = 'nas_bench_201'  # whose counter that is, see docs/conventions.md
     file_words: ClassVar[Mapping[str, tuple]] = {}
     choice_words = ('none', 'skip', '1×1', '3×3', 'avg')
+    written_as = 'of each node, the operation on each edge that enters'
 
     def __post_init__(self):
         for key, low, high in (('channels', 1, 65_536), ('num_cells', 1, 1000)):
@@ -176,6 +183,11 @@ class NASBench201Space(Space):
 
     def _ops(self, arch: Arch) -> tuple[int, ...]:
         return tuple(self.encode(self.validate(arch)))
+
+    def cell_graphs(self, arch: Arch) -> tuple[CellGraph, ...]:
+        """The one cell."""
+        edges = (CellEdge(*ends, *_WORDS[op]) for ends, op in zip(EDGES, self._ops(arch)))
+        return (CellGraph('The cell', ('in', '1', '2', 'out'), 1, tuple(edges)),)
 
     # ---- as text -----------------------------------------------------------------------------
 

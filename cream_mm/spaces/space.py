@@ -11,6 +11,7 @@ import numpy as np
 
 from ..registry import TASK_UTILS, type_name
 from ..structures import Arch
+from .cell_graph import CellGraph
 
 MAX_TEXT = 10_000  # of an architecture that is typed, or stands in a file
 
@@ -112,6 +113,11 @@ class Space(ABC):
         return {}
 
     @property
+    def named_positions(self) -> Sequence[int]:
+        """Positions at which :attr:`named_choices` and :attr:`choice_words` mean something."""
+        return range(len(self.sizes))
+
+    @property
     def num_networks(self) -> int:
         """How many networks there are to find, each way to write one counted."""
         return math.prod(self.sizes)
@@ -210,7 +216,14 @@ class Space(ABC):
         return False
 
     choice_words: ClassVar[tuple[str, ...]] = ()
-    """What a report calls the choices, the same at all positions; without any it shows numbers."""
+    """What a report calls the choices at all of :attr:`named_positions`; without any it shows
+    numbers."""
+    written_as: ClassVar[str] = 'choice index of each layer, stages separated by bars'
+    """How the text of an architecture is to be read, for a report."""
+
+    def cell_graphs(self, arch: Arch) -> tuple[CellGraph, ...]:
+        """The cells that a network repeats, for a drawing; none where it has no cells."""
+        return ()
 
     def write(self, arch: Arch) -> str | list:
         """As configs have it, for :meth:`parse`."""

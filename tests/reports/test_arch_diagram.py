@@ -5,7 +5,7 @@ from made_run import LAYERS
 
 from cream_mm.costs import build_cost_model
 from cream_mm.reports.arch_diagram import draw_arch
-from cream_mm.spaces import NASBench201Space
+from cream_mm.spaces import NAOSpace, NASBench201Space
 
 
 @pytest.mark.parametrize('copies', [1, 3, 12])
@@ -46,3 +46,20 @@ def test_cells_are_one_box_a_stage():
     assert drawing['boxes'][1]['tip'].endswith(f'{macs / 1e6:.2f} M MACs')
     odd = [dict(edge='0->1', stage=1, name='x' * 50, macs=None)]
     assert draw_arch(odd)['boxes'][0]['first'] == '1 ×'
+
+
+def test_cells_of_several_kinds():
+    """A box for each reduction cell and one for the normal cells behind it, with their maps."""
+    space = NAOSpace(num_cells=3)
+    arch = space.parse(
+        '1 1 0 1 2 4 0 0 0 0 2 1 0 0 0 2 0 3 0 0 0 2 0 2 2 2 1 0 0 0 0 1 0 0 0 3 0 0 0 1'
+    )
+    drawing = draw_arch(build_cost_model(space, 32, 10).layer_table(arch), [32, 32])
+    words = [(box['first'], box['second'], box['stride']) for box in drawing['boxes']]
+    normal, reduction = ('3 ×', 'normal', 1), ('1 ×', 'reduce', 2)
+    assert words[1:-2] == [normal, reduction, normal, reduction, normal]
+    labels = [(label['title'], label['channels'], label['size']) for label in drawing['labels']]
+    assert labels[1:4] == [
+        ('Stage 1', '80 ch', '32×32'), ('Stage 2', '160 ch', '16×16'), ('Stage 3', '320 ch', '8×8'),
+    ]  # fmt: skip
+    assert drawing['boxes'][2]['tip'].startswith('stage 2: cells, 80 → 160 channels')

@@ -3,9 +3,11 @@
 import pytest
 from made_run import ARCH, CHOICES, LAYERS, board
 
+from cream_mm.costs import build_cost_model
 from cream_mm.reports import tables
 from cream_mm.reports.style import KERNEL_COLORS, PLAIN_COLOR
 from cream_mm.reports.tables import board_rows, cost_table
+from cream_mm.spaces import NAOSpace
 
 
 def test_cost_table():
@@ -17,6 +19,25 @@ def test_cost_table():
     assert [row['starts_group'] for row in table['rows']] == [1, 1, 1, 0, 1, 1, 1]
     assert cost_table(LAYERS, 12.0)['stated'] == 12.0 and cost_table([], 12.0) is None
     assert cost_table([{}], None)['rows'][0]['share'] == 0.0
+
+
+def test_cells_of_several_kinds_have_a_row_for_each_operation():
+    """What all cells of a stage do alike, with its counts; sums stay those of the layers."""
+    space = NAOSpace(channels=4, num_cells=2)
+    text = '1 0 0 1 2 4 0 0 0 0 2 1 0 0 0 2 0 3 0 0 | 0 2 0 2 2 2 1 0 0 0 0 1 0 0 0 3 0 0 0 1'
+    costs = build_cost_model(space, 32, 10)
+    layers, arch = costs.layer_table(space.parse(text)), space.parse(text)
+    table = cost_table(layers, costs.cost(arch).in_units()['macs_m'])
+    assert table['stated'] is None and table['num_layers'] == len(layers)
+    assert table['params_k'] == costs.cost(arch).params / 1e3
+    rows = [row for row in table['rows'] if row['name'] == 'cells 0-1, normal']
+    assert [row['op'] for row in rows] == ['conv1x1', '5 × sep_conv_3x3', '2 × sep_conv_5x5']
+    kernels = [row for row in layers if row['name'].startswith('cells.0-1.') and row['kernel'] == 5]
+    assert rows[2]['macs_m'] == sum(row['macs'] for row in kernels) / 1e6
+    assert [row['in_channels'] for row in rows] == [None, 4, 4]
+    (one,) = [r for r in table['rows'] if r['name'] == 'cell 2, reduction' and r['kernel'] == 5]
+    assert (one['op'], one['stride'], one['starts_group']) == ('2 × sep_conv_5x5', 2, False)
+    assert cost_table([dict(cell='odd', macs=1)], None)['rows'][0]['name'] == 'cell 0, odd'
 
 
 def test_the_cells_of_a_board_mean_what_the_space_says():

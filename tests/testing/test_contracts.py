@@ -119,6 +119,7 @@ STRATEGIES = {
     'RandomSearch': {},
     'RegularizedEvolution': dict(population=6, tournament=3),
     'NSGA2': dict(population=6),
+    'NAOSearch': dict(num_initial=4, num_new=6, num_seeds=3, epochs=2),
 }
 STRATEGY_SPACES = [
     (tiny_space(depths=(3, 3)), (0.3, 0.95)),
@@ -210,6 +211,13 @@ CELLS = {
     'a bank for each edge': None,
     'shared by a table': dict(type='TableRouter', table=[0, 1, 0, 2, 1, 0]),
 }
+
+
+class TestNAOSupernet(SupernetContract):
+    @pytest.fixture
+    def supernet(self):
+        space = dict(channels=4, num_cells=1)
+        return MODELS.build(dict(type='NAOSupernet', space=space, drop_path_rate=0.0))
 
 
 class TestNASBench201Supernet(SupernetContract):

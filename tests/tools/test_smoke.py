@@ -15,6 +15,8 @@ import torch
 from PIL import Image
 
 from cream_mm.checkpoints import load_weights
+from cream_mm.costs import build_cost_model
+from cream_mm.spaces import NAOSpace
 from cream_mm.testing import write_image_folder
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -216,6 +218,25 @@ def test_get_flops(call):
     assert re.search(r'macs +276\.26 M', text)
     assert re.search(r'published +287\.18 M', text)
     assert re.search(r'board +285\.51 M', text)
+
+
+def test_get_flops_of_a_network(call):
+    """By its name, as text and by its file, as its costs have it."""
+    _, text = call('get_flops.py', 'cream-14m')
+    assert 'network    cream-14m\n' in text and 'input      64 x 64' in text
+    assert re.search(r'published +13\.84 M', text)
+    arch = '1 1 0 1 2 4 0 0 0 0 2 1 0 0 0 2 0 3 0 0 0 2 0 2 2 2 1 0 0 0 0 1 0 0 0 3 0 0 0 1'
+    _, text = call('get_flops.py', arch)
+    space = NAOSpace()
+    cost = build_cost_model(space, 32, 1000).cost(space.parse(arch)).in_units()
+    assert 'input      32 x 32' in text and f'arch       {space.format(space.parse(arch))}' in text
+    for name in ('params_m', 'macs_m', 'published_flops_m', 'board_flops_m'):
+        digits = 3 if name == 'params_m' else 2
+        assert re.search(rf'^{name.split("_")[0]} +{cost[name]:.{digits}f} M$', text, re.M)
+    text, _ = call('get_flops.py', arch, '--cfg-options', 'num_classes=10')
+    assert 'error: --cfg-options are for a config' in text
+    text, _ = call('get_flops.py', 'cream-288m')
+    assert 'error: no config file cream-288m, and no work directory of that name' in text
 
 
 @pytest.mark.parametrize('tool', sorted(p.name for p in (ROOT / 'tools').glob('*.py')))

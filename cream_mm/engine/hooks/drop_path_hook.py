@@ -16,20 +16,21 @@ class DropPathHook(Hook):
     ``(i + 1) / n``: a function of the step, so that a resumed run goes on with the right one.
 
     Args:
-        epochs (int, optional): Length of the ramp, after which it begins anew, as a phase of a
-            search does. Defaults to the whole training.
+        phases (int): How often it grows anew, in parts of the training of equal length. Defaults
+            to 1.
 
     Raises:
-        ValueError: If the model's backbone has no drop path of that kind.
+        ValueError: If ``phases`` is below 1 or does not divide the steps, or the model's backbone
+            has no drop path of that kind.
 
     Reference:
         NASNet's scheduled drop path, as the released code of NAO has it.
     """
 
-    def __init__(self, epochs: int | None = None):
-        if epochs is not None and epochs < 1:
-            raise ValueError(f'epochs of DropPathHook is at least 1; got {epochs}')
-        self.epochs = epochs
+    def __init__(self, phases: int = 1):
+        if phases < 1:
+            raise ValueError(f'phases of DropPathHook is at least 1; got {phases}')
+        self.phases = phases
 
     def before_train(self, runner: Runner) -> None:
         backbone = getattr(unwrap(runner.model), 'backbone', None)
@@ -39,10 +40,14 @@ class DropPathHook(Hook):
                 f'{type(backbone).__name__} has none: leave the hook out'
             )
 
+        if runner.max_iters % self.phases:
+            raise ValueError(
+                f'{runner.max_iters} steps are not {self.phases} phases of as many each, as '
+                'DropPathHook needs them: change max_epochs or phases'
+            )
+
     def before_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: DATA_BATCH = None
     ) -> None:
-        length = runner.max_iters
-        if self.epochs is not None:
-            length = self.epochs * len(runner.train_dataloader)
+        length = runner.max_iters // self.phases
         unwrap(runner.model).backbone.drop_path_scale = (runner.iter % length + 1) / length

@@ -137,7 +137,7 @@ class SearchLoop(BaseLoop):
         self.next_commands: list[list[str]] = []
         self._front_told: list[tuple[str, str]] = []
         if strategy is not None:  # before any training, not after it
-            self._strategy_class(strategy)
+            self.strategy_class(strategy)
         check_metric(metric, self.evaluator.metrics, self.model)
         for one in self.evaluator.metrics if metric is not None else ():
             dataset = self.dataloader.dataset
@@ -244,11 +244,11 @@ class SearchLoop(BaseLoop):
         Raises:
             FileNotFoundError, ValueError: If there is none of this name, or it cannot work here.
         """
-        kind, cfg = self._strategy_class(cfg)
+        kind, cfg = self.strategy_class(cfg)
         return kind.for_run(self, **{'seed': self.runner.seed, **cfg})
 
     @staticmethod
-    def _strategy_class(cfg: dict) -> tuple[type[Strategy], dict]:
+    def strategy_class(cfg: dict) -> tuple[type[Strategy], dict]:
         cfg = dict(cfg)
         name = str(cfg.pop('type'))
         kind = TASK_UTILS.get(name if '.' in name else f'cream_mm.{name}')

@@ -186,7 +186,8 @@ class CosinePhasesLR(WarmupLR):
 
     Args:
         optimizer (Optimizer | BaseOptimWrapper): Its learning rates are set.
-        phase_epochs (int): Length of a phase.
+        phases (int): How many of equal length there are from ``begin`` to ``end``, which a Runner
+            sets to the length of the run.
         eta_min (float): Learning rate at the end of each. Defaults to 0.
         official (bool): Do not start anew, as the released code does under a current PyTorch:
             from the second phase on it is ``eta_min``. Defaults to False.
@@ -201,20 +202,28 @@ class CosinePhasesLR(WarmupLR):
         self,
         optimizer: Optimizer | BaseOptimWrapper,
         *,
-        phase_epochs: int,
+        phases: int,
         eta_min: float = 0.0,
         official: bool = False,
+        begin: int = 0,
+        end: int = INF,
         **kwargs: Any,
     ):
         if kwargs.get('warmup_epochs'):
             raise ValueError('CosinePhasesLR has no warm-up: leave warmup_epochs out')
-        _check('phase_epochs', phase_epochs, positive=True)
+        _check('phases', phases, positive=True)
         _check('eta_min', eta_min)
-        self.phase_epochs, self.eta_min, self.official = phase_epochs, eta_min, official
-        super().__init__(optimizer, **kwargs)
+        if end == INF or (end - begin) % phases:
+            raise ValueError(
+                f'{phases} phases of equal length need a number of steps that they divide; got '
+                f'begin={begin}, end={end}'
+            )
+        self.phase_steps = (end - begin) // phases
+        self.eta_min, self.official = eta_min, official
+        super().__init__(optimizer, begin=begin, end=end, **kwargs)
 
     def decayed(self, t: float, base_lr: float) -> float:
-        steps, step = self.phase_epochs * self.epoch_length, round(t * self.epoch_length)
+        steps, step = self.phase_steps, round(t * self.epoch_length)
         if self.official and step >= steps:
             return self.eta_min
         cosine = math.cos(math.pi * (step % steps + 1) / steps)

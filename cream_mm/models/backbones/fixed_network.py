@@ -99,6 +99,11 @@ class FixedNetwork(BaseModule):
         return dict(in_channels=channels, hidden_channels=hidden_channels or 0)
 
     @classmethod
+    def head_channels(cls, arch: Arch, space: Space) -> dict[str, int]:
+        """Channels of other maps that a head may take in training, by the head's arguments."""
+        return {}
+
+    @classmethod
     def config(cls, arch: Arch, space: Space, **more: Any) -> dict:
         """The config of a network, as an export writes it."""
         network = dict(arch=space.write(arch), space=space.to_dict())

@@ -1,5 +1,6 @@
 """From any way of naming an architecture to the architecture and its space."""
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -21,7 +22,8 @@ def resolve_arch(
     Args:
         arch (str | Path | list | Arch): A published name (``'cream-287m'``, ``'lite0'``), the path
             of an exported JSON, a nested list, the same list as text, one digit per layer
-            (``'01201201'``), or as a benchmark writes it (``'|nor_conv_3x3~0|+...'``).
+            (``'01201201'``), or as cells are published (``'|nor_conv_3x3~0|+...'``, ``'1 1 0 1
+            ... | 0 2 0 2 ...'``).
         space (dict | str | Space, optional): The space, as :func:`build_space` takes it. A
             published name and an exported JSON bring their own; what is given here wins over it,
             key by key.
@@ -47,15 +49,15 @@ def resolve_arch(
             about = read_arch_file(text)
             base, arch = about['space'], about['arch']
             base = base if 'type' in base else MBConvSpace.settings(base)
-        elif not text.lstrip().startswith('[') and not text.replace(' ', '').isdigit():
+        elif not text.lstrip().startswith('['):
             claiming = [cls for cls in known_spaces().values() if cls.claims(text)]
-            if not claiming:
+            if not claiming and not text.replace(' ', '').isdigit():
                 raise ValueError(
                     f'unknown architecture {text!r}; known names are {", ".join(published_nets)}. '
                     'An exported .json file or a nested list such as '
                     '[[0],[0],[3,3],[3,1,3],[3,3,3,3],[3,3,3],[0]] is accepted too'
                 )
-            given = given or claiming[0]
+            given = given or next(iter(claiming), None)
         own = _class_of(base) or (MBConvSpace if base is not None else None)
         if own and given and own is not given:
             raise ValueError(f'{text} is of a {own.__name__}, and the space that is given is not')
@@ -67,6 +69,14 @@ def resolve_arch(
         raise ValueError(f'{arch} is of a {cls.__name__}: its backbone is cream_mm.{other}')
     arch = full.parse(arch)
     return arch, full.of_network(arch), about
+
+
+def names_network(text: str) -> bool:
+    """Whether a text is a network by itself, and no config: a name, a JSON, or an architecture."""
+    if text in published_nets or text.endswith('.json') or text.lstrip().startswith('['):
+        return True
+    claimed = any(space.claims(text) for space in known_spaces().values())
+    return claimed and not os.path.exists(text)
 
 
 def _class_of(space: Mapping | str | Space | None) -> type[Space] | None:

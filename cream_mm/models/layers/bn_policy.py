@@ -25,9 +25,10 @@ def batch_stats(modules: Iterable[nn.Module]) -> Iterator[None]:
     """Normalise with the batch's own statistics and leave the running ones untouched.
 
     Args:
-        modules (Iterable[nn.Module]): Which norm layers this holds for.
+        modules (Iterable[nn.Module]): Which norm layers this holds for; not for those whose
+            ``keeps_running`` is true, which stay as they are.
     """
-    norms = _norms(modules)
+    norms = [m for m in _norms(modules) if not getattr(m, 'keeps_running', False)]
     states = [(m.training, m.track_running_stats) for m in norms]
     for m in norms:
         m.training, m.track_running_stats = True, False

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch.nn as nn
 from torch import Tensor
 
-from ...spaces import NASBench201Space
+from ...spaces import NAOSpace, NASBench201Space
 from ...spaces.nas_bench_201 import AVG_POOL, CONV_1X1, CONV_3X3, NONE, SKIP
 from .mbconv import build_norm, prefer_channels_last
 
@@ -131,10 +131,16 @@ class CellFrame(nn.Module):
         return tuple(outs)
 
 
-def build_cell_stem(space: NASBench201Space, norm_cfg: dict) -> nn.Sequential:
-    """conv3x3 and BN; a stride beyond 2 is made by max pools behind them, which have no weights."""
-    conv = nn.Conv2d(3, space.channels, 3, min(space.stem_stride, 2), 1, bias=False)
-    stem = [conv, build_norm(norm_cfg, space.channels)]
+def build_cell_stem(
+    space: NASBench201Space | NAOSpace, norm_cfg: dict, channels: int | None = None
+) -> nn.Sequential:
+    """conv3x3 and BN; a stride beyond 2 is made by max pools behind them, which have no weights.
+
+    ``channels`` are those of its map; they default to the space's.
+    """
+    channels = channels or space.channels
+    conv = nn.Conv2d(3, channels, 3, min(space.stem_stride, 2), 1, bias=False)
+    stem = [conv, build_norm(norm_cfg, channels)]
     stride = conv.stride[0]
     while stride < space.stem_stride:
         stem.append(nn.MaxPool2d(3, 2, 1))

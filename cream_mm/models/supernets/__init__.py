@@ -4,6 +4,7 @@ from .block_supernet import BlockSupernet
 from .cut_path import cut_path
 from .cut_weights import cut_weights
 from .mbconv_supernet import CreamSupernet
+from .nao_supernet import NAOSupernet
 from .nas_bench_201_supernet import NASBench201Supernet
 from .path_layer import PathLayer
 from .router import Router, TableRouter
@@ -12,6 +13,7 @@ from .supernet import Supernet
 __all__ = [
     'BlockSupernet',
     'CreamSupernet',
+    'NAOSupernet',
     'NASBench201Supernet',
     'PathLayer',
     'Router',

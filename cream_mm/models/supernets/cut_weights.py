@@ -6,11 +6,16 @@ from functools import singledispatch
 from torch import Tensor
 
 from ...registry import MODELS, type_name
-from ...spaces import MBConvSpace, NASBench201Space, Space
+from ...spaces import MBConvSpace, NAOSpace, NASBench201Space, Space
 from ...structures import Arch
 from .cut_cell import cut_cell
 from .cut_path import cut_path
 from .router import Router, TableRouter
+
+NO_WEIGHTS_OF_NAO = (
+    'weights of a supernet of NAO cells are not those of a network: its cells end in a conv1x1 '
+    'that a network has not. Train the network from scratch'
+)
 
 
 @singledispatch
@@ -72,6 +77,17 @@ def _cut_nas_bench_201(
         )
     router = TableRouter if name is None else _router(name)
     return cut_cell(state_dict, arch, prefix, space, router)
+
+
+@cut_weights.register
+def _cut_nao(
+    space: NAOSpace,
+    state_dict: Mapping[str, Tensor],
+    arch: Arch,
+    prefix: str = 'backbone.',
+    about: Mapping | None = None,
+) -> dict[str, Tensor]:
+    raise ValueError(NO_WEIGHTS_OF_NAO)
 
 
 def _router(name: str) -> type[Router]:

@@ -98,10 +98,10 @@ class SupernetContract:
         for arch in archs:
             gradients = self.used(supernet, arch, images)
             with supernet.using(arch):
-                on_path = {id(p) for module in supernet.path_modules()
-                           for p in module.parameters(recurse=False)}  # fmt: skip
-            names = {name for name, p in supernet.named_parameters() if id(p) in on_path}
-            assert set(gradients) == names
+                on_path = supernet.path_parameters()
+            assert set(gradients) == set(on_path)
+            named = dict(supernet.named_parameters())
+            assert all(param is named[name] for name, param in on_path.items())
 
     def test_statistics_are_those_of_the_path_alone(
         self, supernet: BaseModule, archs: list[Arch], images: Tensor

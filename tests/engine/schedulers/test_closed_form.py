@@ -1,3 +1,6 @@
+import json
+from pathlib import Path
+
 import pytest
 import torch
 from mmengine.hooks import Hook
@@ -7,7 +10,7 @@ from mmengine.registry import PARAM_SCHEDULERS
 from mmengine.runner import Runner
 from timm.scheduler import CosineLRScheduler, StepLRScheduler
 
-from cream_mm.engine import WarmupCosineLR, WarmupStepLR
+from cream_mm.engine import CosinePhasesLR, WarmupCosineLR, WarmupStepLR
 
 COSINE = dict(
     type='cream_mm.WarmupCosineLR', warmup_epochs=3, warmup_lr=1e-6, T_max=500, eta_min=1e-5
@@ -271,3 +274,41 @@ def test_linear_schedule_of_the_search():
         assert found[t] == pytest.approx(1 - t / 150000, abs=1e-9)
     assert found[150000] == found[150100] == 0
     assert max(abs(lr - max(0, 1 - t / 150000)) for t, lr in enumerate(found)) < 1e-11
+
+
+# ---- phases ----------------------------------------------------------------------------------
+
+PHASES = dict(type='cream_mm.CosinePhasesLR', phases=4, end=200, eta_min=0.001)
+NAO = Path(__file__).parents[2] / 'data/nao/training.json'
+
+
+def test_phases_begin_anew():
+    """The rates of the released search in its first phase; then meant again, and as they are."""
+    golden = json.loads(NAO.read_text())['supernet_lr_epochs_1_to_50']
+    meant = rates(build(PHASES, optimizer(0.025), epoch_length=1), 200)
+    assert meant == pytest.approx(golden * 4, rel=1e-12)
+    assert (meant[0], meant[49]) == (pytest.approx(0.024976, abs=1e-6), 0.001)
+    official = rates(build(PHASES, optimizer(0.025), epoch_length=1, official=True), 200)
+    assert official == pytest.approx(golden + [0.001] * 150, rel=1e-12)
+
+
+def test_phases_by_iteration():
+    scheduler = CosinePhasesLR.build_iter_from_epoch(
+        optimizer(1.0), phases=2, end=4, epoch_length=3
+    )
+    by_hand = [0.9330127018922193, 0.75, 0.5, 0.25, 0.0669872981077807, 0.0]
+    assert rates(scheduler, 12) == pytest.approx(by_hand * 2, abs=1e-15)
+
+
+@pytest.mark.parametrize(
+    ('args', 'message'),
+    [
+        (dict(phases=0, end=4), 'phases must be > 0; got 0'),
+        (dict(phases=2, end=4, warmup_epochs=1), 'CosinePhasesLR has no warm-up'),
+        (dict(phases=3, end=4), '3 phases of equal length need a number of steps that they div'),
+        (dict(phases=3), '3 phases of equal length'),
+    ],
+)
+def test_wrong_phases(args, message):
+    with pytest.raises(ValueError, match=message):
+        CosinePhasesLR(optimizer(), **args)

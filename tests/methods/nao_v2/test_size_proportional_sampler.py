@@ -1,13 +1,14 @@
 """The pool and its probabilities, in any space with costs."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from cream_mm.costs import Budget, build_cost_model
 from cream_mm.methods.nao_v2 import SizeProportionalSampler
-from cream_mm.spaces import MBConvSpace, NASBench201Space
+from cream_mm.spaces import MBConvSpace, NAOSpace, NASBench201Space
 from cream_mm.testing.contracts import SamplerContract
 
 
@@ -59,6 +60,20 @@ def test_official_probabilities_are_float32():
     )
     assert sampler.probabilities.dtype == np.float32
     np.testing.assert_array_equal(sampler.probabilities, sizes / sizes.sum())
+
+
+def test_golden_probabilities():
+    """Of ten networks of the released search's pool."""
+    path = Path(__file__).parents[2] / 'data/nao/training.json'
+    golden = json.loads(path.read_text())['sampling']
+    for official in (False, True):
+        sampler = make(NAOSpace(), pool_size=1, official=official)
+        sampler.set_pool([sampler.space.parse(arch) for arch in golden['pool']])
+        costs = sampler.budget.cost_model
+        assert [costs.cost(arch).params for arch in sampler.pool] == golden['params']
+        name = 'prob_float32_official' if official else 'prob_float64'
+        found = sampler.probabilities.astype(float)
+        np.testing.assert_allclose(found, golden[name], rtol=1e-7 if official else 1e-14)
 
 
 def test_a_pool_has_no_network_twice_but_officially():

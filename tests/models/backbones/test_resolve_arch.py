@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from cream_mm.models import CreamNet, NASBench201Net
+from cream_mm.models import CreamNet, NAONet, NASBench201Net
 from cream_mm.models.backbones.resolve_arch import resolve_arch
-from cream_mm.spaces import MBConvSpace, NASBench201Space
+from cream_mm.spaces import MBConvSpace, NAOSpace, NASBench201Space
 
 CELL = '|nor_conv_3x3~0|+|none~0|skip_connect~1|+|avg_pool_3x3~0|none~1|nor_conv_1x1~2|'
 LIST = [[3], [0, 1], [4, 0, 2]]
@@ -36,6 +36,42 @@ def write(path, **changes):
 def test_every_way_of_naming_a_cell(arch, space):
     found, its, about = resolve_arch(arch, space)
     assert (found.to_list(), its, about) == (LIST, NASBench201Space(), {})
+
+
+PAIRS = '1 1 0 1 2 4 0 0 0 0 2 1 0 0 0 2 0 3 0 0 | 0 2 0 2 2 2 1 0 0 0 0 1 0 0 0 3 0 0 0 1'
+
+
+@pytest.mark.parametrize(
+    ('arch', 'space'),
+    [
+        (PAIRS, None),
+        (PAIRS.replace(' |', ''), None),
+        (PAIRS.replace(' ', ''), None),
+        (PAIRS.replace(' | ', '').replace(' ', ''), None),
+        (PAIRS.replace(' | ', '|').replace(' ', '').replace('|', ' '), dict(type='NAOSpace')),
+        (NAOSpace().parse(PAIRS), NAOSpace()),
+        (NAOSpace().parse(PAIRS).to_list(), NAOSpace()),
+        (str(NAOSpace().parse(PAIRS)), dict(type='cream_mm.NAOSpace')),
+    ],
+)
+def test_every_way_of_naming_two_cells(arch, space):
+    found, its, about = resolve_arch(arch, space)
+    assert (its.format(found), its, about) == (PAIRS, NAOSpace(), {})
+    with pytest.raises(ValueError, match='of a NAOSpace: its backbone is cream_mm.NAONet'):
+        resolve_arch(arch, space, NASBench201Space)
+    if isinstance(arch, str) and space is None:
+        with pytest.raises(ValueError, match='is of a NAOSpace: its backbone is cream_mm.NAONet'):
+            CreamNet(arch)
+        assert NAONet(arch, space=dict(channels=4, num_cells=1)).space.channels == 4
+
+
+def test_digits_are_of_the_first_kind_unless_they_are_two_cells():
+    arch, space, _ = resolve_arch('0 0 3333 3 3')
+    assert isinstance(space, MBConvSpace) and arch.depths == (1, 1, 4, 1, 1)
+    with pytest.raises(ValueError, match="'0000' has 4 digits; 'cream' has 20 layers"):
+        resolve_arch('0000')
+    with pytest.raises(ValueError, match="in 'nao' it is 20 integers .* got 2 | 2"):
+        resolve_arch('1 1 | 0 2')
 
 
 def test_a_file_brings_its_space_and_what_is_given_wins(tmp_path):

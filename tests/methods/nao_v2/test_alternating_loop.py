@@ -1,0 +1,351 @@
+"""Phases of training and search in a real Runner: what a phase does, kills in each part of one."""
+
+import json
+import os
+import signal
+import traceback
+from collections import Counter
+
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.hooks import Hook
+
+from cream_mm.checkpoints import load_checkpoint_file
+from cream_mm.engine import Runner
+from cream_mm.evaluation import ArchEvaluator
+from cream_mm.methods.nao_v2 import AlternatingLoop, NAOSearch
+from cream_mm.testing import run_differences, write_image_folder
+
+PHASES, EPOCHS, POOL, NEW = 3, 6, 6, 4
+LAST = f'epoch_{EPOCHS}.pth'
+STRATEGIES = dict(
+    evolution=dict(type='cream_mm.RegularizedEvolution', population=6, tournament=3),
+    nao=dict(type='cream_mm.NAOSearch', num_seeds=4, epochs=12, expand=2),
+)
+
+
+@pytest.fixture(autouse=True)
+def short_texts(monkeypatch):
+    """Formatting a config takes longer than training here."""
+    monkeypatch.setattr(Config, 'pretty_text', 'seed = 3')
+
+
+@pytest.fixture(scope='module')
+def data(tmp_path_factory):
+    return write_image_folder(
+        tmp_path_factory.mktemp('data'), classes=('a', 'b', 'c'), train=12, size=(8, 8)
+    )
+
+
+def nao_search(data, work_dir, strategy='nao', **options):
+    """Three phases of two epochs."""
+    pipeline = [dict(type='cream_mm.LoadImage'), dict(type='PackInputs')]
+    folder = dict(type='cream_mm.ImageFolder', data_root=str(data), pipeline=pipeline, holdout=0.25)
+    train, held_out = dict(folder, part='train'), dict(folder, part='holdout')
+    loader = dict(num_workers=0, sampler=dict(type='DefaultSampler', shuffle=True))
+    cfg = dict(
+        default_scope='mmpretrain',
+        model=dict(
+            type='ImageClassifier',
+            backbone=dict(
+                type='cream_mm.NASBench201Supernet',
+                space=dict(channels=4, num_cells=1),
+                costs=dict(input_size=8, num_classes=3, head_channels=0),
+            ),
+            head=dict(
+                type='cream_mm.CreamClsHead', num_classes=3, in_channels=16, hidden_channels=None
+            ),
+            data_preprocessor=dict(mean=[127.5] * 3, std=[127.5] * 3, to_rgb=True),
+        ),
+        work_dir=str(work_dir),
+        train_dataloader=dict(loader, batch_size=5, dataset=train),
+        train_cfg=dict(
+            type='cream_mm.AlternatingLoop', max_epochs=EPOCHS, phases=PHASES, num_new=NEW,
+            strategy=STRATEGIES[strategy],
+            sampler=dict(type='cream_mm.SizeProportionalSampler', pool_size=POOL),
+        ),
+        optim_wrapper=dict(
+            type='OptimWrapper',
+            optimizer=dict(type='SGD', lr=0.05, momentum=0.9, weight_decay=3e-4),
+        ),
+        param_scheduler=dict(type='cream_mm.CosinePhasesLR', phases=PHASES, eta_min=0.01),
+        default_hooks=dict(
+            path_log=dict(type='cream_mm.PathLogHook'), logger=dict(type='LoggerHook', interval=1)
+        ),
+        test_dataloader=dict(
+            num_workers=0, batch_size=8, sampler=dict(type='DefaultSampler', shuffle=False),
+            dataset=held_out,
+        ),
+        test_cfg=dict(
+            type='cream_mm.ArchiveRatingLoop', bn_policy='batch_stats', bn_dataset=train,
+            num_random=2,
+        ),
+        test_evaluator=dict(type='Accuracy', topk=(1,)),
+        visualizer=dict(type='UniversalVisualizer', vis_backends=[dict(type='LocalVisBackend')]),
+        randomness=dict(seed=3),
+        log_level='WARNING',
+        experiment_name=f'{work_dir.parent.name}-{work_dir.name}',
+    )  # fmt: skip
+    cfg = Config(cfg)
+    cfg.merge_from_dict(options)
+    return cfg
+
+
+class Record(Hook):
+    """What each step ran with."""
+
+    priority = 'LOWEST'
+
+    def __init__(self):
+        self.steps, self.pools = [], []
+
+    def before_train_iter(self, runner, *args, **kwargs):
+        lr = runner.optim_wrapper.param_groups[0]['lr']
+        self.steps.append((runner.train_loop.supernet.arch, lr))
+
+    def before_train_epoch(self, runner):
+        self.pools.append(runner.train_loop.sampler.pool)
+
+
+class Kill(Hook):
+    """SIGKILL at a step, at the n-th rating, while the strategy is asked, or after a phase."""
+
+    priority = 'LOWEST'
+
+    def __init__(self, moment, number):
+        self.moment, self.number = moment, number
+
+    def before_train(self, runner):
+        if self.moment == 'rating':
+            rate, count = ArchEvaluator.rate, [0]
+
+            def counted(evaluator, arch):
+                count[0] += 1
+                return kill() if count[0] == self.number else rate(evaluator, arch)
+
+            ArchEvaluator.rate = counted  # in a process of its own
+        if self.moment == 'fit':
+            kind = type(runner.train_loop.strategy)
+            kind.ask = lambda strategy, n: kill()
+
+    def before_train_epoch(self, runner):
+        if (self.moment, self.number) == ('phase', runner.train_loop.phase):
+            kill()
+
+    def before_train_iter(self, runner, batch_idx, data_batch=None):
+        if (self.moment, self.number) == ('step', runner.iter):
+            kill()
+
+
+def kill():
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def train(cfg, *hooks, resume=False):
+    cfg.resume = resume
+    runner = Runner.from_cfg(cfg)
+    for hook in hooks:
+        runner.register_hook(hook)
+    runner.train()
+    return runner
+
+
+def in_a_process(cfg, *hooks, resume=False):
+    """Exit code of a process that trains."""
+    pid = os.fork()
+    if pid == 0:
+        try:
+            torch.set_num_threads(1)
+            train(cfg, *hooks, resume=resume)
+            os._exit(0)
+        except BaseException:
+            traceback.print_exc()
+            os._exit(1)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
+def ratings_of(folder):
+    """Lines of ``ratings.jsonl``."""
+    return [json.loads(line) for line in (folder / 'ratings.jsonl').read_text().splitlines()]
+
+
+@pytest.fixture(scope='module')
+def whole(data, tmp_path_factory):
+    """A run from beginning to end, and its steps."""
+    folder, record = tmp_path_factory.mktemp('runs') / 'whole', Record()
+    train(nao_search(data, folder), record)
+    return folder, record
+
+
+# ---- one run -----------------------------------------------------------------------------------
+
+
+def test_a_phase_trains_what_the_one_before_led_to(whole):
+    folder, record = whole
+    assert [len(pool) for pool in record.pools] == [POOL, POOL, NEW, NEW, NEW, NEW]
+    pools = record.pools[::2]
+    assert record.pools[1::2] == pools and len({*pools[0], *pools[1], *pools[2]}) == POOL + 2 * NEW
+    per_phase = len(record.steps) // PHASES
+    for phase, pool in enumerate(pools):
+        steps = record.steps[phase * per_phase : (phase + 1) * per_phase]
+        assert {arch for arch, _ in steps} <= set(pool)
+        # Half a cosine of two epochs: its middle and its end.
+        rates = [lr for _, lr in steps]
+        half = per_phase // 2
+        assert rates == pytest.approx([0.03] * half + [0.01] * (per_phase - half), abs=1e-15)
+
+
+def test_the_archive_is_rated_anew_after_each_phase(whole):
+    """By other weights each time, and no path twice by the same."""
+    folder, record = whole
+    keys = Counter(line['key'] for line in ratings_of(folder))
+    both = Counter((line['key'], str(line['arch'])) for line in ratings_of(folder))
+    assert max(both.values()) == 1
+    beside = 4  # two random ones, the cheapest, the costliest
+    assert list(keys.values()) == [POOL, POOL + NEW, POOL + 2 * NEW + beside]
+    for number in (1, 2):
+        content = json.loads((folder / f'phase_{number}.json').read_text())
+        rated = {str(line['arch']): -line['loss'] for line in ratings_of(folder)
+                 if line['key'] == content['key']}  # fmt: skip
+        assert {str(arch): score for arch, score in content['scores']} == rated
+        assert content['pool'] == [arch.to_list() for arch in record.pools[2 * number]]
+
+
+def test_the_answer_is_the_best_of_the_archive(whole):
+    folder, record = whole
+    answer = json.loads((folder / 'best_arch.json').read_text())
+    search = json.loads((folder / 'search.json').read_text())
+    archive = {str(arch.to_list()) for pool in record.pools for arch in pool}
+    inside = {str(r['arch']): r['loss'] for r in search['rated'] if r['source'] == 'archive'}
+    assert set(inside) == archive
+    assert str(answer['arch']) == min(inside, key=inside.get)
+    assert answer['choice']['rule'] == 'archive'
+
+
+def test_what_is_in_a_checkpoint(whole):
+    folder, record = whole
+    state = load_checkpoint_file(folder / 'epoch_4.pth')['loops']['train_loop']
+    assert state['phase'] == 1  # the second phase is over; what it leads to is not known yet
+    assert state['sampler']['pool'] == [arch.to_list() for arch in record.pools[2]]
+    archive = [*record.pools[0], *record.pools[2]]
+    assert state['archive'] == [arch.to_list() for arch in archive]
+    assert state['strategy']['fits'] == 1 and len(state['strategy']['scored']) == POOL
+
+
+def test_rated_once_more_it_is_the_same(whole, data, tmp_path):
+    """As tools/test.py does: the archive comes from the checkpoint."""
+    folder, _ = whole
+    cfg = nao_search(data, tmp_path / 'again', load_from=str(folder / LAST))
+    Runner.from_cfg(cfg).test()
+    answers = [json.loads((f / 'search.json').read_text()) for f in (folder, tmp_path / 'again')]
+    assert answers[0]['rated'] == answers[1]['rated'] and answers[0]['best'] == answers[1]['best']
+
+
+# ---- kills -------------------------------------------------------------------------------------
+
+MANY = [('step', 2), ('rating', 3), ('fit', 0), ('phase', 1), ('rating', 5), ('phase', 2),
+        ('rating', 9)]  # fmt: skip
+
+
+@pytest.mark.parametrize('strategy', ['nao', pytest.param('evolution', marks=pytest.mark.slow)])
+def test_a_killed_run_ends_as_the_whole_one(data, tmp_path, strategy):
+    """Killed while it trains, rates, fits, after a phase, and in the last rating."""
+    whole = nao_search(data, tmp_path / 'whole', strategy)
+    assert in_a_process(whole) == 0
+    for i, moment in enumerate(MANY):
+        cfg = nao_search(data, tmp_path / 'run', strategy)
+        assert in_a_process(cfg, Kill(*moment), resume=i > 0) == -signal.SIGKILL, moment
+    assert in_a_process(nao_search(data, tmp_path / 'run', strategy), resume=True) == 0
+    assert run_differences(tmp_path / 'run', tmp_path / 'whole', LAST) == []
+    names = ('phase_1.json', 'phase_2.json', 'search.json', 'best_arch.json', 'front.json')
+    for name in names:
+        run, whole = (json.loads((tmp_path / run / name).read_text()) for run in ('run', 'whole'))
+        for content in (run, whole):
+            content.pop('checkpoint', None)  # a resumed run names the one it went on from
+        assert run == whole
+    both = Counter((line['key'], str(line['arch'])) for line in ratings_of(tmp_path / 'run'))
+    assert max(both.values()) == 1
+    assert len(both) == len(ratings_of(tmp_path / 'whole'))
+
+
+def test_nothing_is_fitted_again(data, whole, tmp_path, monkeypatch):
+    """From a checkpoint of before, with the phase's file there: neither rated nor asked."""
+    folder, record = whole
+    copy = tmp_path / 'run'
+    copy.mkdir()
+    for name in ('epoch_2.pth', 'phase_1.json', 'path_log.jsonl'):
+        (copy / name).write_bytes((folder / name).read_bytes())
+    (copy / 'last_checkpoint').write_text(str(copy / 'epoch_2.pth'))
+    cfg = nao_search(data, copy, **{'train_cfg.rate_at_end': False})
+    cfg.resume = True
+    runner = Runner.from_cfg(cfg)
+    fitted, fit = [], NAOSearch.fit
+    monkeypatch.setattr(
+        NAOSearch, 'fit', lambda search: fitted.append(len(search.scored)) or fit(search)
+    )
+    again = Record()
+    runner.register_hook(again)
+    runner.train()
+    assert again.pools[0] == record.pools[2]
+    assert fitted == [POOL + NEW]  # that of the second phase alone
+    assert Counter(line['key'] for line in ratings_of(copy)).most_common()[0][1] == POOL + NEW
+
+
+@pytest.mark.parametrize('damage', ['{', '[]', 'pool'])
+def test_a_damaged_file_of_a_phase_is_found_again(data, whole, tmp_path, damage):
+    folder, record = whole
+    content = json.loads((folder / 'phase_1.json').read_text())
+    text = json.dumps(dict(content, pool=[[[9]]])) if damage == 'pool' else damage
+    cfg = nao_search(data, tmp_path / 'run', **{'train_cfg.rate_at_end': False})
+    (tmp_path / 'run').mkdir()
+    (tmp_path / 'run/phase_1.json').write_text(text)
+    again = Record()
+    train(cfg, again)
+    assert again.pools == record.pools
+    assert json.loads((tmp_path / 'run/phase_1.json').read_text()) == content
+
+
+# ---- wrong settings ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ('options', 'message'),
+    [
+        ({'train_cfg.phases': 4}, 'max_epochs=6 is not 4 phases of as many epochs each: take 8'),
+        ({'train_cfg.phases': 0}, 'phases of the train_cfg is a number from 1; got 0'),
+        ({'train_cfg.num_new': 2.5}, 'num_new of the train_cfg is a number from 1; got 2.5'),
+        ({'train_cfg.sampler.type': 'cream_mm.FairPathSampler', 'train_cfg.sampler.pool_size': 3},
+         'pool_size'),
+        ({'train_cfg.strategy.type': 'cream_mm.TrainingEffectsSearch'}, 'has no .*epochs'),
+    ],
+)  # fmt: skip
+def test_wrong_settings(data, tmp_path, options, message):
+    cfg = nao_search(data, tmp_path / 'run', **options)
+    with pytest.raises((ValueError, TypeError), match=message):
+        train(cfg)
+
+
+def test_a_test_loop_that_rates_nothing(data, tmp_path):
+    cfg = nao_search(data, tmp_path / 'run')
+    cfg.test_cfg = dict(type='TestLoop')
+    with pytest.raises(ValueError, match='AlternatingLoop rates paths between its phases'):
+        train(cfg)
+    sampler = dict(type='cream_mm.PathSampler')
+    cfg = nao_search(data, tmp_path / 'run2')
+    cfg.train_cfg.sampler = sampler
+    with pytest.raises(ValueError, match='PathSampler has none'):
+        train(cfg)
+
+
+def test_rating_an_archive_that_is_not_there(data, tmp_path):
+    cfg = nao_search(data, tmp_path / 'plain')
+    cfg.train_cfg = dict(type='cream_mm.SupernetTrainLoop', max_epochs=1, rate_at_end=False)
+    train(cfg)
+    cfg = nao_search(data, tmp_path / 'rated', load_from=str(tmp_path / 'plain/epoch_1.pth'))
+    with pytest.raises(ValueError, match='holds no archive: its supernet was not trained'):
+        Runner.from_cfg(cfg).test()
+
+
+def test_is_a_supernet_train_loop():
+    assert AlternatingLoop.nested_arguments()['sampler'] >= {'seed'}
