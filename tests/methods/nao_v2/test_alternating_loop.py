@@ -3,11 +3,13 @@
 import json
 import os
 import signal
+import socket
 import traceback
 from collections import Counter
 
 import pytest
 import torch
+import torch.multiprocessing as mp
 from mmengine.config import Config
 from mmengine.hooks import Hook
 
@@ -15,7 +17,7 @@ from cream_mm.checkpoints import load_checkpoint_file
 from cream_mm.engine import Runner
 from cream_mm.evaluation import ArchEvaluator
 from cream_mm.methods.nao_v2 import AlternatingLoop, NAOSearch
-from cream_mm.testing import run_differences, write_image_folder
+from cream_mm.testing import differences, run_differences, write_image_folder
 
 PHASES, EPOCHS, POOL, NEW = 3, 6, 6, 4
 LAST = f'epoch_{EPOCHS}.pth'
@@ -349,3 +351,37 @@ def test_rating_an_archive_that_is_not_there(data, tmp_path):
 
 def test_is_a_supernet_train_loop():
     assert AlternatingLoop.nested_arguments()['sampler'] >= {'seed'}
+
+
+# ---- ranks -------------------------------------------------------------------------------------
+
+
+def rank_main(rank, port, data, folder):
+    env = dict(RANK=rank, LOCAL_RANK=rank, WORLD_SIZE=2, MASTER_ADDR='127.0.0.1', MASTER_PORT=port)
+    os.environ.update({key: str(value) for key, value in env.items()})
+    torch.set_num_threads(1)
+    Config.pretty_text = 'seed = 3'
+    cfg = nao_search(data, folder / 'run', launcher='pytorch')
+    cfg.env_cfg = dict(dist_cfg=dict(timeout=60))
+    cfg.model_wrapper_cfg = dict(type='cream_mm.PathDataParallel')
+    cfg.custom_hooks = [dict(type='cream_mm.NormStatsHook')]
+    record = Record()
+    runner = train(cfg, record)
+    saved = dict(
+        steps=str(record.steps), pools=str(record.pools), state=runner.model.module.state_dict(),
+        strategy=str(runner.train_loop.strategy.state_dict()),
+    )  # fmt: skip
+    torch.save(saved, folder / f'rank{rank}.pt')
+
+
+@pytest.mark.slow
+def test_all_ranks_draw_rate_and_fit_alike(data, tmp_path):
+    with socket.socket() as free:
+        free.bind(('127.0.0.1', 0))
+        port = free.getsockname()[1]
+    mp.start_processes(rank_main, (port, data, tmp_path), 2, start_method='spawn')
+    ours, theirs = (torch.load(tmp_path / f'rank{r}.pt', weights_only=True) for r in (0, 1))
+    assert differences(ours.pop('state'), theirs.pop('state')) == []
+    assert ours == theirs
+    both = Counter((line['key'], str(line['arch'])) for line in ratings_of(tmp_path / 'run'))
+    assert max(both.values()) == 1
