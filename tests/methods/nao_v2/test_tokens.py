@@ -1,4 +1,4 @@
-"""Tokens: the released alphabet, every choice of every space there and back, what may be written."""
+"""Tokens: the released alphabet, all choices of all spaces there and back, what may be written."""
 
 import itertools
 import json
