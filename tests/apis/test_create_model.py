@@ -15,14 +15,14 @@ def test_list_models():
     names = cream_mm.list_models()
     assert names == [
         *(f'cream-{n}m' for n in (14, 43, 114, 287, 481, 604)),
-        *(f'dna-{letter}' for letter in 'abcd'), 'lite0', 'lite1', 'lite2',
+        *(f'dna-{letter}' for letter in 'abcd'), 'lite0', 'lite1', 'lite2', 'naonet-v2',
     ]  # fmt: skip
 
 
 @pytest.mark.parametrize(
     ('name', 'edge', 'side'),
     [('cream-14m', 73, 64), ('dna-a', 256, 224), ('lite0', 256, 224), ('lite1', 272, 240),
-     ('lite2', 292, 260)],
+     ('lite2', 292, 260), ('naonet-v2', 32, 32)],
 )  # fmt: skip
 def test_how_an_image_is_prepared(name, edge, side):
     model = cream_mm.create_model(name)
@@ -30,8 +30,12 @@ def test_how_an_image_is_prepared(name, edge, side):
     assert (resize.scale, crop.crop_size, resize.interpolation) == (edge, side, 'bicubic')
     mean, std = (model.data_preprocessor.mean.flatten(), model.data_preprocessor.std.flatten())
     lite = name.startswith('lite')
-    assert mean.tolist() == pytest.approx([127] * 3 if lite else [123.675, 116.28, 103.53])
-    assert std.tolist() == pytest.approx([128] * 3 if lite else [58.395, 57.12, 57.375])
+    of_name = (
+        ([127] * 3, [128] * 3) if lite else ([123.675, 116.28, 103.53], [58.395, 57.12, 57.375])
+    )
+    if name == 'naonet-v2':  # of CIFAR-10
+        of_name = [125.307, 122.95, 113.865], [62.993, 62.089, 66.705]
+    assert (mean.tolist(), std.tolist()) == tuple(map(pytest.approx, of_name))
     assert model.data_preprocessor.to_rgb
 
 
@@ -39,7 +43,8 @@ def test_maps_of_every_published_network():
     for name in cream_mm.list_models():
         backbone = cream_mm.create_model(name, features_only=True)
         maps = backbone(torch.rand(1, 3, 64, 96))
-        assert [tuple(x.shape[2:]) for x in maps] == [(16, 24), (8, 12), (4, 6), (2, 3)]
+        strides = (1, 2, 4) if name == 'naonet-v2' else (4, 8, 16, 32)
+        assert [tuple(x.shape[2:]) for x in maps] == [(64 // s, 96 // s) for s in strides]
         assert tuple(x.shape[1] for x in maps) == backbone.out_channels
 
 
@@ -51,6 +56,16 @@ def test_a_name_and_its_list_are_one_network(arch):
     model = cream_mm.create_model(arch)
     assert isinstance(model, ImageClassifier) and not model.training
     assert sum(p.numel() for p in model.parameters()) == 2_673_096
+
+
+def test_a_published_network_of_cells():
+    model = cream_mm.create_model('naonet-v2').eval()
+    assert sum(p.numel() for p in model.parameters()) == 4_387_654
+    with torch.no_grad():
+        assert model(torch.rand(2, 3, 32, 32)).shape == (2, 10)
+    small = cream_mm.create_model('naonet-v2', space=dict(channels=4, num_cells=1), num_classes=3)
+    assert small.backbone.out_channels == (64,) and small.head.classifier.out_features == 3
+    assert small.backbone.arch == model.backbone.arch
 
 
 def test_classes_and_features():

@@ -14,9 +14,10 @@ from modelindex.load_model_index import load as load_model_index
 from cream_mm.apis.count_model import count_model
 from cream_mm.config.load import load_config
 from cream_mm.costs import build_cost_model
-from cream_mm.models import CreamNet
-from cream_mm.models.backbones.cream_net import resolve_arch
+from cream_mm.models import NAONet
+from cream_mm.models.backbones import network_class
 from cream_mm.models.backbones.published import published_nets
+from cream_mm.models.backbones.resolve_arch import resolve_arch
 from cream_mm.structures import Arch
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -167,6 +168,22 @@ def test_tables_of_dna(tables):
     assert f'(kernel, expansion) {said}.' in PAGE.read_text()
 
 
+def test_tables_of_nao(tables):
+    (row,) = next(t for t in tables if t[0].get('name') == 'naonet-v2' and 'params (M)' in t[0])
+    arch, space, about = resolve_arch('naonet-v2')
+    cost = build_cost_model(space, about['input_size'], about['num_classes']).cost(arch).in_units()
+    assert row['input'] == str(about['input_size'][0])
+    assert row['params (M)'] == f'{cost["params_m"]:.3f}'
+    assert row['MACs (M)'] == f'{cost["macs_m"]:.2f}'
+    assert row['published top-1 (%)'] == str(published_nets['naonet-v2'].top1)
+    (row,) = next(t for t in tables if 'normal cells a stage' in t[0])
+    assert row['normal cell and reduction cell'].replace('/', '|') == space.format(arch)
+    assert row["nodes' channels in the first stage"] == str(space.channels)
+    assert row['normal cells a stage'] == str(space.num_cells)
+    net = NAONet('naonet-v2', space=dict(stem_stride=4), out_indices=(0, 1, 2))
+    assert net.out_channels == (144, 288, 576) and net.space.stage_strides == (4, 8, 16)
+
+
 def test_table_of_lite(tables):
     table = next(t for t in tables if 'weights: package' in t[0])
     assert [row['name'] for row in table] == LITE
@@ -220,8 +237,9 @@ def test_numbers_in_the_text():
 
 def test_by_table_is_what_the_backbone_has():
     for name in published_nets:
+        arch, space, _ = resolve_arch(name)
         with torch.device('meta'):
-            net = CreamNet(name)
+            net = network_class(space)(arch, space=space)
             image = torch.empty(1, 3, 800, 1280)
         cost = count_model(net.eval(), lambda net=net, image=image: net(image))
         assert (cost.params, cost.macs) == backbone_cost(name)

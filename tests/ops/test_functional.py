@@ -11,7 +11,9 @@ from torch import nn
 from cream_mm.models import CreamNet
 from cream_mm.models.layers import MBConv, SqueezeExcite
 from cream_mm.ops import (
+    batch_norm_act,
     cpu_kernels,
+    depthwise_by,
     depthwise_conv,
     norm_act,
     norm_act_squeeze_excite,
@@ -69,6 +71,39 @@ def test_norm_act(act, channels, mean):
         assert_close(one, other, rtol=2e-4)
 
 
+@pytest.mark.parametrize('act', ACTIVATIONS)
+@pytest.mark.parametrize('mode', ['train', 'batch', 'eval', 'cumulative'])
+def test_norm_with_weights_of_another(act, mode):
+    """As the norm that has them, of either layout; statistics are those of the norm itself."""
+    torch.manual_seed(0)
+    own = make_norm(24, momentum=None if mode == 'cumulative' else 0.3)
+    own.train(mode != 'eval')
+    own.track_running_stats = mode != 'batch'
+    plain = copy.deepcopy(own)
+    weight, bias = nn.Parameter(torch.rand(24) + 0.5), nn.Parameter(torch.randn(24))
+    with torch.no_grad():
+        plain.weight.copy_(weight)
+        plain.bias.copy_(bias)
+    for layout in (torch.channels_last, torch.contiguous_format):
+        x = images(channels=24).contiguous(memory_format=layout).requires_grad_()
+        y = x.detach().clone().requires_grad_()
+        out, expected = batch_norm_act(x, own, weight, bias, act), ACTIVATIONS[act](plain(y))
+        fused = mode != 'eval' and layout is torch.channels_last
+        assert ('NormAct' in out.grad_fn.name()) == fused
+        assert_close(out, expected)
+        grad = torch.randn_like(out)
+        got = gradients(out, (x, weight, bias), grad)
+        wanted = gradients(expected, (y, plain.weight, plain.bias), grad)
+        for one, other in zip(got, wanted, strict=True):
+            assert_close(one, other, rtol=2e-4)
+        with torch.no_grad():
+            assert_close(
+                batch_norm_act(x.clone(), own, weight, bias, act), ACTIVATIONS[act](plain(y))
+            )
+    for name, buffer in own.named_buffers():
+        torch.testing.assert_close(buffer, plain.get_buffer(name))
+
+
 def test_relu_keeps_nan():
     """So that a loss that is not finite is seen."""
     x = images(channels=8)
@@ -106,6 +141,10 @@ def test_depthwise(kernel, stride, size):
     plain, exact = copy.deepcopy(conv).double(), x.detach().double().requires_grad_()
     out, expected = depthwise_conv(x, conv), plain(exact)
     assert ('DepthwiseConv' in out.grad_fn.name()) == (kernel > 3 or max(size) < 3)
+    by_weight = depthwise_by(x, conv.weight, stride)
+    assert by_weight.grad_fn.name() == out.grad_fn.name() and torch.equal(by_weight, out)
+    with torch.no_grad():
+        assert_close(depthwise_by(x.contiguous(), conv.weight, stride), expected)
     assert_close(out, expected)
     grad = torch.randn_like(out)
     got = gradients(out, (x, conv.weight), grad)

