@@ -21,6 +21,7 @@ DETECTOR = str(ROOT / 'configs/spos/search_retinanet_coco.py')
 
 COUNT = 'it is a whole number of at least 1'
 SHARE = 'it is a share, 0 to 1'
+NAO = str(ROOT / 'configs/nao_v2/search_cifar10.py')
 CLOSE = str(ROOT / 'configs/close/search_nb201.py')
 EPOCHS = 'it is a list of epochs from 1 on, or shares of the run below 1'
 WRONG = [  # config, options as mmengine parses them, the whole line
@@ -37,6 +38,12 @@ WRONG = [  # config, options as mmengine parses them, the whole line
     (SEARCH, dict(max_epochs=0), 'max_epochs is a number of epochs, 1 or more; got 0'),
     (SEARCH, dict(max_epochs=math.inf), 'max_epochs is a number of epochs, 1 or more; got inf'),
     (SEARCH, {'train_cfg.val_interval': 0}, f'train_cfg.val_interval is 0; {COUNT}'),
+    (NAO, {'train_cfg.strategy.num_seeds': 0}, f'train_cfg.strategy.num_seeds is 0; {COUNT}'),
+    (
+        NAO,
+        {'train_cfg.strategy.held_share': 1},
+        'train_cfg.strategy.held_share is 1; it is a number of at least 0 and below 1, or None',
+    ),
     (CLOSE, {'custom_hooks.0.schedule': 3}, f'custom_hooks.0.schedule is 3; {EPOCHS}'),
     (CLOSE, {'custom_hooks.0.restart_at': [-1]}, f'custom_hooks.0.restart_at is (-1,); {EPOCHS}'),
     (

@@ -15,7 +15,7 @@ from ...search.strategies.strategy import Scored, Strategy, collect
 from ...spaces import Space
 from ...structures import Arch
 from ...structures.randomness import named_rng
-from .controller import Controller, Fit
+from .controller import Controller, Fit, one_thread
 from .tokens import Tokens
 
 SNAPSHOT_FORMAT = 'cream_mm.nao_search/1'
@@ -204,14 +204,15 @@ class NAOSearch(Strategy):
         inside = [item for item in self._whole() if self._is_allowed(item.arch)]
         seeds = [item.arch for item in inside[: self.settings['num_seeds']]]
         found, reached = [], 0
-        for step, arch in self.climbs(seeds):
-            reached = step
-            if not self.settings['official']:
-                arch = self.space.reduced(arch)
-            if self._is_new(arch) and self._is_allowed(arch):
-                found.append(self._mark(arch))
-                if len(found) == n:
-                    break
+        with one_thread():  # as the fit: the same paths on any machine of a kind
+            for step, arch in self.climbs(seeds):
+                reached = step
+                if not self.settings['official']:
+                    arch = self.space.reduced(arch)
+                if self._is_new(arch) and self._is_allowed(arch):
+                    found.append(self._mark(arch))
+                    if len(found) == n:
+                        break
         told = f'{len(found)} new paths from {len(seeds)} seeds'
         if seeds:
             told += f' by steps up to {reached}'
