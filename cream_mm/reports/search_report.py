@@ -62,6 +62,7 @@ _SOURCES = dict(
     effects='of the best training effects',
     board='from the board',
     given='asked for by the strategy',
+    archive='of the pools that were trained',
     random='drawn at random',
     reference='the cheapest and the costliest',
 )
