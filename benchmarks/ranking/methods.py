@@ -25,12 +25,13 @@ from dna_report import Table, missed
 from methods_report import ROWS, write_report
 from regret import SHARES
 from run import ROOT, Records, complete, prepare, run_all
+from run import SEEDS as RUN_SEEDS
 
 from cream_mm.command_line import one_line_errors
 from cream_mm.files import write_json
 
 FORMAT = 'cream_mm.methods/1'
-SEEDS = dict(spos=6, fairnas=6, cream=3, fair_cream=6, dna=3, nao=3)
+SEEDS = dict(RUN_SEEDS, dna=3)
 
 
 def parse_args(argv=None):

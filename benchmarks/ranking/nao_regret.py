@@ -18,8 +18,8 @@ best score among those told so far. No budget. On `supernet` the score is a rati
 is that of what a search would answer with, and never falls to zero by luck.
 
 The settings below were fixed before any of these searches was made, at the scale of 200 ratings:
-all begin with 20 random networks, those of `random` but for NSGA-II, and then have generations of
-20 (NAO: of 30, a fit of the controller each). A search writes its record when it ends, and is not
+all begin with the 20 networks of `random`, and then have populations of 20; NAO has generations of
+30, with a fit of its controller before each. A search writes its record when it ends, and is not
 made again. Seeds and tables are all that a search depends on.
 """
 

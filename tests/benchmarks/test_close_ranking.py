@@ -15,7 +15,7 @@ from cream_mm.files import PATH_LOG
 from cream_mm.spaces import NASBench201Space
 
 ROOT = Path(__file__).resolve().parents[2]
-BESIDE = ('close', 'close_report', 'resident')
+BESIDE = ('close', 'close_report', 'report', 'resident')
 
 
 @pytest.fixture(scope='module')

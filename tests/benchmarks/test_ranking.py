@@ -46,10 +46,12 @@ def record(run, method, seed, value):
 def test_every_method_has_its_seeds_and_a_config(run):
     args = run.parse_args([])
     runs = run.list_runs(args)
-    assert [r['seed'] for r in runs] == [0] * 7 + [1] * 4 + [2] * 4 + [3, 4, 5]
-    assert {r['method'] for r in runs if r['seed'] > 2} == {'spos'}
+    assert [r['seed'] for r in runs] == [0] * 9 + [1] * 6 + [2] * 6 + [3] * 5 + [4] * 5 + [5] * 5
+    assert 'cream' not in {r['method'] for r in runs if r['seed'] > 2}
+    on_gpu = run.list_runs(run.parse_args(['--setting', 'gpu']))
+    assert {r['method'] for r in runs} - {r['method'] for r in on_gpu} == {'nao_uniform'}
     assert len(run.list_runs(run.parse_args(['--methods', 'spos', '--seeds', '7', '8']))) == 2
-    for method in run.SEEDS:
+    for method in {r['method'] for r in on_gpu}:
         config = str(ROOT / f'configs/ranking/{method}.py')
         options = dict(o.split('=') for o in run.SETTINGS['gpu']['options'])
         cfg = load_config(config, {k: int(v) if v.isdigit() else v for k, v in options.items()},
