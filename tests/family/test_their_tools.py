@@ -99,7 +99,9 @@ def test_mmdet_browse_print_and_publish(detector, tmp_path, capfd):
     for config in (detector[0], *sorted((ROOT / 'configs/detection').glob('*.py'))):
         capfd.readouterr()
         run_tool(tools / 'misc/print_config.py', config)
-        assert re.search(r"type='cream_mm\.(CreamNet|NASBench201Net|NAONet)'", capfd.readouterr().out)
+        assert re.search(
+            r"type='cream_mm\.(CreamNet|NASBench201Net|NAONet)'", capfd.readouterr().out
+        )
     run_tool(tools / 'model_converters/publish_model.py', detector[1], tmp_path / 'small.pth')
     assert list(tmp_path.glob('small*.pth'))
     pytest.importorskip('seaborn')  # analyze_logs wants it; not every family brings it
