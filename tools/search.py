@@ -9,9 +9,11 @@ random, evolution (regularized), nsga2 (all trade-offs of rating and MACs; needs
 main_effects (what each choice adds, fitted to the ratings; picks by the fit, for supernets whose
 single ratings are noisy), training_effects (the same, fitted to the path_log.jsonl that the
 training wrote: ranks best in docs/results/ranking.md, and as nothing has to be rated for it,
---num 11 is enough; ratings only veto), or one of your own that is registered. Paths are compared
-by what the config says: minus the cross entropy on held-out images, or its metric. The budget is
-the config's. Into the work-dir go search.json (all rated paths and the trade-offs among them) and
+--num 11 is enough; ratings only veto), nao (random paths first, then those to which the gradient of
+a learned score leads in a latent space; --strategy-options num_initial=100 num_new=50 num_seeds=100
+epochs=1000 are its defaults), or one of your own that is registered. Paths are compared by what
+the config says: minus the cross entropy on held-out images, or its metric. The budget is the
+config's. Into the work-dir go search.json (all rated paths and the trade-offs among them) and
 best_arch.json, which tools/export_arch.py takes. The same command after a kill goes on where it
 was.
 """
@@ -45,6 +47,13 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         metavar='FILE',
         help='for training_effects; default: path_log.jsonl beside the checkpoint',
     )
+    parser.add_argument(
+        '--strategy-options',
+        nargs='+',
+        action=OptionsAction,
+        metavar='KEY=VALUE',
+        help='arguments of the strategy beside these, e.g. tournament=5',
+    )
     parser.add_argument('--metric', help="what paths are compared by; default: the config's")
     parser.add_argument('--num-images', type=int, help="images to rate on; default: the config's")
     parser.add_argument('--bn-policy', choices=['recalibrate', 'batch_stats'])
@@ -77,7 +86,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     given = dict(num_images=args.num_images, bn_policy=args.bn_policy, metric=args.metric)
     options = dict(
-        strategy={k: v for k, v in strategy.items() if v is not None},
+        strategy={
+            **{k: v for k, v in strategy.items() if v is not None},
+            **(args.strategy_options or {}),
+        },
         num=args.num,
         num_random=args.num_random,
         **{k: v for k, v in given.items() if v is not None},

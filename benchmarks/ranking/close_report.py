@@ -7,6 +7,7 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
+from report import write_between  # beside this file
 from scipy import stats
 
 from cream_mm.spaces import NASBench201Space
@@ -88,9 +89,6 @@ def write_report(args) -> None:
 
     content, true = read_records(args.records), truth(args.table)
     page = args.records.with_suffix('.md')
-    text = page.read_text() if page.is_file() else f'# CLOSE\n\n{BEGIN}\n{END}\n'
-    before, rest = text.split(BEGIN)
-    after = rest.split(END)[1]
     tables = [
         *mechanics_tables(content),
         pilot_line(content, true),
@@ -101,7 +99,7 @@ def write_report(args) -> None:
     body = '\n\n'.join(table for table in tables if table)
     figure = args.records.with_suffix('.png')
     plot(content, true, figure)
-    page.write_text(f'{before}{BEGIN}\n\n{body}\n\n![CLOSE]({figure.name})\n\n{END}{after}')
+    write_between(page, (BEGIN, END), f'{body}\n\n![CLOSE]({figure.name})', '# CLOSE\n')
     print(body)
     print(f'written: {page}, {figure}')
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from naswot import rated_by_run, read_records  # this and the next two are beside this file
 from regret import SHARES, highest, interval, open_table, weights_of
-from report import SCORES, SUBSETS, tau
+from report import SCORES, SUBSETS, tau, write_between
 
 from cream_mm.costs import Budget
 from cream_mm.evaluation import correlation, num_layers
@@ -464,12 +464,8 @@ def write_report(args) -> None:
     cream = json.loads(args.records.with_name('regret.json').read_text())['runs']
     page, figure = args.records.with_suffix('.md'), args.records.with_suffix('.png')
     plot(runs, table, figure)
-    text = page.read_text() if page.is_file() else f'# DNA\n\n{BEGIN}\n{END}\n'
-    before, rest = text.split(BEGIN)
     tables = '\n\n'.join(tables_of(content, others, cream))
-    page.write_text(
-        f'{before}{BEGIN}\n\n{tables}\n\n![DNA]({figure.name})\n\n{END}{rest.split(END)[1]}'
-    )
+    write_between(page, (BEGIN, END), f'{tables}\n\n![DNA]({figure.name})', '# DNA\n')
     print(tables)
 
 

@@ -18,11 +18,12 @@ from pathlib import Path
 import numpy as np
 import torch
 from mmengine.registry import DATASETS, MODELS, init_default_scope
-from run import ROOT, Records, image_folder, prepare, run_all  # beside this file
+from nao_report import write_samplers  # this and the next are beside this file
+from run import ROOT, Records, image_folder, prepare, run_all
 
 from cream_mm.command_line import one_line_errors
 from cream_mm.config.load import load_config
-from cream_mm.files import write_json
+from cream_mm.files import read_json, write_json
 from cream_mm.methods.nao_v2.size_proportional_sampler import SizeProportionalSampler
 from cream_mm.structures.randomness import named_rng
 
@@ -62,6 +63,8 @@ def main(argv=None) -> None:
     if missing and not args.report:
         prepare(args)
         run_all(missing, args, records)
+    pilot_record = read_json(args.pilot_record)
+    write_samplers(records.all(), pilot_record, args.pilot_record.with_name('nao_v2.md'))
 
 
 def pilot(args) -> dict:

@@ -32,8 +32,8 @@ from pathlib import Path
 import numpy as np
 from mmengine.registry import MODELS, init_default_scope
 from naswot import read_records as naswot_records  # this and the next are beside this file
-from report import SUBSETS
-from run import ROOT, image_folder, prepare
+from report import SUBSETS, write_between
+from run import ROOT, image_folder, prepare, weights_of
 from scipy import stats
 
 from cream_mm.apis import open_search
@@ -50,7 +50,7 @@ from cream_mm.evaluation import (
 from cream_mm.evaluation.rank_correlation import best_first
 from cream_mm.files import write_json
 from cream_mm.files.path_log import PATH_LOG
-from cream_mm.search import MainEffects, combined, training_effects
+from cream_mm.search import combined, training_effects
 
 FORMAT = 'cream_mm.regret/1'
 SHARES = (0.2, 0.4, 0.6, 0.8, 1.0)
@@ -228,11 +228,6 @@ def answer(args, space, seed: int, share: float) -> dict:
     )
 
 
-def weights_of(effects: MainEffects) -> dict[str, float]:
-    """What 'stage.layer.choice' adds, less the mean of that layer's choices."""
-    return {'.'.join(map(str, key)): round(w, 6) for key, w in effects.effects().items()}
-
-
 def add_naswot(args, records: list[dict]) -> None:
     """Complete the records with NASWOT, beside and with the effects of the training.
 
@@ -334,12 +329,8 @@ def write_table(records: list[dict], page: Path) -> None:
     if not records:
         print('no records')
         return
-    text = page.read_text() if page.is_file() else '# Ranking\n'
-    if BEGIN not in text:
-        text += f'\n{BEGIN}\n{END}\n'
-    before, rest = text.split(BEGIN)
     table = '\n'.join([*table_of(records), '', *ranks_of(records)]).rstrip()
-    page.write_text(f'{before}{BEGIN}\n\n{table}\n\n{END}{rest.split(END)[1]}')
+    write_between(page, (BEGIN, END), table, '# Ranking\n')
     print(table)
 
 

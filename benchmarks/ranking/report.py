@@ -45,17 +45,23 @@ def write_report(records: list[dict], path: Path) -> None:
     if not records:
         print(f'no records in {path}')
         return
-    page = path.with_suffix('.md')
-    text = page.read_text() if page.is_file() else f'# Ranking\n\n{BEGIN}\n{END}\n'
-    before, rest = text.split(BEGIN)
-    after = rest.split(END)[1]
-    figure = path.with_suffix('.png')
+    page, figure = path.with_suffix('.md'), path.with_suffix('.png')
     baselines = read_baselines(path)
     plot(records, figure, baselines)
     tables = '\n\n'.join(tables_of(records, baselines))
-    page.write_text(f'{before}{BEGIN}\n\n{tables}\n\n![Kendall tau]({figure.name})\n\n{END}{after}')
+    write_between(page, (BEGIN, END), f'{tables}\n\n![Kendall tau]({figure.name})', '# Ranking\n')
     print(tables)
     print(f'written: {page}, {figure}')
+
+
+def write_between(page: Path, marks: tuple[str, str], body: str, title: str) -> None:
+    """Replace what stands between two marks of a page; a new one begins with ``title``."""
+    begin, end = marks
+    text = page.read_text() if page.is_file() else title
+    if begin not in text:
+        text += f'\n{begin}\n{end}\n'
+    before, rest = text.split(begin)
+    page.write_text(f'{before}{begin}\n\n{body}\n\n{end}{rest.split(end)[1]}')
 
 
 def read_baselines(path: Path) -> dict | None:

@@ -34,6 +34,8 @@ from report import SCORES, write_report  # beside this file
 from cream_mm.command_line import one_line_errors
 from cream_mm.evaluation import correlation
 from cream_mm.files import PATH_LOG, write_json
+from cream_mm.search import MainEffects, training_effects
+from cream_mm.spaces import MBConvSpace
 
 ROOT = Path(__file__).resolve().parents[2]
 FORMAT = 'cream_mm.ranking/1'
@@ -92,6 +94,7 @@ def main(argv=None) -> None:
         if missing:
             prepare(args)
             run_all(missing, args, records)
+        complete(records, args)
     write_report(records.all(), args.records)
 
 
@@ -137,6 +140,18 @@ def run_all(runs, args, records) -> None:
             tau = record['subsets']['all']['score']['kendall']['value']
             print(f'[{done}/{len(runs)}] {record["method"]} seed {record["seed"]}: tau {tau:.3f}  '
                   f'eta: {eta:.0f} min', flush=True)  # fmt: skip
+
+
+def complete(records: 'Records', args) -> None:
+    """What records of before lack, as far as the work directories of their runs are there."""
+    for record in records.all():
+        name = f'{record["setting"]}-{record["method"]}-{record["seed"]}'
+        ratings = sorted((args.work_dir / name).glob('rank_*/rank_correlation.json'))
+        if 'effects' not in record and ratings:
+            last = max(ratings, key=lambda path: int(path.parent.name.split('_')[-1]))
+            points = json.loads(last.read_text())['points']
+            found = dict(largest_third=of_largest_third(points))
+            records.add(dict(record, **found, effects=effects_of_log(args.work_dir / name)))
 
 
 def run_one(run: dict, args, jobs: int) -> dict:
@@ -190,6 +205,7 @@ def run_one(run: dict, args, jobs: int) -> dict:
         threads=1 if jobs > 1 else None,
         subsets=final['subsets'],
         largest_third=of_largest_third(final['points']),
+        effects=effects_of_log(folder),
         regret=final['regret'],
         by_depth=by_depth(final['points']),
         curve=[
@@ -277,6 +293,17 @@ def of_largest_third(points: list[dict]) -> dict:
         least_macs_m=points[-1]['macs_m'],
         **{name: round(correlation(v, truth)['kendall'], 6) for name, v in columns.items()},
     )
+
+
+def effects_of_log(folder: Path) -> dict[str, float]:
+    """Training effects of a run; see :func:`weights_of`."""
+    space = MBConvSpace.build('nas_bench_macro')
+    return weights_of(training_effects(folder / PATH_LOG, space))
+
+
+def weights_of(effects: MainEffects) -> dict[str, float]:
+    """What 'stage.layer.choice' adds, less the mean of that layer's choices."""
+    return {'.'.join(map(str, key)): round(w, 6) for key, w in effects.effects().items()}
 
 
 def by_depth(points: list[dict]) -> list[dict]:

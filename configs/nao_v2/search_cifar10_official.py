@@ -1,6 +1,6 @@
-# NAO-V2 as its released code does it, where that differs from search_cifar10.py: pools and proposals
-# may hold a network twice, in two ways of writing; the learning rate starts anew in no phase; what
-# a step does not use decays and coasts.
+# NAO-V2 as its released code does it, where that differs from search_cifar10.py: pools and
+# proposals may hold a network twice, in two ways of writing; the learning rate starts anew in no
+# phase; what a step does not use decays and coasts.
 #
 #   python tools/train.py configs/nao_v2/search_cifar10_official.py \
 #       --cfg-options data_root=data/cifar10

@@ -1,6 +1,6 @@
-# NAO-V2's balanced training and latent search in Cream's space of MBConv blocks, for photographs and
-# under a budget. An adaptation: the tokens are kernel and expansion of each layer, and paths outside
-# of the budget are neither trained nor proposed. Else it is configs/spos/search_imagenet.py.
+# NAO-V2's balanced training and latent search in Cream's space of MBConv blocks, for photographs
+# and under a budget. An adaptation: the tokens are kernel and expansion of each layer, and paths
+# outside of the budget are neither trained nor proposed. Else configs/spos/search_imagenet.py.
 #
 #   python tools/train.py configs/nao_v2/search_mbconv.py --cfg-options data_root=FOLDER \
 #       input_size=64 budget.macs_m=[20,40] batch_size=64 max_epochs=60

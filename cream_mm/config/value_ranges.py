@@ -263,6 +263,12 @@ RULES: dict[str, Rule] = {
     'strategy.num_random': _whole(2),
     'strategy.population': _whole(2),
     'strategy.tournament': _COUNT,
+    'strategy.num_initial': _whole(2),
+    'strategy.num_new': _COUNT,
+    'strategy.num_seeds': _COUNT,
+    'strategy.epochs': _COUNT,
+    'strategy.expand': _COUNT,
+    'strategy.held_share': _BELOW_ONE.or_none(),
     'op_prob': Rule(
         'a list of numbers of at least 0, one for each choice, not all 0; or None',
         lambda v: (

@@ -57,6 +57,32 @@ def _fits_norm(x: Tensor, norm: nn.Module) -> bool:
     )
 
 
+def batch_norm_act(
+    x: Tensor, norm: nn.Module, weight: Tensor, bias: Tensor, act: str = 'none'
+) -> Tensor:
+    """``norm`` with this scale and shift in the place of its own, then ``act``: as one operator.
+
+    (N, C, H, W) -> (N, C, H, W), as :func:`norm_act`; ``norm`` itself is not called. Without
+    gradients the result may overwrite ``x``.
+    """
+    tracks = norm.track_running_stats
+    running = (norm.running_mean, norm.running_var) if tracks or not norm.training else ()
+    if not (
+        norm.training
+        and cpu_kernels.fits(x, weight, bias, *running)
+        and x.numel() > x.shape[1]  # one value has no deviation
+    ):
+        momentum = _count_batch(norm)[1] if norm.training else 0.0
+        mean, var = running or (None, None)
+        x = F.batch_norm(x, mean, var, weight, bias, norm.training, momentum, norm.eps)
+        return _activate(x, act, inplace=True)
+    args = weight, bias, *_count_batch(norm), norm.eps, act
+    if torch.is_grad_enabled():
+        return _NormAct.apply(x, *args)
+    cpu_kernels.norm_act_forward(x, *args, out=x)
+    return x
+
+
 def _activate(x: Tensor, act: str, inplace: bool = False) -> Tensor:
     if act == 'none':
         return x
@@ -116,6 +142,23 @@ class _NormAct(torch.autograd.Function):
 
         grads = _differentiate(plain, (x, gamma, beta), ctx.needs_input_grad[:3], grad)
         return (*grads, None, None, None, None)
+
+
+def depthwise_by(x: Tensor, weight: Tensor, stride: int) -> Tensor:
+    """A depthwise convolution by weights that belong to no module, padded by half the kernel.
+
+    (N, C, H, W), (C, 1, K, K) -> (N, C, ceil(H / stride), ceil(W / stride)); K is odd.
+    """
+    side = weight.shape[-1]
+    args = stride, (side // 2,) * 4
+    if (
+        torch.is_grad_enabled()
+        and (side in (5, 7) or side == 3 and max(x.shape[2:]) < 3)
+        and cpu_kernels.fits(x, weight)
+        and x.numel() > 0
+    ):
+        return _DepthwiseConv.apply(x, weight, *args)
+    return _convolve(x, weight, *args)
 
 
 def depthwise_conv(x: Tensor, conv: nn.Conv2d, padding: str | None = None) -> Tensor:

@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -5,10 +6,10 @@ from torch import nn
 from cream_mm import create_model
 from cream_mm.apis.count_model import count_model
 from cream_mm.costs import Cost, build_cost_model
-from cream_mm.models import CreamClsHead, CreamNet
+from cream_mm.models import CreamClsHead, CreamNet, NAONet
 from cream_mm.models.backbones.cream_net import resolve_arch
 from cream_mm.models.layers import head_settings
-from cream_mm.spaces import MBConvSpace, NASBench201Space
+from cream_mm.spaces import MBConvSpace, NAOSpace, NASBench201Space
 from cream_mm.structures import Arch
 from cream_mm.testing import tiny_cream, tiny_space
 
@@ -122,3 +123,14 @@ def test_cells_are_counted_as_by_their_table(stem_stride):
         model(torch.zeros(1, 3, 48, 64))
 
     assert count_model(model, run, model.backbone.stem_norm, space.published_flops) == table
+
+
+def test_two_cells_in_all_conventions():
+    """Nobody published another count than multiply-adds."""
+    space = NAOSpace(channels=4, num_cells=1)
+    arch = space.sample(np.random.default_rng(3))
+    net = NAONet(arch, space=space)
+    net = Net(net, CreamClsHead(10, net.out_channels[-1], None)).eval()
+    image = torch.rand(1, 3, 21, 16)
+    cost = count_model(net, lambda: net(image), published=space.published_flops)
+    assert cost == build_cost_model(space, (21, 16), 10).cost(arch)

@@ -157,8 +157,12 @@ def test_arguments_of_a_network_of_cells():
 @pytest.mark.parametrize(
     'options', [{'channels': 4}, {'model.backbone.space.channels': 4}], ids=['top', 'space']
 )
-@pytest.mark.parametrize('name', ['spos/search_nb201', 'close/search_nb201', 'cream/search_nb201'])
+@pytest.mark.parametrize(
+    'name',
+    ['spos/search_nb201', 'close/search_nb201', 'cream/search_nb201', 'nao_v2/search_cifar10'],
+)
 def test_the_head_follows_the_width_of_cells(lines, name, options):
+    options = {**options, 'model.backbone.space.num_cells': 1}
     cfg = load_config(CELLS.replace('nas_bench_201/retrain_cifar', name), options, check_data=False)
     assert cfg.model.backbone.space.channels == 4 and cfg.model.head.in_channels == 16
     assert any('in_channels=16' in line for line in lines)

@@ -213,7 +213,9 @@ def test_equals_what_torch_counts(settings, size, classes, hidden):
         assert (cost.macs, cost.params) == (macs, params)
         modules = dict(net.named_modules())
         for row in costs.layer_table(arch):
-            if found := re.fullmatch(r'cells\.(\d+)(?:-(\d+))?(.*)', row['name']):
+            if row['op'] == 'concat':  # no module's
+                assert row['macs'] == row['params'] == 0
+            elif found := re.fullmatch(r'cells\.(\d+)(?:-(\d+))?(.*)', row['name']):
                 cells = range(int(found[1]), int(found[2] or found[1]) + 1)
                 parts = [modules[f'cells.{i}{found[3]}'].parameters() for i in cells]
                 assert row['params'] == sum(p.numel() for part in parts for p in part)
@@ -242,7 +244,12 @@ def test_rows_add_up(num_cells, num_classes):
 def test_rows_are_layers_in_order():
     arch = SPACE.decode(GOLDEN['search_scale'][3]['arch'])
     assert SPACE.concat(arch) == ((5, 6), (0, 5, 6))
-    rows = COSTS.layer_table(arch)
+    joined = [row for row in COSTS.layer_table(arch) if row['op'] == 'concat']
+    assert [(row['name'], row['out_channels']) for row in joined] == [
+        ('cells.0-2.concat', 40), ('cells.3.concat', 120), ('cells.4-6.concat', 80),
+        ('cells.7.concat', 240), ('cells.8-10.concat', 160),
+    ]  # fmt: skip
+    rows = [row for row in COSTS.layer_table(arch) if row['op'] != 'concat']
     names = [row['name'] for row in rows]
     x, y = 'maybe_calibrate_size.preprocess_x', 'maybe_calibrate_size.preprocess_y'
     assert names[:6] == [

@@ -6,7 +6,7 @@ import pytest
 
 from cream_mm.costs import build_cost_model
 from cream_mm.evaluation import AccuracyTable, correlation
-from cream_mm.spaces import NASBench201Space
+from cream_mm.spaces import NAOSpace, NASBench201Space
 from cream_mm.structures import Arch
 from cream_mm.testing import tiny_space
 
@@ -232,3 +232,22 @@ def test_all_of_the_benchmark():
     found = correlation(np.array([row.params_m for row in table.rows]), truth)
     assert found['kendall'] == pytest.approx(golden['params_vs_gt']['kendall_tau'], abs=5e-4)
     assert found['spearman'] == pytest.approx(golden['params_vs_gt']['spearman'], abs=5e-4)
+
+
+def test_two_cells_in_every_table(tmp_path):
+    """As published in a table of a spreadsheet, by another order of the pairs, and in JSON."""
+    text = '1 1 0 1 2 4 0 0 0 0 2 1 0 0 0 2 0 3 0 0 | ' + ' '.join(['0 2'] * 10)
+    other = '0 1 1 1 2 4 0 0 0 0 2 1 0 0 0 2 0 3 0 0 ' + ' '.join(['0 2'] * 10)
+    space = NAOSpace(channels=4)
+    costs = build_cost_model(space, 32, 10)
+    files = dict(
+        csv=f'arch,accuracy\n{text},90\n{other},80\n"{space.parse(text)}",70\n',
+        json=json.dumps({text: dict(mean_acc=90), other: dict(mean_acc=80),
+                         text.replace(' ', ''): dict(mean_acc=70)}),
+        jsonl=f'{{"arch": "{text}", "score": 90}}\n{{"arch": "{other}", "score": 80}}\n'
+              f'{{"arch": {space.parse(text)}, "score": 70}}\n',
+    )  # fmt: skip
+    for suffix, content in files.items():
+        (tmp_path / f'a.{suffix}').write_text(content)
+        found = AccuracyTable(tmp_path / f'a.{suffix}', costs)
+        assert [(row.arch, row.accuracy) for row in found.rows] == [(space.parse(text), 80.0)]

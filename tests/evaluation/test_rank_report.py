@@ -7,6 +7,7 @@ from scipy.stats import kendalltau
 
 from cream_mm.costs import build_cost_model
 from cream_mm.evaluation import RankReport, TableRow, rank_report
+from cream_mm.spaces import NAOSpace
 from cream_mm.testing import tiny_space
 
 SPACE = tiny_space()
@@ -113,6 +114,17 @@ def test_errors():
         RankReport([1, 2], rows[:2], rows, SPACE, without=['identity'], num_resamples=2)
     with pytest.raises(ValueError, match='no network of the table costs at most 1e-09 M'):
         RankReport([1, 2], rows[:2], rows, SPACE, budgets=[1e-9], num_resamples=2)
+
+
+def test_a_choice_by_its_name_stands_where_names_do():
+    """Of cells of pairs, input 4 is no operation 4."""
+    space = NAOSpace()
+    taken = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 4, 0, 0, 0, 0, 0, 0, 0]
+    same = [0, 4, *[0] * 18]
+    archs = [space.decode([*cell, *[0] * 20]) for cell in ([0] * 20, taken, same)]
+    rows = [TableRow(arch, 80.0 + i, 1.0, 1.0) for i, arch in enumerate(archs)]
+    report = RankReport([1, 2, 3], rows, rows, space, without=['identity', '4'], num_resamples=2)
+    assert report.subsets['without identity']['num'] == report.subsets['without 4']['num'] == 2
 
 
 def test_view_leaves_out_a_few_bad_ones():

@@ -10,7 +10,7 @@ from cream_mm.costs import build_cost_model
 from cream_mm.files import read_json
 from cream_mm.files.arch_file import ARCH_FORMAT, arch_content, network_of, read_arch_file
 from cream_mm.reports.search_report import SearchReport
-from cream_mm.spaces import MBConvSpace, NASBench201Space
+from cream_mm.spaces import MBConvSpace, NAOSpace, NASBench201Space
 from cream_mm.structures import Arch
 
 GOOD = dict(
@@ -55,6 +55,25 @@ def test_what_a_space_says_beside_numbers_is_read_again(tmp_path):
     content = arch_content(arch, build_cost_model(space, 64, num_classes=10))
     (tmp_path / 'a.json').write_text(json.dumps(content))
     assert MBConvSpace.build(read_arch_file(tmp_path / 'a.json')['space']) == space
+
+
+def test_two_cells_are_read_again(tmp_path):
+    space = NAOSpace(channels=8, num_cells=2, stem_stride=4)
+    arch = space.parse('1 1 0 1 2 4 0 0 0 0 2 1 0 0 0 2 0 3 0 0 | ' + '0 2 ' * 10)
+    content = arch_content(arch, build_cost_model(space, 64, num_classes=10))
+    (tmp_path / 'a.json').write_text(json.dumps(content))
+    read = read_arch_file(tmp_path / 'a.json')
+    assert network_of(read, 'there') == (arch, space)
+    assert sum(row['macs'] for row in read['layers']) == round(read['costs']['macs_m'] * 1e6)
+    for entry, words in (
+        (dict(num_cells=1001), 'num_cells of a space is 1 to 1000'), (dict(channels=2.5), 'chann'),
+        (dict(channels=60_000), 'too many channels'), (dict(channels=20_000), 'over .* weights'),
+        (dict(stem_stride='4'), 'space.stem_stride'), (dict(name='x' * 201), 'space.name'),
+    ):  # fmt: skip
+        hostile = dict(content, space=dict(content['space'], **entry))
+        (tmp_path / 'b.json').write_text(json.dumps(hostile))
+        with pytest.raises(ValueError, match=f'damaged, or not from an export: .*{words}'):
+            read_arch_file(tmp_path / 'b.json')
 
 
 HOSTILE = dict(

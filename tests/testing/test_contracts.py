@@ -119,6 +119,7 @@ STRATEGIES = {
     'RandomSearch': {},
     'RegularizedEvolution': dict(population=6, tournament=3),
     'NSGA2': dict(population=6),
+    'NAOSearch': dict(num_initial=4, num_new=6, num_seeds=3, epochs=2),
 }
 STRATEGY_SPACES = [
     (tiny_space(depths=(3, 3)), (0.3, 0.95)),

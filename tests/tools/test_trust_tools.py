@@ -75,12 +75,15 @@ def write_path_log(path):
 FITTED = ['main_effects', 'training_effects']  # pick by the fit
 
 
-@pytest.mark.parametrize('strategy', ['evolution', 'nsga2', 'random', *FITTED])
+@pytest.mark.parametrize('strategy', ['evolution', 'nao', 'nsga2', 'random', *FITTED])
 def test_search(call, home, tmp_path, strategy):
     if strategy == 'nsga2':
         pytest.importorskip('pymoo')
     args = ['search.py', CONFIG, home / 'supernet.pth', '--strategy', strategy, '--num', 6]
     args += ['--work-dir', tmp_path, *FAST]
+    if strategy == 'nao':  # a fit after three random paths, and one after each two of its own
+        options = ['num_initial=3', 'num_new=2', 'epochs=3']
+        args[-len(FAST) : -len(FAST)] = ['--strategy-options', *options]
     if strategy == 'training_effects':
         log = tmp_path / 'log.jsonl'
         write_path_log(log)
@@ -91,6 +94,7 @@ def test_search(call, home, tmp_path, strategy):
     assert len({str(r['arch']) for r in asked}) == 6
     (told,) = tmp_path.glob('*/*.log')  # the screen shows some of these lines
     assert 'Rated [6/' in told.read_text()
+    assert told.read_text().count('of the controller to') == 2 * (strategy == 'nao')
     assert all(2.3 <= r['macs_m'] <= 3.2 for r in content['rated'])
     best = min(asked, key=lambda r: r['loss'])
     if strategy in FITTED:

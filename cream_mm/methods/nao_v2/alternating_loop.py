@@ -234,11 +234,11 @@ class AlternatingLoop(SupernetTrainLoop):
 
     def _build_strategy(self, state: Mapping | None) -> Strategy:
         """A strategy of this run, in a state that was saved."""
-        # The first pool is the random start: a strategy has no need of one of its own.
+        # The first pool is the random start, and a generation is a pool.
         cfg = dict(self.strategy_cfg)
         loop = self.runner.test_loop
         if loop.strategy_class(cfg)[0] is NAOSearch:
-            cfg.setdefault('num_initial', 2)
+            cfg = dict(num_initial=2, num_new=self.num_new) | cfg
         strategy = loop.build_strategy(cfg)
         if not strategy.learns:
             raise ValueError(

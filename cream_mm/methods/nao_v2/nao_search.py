@@ -20,6 +20,7 @@ from .tokens import Tokens
 
 SNAPSHOT_FORMAT = 'cream_mm.nao_search/1'
 MAX_STEP = 51  # of the ascent, in the released code
+MIN_BATCH = 100  # sequences that are written at once: few take as long as many
 
 
 @TASK_UTILS.register_module(name=['NAOSearch', 'nao'])
@@ -47,13 +48,18 @@ class NAOSearch(Strategy):
             count. Defaults to 100; the released code's is 1000.
         num_new (int): Paths of a generation. Defaults to 50; the released code's is 300.
         num_seeds (int): Best paths that are moved. Defaults to 100.
-        epochs (int): Of a fit. Defaults to 1000.
+        epochs (int): Of a fit, at most: it ends once the decoder writes what it was trained on
+            without an error and the predictor orders 9 of 10 pairs of it right, see
+            ``until_known`` of :meth:`Controller.fit`. Defaults to 1000.
         expand (int): How often an architecture is among what is fitted, in other ways of writing,
             where the space has such. Defaults to 10.
-        holdout (float, optional): Share of the paths that a fit only reports of. None, the
-            default, is 0, and 0.1 in the official mode.
+        held_share (float, optional): Share of the paths that a fit does not learn from and reports
+            of. None, the default, is 0, and 0.1 in the official mode.
+        until_known (bool, optional): Whether a fit may end before ``epochs``. None, the default,
+            is True, and False in the official mode.
         official (bool): Do as the released code: paths are known if their tokens are, whether
-            written in another way or not; a generation is not filled up. Defaults to False.
+            written in another way or not; a generation is not filled up. Defaults to
+            False.
         log (callable, optional): Gets a line of text now and then; a run gives its own.
 
     Raises:
@@ -78,7 +84,8 @@ class NAOSearch(Strategy):
         num_seeds: int = 100,
         epochs: int = 1000,
         expand: int = 10,
-        holdout: float | None = None,
+        held_share: float | None = None,
+        until_known: bool | None = None,
         official: bool = False,
         log: Callable[[str], None] | None = None,
         **kwargs: Any,
@@ -86,7 +93,10 @@ class NAOSearch(Strategy):
         if official:
             kwargs = {'key': _as_written, **kwargs}
         super().__init__(space, budget, **kwargs)
-        holdout = (0.1 if official else 0.0) if holdout is None else float(holdout)
+        if held_share is None:
+            held_share = 0.1 if official else 0.0
+        if until_known is None:
+            until_known = not official
         for name, value, low in (
             ('num_initial', num_initial, 2),
             ('num_new', num_new, 1),
@@ -96,11 +106,12 @@ class NAOSearch(Strategy):
         ):
             if type(value) is not int or value < low:
                 raise ValueError(f'{name} is a whole number of at least {low}; got {value!r}')
-        if not 0 <= holdout < 1:
-            raise ValueError(f'holdout is a share of at least 0 and below 1; got {holdout!r}')
+        if not 0 <= held_share < 1:
+            raise ValueError(f'held_share is at least 0 and below 1; got {held_share!r}')
         self.settings.update(
             num_initial=num_initial, num_new=num_new, num_seeds=num_seeds, epochs=epochs,
-            expand=expand, holdout=holdout, official=bool(official),
+            expand=expand, held_share=float(held_share), until_known=bool(until_known),
+            official=bool(official),
         )  # fmt: skip
         self.tokens = Tokens(space)
         self.controller = Controller(self.tokens, seed=self.settings['seed'])
@@ -165,19 +176,20 @@ class NAOSearch(Strategy):
         number = self.num_fits + 1
         self._log(f'Fit {number} of the controller to {len(items)} paths')
         every = max(1, min(100, settings['epochs'] // 5))
-        progress = Progress(-(-settings['epochs'] // every))
+        progress = Progress(settings['epochs'])
 
         def report(fit: Fit) -> None:
-            share = f'{progress.step()} epoch {fit.epoch}'
+            progress.done = progress.fresh = fit.epoch
             self._log(
-                f'Fit {number} {share}: pairwise accuracy {100 * fit.pairwise_accuracy:.1f} %, '
+                f'Fit {number} [{fit.epoch}/{progress.total}] '
+                f'pairwise accuracy {100 * fit.pairwise_accuracy:.1f} %, '
                 f'{fit.wrong_tokens:.2f} of {self.tokens.length} tokens wrong ({fit.of}), '
                 f'mse {fit.mse:.5f}, nll {fit.nll:.4f}  {progress.eta}'
             )
 
         fit = self.controller.fit(
             [item.arch for item in items], [item.score for item in items],
-            epochs=settings['epochs'], expand=settings['expand'], holdout=settings['holdout'],
+            **{key: settings[key] for key in ('epochs', 'expand', 'held_share', 'until_known')},
             seed=settings['seed'], number=number, report=report, report_every=every,
         )  # fmt: skip
         weights = self._shared(lambda: pack(self.controller))
@@ -224,10 +236,13 @@ class NAOSearch(Strategy):
             return
         sequences = torch.tensor([self.tokens.encode(arch) for arch in seeds])
         outputs, _ = self.controller.encode(sequences)
-        for step in range(1, MAX_STEP + 1):
-            written = self.controller.write(*self.controller.moved(outputs, step))
-            for tokens in written.tolist():
-                yield step, self.tokens.decode(tokens)
+        many = max(1, MIN_BATCH // len(seeds))  # steps at once
+        for first in range(1, MAX_STEP + 1, many):
+            steps = range(first, min(first + many, MAX_STEP + 1))
+            parts = [self.controller.moved(outputs, step) for step in steps]
+            written = self.controller.write(*map(torch.cat, zip(*parts))).tolist()
+            for i, tokens in enumerate(written):
+                yield steps[i // len(seeds)], self.tokens.decode(tokens)
 
     # ---- state -------------------------------------------------------------------------------
 

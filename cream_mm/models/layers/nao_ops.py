@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from ...ops import depthwise_conv, norm_act
+from ...ops import batch_norm_act, depthwise_by, depthwise_conv, norm_act
 from ...spaces import NAOSpace
 from ...spaces.nao import AVG_POOL, IDENTITY, MAX_POOL, NUM_INPUTS, OPERATIONS, SEP_3X3, SEP_5X5
 from .cell_ops import build_cell_stem, check_stages
@@ -76,7 +76,7 @@ class FactorizedReduce(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         moved = F.pad(x[:, :, 1:, 1:], (0, 1, 0, 1))
-        return self.bn(torch.cat([self.path1(x), self.path2(moved)], dim=1))
+        return norm_act(torch.cat([self.path1(x), self.path2(moved)], dim=1), self.bn, 'none')
 
 
 def _strided(in_channels: int, out_channels: int) -> nn.Sequential:
@@ -173,17 +173,8 @@ class InputNorm(_BatchNorm):
             nn.init.ones_(scale)
             nn.init.zeros_(shift)
 
-    def forward(self, x: Tensor, source: int) -> Tensor:
-        by_batch, tracks = self.training, self.track_running_stats
-        momentum = 0.0
-        if by_batch and tracks:
-            self.num_batches_tracked.add_(1)
-            momentum = self.momentum  # None: a cumulative average
-            if momentum is None:
-                momentum = 1.0 / float(self.num_batches_tracked)
-        running = (None, None) if by_batch and not tracks else (self.running_mean, self.running_var)
-        args = self.weight[source], self.bias[source], by_batch, momentum, self.eps
-        return F.batch_norm(x, *running, *args)
+    def forward(self, x: Tensor, source: int, act: str = 'none') -> Tensor:
+        return batch_norm_act(x, self, self.weight[source], self.bias[source], act)
 
     def _check_input_dim(self, x: Tensor) -> None:
         pass
@@ -205,7 +196,6 @@ class SharedSepConv(nn.Module):
 
     def __init__(self, channels: int, kernel: int, num_inputs: int, norm_cfg: Mapping):
         super().__init__()
-        self.kernel = kernel
         depthwise, pointwise = (channels, 1, kernel, kernel), (channels, channels, 1, 1)
         self.W1_depthwise = per_input(num_inputs, *depthwise)
         self.W1_pointwise = per_input(num_inputs, *pointwise)
@@ -215,14 +205,10 @@ class SharedSepConv(nn.Module):
         self.bn2 = InputNorm(channels, num_inputs, **norm_cfg)
 
     def forward(self, x: Tensor, source: int, stride: int) -> Tensor:
-        weights = self.W1_depthwise[source], self.W1_pointwise[source]
-        x = self.bn1(self._convolve(x.relu(), *weights, stride), source)
-        weights = self.W2_depthwise[source], self.W2_pointwise[source]
-        return self.bn2(self._convolve(x.relu(), *weights, 1), source)
-
-    def _convolve(self, x: Tensor, depthwise: Tensor, pointwise: Tensor, stride: int) -> Tensor:
-        x = F.conv2d(x, depthwise, None, stride, self.kernel // 2, 1, len(depthwise))
-        return F.conv2d(x, pointwise)
+        x = depthwise_by(x.relu(), self.W1_depthwise[source], stride)
+        x = self.bn1(F.conv2d(x, self.W1_pointwise[source]), source, 'relu')
+        x = depthwise_by(x, self.W2_depthwise[source], 1)
+        return self.bn2(F.conv2d(x, self.W2_pointwise[source]), source)
 
     def parameters_of(self, source: int) -> Iterator[tuple[str, nn.Parameter]]:
         """Names and parameters of an input."""
@@ -287,7 +273,7 @@ class SharedCombine(nn.Module):
     def forward(self, states: Sequence[Tensor], concat: Sequence[int]) -> Tensor:
         x = torch.cat([states[i] for i in concat], dim=1).relu()
         weight = torch.cat([self.w[i] for i in concat], dim=1)
-        return self.bn(F.conv2d(x, weight))
+        return norm_act(F.conv2d(x, weight), self.bn, 'none')
 
 
 def drop_samples(x: Tensor, keep: float) -> Tensor:

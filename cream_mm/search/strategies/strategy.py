@@ -2,7 +2,7 @@
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -217,6 +217,8 @@ class Strategy(ABC):
         if self._calls:
             raise ValueError('load a state into a new strategy; this one was used before')
         ours = (fmt, type(self).__name__, self.settings)
+        if not isinstance(state, Mapping):
+            raise ValueError(f'the state of a strategy is a dictionary, not {type(state).__name__}')
         theirs = tuple(state.get(name) for name in ('format', 'type', 'settings'))
         if ours != theirs:
             raise ValueError(f'the state is of {theirs}, this is {ours}')

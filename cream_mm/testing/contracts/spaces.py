@@ -106,6 +106,23 @@ class SpaceContract:
             form = space.canonical(arch)
             assert space.validate(form) == space.canonical(form)
 
+    def test_rewritten_is_the_same_network(self, space: Space, archs: list[Arch]) -> None:
+        rng, again = np.random.default_rng(7), np.random.default_rng(7)
+        for arch in archs:
+            other = space.rewrite(arch, rng)
+            assert space.canonical(space.validate(other)) == space.canonical(arch)
+            assert space.rewrite(arch, again) == other
+
+    def test_what_is_read_together(self, space: Space) -> None:
+        assert type(space.positions_per_step) is int and space.positions_per_step >= 1
+        assert len(space.sizes) % space.positions_per_step == 0
+        named = list(space.named_positions)
+        assert named == sorted(set(named)) and set(named) <= set(range(len(space.sizes)))
+        assert all(
+            choice in range(max(space.sizes[place] for place in named))
+            for choice in space.named_choices.values()
+        )
+
     def test_every_notation_is_read(self, space: Space, archs: list[Arch]) -> None:
         for arch in archs:
             flat, nested = space.encode(arch), arch.to_list()

@@ -167,7 +167,7 @@ def test_a_strategy_that_cannot_work(data, tmp_path, strategy, error):
 
 def test_names_of_all_strategies():
     assert strategies() == [
-        'board', 'evolution', 'main_effects', 'nsga2', 'random', 'training_effects'
+        'board', 'evolution', 'main_effects', 'nao', 'nsga2', 'random', 'training_effects'
     ]  # fmt: skip
 
 

@@ -166,20 +166,20 @@ def task(number=24):
 
 
 def test_a_fit_learns_to_read_rank_and_write():
-    space, archs, scores = task()
-    controller, told = Controller(Tokens(space)), []
-    last = controller.fit(archs, scores, epochs=250, report=told.append, report_every=100)
-    assert [fit.epoch for fit in told] == [100, 200, 250] and told[-1] == last
-    assert last.wrong_tokens == 0 and last.pairwise_accuracy > 0.95 and last.of == 'fitted'
-    assert told[0].mse > told[-1].mse and told[0].nll > told[-1].nll
+    space, archs, scores = task(16)
+    controller, told = Controller(Tokens(space), hidden=32), []
+    settings = dict(lr=1e-2, report=told.append, report_every=40)
+    last = controller.fit(archs, scores, epochs=300, until_known=True, **settings)
+    assert last.epoch % 25 == 0 and 50 <= last.epoch < 300  # of two looks, long before the end
+    assert [fit.epoch for fit in told] == [*range(40, last.epoch, 40), last.epoch]
+    assert told[-1] == last and told[0].mse > last.mse and told[0].nll > last.nll
+    assert last.wrong_tokens == 0 and last.pairwise_accuracy >= 0.9 and last.of == 'fitted'
     sequences = torch.tensor([controller.tokens.encode(arch) for arch in archs])
-    code = controller.encode(sequences)
-    assert controller.write(*code).equal(sequences)
-    order = np.argsort(controller.predict(code[1]).detach().numpy())
-    assert {int(order[-1]), int(order[-2])} & {int(np.argmax(scores))}
-    before = controller.predict(controller.encode(sequences)[1])
-    after = controller.predict(controller.moved(code[0], 5.0)[1])
-    assert (after > before).all()  # uphill
+    with torch.no_grad():
+        outputs, mean = controller.encode(sequences)
+        assert controller.write(outputs, mean).equal(sequences)
+        after = controller.predict(controller.moved(outputs, 5.0)[1])
+        assert (after > controller.predict(mean)).all()  # uphill
 
 
 def test_a_fit_is_a_function_of_its_seed_and_not_of_the_world():
@@ -188,6 +188,7 @@ def test_a_fit_is_a_function_of_its_seed_and_not_of_the_world():
     def fit(threads, **kwargs):
         torch.manual_seed(threads)
         np.random.seed(threads)
+        before_us = torch.get_num_threads()
         torch.set_num_threads(threads)
         try:
             controller = Controller(Tokens(space))
@@ -196,7 +197,7 @@ def test_a_fit_is_a_function_of_its_seed_and_not_of_the_world():
             assert torch.get_num_threads() == threads
             assert torch.get_rng_state().equal(before)
         finally:
-            torch.set_num_threads(1)
+            torch.set_num_threads(before_us)
         return torch.cat([value.flatten() for value in controller.state_dict().values()])
 
     first = fit(1)
@@ -217,7 +218,7 @@ def test_what_is_held_out_is_not_learned_from():
             return super().losses(sequences, targets)
 
     controller = Watched(Tokens(space))
-    last = controller.fit(archs, scores, epochs=2, holdout=0.1)
+    last = controller.fit(archs, scores, epochs=2, held_share=0.1)
     kept = set(rows)
     assert len(kept) == len(archs) - 3 and last.of == 'held out'  # ceil(2.4)
     assert len(rows) == 2 * len(kept)  # no other way to write them

@@ -1,4 +1,4 @@
-"""Tokens: the released alphabet, every choice of every space there and back, what may be written."""
+"""Tokens: the released alphabet, all choices of all spaces there and back, what may be written."""
 
 import itertools
 import json
@@ -51,7 +51,7 @@ def test_there_and_back(name):
         arch = space.decode(rng.integers(space.sizes).tolist())
         written = tokens.encode(arch)
         assert len(written) == tokens.length == tokens.steps * tokens.width
-        assert 1 <= min(written) and max(written) < tokens.vocabulary
+        assert min(written) >= 1 and max(written) < tokens.vocabulary
         assert tokens.decode(written) == arch
         seen.add((arch, tuple(written)))
     assert len({arch for arch, _ in seen}) == len({written for _, written in seen})

@@ -52,6 +52,7 @@ STRATEGIES = {
     'NSGA2': dict(population=10),
     'BoardPick': dict(archs=BOARD),
     'MainEffectsSearch': dict(num_random=20),
+    'NAOSearch': dict(num_initial=12, num_new=16, num_seeds=4, epochs=2),
 }
 names = pytest.mark.parametrize('name', STRATEGIES)
 
