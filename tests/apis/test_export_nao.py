@@ -248,6 +248,28 @@ def test_a_detector_of_mmdet(home, tmp_path, name, stride, indices, channels, no
     assert step(cfg)[1] == []
 
 
+def test_a_detector_takes_another_network_of_cells(exported, tmp_path):
+    """Its strides stay; the neck follows the states that the other cell concatenates."""
+    answer = arch_content(
+        NAOSpace(channels=6).parse(V2), build_cost_model(NAOSpace(channels=6), 16, 3)
+    )
+    (tmp_path / 'other.json').write_text(json.dumps(answer))
+    files = export_arch(
+        str(tmp_path / 'other.json'), None, str(tmp_path / 'out'), root=ROOT,
+        detector=str(exported[0]['detector']),
+    )  # fmt: skip
+    cfg = Config.fromfile(str(files['detector']))
+    assert cfg.model.backbone.space == NAOSpace(channels=6, stem_stride=4).to_dict()
+    assert (cfg.model.backbone.arch, cfg.model.neck.in_channels) == (V2, [24, 48, 96])
+    cell = '|nor_conv_3x3~0|+|none~0|skip_connect~1|+|avg_pool_3x3~0|none~1|nor_conv_1x1~2|'
+    files = export_arch(
+        cell, None, str(tmp_path / 'cells'), root=ROOT, detector=str(files['detector'])
+    )
+    cfg = Config.fromfile(str(files['detector']))  # of another kind
+    assert cfg.model.backbone.type == 'cream_mm.NASBench201Net'
+    assert cfg.model.backbone.space.stem_stride == 4 and cfg.model.neck.in_channels == [16, 32, 64]
+
+
 def test_one_line_where_the_maps_do_not_do(home, tmp_path):
     message = r'hands out maps of strides .*; those of ours are \(1, 2, 4\), or .*\(8, 16, 32\)'
     with pytest.raises(ValueError, match=message):
