@@ -227,7 +227,7 @@ def test_what_is_halved_before_it_is_concatenated():
     assert isinstance(net.cells[1].final_combine.ops[0], FactorizedReduce)
 
 
-@pytest.mark.parametrize('number', [2, 4])
+@pytest.mark.parametrize('number', [pytest.param(2, marks=pytest.mark.slow), 4])
 @torch.no_grad()
 def test_trace_and_onnx_answer_as_the_network(number, tmp_path):
     onnxruntime = pytest.importorskip('onnxruntime')
