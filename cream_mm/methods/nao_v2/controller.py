@@ -270,7 +270,7 @@ class Controller(nn.Module):
         own = torch.from_numpy(plain[kept]), targets[kept]
         optimizer = torch.optim.Adam(self.parameters(), lr=lr)
         result, known = None, 0  # looks in a row
-        with one_thread():
+        with one_thread(), torch.enable_grad():
             for epoch in range(1, epochs + 1):
                 places = torch.from_numpy(rng.permutation(len(sequences)))
                 for some in places.split(batch_size):
