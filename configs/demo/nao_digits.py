@@ -3,9 +3,9 @@
 #
 #   python tools/prepare_digits.py
 #   python tools/train.py configs/demo/nao_digits.py --work-dir work_dirs/demo/nao
-#   python tools/report.py work_dirs/demo/nao
 #   python tools/export_arch.py work_dirs/demo/nao
 #   python tools/train.py work_dirs/demo/nao/export/retrain.py --work-dir work_dirs/demo/nao_retrain
+#   python tools/report.py work_dirs/demo/nao --retrain work_dirs/demo/nao_retrain
 _base_ = '../nao_v2/search_cifar10.py'
 
 data_root = 'data/digits'
@@ -53,9 +53,12 @@ train_cfg = dict(
     sampler=dict(pool_size=40),
     strategy=dict(num_seeds=20, epochs=100),
 )
-test_cfg = dict(bn_dataset=dict(data_root=data_root, pipeline=test_pipeline))
+test_cfg = dict(
+    bn_dataset=dict(data_root=data_root, pipeline=test_pipeline),
+    next_steps=dict(retrain='configs/demo/nao_retrain_digits.py'),
+)
 optim_wrapper = dict(optimizer=dict(lr=0.1))
 param_scheduler = [dict(type='cream_mm.CosinePhasesLR', phases=phases, eta_min=0.001)]
 custom_hooks = [dict(type='cream_mm.DropPathHook', phases=phases)]
-default_hooks = dict(logger=dict(interval=50))
+default_hooks = dict(logger=dict(interval=10))
 env_cfg = dict(num_threads=1)

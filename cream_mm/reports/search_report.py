@@ -419,6 +419,8 @@ class SearchReport:
         if by_source['random']:
             mean = float(np.mean(by_source['random']))
             text += f'; random paths average {self.metric.format(mean)}'
+            if by_source['archive']:  # the training drew from its pools alone
+                text += ', but were in no pool, so that the supernet hardly knows them'
         chosen_by = RULES.get(best['choice'].get('rule'))
         return [text + '.', *([f'It was chosen by {chosen_by}.'] if chosen_by else [])]
 

@@ -90,7 +90,8 @@ def test_the_demo_from_search_to_retraining(tmp_path, monkeypatch):
     assert [row['source'] for row in rated].count('archive') == 7
     tool('report', 'run')
     page = Path('run/report.html').read_text()
-    assert '7 of the pools that were trained' in page and 'chosen cell: Reduction cell' in page
+    assert '7 of the pools that were trained' in page and 'were in no pool' in page
+    assert 'chosen cell: Reduction cell' in page
     tool('export_arch', 'run')
     assert not Path('run/export/weights.pth').exists()
     tool('train', 'run/export/retrain.py', '--work-dir', 'retrained', '--cfg-options',
