@@ -17,6 +17,7 @@ from ...evaluation import ArchEvaluator, Rating
 from ...files import read_json, shorten, write_json
 from ...registry import LOOPS
 from ...search import Strategy
+from ...spaces import Space
 from ...structures import Arch
 from .nao_search import NAOSearch
 
@@ -268,7 +269,7 @@ class AlternatingLoop(SupernetTrainLoop):
         self._archive = archive_of(state, self.supernet.space)
 
 
-def archive_of(state: Mapping, space) -> list[Arch]:
+def archive_of(state: Mapping, space: Space) -> list[Arch]:
     """The archive that a checkpoint of an :class:`AlternatingLoop` holds.
 
     Raises:

@@ -10,6 +10,16 @@ from collections import Counter
 import pytest
 import torch
 import torch.multiprocessing as mp
+from made_phases import (
+    LAST,
+    NEW,
+    PHASES,
+    POOL,
+    Record,
+    nao_search,
+    ratings_of,
+    train,
+)
 from mmengine.config import Config
 from mmengine.hooks import Hook
 
@@ -18,13 +28,6 @@ from cream_mm.engine import Runner
 from cream_mm.evaluation import ArchEvaluator
 from cream_mm.methods.nao_v2 import AlternatingLoop, NAOSearch
 from cream_mm.testing import differences, run_differences, write_image_folder
-
-PHASES, EPOCHS, POOL, NEW = 3, 6, 6, 4
-LAST = f'epoch_{EPOCHS}.pth'
-STRATEGIES = dict(
-    evolution=dict(type='cream_mm.RegularizedEvolution', population=6, tournament=3),
-    nao=dict(type='cream_mm.NAOSearch', num_seeds=4, epochs=12, expand=2),
-)
 
 
 @pytest.fixture(autouse=True)
@@ -38,76 +41,6 @@ def data(tmp_path_factory):
     return write_image_folder(
         tmp_path_factory.mktemp('data'), classes=('a', 'b', 'c'), train=12, size=(8, 8)
     )
-
-
-def nao_search(data, work_dir, strategy='nao', **options):
-    """Three phases of two epochs."""
-    pipeline = [dict(type='cream_mm.LoadImage'), dict(type='PackInputs')]
-    folder = dict(type='cream_mm.ImageFolder', data_root=str(data), pipeline=pipeline, holdout=0.25)
-    train, held_out = dict(folder, part='train'), dict(folder, part='holdout')
-    loader = dict(num_workers=0, sampler=dict(type='DefaultSampler', shuffle=True))
-    cfg = dict(
-        default_scope='mmpretrain',
-        model=dict(
-            type='ImageClassifier',
-            backbone=dict(
-                type='cream_mm.NASBench201Supernet',
-                space=dict(channels=4, num_cells=1),
-                costs=dict(input_size=8, num_classes=3, head_channels=0),
-            ),
-            head=dict(
-                type='cream_mm.CreamClsHead', num_classes=3, in_channels=16, hidden_channels=None
-            ),
-            data_preprocessor=dict(mean=[127.5] * 3, std=[127.5] * 3, to_rgb=True),
-        ),
-        work_dir=str(work_dir),
-        train_dataloader=dict(loader, batch_size=5, dataset=train),
-        train_cfg=dict(
-            type='cream_mm.AlternatingLoop', max_epochs=EPOCHS, phases=PHASES, num_new=NEW,
-            strategy=STRATEGIES[strategy],
-            sampler=dict(type='cream_mm.SizeProportionalSampler', pool_size=POOL),
-        ),
-        optim_wrapper=dict(
-            type='OptimWrapper',
-            optimizer=dict(type='SGD', lr=0.05, momentum=0.9, weight_decay=3e-4),
-        ),
-        param_scheduler=dict(type='cream_mm.CosinePhasesLR', phases=PHASES, eta_min=0.01),
-        default_hooks=dict(
-            path_log=dict(type='cream_mm.PathLogHook'), logger=dict(type='LoggerHook', interval=1)
-        ),
-        test_dataloader=dict(
-            num_workers=0, batch_size=8, sampler=dict(type='DefaultSampler', shuffle=False),
-            dataset=held_out,
-        ),
-        test_cfg=dict(
-            type='cream_mm.ArchiveRatingLoop', bn_policy='batch_stats', bn_dataset=train,
-            num_random=2,
-        ),
-        test_evaluator=dict(type='Accuracy', topk=(1,)),
-        visualizer=dict(type='UniversalVisualizer', vis_backends=[dict(type='LocalVisBackend')]),
-        randomness=dict(seed=3),
-        log_level='WARNING',
-        experiment_name=f'{work_dir.parent.name}-{work_dir.name}',
-    )  # fmt: skip
-    cfg = Config(cfg)
-    cfg.merge_from_dict(options)
-    return cfg
-
-
-class Record(Hook):
-    """What each step ran with."""
-
-    priority = 'LOWEST'
-
-    def __init__(self):
-        self.steps, self.pools = [], []
-
-    def before_train_iter(self, runner, *args, **kwargs):
-        lr = runner.optim_wrapper.param_groups[0]['lr']
-        self.steps.append((runner.train_loop.supernet.arch, lr))
-
-    def before_train_epoch(self, runner):
-        self.pools.append(runner.train_loop.sampler.pool)
 
 
 class Kill(Hook):
@@ -144,15 +77,6 @@ def kill():
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def train(cfg, *hooks, resume=False):
-    cfg.resume = resume
-    runner = Runner.from_cfg(cfg)
-    for hook in hooks:
-        runner.register_hook(hook)
-    runner.train()
-    return runner
-
-
 def in_a_process(cfg, *hooks, resume=False):
     """Exit code of a process that trains."""
     pid = os.fork()
@@ -165,11 +89,6 @@ def in_a_process(cfg, *hooks, resume=False):
             traceback.print_exc()
             os._exit(1)
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-
-
-def ratings_of(folder):
-    """Lines of ``ratings.jsonl``."""
-    return [json.loads(line) for line in (folder / 'ratings.jsonl').read_text().splitlines()]
 
 
 @pytest.fixture(scope='module')
@@ -214,17 +133,6 @@ def test_the_archive_is_rated_anew_after_each_phase(whole):
         assert content['pool'] == [arch.to_list() for arch in record.pools[2 * number]]
 
 
-def test_the_answer_is_the_best_of_the_archive(whole):
-    folder, record = whole
-    answer = json.loads((folder / 'best_arch.json').read_text())
-    search = json.loads((folder / 'search.json').read_text())
-    archive = {str(arch.to_list()) for pool in record.pools for arch in pool}
-    inside = {str(r['arch']): r['loss'] for r in search['rated'] if r['source'] == 'archive'}
-    assert set(inside) == archive
-    assert str(answer['arch']) == min(inside, key=inside.get)
-    assert answer['choice']['rule'] == 'archive'
-
-
 def test_what_is_in_a_checkpoint(whole):
     folder, record = whole
     state = load_checkpoint_file(folder / 'epoch_4.pth')['loops']['train_loop']
@@ -233,15 +141,6 @@ def test_what_is_in_a_checkpoint(whole):
     archive = [*record.pools[0], *record.pools[2]]
     assert state['archive'] == [arch.to_list() for arch in archive]
     assert state['strategy']['fits'] == 1 and len(state['strategy']['scored']) == POOL
-
-
-def test_rated_once_more_it_is_the_same(whole, data, tmp_path):
-    """As tools/test.py does: the archive comes from the checkpoint."""
-    folder, _ = whole
-    cfg = nao_search(data, tmp_path / 'again', load_from=str(folder / LAST))
-    Runner.from_cfg(cfg).test()
-    answers = [json.loads((f / 'search.json').read_text()) for f in (folder, tmp_path / 'again')]
-    assert answers[0]['rated'] == answers[1]['rated'] and answers[0]['best'] == answers[1]['best']
 
 
 # ---- kills -------------------------------------------------------------------------------------
@@ -338,15 +237,6 @@ def test_a_test_loop_that_rates_nothing(data, tmp_path):
     cfg.train_cfg.sampler = sampler
     with pytest.raises(ValueError, match='PathSampler has none'):
         train(cfg)
-
-
-def test_rating_an_archive_that_is_not_there(data, tmp_path):
-    cfg = nao_search(data, tmp_path / 'plain')
-    cfg.train_cfg = dict(type='cream_mm.SupernetTrainLoop', max_epochs=1, rate_at_end=False)
-    train(cfg)
-    cfg = nao_search(data, tmp_path / 'rated', load_from=str(tmp_path / 'plain/epoch_1.pth'))
-    with pytest.raises(ValueError, match='holds no archive: its supernet was not trained'):
-        Runner.from_cfg(cfg).test()
 
 
 def test_is_a_supernet_train_loop():
