@@ -102,7 +102,10 @@ train_cfg = dict(
     num_new=300,  # networks of each pool after the first
     # Large networks are drawn more often; proportional_to=None draws all alike.
     sampler=dict(type='cream_mm.SizeProportionalSampler', pool_size=1000),
-    strategy=dict(type='cream_mm.NAOSearch', num_seeds=100, epochs=1000),
+    # As released, a fit takes all its epochs, and a tenth of the networks is for the log alone.
+    strategy=dict(
+        type='cream_mm.NAOSearch', num_seeds=100, epochs=1000, until_known=False, held_share=0.1
+    ),
 )
 test_cfg = dict(
     type='cream_mm.ArchiveRatingLoop',  # runs when the training ends

@@ -6,6 +6,8 @@
 #       --cfg-options data_root=data/cifar10
 _base_ = './search_cifar10.py'
 
+# In ratings the norms of the stem, and in front of concatenations, keep to running statistics.
+model = dict(backbone=dict(official_rating=True))
 train_cfg = dict(
     # Gradients of zero, as in the PyTorch of that time: weight decay and momentum move whatever was
     # trained once, whether a step uses it or not.

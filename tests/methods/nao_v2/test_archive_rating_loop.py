@@ -54,7 +54,7 @@ def test_rated_once_more_it_is_the_same(whole, data, tmp_path):
 def test_rating_an_archive_that_is_not_there(data, tmp_path):
     cfg = nao_search(data, tmp_path / 'plain')
     cfg.train_cfg = dict(type='cream_mm.SupernetTrainLoop', max_epochs=1, rate_at_end=False)
-    del cfg['param_scheduler']
+    cfg.pop('param_scheduler')
     train(cfg)
     cfg = nao_search(data, tmp_path / 'rated', load_from=str(tmp_path / 'plain/epoch_1.pth'))
     with pytest.raises(ValueError, match='holds no archive: its supernet was not trained'):
