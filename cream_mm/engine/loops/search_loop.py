@@ -429,7 +429,7 @@ class SearchLoop(BaseLoop):
         for note in choice.notes:
             runner.logger.warning(note)
         export = ['python', 'tools/export_arch.py', short_path(file)]
-        if runner.iter == 0 and runner._load_from:
+        if runner.iter == 0 and runner._load_from and self.supernet.weights_travel:
             export += ['--checkpoint', short_path(runner._load_from)]
         export += ['--out', short_path(work_dir / 'export')]
         spelled = self.budget.cost_model.space.spell(best)

@@ -257,12 +257,23 @@ class AlternatingLoop(SupernetTrainLoop):
         return dict(
             super().state_dict(),
             phase=self.phase,
+            phase_epochs=self.phase_epochs,
             archive=[arch.to_list() for arch in self.archive],
             strategy=self.strategy.state_dict(),
         )
 
     def load_state_dict(self, state: Mapping) -> None:
-        """Go on from :meth:`state_dict`; the strategy is made when the training begins."""
+        """Go on from :meth:`state_dict`; the strategy is made when the training begins.
+
+        Raises:
+            ValueError: If its phases are of another length: some would be left out, or done twice.
+        """
+        theirs = state.get('phase_epochs', self.phase_epochs)
+        if theirs != self.phase_epochs:
+            raise ValueError(
+                f'the checkpoint is of a run with phases of {theirs} epochs; max_epochs and phases '
+                f'of the train_cfg make phases of {self.phase_epochs}. Set them as they were'
+            )
         super().load_state_dict(state)
         self._state = state
         self.phase = int(state.get('phase', 0))

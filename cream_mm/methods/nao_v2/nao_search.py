@@ -267,9 +267,12 @@ class NAOSearch(Strategy):
         """Go on from a snapshot; nothing is fitted or asked for again.
 
         Raises:
-            ValueError: If this strategy was used before, or the state is of another one.
+            ValueError: If this strategy was used before, or the state is of another one or lacks
+                something.
         """
         self._check_state(state, SNAPSHOT_FORMAT)
+        if lacks := sorted(set(self.state_dict()) - set(state)):
+            raise ValueError(f'the state of a {type(self).__name__} has {lacks[0]!r}; this has not')
         pairs = [(self.space.parse(nested), score) for nested, score in state['scored']]
         self.tell([arch for arch, _ in pairs], [score for _, score in pairs])
         self._asked = {self._key(a): a for a in map(self.space.parse, state['asked'])}

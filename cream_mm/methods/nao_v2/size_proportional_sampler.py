@@ -57,8 +57,8 @@ class SizeProportionalSampler(PathSampler):
         **kwargs: Any,
     ):
         super().__init__(space, budget, **kwargs)
-        if pool_size < 1:
-            raise ValueError(f'pool_size is at least 1; got {pool_size}')
+        if type(pool_size) is not int or pool_size < 1:
+            raise ValueError(f'pool_size is a whole number of at least 1; got {pool_size!r}')
         if proportional_to is not None and proportional_to not in BUDGET_KEYS:
             raise ValueError(
                 f'proportional_to is None or one of {", ".join(BUDGET_KEYS)}; got '

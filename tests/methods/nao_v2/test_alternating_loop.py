@@ -166,6 +166,18 @@ def test_nothing_is_fitted_again(data, whole, tmp_path, monkeypatch):
     assert Counter(line['key'] for line in ratings_of(copy)).most_common()[0][1] == POOL + NEW
 
 
+def test_a_resumed_run_has_phases_of_the_same_length(data, whole, tmp_path):
+    """With longer ones the second would be passed over: nothing would be rated after it."""
+    folder, _ = whole
+    copy = tmp_path / 'run'
+    copy.mkdir()
+    (copy / 'epoch_4.pth').write_bytes((folder / 'epoch_4.pth').read_bytes())
+    (copy / 'last_checkpoint').write_text(str(copy / 'epoch_4.pth'))
+    options = {'train_cfg.phases': 2, 'param_scheduler.phases': 2}
+    with pytest.raises(ValueError, match='phases of 2 epochs; max_epochs and phases .* of 3'):
+        train(nao_search(data, copy, **options), resume=True)
+
+
 @pytest.mark.parametrize('damage', ['{', '[]', 'pool'])
 def test_a_damaged_file_of_a_phase_is_found_again(data, whole, tmp_path, damage):
     folder, record = whole

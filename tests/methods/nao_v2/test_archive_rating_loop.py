@@ -8,6 +8,7 @@ from made_phases import LAST, Record, nao_search
 from mmengine.config import Config
 
 from cream_mm.engine import Runner
+from cream_mm.models import NASBench201Supernet
 from cream_mm.testing import write_image_folder
 
 
@@ -43,11 +44,18 @@ def test_the_answer_is_the_best_of_the_archive(whole):
     assert answer['choice']['rule'] == 'archive'
 
 
-def test_rated_once_more_it_is_the_same(whole, data, tmp_path):
-    """As tools/test.py does: the archive comes from the checkpoint."""
+@pytest.mark.parametrize('travel', [True, False])
+def test_rated_once_more_it_is_the_same(whole, data, tmp_path, monkeypatch, travel):
+    """As tools/test.py does: the archive comes from the checkpoint.
+
+    The command that it names next has the checkpoint where an export takes weights out of it.
+    """
+    monkeypatch.setattr(NASBench201Supernet, 'weights_travel', travel)
     folder, _ = whole
     cfg = nao_search(data, tmp_path / 'again', load_from=str(folder / LAST))
-    Runner.from_cfg(cfg).test()
+    runner = Runner.from_cfg(cfg)
+    runner.test()
+    assert ('--checkpoint' in runner.test_loop.next_commands[0]) == travel
     answers = [json.loads((f / 'search.json').read_text()) for f in (folder, tmp_path / 'again')]
     assert answers[0]['rated'] == answers[1]['rated'] and answers[0]['best'] == answers[1]['best']
 

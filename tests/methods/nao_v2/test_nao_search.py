@@ -245,6 +245,10 @@ def test_a_state_that_is_none():
         make().load_state_dict({**state, 'format': 'cream_mm.strategy/1'})
     with pytest.raises(ValueError, match='is a dictionary, not list'):
         make().load_state_dict([])
+    for name in ('queue', 'controller'):
+        part = {key: value for key, value in state.items() if key != name}
+        with pytest.raises(ValueError, match=f"has '{name}'; this has not"):
+            make().load_state_dict(part)
     with pytest.raises(ValueError, match='30 weights; the controller of this space has'):
         make().load_state_dict({**state, 'controller': pack(torch.nn.Linear(5, 5))})
 

@@ -100,7 +100,8 @@ def test_another_pool_travels_with_the_state():
 @pytest.mark.parametrize(
     ('kwargs', 'message'),
     [
-        (dict(pool_size=0), 'pool_size is at least 1; got 0'),
+        (dict(pool_size=0), 'pool_size is a whole number of at least 1; got 0'),
+        (dict(pool_size=2.5), 'pool_size is a whole number of at least 1; got 2.5'),
         (dict(proportional_to='flops'), 'proportional_to is None or one of macs_m'),
         (dict(proportional_to='latency_ms', pool_size=2), 'there is no latency_ms here'),
     ],
