@@ -230,6 +230,7 @@ def test_a_damaged_file_of_a_phase_is_found_again(data, whole, tmp_path, damage)
         ({'train_cfg.num_new': 2.5}, 'num_new of the train_cfg is a number from 1; got 2.5'),
         ({'train_cfg.sampler.type': 'cream_mm.FairPathSampler', 'train_cfg.sampler.pool_size': 3},
          'pool_size'),
+        ({'train_cfg.sampler.official': True}, 'set official=True in both or in none'),
         ({'train_cfg.strategy.type': 'cream_mm.TrainingEffectsSearch'}, 'has no .*epochs'),
     ],
 )  # fmt: skip
