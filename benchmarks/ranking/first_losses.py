@@ -74,10 +74,11 @@ def main(argv=None) -> None:
                 first_losses(root, method, options, args.double) for root in (args.old, ROOT)
             )
             about = dict(method=method, seed=seed, commit=commit, precision=precision)
-            content['runs'].append(dict(about, **compared(old, new)))
+            record = dict(about, **compared(old, new))
+            content['runs'].append(record)
             content['runs'].sort(key=lambda run: [run[key] for key in KEYS])
             write_json(path, content)
-            print(method, seed, precision, max(content['runs'][-1]['differ']), flush=True)
+            print(method, seed, precision, max(record['differ']), flush=True)
 
 
 def compared(old: list[dict], new: list[dict]) -> dict:

@@ -65,8 +65,8 @@ def parse_args(argv=None):
     )
     parser.add_argument('--setting', choices=SETTINGS, default='cpu')
     parser.add_argument('--methods', nargs='+', choices=SEEDS, default=list(SEEDS))
-    parser.add_argument('--seeds', type=int, nargs='+',
-                        help='default: 0 to 5, 0 1 2 of cream, 0 of its variants')  # fmt: skip
+    parser.add_argument('--seeds', type=int, nargs='+', help='default: 0 to 5, 0 1 2 of cream, 0 '
+                        'of its variants')  # fmt: skip
     parser.add_argument('--jobs', type=int, help='runs at a time, one thread each on a CPU')
     parser.add_argument('--data', type=Path, default=ROOT / 'data', help='default: data/')
     parser.add_argument('--work-dir', type=Path, default=ROOT / 'work_dirs/ranking')

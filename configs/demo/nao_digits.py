@@ -51,7 +51,8 @@ train_cfg = dict(
     phases=phases,
     num_new=20,
     sampler=dict(pool_size=40),
-    strategy=dict(num_seeds=20, epochs=100),
+    # Of so few networks each is fitted, until all are known.
+    strategy=dict(num_seeds=20, epochs=200, until_known=True, held_share=0.0),
 )
 test_cfg = dict(
     bn_dataset=dict(data_root=data_root, pipeline=test_pipeline),

@@ -8,10 +8,13 @@ import numpy as np
 
 from ..costs import Budget, CostTable
 from ..structures import Arch
+from ..structures.randomness import named_rng
 from .pareto_merge import best_sums, unit_tables
+from .path_sampler import PathSampler
 
 NUM_STEPS = 8
 MAX_LISTED = 20_000  # architectures that are gone through one by one
+NUM_CLIMBS, PATIENCE = 3, 30  # from different paths; changes in vain, for each position
 GRID = 2**14  # steps of a space's range, where its ends within bounds are sought
 
 
@@ -56,15 +59,17 @@ def ends(budget: Budget) -> list[Arch]:
 
     Exact in spaces of up to ``MAX_LISTED`` architectures, and where the bounds do not bind. Else
     to about a thousandth of the space's range: which of 6**20 sums comes closest to a bound is a
-    knapsack problem, whose exact solution takes gigabytes.
+    knapsack problem, whose exact solution takes gigabytes. Where costs do not add up, they are what
+    climbing leads to, to a few percent of the range.
 
     Returns:
-        list[Arch]: Both; empty where costs do not add up, or no path was found.
+        list[Arch]: Both; empty where a space's costs have no known extremes, or no path was found.
     """
     costs, key = budget.cost_model, front_cost(budget)
-    if not isinstance(costs, CostTable):
-        return []
     space = costs.space
+    if not isinstance(costs, CostTable):
+        found = [] if costs.extremes() is None else [_climb(budget, key, s) for s in (-1, 1)]
+        return [] if None in found else found
     if math.prod(space.sizes) <= MAX_LISTED:
         archs = (space.decode(flat) for flat in itertools.product(*map(range, space.sizes)))
         inside = {a: costs.cost(a).in_units()[key] for a in archs if _is_allowed(a, budget)}
@@ -98,6 +103,29 @@ def _end(budget: Budget, key: str, sign: int) -> Arch | None:
         return next((arch for arch in islice(paths, 100) if _is_allowed(arch, budget)), None)
     except ValueError:  # bounds on several costs that hardly anything meets together
         return None
+
+
+def _climb(budget: Budget, key: str, sign: int) -> Arch | None:
+    """The cheapest path (``sign`` -1) or the costliest (1) that changes of few choices lead to."""
+    costs, space = budget.cost_model, budget.cost_model.space
+    found: dict[Arch, float] = {}
+    for start in range(NUM_CLIMBS):
+        rng = named_rng('ends', start, sign + 1)
+        try:
+            arch = PathSampler(space, budget, seed=start).sample(0)
+        except ValueError:  # no path within the budget could be found
+            return None
+        value, idle = sign * costs.cost(arch).in_units()[key], 0
+        while idle < PATIENCE * len(space.sizes):
+            other = arch
+            for _ in range(rng.geometric(0.5)):
+                other = space.mutate(other, rng)
+            higher = sign * costs.cost(other).in_units()[key]
+            idle = 0 if higher > value and _is_allowed(other, budget) else idle + 1
+            if idle == 0 or (higher == value and _is_allowed(other, budget)):
+                arch, value = other, higher
+        found[arch] = value
+    return max(found, key=found.get)
 
 
 def _on_grid(tables: list[np.ndarray], side: int, limit: float) -> tuple[list[np.ndarray], float]:

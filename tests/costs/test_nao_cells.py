@@ -323,7 +323,19 @@ def test_extremes_at_the_scale_of_a_search():
     assert (low['macs_m'], high['macs_m']) == (9.03248, 211.78848)
     steps = budget_steps(Budget(COSTS, params_m=(None, 0.5)))
     assert len(steps) == 8 and steps[-1][0] == 0.5
-    assert ends(Budget(COSTS)) == []  # references are of costs that add up
+
+
+@pytest.mark.parametrize('bounds', [{}, dict(macs_m=(None, 60)), dict(params_m=(0.3, 0.4))])
+def test_references_are_climbed_to(bounds):
+    """The cheapest and the costliest network within a budget, to 5 % of the space's range."""
+    budget, key = Budget(COSTS, **bounds), next(iter(bounds), 'macs_m')
+    low, high = (side[key] for side in COSTS.extremes())
+    given = bounds.get(key, (None, None))
+    expected = [low if given[0] is None else given[0], high if given[1] is None else given[1]]
+    found = ends(budget)
+    assert found == ends(budget) and all(map(budget.is_feasible, found))
+    costs = [COSTS.cost(arch).in_units()[key] for arch in found]
+    assert costs == pytest.approx(expected, abs=0.05 * (high - low))
 
 
 def test_a_network_takes_some_microseconds():

@@ -205,11 +205,11 @@ class AlternatingLoop(SupernetTrainLoop):
             pool = sorted(scores, key=scores.get, reverse=True)[: self.num_new]
         elif len(pool) < self.num_new:
             logger.info(f'{len(pool)} new paths were found, not {self.num_new}')
-        last = [scores[arch] for arch in self.sampler.pool if arch in scores]
-        logger.info(
-            f'Phase {number}: best rating {max(scores.values()):.4f} of the archive, mean '
-            f'{sum(last) / max(len(last), 1):.4f} of its own pool'
-        )
+        best = max(ratings, key=lambda rating: (math.isfinite(rating.score), rating.score))
+        last = [scores[arch] for arch in self.sampler.pool if arch in scores] or [math.nan]
+        mean = sum(last) / len(last)
+        told = f'{-mean:.4f} nats' if best.metric is None else f'{mean:.4f}'
+        logger.info(f'Phase {number}: best of the archive {best}; mean of its own pool {told}')
         return dict(
             format=PHASE_FORMAT,
             phase=number,

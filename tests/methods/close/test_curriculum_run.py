@@ -4,11 +4,11 @@ import json
 import os
 import signal
 import socket
-import traceback
 
 import pytest
 import torch
 import torch.multiprocessing as mp
+from killed_run import in_a_process, kill, train
 from mmengine.config import Config
 from mmengine.hooks import Hook
 
@@ -141,33 +141,6 @@ class Kill(Hook):
     def before_train_iter(self, runner, batch_idx, data_batch=None):
         if (runner.epoch + 1, batch_idx) == (self.epoch, self.moment):
             kill()
-
-
-def kill():
-    os.kill(os.getpid(), signal.SIGKILL)
-
-
-def train(cfg, *hooks, resume=False):
-    cfg.resume = resume
-    runner = Runner.from_cfg(cfg)
-    for hook in hooks:
-        runner.register_hook(hook)
-    runner.train()
-    return runner
-
-
-def in_a_process(cfg, *hooks, resume=False):
-    """Exit code of a process that trains."""
-    pid = os.fork()
-    if pid == 0:
-        try:
-            torch.set_num_threads(1)
-            train(cfg, *hooks, resume=resume)
-            os._exit(0)
-        except BaseException:
-            traceback.print_exc()
-            os._exit(1)
-    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 
 @pytest.fixture(scope='module')

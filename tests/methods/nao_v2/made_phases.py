@@ -5,8 +5,6 @@ import json
 from mmengine.config import Config
 from mmengine.hooks import Hook
 
-from cream_mm.engine import Runner
-
 PHASES, EPOCHS, POOL, NEW = 3, 6, 6, 4
 LAST = f'epoch_{EPOCHS}.pth'
 STRATEGIES = dict(
@@ -83,15 +81,6 @@ class Record(Hook):
 
     def before_train_epoch(self, runner):
         self.pools.append(runner.train_loop.sampler.pool)
-
-
-def train(cfg, *hooks, resume=False):
-    cfg.resume = resume
-    runner = Runner.from_cfg(cfg)
-    for hook in hooks:
-        runner.register_hook(hook)
-    runner.train()
-    return runner
 
 
 def ratings_of(folder):

@@ -4,22 +4,13 @@ import json
 import os
 import signal
 import socket
-import traceback
 from collections import Counter
 
 import pytest
 import torch
 import torch.multiprocessing as mp
-from made_phases import (
-    LAST,
-    NEW,
-    PHASES,
-    POOL,
-    Record,
-    nao_search,
-    ratings_of,
-    train,
-)
+from killed_run import in_a_process, kill, train
+from made_phases import LAST, NEW, PHASES, POOL, Record, nao_search, ratings_of
 from mmengine.config import Config
 from mmengine.hooks import Hook
 
@@ -71,24 +62,6 @@ class Kill(Hook):
     def before_train_iter(self, runner, batch_idx, data_batch=None):
         if (self.moment, self.number) == ('step', runner.iter):
             kill()
-
-
-def kill():
-    os.kill(os.getpid(), signal.SIGKILL)
-
-
-def in_a_process(cfg, *hooks, resume=False):
-    """Exit code of a process that trains."""
-    pid = os.fork()
-    if pid == 0:
-        try:
-            torch.set_num_threads(1)
-            train(cfg, *hooks, resume=resume)
-            os._exit(0)
-        except BaseException:
-            traceback.print_exc()
-            os._exit(1)
-    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 
 @pytest.fixture(scope='module')

@@ -3,7 +3,8 @@
 import json
 
 import pytest
-from made_phases import LAST, Record, nao_search, train
+from killed_run import train
+from made_phases import LAST, Record, nao_search
 from mmengine.config import Config
 
 from cream_mm.engine import Runner
