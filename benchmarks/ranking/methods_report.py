@@ -263,5 +263,5 @@ def plot(results: Results, path: Path) -> None:
     axes[2].set(xlabel='share of the range of MACs', ylabel='regret, points', ylim=(0, None))
     axes[2].set_xticks(range(len(shares)), shares)
     axes[2].grid(alpha=0.25)
-    axes[0].legend(fontsize=7)
+    axes[0].legend(fontsize=7, loc='center right')
     figure.savefig(path, dpi=110)

@@ -174,7 +174,7 @@ def regret_tables(records: list[dict]) -> list[str]:
 
 
 def plot(records: list[dict], path: Path) -> None:
-    """Mean regret against the number of ratings; bands of one standard error."""
+    """Mean regret after 10 ratings and more; bands of one standard error."""
     from matplotlib.figure import Figure  # no pyplot: no display, no global state
 
     shown = [b for b in BENCHMARKS if any(r['benchmark'] == b for r in records)]
@@ -186,7 +186,7 @@ def plot(records: list[dict], path: Path) -> None:
             ]
             if not curves:
                 continue
-            x = np.arange(1, max(curve[-1][0] for curve in curves) + 1)
+            x = np.arange(10, max(curve[-1][0] for curve in curves) + 1)
             y = np.array([[regret_at(curve, n) for n in x] for curve in curves])
             mean, error = y.mean(axis=0), y.std(axis=0) / max(len(y) - 1, 1) ** 0.5
             ax.plot(x, mean, color=color, label=f'{NAMES[name]} ({len(curves)})')
