@@ -112,6 +112,14 @@ class AlternatingLoop(SupernetTrainLoop):
                 'test_evaluator'
             )
         self.strategy = self._build_strategy(self._state.get('strategy'))
+        twice = getattr(self.sampler, 'official', False)
+        if twice and not self.strategy.settings.get('official'):
+            raise ValueError(
+                'an official pool may hold a network in two ways of writing it, and this strategy '
+                'takes no network twice: set official=True in both or in none, '
+                "sampler=dict(official=True), strategy=dict(type='cream_mm.NAOSearch', "
+                'official=True)'
+            )
         return super().run()
 
     def run_epoch(self) -> None:

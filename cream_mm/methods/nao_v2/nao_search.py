@@ -223,6 +223,8 @@ class NAOSearch(Strategy):
             filled = collect(make, n - len(found))
             told += f'; {len(filled)} {"mutants of these" if seeds else "random ones"} fill it up'
             found += filled
+        if not found:
+            told += '; nothing is left to propose'
         self._log(f'Generation {self._generations}: {told}')
         return found
 
@@ -304,9 +306,15 @@ def unpack(module: torch.nn.Module, text: str) -> None:
     """Set the weights that :func:`pack` gave.
 
     Raises:
-        ValueError: If they are of a module of another size.
+        ValueError: If they are of a module of another size, or no such text.
     """
-    flat = torch.from_numpy(np.frombuffer(base64.b64decode(text), dtype='<f4').astype(np.float32))
+    try:
+        values = np.frombuffer(base64.b64decode(text, validate=True), dtype='<f4')
+    except (TypeError, ValueError) as error:
+        raise ValueError(f'"controller" of a saved search is not its weights: {error}') from None
+    if not np.isfinite(values).all():
+        raise ValueError('"controller" of a saved search has weights that are not finite')
+    flat = torch.from_numpy(values.astype(np.float32))
     state = module.state_dict()
     if (number := sum(value.numel() for value in state.values())) != len(flat):
         raise ValueError(f'{len(flat)} weights; the controller of this space has {number}')

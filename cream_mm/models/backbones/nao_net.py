@@ -102,7 +102,7 @@ class NAONet(NAOFrame, FixedNetwork):
         auxiliary (bool): Give out in training the map behind the second reduction cell, too, just
             before the last map, for the second classifier of a :class:`NAOClsHead`. Defaults to
             False.
-        drop_path_rate (float): In training each of the ten edges of a node loses a sample at this
+        drop_path_rate (float): In training each of the ten edges of a cell loses a sample at this
             rate times the cell's depth, (layer + 1) / layers, times ``drop_path_scale``. Defaults
             to 0.
         frozen_stages (int): -1 freezes nothing, 0 the stem, n the stem and the first n stages.

@@ -251,6 +251,13 @@ def test_a_state_that_is_none():
             make().load_state_dict(part)
     with pytest.raises(ValueError, match='30 weights; the controller of this space has'):
         make().load_state_dict({**state, 'controller': pack(torch.nn.Linear(5, 5))})
+    for damaged in ('xx!!', 7, 'AAA', ['A']):
+        with pytest.raises(ValueError, match='"controller" of a saved search is not its weights'):
+            make().load_state_dict({**state, 'controller': damaged})
+    broken = torch.nn.Linear(5, 5)
+    broken.bias.data[0] = torch.nan
+    with pytest.raises(ValueError, match='has weights that are not finite'):
+        make().load_state_dict({**state, 'controller': pack(broken)})
 
 
 def test_weights_as_text():
