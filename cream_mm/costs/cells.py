@@ -8,24 +8,22 @@ count as others: the benchmark's network has them, and so has the one that is bu
 
 from collections.abc import Mapping, Sequence
 
-from ..spaces.nas_bench_201 import CONV_1X1, CONV_3X3, EDGES, OPERATIONS, NASBench201Space
+from ..spaces.nas_bench_201 import EDGES, KERNELS, OPERATIONS, NASBench201Space
 from ..structures import Arch
 from .cost import Cost
 from .cost_model import CostTable, as_pair, build_cost_model, counted
-
-KERNELS = {CONV_1X1: 1, CONV_3X3: 3}
 
 
 def conv_bn(cin: int, cout: int, kernel: int, pixels: int) -> Cost:
     """Convolution without bias, then BN. ``pixels`` is the number of output positions."""
     weights = kernel * kernel * cin * cout
-    return _plain(weights * pixels, weights + 2 * cout)
+    return plain(weights * pixels, weights + 2 * cout)
 
 
 def reduction(cin: int, cout: int, pixels: int) -> Cost:
     """The residual block of stride 2: two conv3x3 with BN; average pool and conv1x1 beside them."""
     cost = conv_bn(cin, cout, 3, pixels) + conv_bn(cout, cout, 3, pixels)
-    return cost + _plain(cin * cout * pixels, cin * cout)
+    return cost + plain(cin * cout * pixels, cin * cout)
 
 
 def biased(cin: int, cout: int) -> Cost:
@@ -126,9 +124,7 @@ def nas_bench_201_costs(
         cost = reduction(cin, cout, size[0] * size[1])
         reductions.append(layer_row(f'cells.{cell}', 'residual', None, 3, cin, cout, 2, size, cost))
     width = channels[-1]
-    last_rows = [
-        layer_row('lastact', 'bn', None, None, width, width, 1, size, _plain(0, 2 * width))
-    ]
+    last_rows = [layer_row('lastact', 'bn', None, None, width, width, 1, size, plain(0, 2 * width))]
     if head is None:
         num_classes = head_channels = None
     else:
@@ -198,5 +194,6 @@ def layer_row(
     )  # fmt: skip
 
 
-def _plain(macs: int, params: int) -> Cost:
+def plain(macs: int, params: int) -> Cost:
+    """Of what nobody counts in another way."""
     return Cost(macs, params, macs, macs)

@@ -15,22 +15,19 @@ from typing import NamedTuple
 
 from ..spaces.nao import (
     IDENTITY,
+    KERNELS,
     NUM_INPUTS,
     NUM_NODES,
     OPERATIONS,
-    SEP_3X3,
     SEP_5X5,
+    STEM_WIDTH,
     NAOSpace,
     unused_states,
 )
 from ..structures import Arch
-from .cells import check_head, conv_bn, halved, head_rows, layer_row, stem_rows
+from .cells import check_head, conv_bn, halved, head_rows, layer_row, plain, stem_rows
 from .cost import Cost
 from .cost_model import CostModel, as_pair, build_cost_model, counted
-
-KERNELS = {SEP_3X3: 3, SEP_5X5: 5}
-STEM_WIDTH = 3
-"""Channels of the stem's map, in widths of the first stage."""
 
 
 def separable(channels: int, kernel: int, pixels: int) -> Cost:
@@ -39,7 +36,7 @@ def separable(channels: int, kernel: int, pixels: int) -> Cost:
     ``pixels`` is the number of output positions.
     """
     weights = 2 * (kernel * kernel * channels + channels * channels)
-    return _plain(weights * pixels, weights + 4 * channels)
+    return plain(weights * pixels, weights + 4 * channels)
 
 
 def halving(cin: int, cout: int, pixels: int) -> Cost:
@@ -122,7 +119,7 @@ class NAOCosts(CostModel):
                 number = ops.count(choice)
                 macs += number * costs[choice].macs
                 params += number * costs[choice].params
-        return _plain(macs, params)
+        return plain(macs, params)
 
     def extremes(self) -> tuple[dict[str, float], dict[str, float]]:
         """Smallest and largest value of each unit among all networks; each unit on its own.
@@ -141,7 +138,7 @@ class NAOCosts(CostModel):
             low.append((macs, params))  # of pools alone
             high.append((macs + dearest[0] + reduction[0], params + dearest[1] + reduction[1]))
         return tuple(
-            _plain(*(pick(counts) for counts in zip(*found))).in_units()
+            plain(*(pick(counts) for counts in zip(*found))).in_units()
             for pick, found in ((min, low), (max, high))
         )
 
@@ -293,10 +290,6 @@ def nao_costs(
     else:
         head_channels = head_channels or 0
     return NAOCosts(space, as_pair(input_size), num_classes, head_channels)
-
-
-def _plain(macs: int, params: int) -> Cost:
-    return Cost(macs, params, macs, macs)
 
 
 def _cells(first: int, count: int) -> str:

@@ -121,8 +121,9 @@ def _climb(budget: Budget, key: str, sign: int) -> Arch | None:
             for _ in range(rng.geometric(0.5)):
                 other = space.mutate(other, rng)
             higher = sign * costs.cost(other).in_units()[key]
-            idle = 0 if higher > value and _is_allowed(other, budget) else idle + 1
-            if idle == 0 or (higher == value and _is_allowed(other, budget)):
+            idle += 1
+            if higher >= value and _is_allowed(other, budget):
+                idle = 0 if higher > value else idle
                 arch, value = other, higher
         found[arch] = value
     return max(found, key=found.get)

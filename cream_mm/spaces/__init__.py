@@ -2,6 +2,7 @@
 
 from .blocks import BlockSpace, Cell
 from .cell_graph import CellEdge, CellGraph
+from .cell_space import CellSpace
 from .mbconv import IDENTITY, LayerSpec, MBConvSpace, make_divisible, squeeze_channels
 from .nao import NAOSpace
 from .nas_bench_201 import NASBench201Space
@@ -15,6 +16,7 @@ __all__ = [
     'Cell',
     'CellEdge',
     'CellGraph',
+    'CellSpace',
     'LayerSpec',
     'MBConvSpace',
     'NAOSpace',

@@ -11,14 +11,18 @@ import numpy as np
 from ..registry import TASK_UTILS
 from ..structures import Arch
 from .cell_graph import CellEdge, CellGraph
-from .space import MAX_TEXT, Space
+from .cell_space import CellSpace
+from .space import MAX_TEXT
 
 OPERATIONS = ('sep_conv_3x3', 'sep_conv_5x5', 'avg_pool_3x3', 'max_pool_3x3', 'identity')
 SEP_3X3, SEP_5X5, AVG_POOL, MAX_POOL, IDENTITY = range(5)
+KERNELS = {SEP_3X3: 3, SEP_5X5: 5}
+"""Operations with convolutions, and the side of their kernels."""
 NUM_INPUTS = 2
 """States of a cell that are its inputs: 0 is the output before the previous one, 1 the previous."""
 NUM_NODES = 5
-STEM_STRIDES = (1, 2, 4, 8)
+STEM_WIDTH = 3
+"""Channels of the stem's map, in widths of the first stage."""
 _WORDS = (
     ('sep 3×3', 'conv', 3), ('sep 5×5', 'conv', 5), ('avg 3×3', 'pool', 3), ('max 3×3', 'pool', 3),
     ('identity', 'skip', None),
@@ -31,7 +35,7 @@ Cell = tuple[int, ...]
 
 @TASK_UTILS.register_module()
 @dataclass(frozen=True)
-class NAOSpace(Space):
+class NAOSpace(CellSpace):
     """A normal and a reduction cell, in three stages of 1, 2 and 4 times the width.
 
     A stage is ``num_cells`` normal cells; a reduction cell, which doubles the width and halves the
@@ -73,34 +77,13 @@ class NAOSpace(Space):
             (NUM_INPUTS + node, len(OPERATIONS)) * 2 for node in range(NUM_NODES)
         )
     )  # fmt: skip
-    num_stages = 3
     positions_per_step = 2
-    sized_by = 'channels and num_cells of the space'
     published_flops = 'macs'  # no other count was ever published for this space
     file_words: ClassVar[Mapping[str, tuple]] = {}
     written_as = (
         'normal | reduction cell: of each node input, operation, input, operation. Operations: '
         '0 sep 3×3, 1 sep 5×5, 2 avg 3×3, 3 max 3×3, 4 identity'
     )
-
-    def __post_init__(self):
-        for key, low, high in (('channels', 1, 65_536), ('num_cells', 1, 1000)):
-            value = getattr(self, key)
-            if type(value) is not int or not low <= value <= high:
-                raise ValueError(f'{key} of a space is {low} to {high}; got {value!r}')
-        if type(self.stem_stride) is not int or self.stem_stride not in STEM_STRIDES:
-            raise ValueError(f'stem_stride is 1, 2, 4 or 8; got {self.stem_stride!r}')
-
-    @property
-    def stage_channels(self) -> tuple[int, ...]:
-        """Channels of the nodes in the three stages; a stage's map has as many times more as
-        states are concatenated."""
-        return tuple(self.channels << stage for stage in range(self.num_stages))
-
-    @property
-    def stage_strides(self) -> tuple[int, ...]:
-        """Strides of the three stages' maps, in pixels."""
-        return tuple(self.stem_stride << stage for stage in range(self.num_stages))
 
     # ---- what a space says -------------------------------------------------------------------
 

@@ -12,14 +12,16 @@ import numpy as np
 from ..registry import TASK_UTILS
 from ..structures import Arch
 from .cell_graph import CellEdge, CellGraph
-from .space import MAX_TEXT, Space
+from .cell_space import CellSpace
+from .space import MAX_TEXT
 
 OPERATIONS = ('none', 'skip_connect', 'nor_conv_1x1', 'nor_conv_3x3', 'avg_pool_3x3')
 NONE, SKIP, CONV_1X1, CONV_3X3, AVG_POOL = range(5)
+KERNELS = {CONV_1X1: 1, CONV_3X3: 3}
+"""Operations with convolutions, and the side of their kernels."""
 EDGES = ((0, 1), (0, 2), (1, 2), (0, 3), (1, 3), (2, 3))
 """Of each position, (node that it leaves, node that it enters); 0 is the input, 3 the output."""
 NUM_NODES = 4
-STEM_STRIDES = (1, 2, 4, 8)
 _WORDS = (
     ('none', 'none', None), ('skip', 'skip', None), ('1×1 conv', 'conv', 1),
     ('3×3 conv', 'conv', 3), ('3×3 avg', 'pool', 3),
@@ -29,7 +31,7 @@ _WORDS = (
 
 @TASK_UTILS.register_module()
 @dataclass(frozen=True)
-class NASBench201Space(Space):
+class NASBench201Space(CellSpace):
     """One cell, ``num_cells`` times in each of three stages of 1, 2 and 4 times the width.
 
     Stem conv3x3, then the stages, with a fixed residual block of stride 2 before the second and
@@ -62,30 +64,10 @@ class NASBench201Space(Space):
     stem_stride: int = 1
 
     sizes = (len(OPERATIONS),) * len(EDGES)
-    num_stages = 3
-    sized_by = 'channels and num_cells of the space'
     published_flops = 'nas_bench_201'  # whose counter that is, see docs/conventions.md
     file_words: ClassVar[Mapping[str, tuple]] = {}
     choice_words = ('none', 'skip', '1×1', '3×3', 'avg')
     written_as = 'of each node, the operation on each edge that enters'
-
-    def __post_init__(self):
-        for key, low, high in (('channels', 1, 65_536), ('num_cells', 1, 1000)):
-            value = getattr(self, key)
-            if type(value) is not int or not low <= value <= high:
-                raise ValueError(f'{key} of a space is {low} to {high}; got {value!r}')
-        if type(self.stem_stride) is not int or self.stem_stride not in STEM_STRIDES:
-            raise ValueError(f'stem_stride is 1, 2, 4 or 8; got {self.stem_stride!r}')
-
-    @property
-    def stage_channels(self) -> tuple[int, ...]:
-        """Channels of the three stages' maps."""
-        return tuple(self.channels << stage for stage in range(self.num_stages))
-
-    @property
-    def stage_strides(self) -> tuple[int, ...]:
-        """Strides of the three stages' maps, in pixels."""
-        return tuple(self.stem_stride << stage for stage in range(self.num_stages))
 
     # ---- what a space says -------------------------------------------------------------------
 

@@ -1,7 +1,6 @@
 """A fixed network of NAO-V2's space, as a backbone for classifiers and detectors."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -12,7 +11,7 @@ from torch import Tensor
 
 from ...registry import MODELS
 from ...spaces import NAOSpace
-from ...spaces.nao import NUM_INPUTS, STEM_STRIDES
+from ...spaces.nao import NUM_INPUTS
 from ...structures import Arch
 from ..layers.nao_ops import (
     FactorizedReduce,
@@ -226,8 +225,7 @@ class NAONet(NAOFrame, FixedNetwork):
     @classmethod
     def with_other_strides(cls, space: NAOSpace) -> list[NAOSpace]:
         """The same cells behind another stem."""
-        strides = [stride for stride in STEM_STRIDES if stride != space.stem_stride]
-        return [replace(space, stem_stride=stride) for stride in strides]
+        return space.with_other_strides()
 
 
 network_class.register(NAOSpace, lambda space: NAONet)

@@ -1,7 +1,6 @@
 """A fixed network of NAS-Bench-201, as a backbone for classifiers and detectors."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import torch.nn as nn
@@ -11,7 +10,7 @@ from torch import Tensor
 
 from ...registry import MODELS
 from ...spaces import NASBench201Space
-from ...spaces.nas_bench_201 import EDGES, NUM_NODES, STEM_STRIDES
+from ...spaces.nas_bench_201 import EDGES, NUM_NODES
 from ...structures import Arch
 from ..layers.cell_ops import CellFrame, build_operation
 from .fixed_network import FixedNetwork, network_class
@@ -134,8 +133,7 @@ class NASBench201Net(CellFrame, FixedNetwork):
     @classmethod
     def with_other_strides(cls, space: NASBench201Space) -> list[NASBench201Space]:
         """The same cells behind another stem."""
-        strides = [stride for stride in STEM_STRIDES if stride != space.stem_stride]
-        return [replace(space, stem_stride=stride) for stride in strides]
+        return space.with_other_strides()
 
 
 network_class.register(NASBench201Space, lambda space: NASBench201Net)

@@ -8,12 +8,9 @@ from collections.abc import Sequence
 import torch.nn as nn
 from torch import Tensor
 
-from ...spaces import NAOSpace, NASBench201Space
-from ...spaces.nas_bench_201 import AVG_POOL, CONV_1X1, CONV_3X3, NONE, SKIP
+from ...spaces import CellSpace, NASBench201Space
+from ...spaces.nas_bench_201 import AVG_POOL, KERNELS, NONE, SKIP
 from .mbconv import build_norm, prefer_channels_last
-
-KERNELS = {CONV_1X1: 1, CONV_3X3: 3}
-"""Operations with weights, and the side of their kernels."""
 
 
 class ConvBN(nn.Module):
@@ -131,9 +128,7 @@ class CellFrame(nn.Module):
         return tuple(outs)
 
 
-def build_cell_stem(
-    space: NASBench201Space | NAOSpace, norm_cfg: dict, channels: int | None = None
-) -> nn.Sequential:
+def build_cell_stem(space: CellSpace, norm_cfg: dict, channels: int | None = None) -> nn.Sequential:
     """conv3x3 and BN; a stride beyond 2 is made by max pools behind them, which have no weights.
 
     ``channels`` are those of its map; they default to the space's.

@@ -15,14 +15,17 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from ...ops import batch_norm_act, depthwise_by, depthwise_conv, norm_act
 from ...spaces import NAOSpace
-from ...spaces.nao import AVG_POOL, IDENTITY, MAX_POOL, NUM_INPUTS, OPERATIONS, SEP_3X3, SEP_5X5
+from ...spaces.nao import (
+    AVG_POOL,
+    IDENTITY,
+    KERNELS,
+    MAX_POOL,
+    NUM_INPUTS,
+    OPERATIONS,
+    STEM_WIDTH,
+)
 from .cell_ops import build_cell_stem, check_stages
 from .mbconv import build_norm, prefer_channels_last
-
-KERNELS = {SEP_3X3: 3, SEP_5X5: 5}
-"""Operations with convolutions, and the side of their kernels."""
-STEM_WIDTH = 3
-"""Channels of the stem for each of the first stage."""
 
 
 @dataclass(frozen=True)

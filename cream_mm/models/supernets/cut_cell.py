@@ -8,8 +8,8 @@ from torch import Tensor
 
 from ...checkpoints.load_weights import SEARCH_ONLY
 from ...spaces import NASBench201Space
+from ...spaces.nas_bench_201 import KERNELS
 from ...structures import Arch
-from ..layers.cell_ops import KERNELS
 from .router import Router, TableRouter
 
 

@@ -12,11 +12,11 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from ...registry import MODELS, argument_names
 from ...spaces import NASBench201Space
-from ...spaces.nas_bench_201 import CONV_3X3, EDGES, NONE, NUM_NODES, OPERATIONS
+from ...spaces.nas_bench_201 import CONV_3X3, EDGES, KERNELS, NONE, NUM_NODES, OPERATIONS
 from ...structures import Arch
 from ..backbones.nas_bench_201_net import NASBench201Net
 from ..backbones.pretrained import init_backbone
-from ..layers.cell_ops import KERNELS, CellFrame, ConvBN, Reduction, build_operation
+from ..layers.cell_ops import CellFrame, ConvBN, Reduction, build_operation
 from .cut_cell import cut_cell
 from .router import Router, TableRouter
 from .supernet import Supernet
