@@ -132,10 +132,12 @@ def test_resume_continues_with_the_board(search):
     assert 'meta_optimizer' in checkpoint
 
 
-@pytest.mark.timeout(900)  # six commands, each in a process of its own
-def test_export_retrain_detect(search):
+@pytest.mark.timeout(900)
+def test_export_retrain_detect(search, call, monkeypatch):
+    """What trains, in a process of its own."""
     home, data, _ = search
-    text = run('export_arch.py', 'search/best_arch.json', '--out', 'export', cwd=home)
+    monkeypatch.chdir(home)
+    text = called(call, 'export_arch.py', 'search/best_arch.json', '--out', 'export')
     assert 'weights' in text
     weights = load_weights(home / 'export/weights.pth')
     assert (
@@ -146,7 +148,7 @@ def test_export_retrain_detect(search):
     run('train.py', 'export/retrain.py', '--work-dir', 'retrain', '--cfg-options', *TINY[:2],
         'max_epochs=1', *TINY[4:], cwd=home)  # fmt: skip
     retrained = home / 'retrain/epoch_1.pth'
-    text = run('test.py', 'retrain', cwd=home)
+    text = called(call, 'test.py', 'retrain')
     assert re.search(r'retrain: retrain\.py and best_.*\.pth, the best checkpoint', text)
     assert re.search(r'result +accuracy/top1 \d+\.\d\d %', text)
     assert [p.name for p in (home / 'retrain').glob('*.py')] == ['retrain.py']
@@ -164,10 +166,10 @@ def test_export_retrain_detect(search):
     detector = load_weights(home / 'detector/epoch_1.pth')
     assert len(detector['bbox_head.retina_cls.bias']) == 9 * 2
     (next_one,) = commands(text)
-    text = run(*next_one, cwd=home)  # as it stands there
+    text = called(call, *next_one)  # as it stands there
     assert f'drawn: 6 images in {next_one[-1]}' in text
     assert len(list((home / 'detector/drawn').iterdir())) == 6
-    text = run('report.py', 'search', '--retrain', 'retrain', '--detector', 'detector', cwd=home)
+    called(call, 'report.py', 'search', '--retrain', 'retrain', '--detector', 'detector')
     page = html.unescape((home / 'search/report.html').read_text())
     made = page.split('How it was made')[1]
     assert 'budget.macs_m=[2.5,3.2]' in made and 'scale=[96,64]' in made
@@ -189,6 +191,13 @@ def test_one_clear_error(call, tmp_path, options, words):
     assert text.startswith('error: ')
     for word in words:
         assert word in text
+
+
+def called(call, *args):
+    """What a tool printed that did well."""
+    code, text = call(*args)
+    assert not code, text
+    return text
 
 
 @pytest.fixture

@@ -175,12 +175,15 @@ MANY = [(1, 5), (2, 'begun'), (2, 0), (3, 0), (4, 'within'), (4, 'begun'), (4, 1
 @pytest.mark.parametrize(
     ('kills', 'options'),
     [
-        ([(1, 3)], {}),  # before a switch
-        ([(2, 'begun')], {}),  # in it: a bank has begun and inherited, and all of it is lost
-        ([(4, 'within'), (4, 5)], {}),  # before a restart in it, and after it
+        # What the first three do alone, MANY do one after the other.
+        pytest.param([(1, 3)], {}, marks=pytest.mark.slow),  # before a switch
+        # In it: a bank has begun and inherited, and all of it is lost.
+        pytest.param([(2, 'begun')], {}, marks=pytest.mark.slow),
+        # Before a restart in it, and after it.
+        pytest.param([(4, 'within'), (4, 5)], {}, marks=pytest.mark.slow),
         (MANY, {}),
         (MANY, RELEASED),
-        (MANY, AVERAGED),
+        pytest.param(MANY, AVERAGED, marks=pytest.mark.slow),
     ],
     ids=['before', 'in', 'restart', 'many', 'released', 'averaged'],
 )
