@@ -138,19 +138,22 @@ def means(results: Results) -> str:
 
 
 def differences(results: Results) -> str:
-    """Each way to train less single paths of the same seed."""
+    """Each way to train less single paths of the same seed; both together less each alone."""
+    pairs = [(row, 'spos') for row in ROWS if row != 'spos']
+    pairs += [('fair_cream', 'fairnas'), ('fair_cream', 'cream')]
     rows = []
-    for row, label in ROWS.items():
-        if row == 'spos' or not results.runs[row]:
+    for row, base in pairs:
+        if not results.runs[row] or not results.runs[base]:
             continue
         cells, seeds = [], []
         for score in ('named', 'loss'):
             for subset in SUBSETS:
-                base, found = (results.taus(name, score, subset) for name in ('spos', row))
-                both = sorted(set(base) & set(found))
+                less, found = (results.taus(name, score, subset) for name in (base, row))
+                both = sorted(set(less) & set(found))
                 seeds = seeds or both
-                cells.append(interval([found[s] - base[s] for s in both], sign=True)
+                cells.append(interval([found[s] - less[s] for s in both], sign=True)
                              if both else '-')  # fmt: skip
+        label = ROWS[row] if base == 'spos' else f'{ROWS[row]}, less {ROWS[base]}'
         rows.append([label, ' '.join(map(str, seeds)), *cells])
     header = ['less single paths', 'pairs of seeds',
               *(f'tau, {label}' for label in SUBSETS.values()),
