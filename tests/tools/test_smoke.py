@@ -134,7 +134,7 @@ def test_resume_continues_with_the_board(search):
 
 @pytest.mark.timeout(900)
 def test_export_retrain_detect(search, call, monkeypatch):
-    """What trains, in a process of its own."""
+    """What trains or tests, in a process of its own."""
     home, data, _ = search
     monkeypatch.chdir(home)
     text = called(call, 'export_arch.py', 'search/best_arch.json', '--out', 'export')
@@ -148,7 +148,7 @@ def test_export_retrain_detect(search, call, monkeypatch):
     run('train.py', 'export/retrain.py', '--work-dir', 'retrain', '--cfg-options', *TINY[:2],
         'max_epochs=1', *TINY[4:], cwd=home)  # fmt: skip
     retrained = home / 'retrain/epoch_1.pth'
-    text = called(call, 'test.py', 'retrain')
+    text = run('test.py', 'retrain', cwd=home)
     assert re.search(r'retrain: retrain\.py and best_.*\.pth, the best checkpoint', text)
     assert re.search(r'result +accuracy/top1 \d+\.\d\d %', text)
     assert [p.name for p in (home / 'retrain').glob('*.py')] == ['retrain.py']
@@ -166,7 +166,7 @@ def test_export_retrain_detect(search, call, monkeypatch):
     detector = load_weights(home / 'detector/epoch_1.pth')
     assert len(detector['bbox_head.retina_cls.bias']) == 9 * 2
     (next_one,) = commands(text)
-    text = called(call, *next_one)  # as it stands there
+    text = run(*next_one, cwd=home)  # as it stands there
     assert f'drawn: 6 images in {next_one[-1]}' in text
     assert len(list((home / 'detector/drawn').iterdir())) == 6
     called(call, 'report.py', 'search', '--retrain', 'retrain', '--detector', 'detector')
