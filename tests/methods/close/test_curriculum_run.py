@@ -182,7 +182,7 @@ MANY = [(1, 5), (2, 'begun'), (2, 0), (3, 0), (4, 'within'), (4, 'begun'), (4, 1
         # Before a restart in it, and after it.
         pytest.param([(4, 'within'), (4, 5)], {}, marks=pytest.mark.slow),
         (MANY, {}),
-        (MANY, RELEASED),
+        pytest.param(MANY, RELEASED, marks=pytest.mark.slow),
         pytest.param(MANY, AVERAGED, marks=pytest.mark.slow),
     ],
     ids=['before', 'in', 'restart', 'many', 'released', 'averaged'],

@@ -119,7 +119,8 @@ def killed(*args, at, resume):
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == -signal.SIGKILL
 
 
-@pytest.mark.parametrize('method', [pytest.param('plain', marks=pytest.mark.slow), 'cream'])
+@pytest.mark.slow
+@pytest.mark.parametrize('method', ['plain', 'cream'])
 def test_a_search_killed_around_its_splits_and_its_export(data, tmp_path, method):
     whole = search(data, tmp_path / 'whole', method)
     whole.train()
