@@ -165,7 +165,7 @@ def _in_space(
         raise ValueError(f'--space {unknown[0]}: a {type(space).__name__} has {", ".join(known)}')
     other = space.build({**space.to_dict(), **changes})
     other = other.of_network(arch := other.parse(arch))
-    fits = other in (space, *network_class(space).with_other_strides(space))
+    fits = other in (space, *space.with_other_strides())
     if checkpoint and not fits:
         if say:
             say(f'no weights: those of the search are of {_scale(space, changes)}')

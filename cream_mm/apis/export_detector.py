@@ -206,7 +206,7 @@ class DetectorFit:
             ValueError: If ours has other maps.
         """
         network = network_class(space)
-        spaces = [space, *network.with_other_strides(space)]
+        spaces = [space, *space.with_other_strides()]
         count, problem = len(theirs.strides), None
         for taken in (slice(0, count), *self._spared(count)):
             strides = theirs.strides[taken]
@@ -502,7 +502,7 @@ def _swap_own(
     if isinstance(its_space, str) or 'depths' in its_space:
         its_space = {}  # another architecture's; else it changes every one's
     elif its_space.keys() >= space.to_dict().keys():  # an export's: the strides are the detector's
-        others = [other.to_dict() for other in network_class(space).with_other_strides(space)]
+        others = [other.to_dict() for other in space.with_other_strides()]
         its_space = {
             key: value for key, value in its_space.items()
             if any(other.get(key) != space.to_dict().get(key) for other in others)

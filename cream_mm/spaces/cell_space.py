@@ -49,6 +49,6 @@ class CellSpace(Space):
         return tuple(self.stem_stride << stage for stage in range(self.num_stages))
 
     def with_other_strides(self) -> list['CellSpace']:
-        """The same cells behind another stem, whose weights fit."""
+        """The same cells behind another stem."""
         strides = [stride for stride in STEM_STRIDES if stride != self.stem_stride]
         return [replace(self, stem_stride=stride) for stride in strides]

@@ -103,6 +103,10 @@ class Space(ABC):
         skip = self.named_choices.get('identity')
         return sum(choice != skip for choice in self.encode(arch))
 
+    def with_other_strides(self) -> list['Space']:
+        """Spaces whose networks have the same weights, and maps of other strides."""
+        return []
+
     def of_network(self, arch: Arch) -> 'Space':
         """The space as a network alone names it: with its own depths, where these can differ."""
         return self

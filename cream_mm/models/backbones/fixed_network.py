@@ -72,11 +72,6 @@ class FixedNetwork(BaseModule):
         return len(cls.map_channels(arch, space)) - 1
 
     @classmethod
-    def with_other_strides(cls, space: Space) -> list[Space]:
-        """Spaces whose networks have the same weights, and maps of other strides."""
-        return []
-
-    @classmethod
     def head_settings(
         cls,
         arch: Arch,

@@ -222,10 +222,5 @@ class NAONet(NAOFrame, FixedNetwork):
         """Of the second classifier's map, an argument of :class:`NAOClsHead`."""
         return dict(aux_channels=cls.auxiliary_channels(arch, space))
 
-    @classmethod
-    def with_other_strides(cls, space: NAOSpace) -> list[NAOSpace]:
-        """The same cells behind another stem."""
-        return space.with_other_strides()
-
 
 network_class.register(NAOSpace, lambda space: NAONet)

@@ -130,10 +130,5 @@ class NASBench201Net(CellFrame, FixedNetwork):
             for stage in range(self.frozen_stages):
                 yield from self.stage_modules(stage)
 
-    @classmethod
-    def with_other_strides(cls, space: NASBench201Space) -> list[NASBench201Space]:
-        """The same cells behind another stem."""
-        return space.with_other_strides()
-
 
 network_class.register(NASBench201Space, lambda space: NASBench201Net)

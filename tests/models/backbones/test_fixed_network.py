@@ -67,7 +67,7 @@ def test_what_is_said_of_maps_is_so(arch, image):
 
 def test_other_strides_have_the_same_weights():
     arch, space, _ = resolve_arch(CELL, dict(num_cells=1, channels=4))
-    others = NASBench201Net.with_other_strides(space)
+    others = space.with_other_strides()
     assert [other.stem_stride for other in others] == [2, 4, 8]
     shapes = {k: v.shape for k, v in NASBench201Net(arch, space=space).state_dict().items()}
     for other in others:
@@ -75,7 +75,7 @@ def test_other_strides_have_the_same_weights():
         assert {k: v.shape for k, v in net.state_dict().items()} == shapes
         strides = tuple(64 // x.shape[2] for x in net(torch.zeros(1, 3, 64, 64)))
         assert strides == NASBench201Net.map_strides(arch, other)
-    assert CreamNet.with_other_strides(MBConvSpace()) == []
+    assert MBConvSpace().with_other_strides() == []
 
 
 def test_drawn_weights_are_those_of_a_training():
