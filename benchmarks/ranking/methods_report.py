@@ -93,8 +93,17 @@ def write_report(folder: Path) -> None:
 
 
 def tables_of(results: Results) -> list[str]:
-    tables = [means(results), differences(results), regrets(results), regret_differences(results)]
-    tables += [repeated(results), first_losses(results)]
+    others = [(label, row, 'spos') for row, label in ROWS.items() if row != 'spos']
+    halves = [(ROWS[row], 'fair_cream', row) for row in ('fairnas', 'cream')]
+    tables = [
+        means(results),
+        differences(results, 'less single paths', others),
+        differences(results, f'{ROWS["fair_cream"]}, less', halves),
+        regrets(results),
+        regret_differences(results),
+        repeated(results),
+        first_losses(results),
+    ]
     return [table for table in tables if table]
 
 
@@ -137,13 +146,11 @@ def means(results: Results) -> str:
     return table_of(header, rows)
 
 
-def differences(results: Results) -> str:
-    """Each way to train less single paths of the same seed; both together less each alone."""
-    pairs = [(row, 'spos') for row in ROWS if row != 'spos']
-    pairs += [('fair_cream', 'fairnas'), ('fair_cream', 'cream')]
+def differences(results: Results, title: str, pairs: list[tuple[str, str, str]]) -> str:
+    """Of each (label, row, base) the row's tau less that of the base with the same seed."""
     rows = []
-    for row, base in pairs:
-        if not results.runs[row] or not results.runs[base]:
+    for label, row, base in pairs:
+        if not results.runs[row]:
             continue
         cells, seeds = [], []
         for score in ('named', 'loss'):
@@ -153,12 +160,11 @@ def differences(results: Results) -> str:
                 seeds = seeds or both
                 cells.append(interval([found[s] - less[s] for s in both], sign=True)
                              if both else '-')  # fmt: skip
-        label = ROWS[row] if base == 'spos' else f'{ROWS[row]}, less {ROWS[base]}'
         rows.append([label, ' '.join(map(str, seeds)), *cells])
-    header = ['less single paths', 'pairs of seeds',
+    header = [title, 'pairs of seeds',
               *(f'tau, {label}' for label in SUBSETS.values()),
               *(f'by cross entropy, {label}' for label in SUBSETS.values())]  # fmt: skip
-    return table_of(header, rows)
+    return table_of(header, rows) if rows else ''
 
 
 def regrets(results: Results) -> str:
