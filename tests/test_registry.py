@@ -117,6 +117,7 @@ assert type(MODELS.build(dict(type='cream_mm.CreamNet', arch='cream-14m'))) is t
 """
 
 
+@pytest.mark.slow
 def test_ours_may_be_the_default_scope():
     command = [sys.executable, '-c', DEFAULT_SCOPE]
     done = subprocess.run(command, cwd='/', capture_output=True, text=True, timeout=250)

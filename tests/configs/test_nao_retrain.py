@@ -73,6 +73,7 @@ def test_photographs_get_a_stride():
     assert x.shape == (1, 64, 4, 4)
 
 
+@pytest.mark.slow
 def test_the_demo_from_search_to_retraining(tmp_path, monkeypatch):
     """Made small: two phases of a few steps, then report, export and an epoch of the network."""
     photos = write_image_folder(tmp_path / 'photos', train=20, val=4, size=(28, 28))

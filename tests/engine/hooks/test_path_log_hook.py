@@ -53,6 +53,7 @@ def test_every_step_is_recorded(data, tmp_path, board):  # noqa: F811
     assert set(map(str, losses)) >= {str(row['loss']) for row in rows}
 
 
+@pytest.mark.slow
 def test_resumed_run_has_each_step_once(data, tmp_path):  # noqa: F811
     whole = build_with_log(data, tmp_path / 'whole')
     whole.train()

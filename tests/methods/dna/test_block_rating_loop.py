@@ -78,6 +78,7 @@ def test_the_same_command_gives_the_same_numbers(run, tmp_path):
         assert (again / name).read_text() == (run / name).read_text()
 
 
+@pytest.mark.slow
 def test_blocks_of_several_machines_are_joined(run, tmp_path):
     """Each trained and rated elsewhere: bit for bit the search that has them all."""
     parts = []
