@@ -117,8 +117,8 @@ class RowReader:
         if self.extra:
             if number != 4 + self.extra:
                 raise ValueError(
-                    f'{where}: {number + 1} values, but kpt_shape asks for {5 + self.extra}: class, '
-                    f'box, and {self.extra} of key points'
+                    f'{where}: {number + 1} values, but kpt_shape asks for {5 + self.extra}: '
+                    f'class, box, and {self.extra} of key points'
                 )
             values = values[:4]
         elif number != 4 and (number % 2 or number < 6):

@@ -6,21 +6,18 @@ obeyed, so that nothing in a file runs.
 
 import os
 import re
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import yaml
 
-from ..files import read_bytes, read_json, read_text, some_of
+from ..files import some_of
 from ..files.read import shorten
-from .folder_listing import TRAIN_NAMES, VAL_NAMES
+from .folder_listing import TEST_NAMES, TRAIN_NAMES
+from .yolo_names import clean_names, read_names, read_names_text
+from .yolo_places import find_place
 
 MAX_YAML_BYTES = 8 * 2**20
-SPLIT_KEYS = dict(train=TRAIN_NAMES, val=('val', 'valid', 'validation'), test=('test', 'testing'))
-# Of text that is not UTF-8, the encodings that are guessed at, the stricter first.
-_ENCODINGS = (('gbk', 'GBK'), ('cp1252', 'Windows-1252'))
-_SPLIT_NAME = re.compile(rf'(?:{"|".join((*TRAIN_NAMES, *VAL_NAMES))})[-_]?(?:\d{{4}})?', re.I)
+SPLIT_KEYS = dict(train=TRAIN_NAMES, val=('val', 'valid', 'validation'), test=TEST_NAMES)
 
 
 @dataclass
@@ -43,18 +40,6 @@ class YoloIndex:
     base: str = ''
     keypoints: tuple[int, int] | None = None
     notes: list[str] = field(default_factory=list)
-
-
-def split_called(name: str) -> str | None:
-    """'train', 'val' or 'test' for the name of a folder or list of that split, None for others.
-
-    >>> split_called('train2017'), split_called('Valid'), split_called('trainer')
-    ('train', 'val', None)
-    """
-    if not _SPLIT_NAME.fullmatch(name):
-        return None
-    word = re.sub(r'[-_\d]', '', name).lower()
-    return 'train' if word in TRAIN_NAMES else 'test' if word in SPLIT_KEYS['test'] else 'val'
 
 
 def read_yolo_yaml(path: str | os.PathLike) -> YoloIndex:
@@ -111,7 +96,7 @@ def read_darknet(path: str | os.PathLike) -> YoloIndex:
             index.places[split] = [_plain_path(value, index)]
     if 'names' in values:
         root = os.path.dirname(path)
-        place, _ = find_place(_plain_path(values['names'], index), index, root)
+        place, _ = find_place(_plain_path(values['names'], index), path, '', root)
         index.names = read_names(place, index.notes)
         count = values.get('classes', '').strip()
         if count.isdigit() and int(count) != len(index.names):
@@ -120,96 +105,6 @@ def read_darknet(path: str | os.PathLike) -> YoloIndex:
                 f'{some_of(index.names)}. Correct one of them'
             )
     return index
-
-
-# ---- class names ---------------------------------------------------------------------------------
-
-
-def read_names(path: str | os.PathLike, notes: list[str] | None = None) -> list[str]:
-    """Class names from a file: one on a line, or the ``notes.json`` of Label Studio.
-
-    Args:
-        path (str): The file.
-        notes (list[str], optional): Takes a line where names had blanks around them.
-
-    Raises:
-        OSError: If it cannot be read.
-        ValueError: If it is in another encoding than it says, has none, or one twice.
-    """
-    path = os.fspath(path)
-    if path.lower().endswith('.json'):
-        categories = read_json(path)
-        categories = categories.get('categories') if isinstance(categories, dict) else None
-        if not isinstance(categories, list) or not all(
-            isinstance(c, dict) and isinstance(c.get('name'), str) for c in categories
-        ):
-            raise ValueError(f'{path} has no "categories" with names')
-        if [c.get('id') for c in categories] != list(range(len(categories))):
-            raise ValueError(f'{path}: the ids of its categories are not 0, 1, 2, ... in order')
-        names = [c['name'] for c in categories]
-    else:
-        names = read_names_text(path).splitlines()
-        while names and not names[-1].strip():
-            names.pop()
-    return clean_names(names, path, notes)
-
-
-def read_names_text(path: str) -> str:
-    """The text of a file of names, which people write in their own encoding.
-
-    Raises:
-        OSError: If it cannot be read.
-        ValueError: If it is not what its mark says, else UTF-8; says what it may be.
-    """
-    try:
-        return read_text(path)
-    except ValueError as error:
-        if 'text (' not in str(error):
-            raise
-        guess = _guess(read_bytes(path))
-        raise ValueError(f'{error}{guess}') from None
-
-
-def _guess(content: bytes) -> str:
-    for encoding, name in _ENCODINGS:
-        try:
-            text = content.decode(encoding)
-        except UnicodeDecodeError:
-            continue
-        line = next(line for line in text.splitlines() if not line.isascii())
-        return f'. It may be {name}, as which it reads {shorten(line.strip(), 40)!r}'
-    return ''
-
-
-def clean_names(
-    names: Sequence[str], where: str, notes: list[str] | None = None, empty: str = 'name'
-) -> list[str]:
-    """Names without blanks around them.
-
-    Raises:
-        ValueError: If there are none, one is empty, or one stands twice.
-    """
-    stripped = [name.strip() for name in names]
-    if not stripped:
-        raise ValueError(f'{where} has no class name')
-    odd = [name for name, plain in zip(names, stripped) if name != plain]
-    if odd and notes is not None:
-        notes.append(
-            f'{where}: class names with blanks around them: {len(odd)}, taken without '
-            f'({some_of([repr(shorten(name, 40)) for name in odd], 3)})'
-        )
-    for number, name in enumerate(stripped):
-        if not name:
-            raise ValueError(
-                f'{where}: {empty} {number} (counted from 0) is empty, though others follow: the '
-                'labels count it. Name the class, or remove the line'
-            )
-        if (first := stripped.index(name)) != number:
-            raise ValueError(
-                f'{where}: the class {name!r} stands twice, as {first} and {number} (counted '
-                'from 0). Give each its own name'
-            )
-    return stripped
 
 
 # ---- YAML ----------------------------------------------------------------------------------------
@@ -290,8 +185,8 @@ def _in_order(path: str, node: yaml.MappingNode) -> list[yaml.Node]:
         raise ValueError(
             f'{_where(path, node)}: names has the classes '
             f'{some_of(list(map(str, sorted(by_number))))}, '
-            f'but not {some_of(missing)}{hint}. Number them 0 to {len(by_number) - 1}, in the label '
-            'files, too, or name the missing ones'
+            f'but not {some_of(missing)}{hint}. Number them 0 to {len(by_number) - 1}, in the '
+            'label files, too, or name the missing ones'
         )
     return [by_number[number] for number in sorted(by_number)]
 
@@ -300,7 +195,7 @@ def _names_of_text(path: str, node: yaml.Node, index: YoloIndex) -> list[str]:
     """Names that are one text: a file of names, or the only class."""
     text = _name(path, node).strip()
     if re.search(r'\.(?:names|txt)$', text):
-        place, _ = find_place(text, index, os.path.dirname(path))
+        place, _ = find_place(text, path, '', os.path.dirname(path))
         return read_names(place, index.notes)
     if not text or re.search(r'[,;\[\]{}\n]', text):
         raise ValueError(
@@ -341,70 +236,3 @@ def _plain_path(text: str, index: YoloIndex) -> str:
     if plain != text.strip():
         index.notes.append(f'{index.path}: the path {text.strip()} has quotes in it: taken without')
     return plain.replace('\\', '/')
-
-
-# ---- where images lie ----------------------------------------------------------------------------
-
-
-def find_place(value: str, index: YoloIndex, root: str) -> tuple[str, bool]:
-    """The folder or list that a path in a file means.
-
-    It is the one that it names, relative to ``path`` and to the file. If that is not there, the
-    path may be from another machine, from another folder, or from Roboflow, which writes ``../``
-    before the folders beside its file: then it is the one place below the set that it ends in.
-
-    Args:
-        value (str): The path, as it is written.
-        index (YoloIndex): Of the file.
-        root (str): Folder of the set.
-
-    Returns:
-        tuple[str, bool]: The place, and whether it is the one that the file names.
-
-    Raises:
-        FileNotFoundError: If there is none; with every path that was tried.
-        ValueError: If there are several.
-    """
-    folder = os.path.dirname(index.path)
-    base = os.path.expanduser(index.base)
-    literal = os.path.normpath(os.path.join(folder, base, value))
-    inner = []
-    for top in dict.fromkeys((folder, root)):
-        ends = [os.path.join(top, end) for end in _ends_of(f'{index.base}/{value}')]
-        inner.append(next(filter(os.path.exists, ends), None))
-    inner.append(os.path.join(os.path.dirname(os.path.abspath(folder)), base, value))
-    outer = [os.path.join(base, value), value]
-    inside, outside = _existing(inner), _existing(outer)
-    if os.path.exists(literal):
-        is_ours = Path(os.path.abspath(literal)).is_relative_to(os.path.abspath(root))
-        found = [literal] if is_ours else _existing([literal, *inside])
-    else:
-        found = inside or outside
-    if len(found) > 1:
-        raise ValueError(
-            f'{index.path}: {value} may be {" or ".join(found[:3])}. Write the whole path'
-        )
-    if not found:
-        ends = [os.path.join(folder, end) for end in _ends_of(f'{index.base}/{value}')]
-        tried = dict.fromkeys(os.path.normpath(p) for p in (literal, *ends, *inner[2:], *outer))
-        raise FileNotFoundError(
-            f'{index.path}: there is no {value}. Tried: {some_of(list(tried), 12)}. Correct the '
-            'path, which is relative to the folder of this file'
-        )
-    return found[0], found[0] == literal
-
-
-def _ends_of(path: str) -> list[str]:
-    """Ends of a path, the longest first; each names the split, if the path does."""
-    parts = [part for part in path.split('/') if part not in ('', '.', '..')]
-    if parts and re.fullmatch(r'[A-Za-z]:', parts[0]):
-        parts = parts[1:]
-    splits = [i for i, part in enumerate(parts) if split_called(os.path.splitext(part)[0])]
-    last = splits[-1] if splits else len(parts) - 1
-    return ['/'.join(parts[i:]) for i in range(last + 1)]
-
-
-def _existing(paths: Iterable[str | None]) -> list[str]:
-    """Those that are there, each place once."""
-    there = [os.path.normpath(path) for path in paths if path and os.path.exists(path)]
-    return list({os.path.realpath(path): path for path in reversed(there)}.values())[::-1]
