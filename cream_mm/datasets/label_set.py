@@ -59,7 +59,7 @@ class LabelSet:
         return [self.classes[label] for label in sorted(found)]
 
     def files(self, split: str) -> dict[str, list[str]]:
-        """Paths of a split's images by class, as they stand in the table.
+        """Paths of a split's images by class, sorted.
 
         An image of several labels stands with its rarest one, so that a share of each class that
         is held out has images of all; one without any, under ''. Each class of the split has an
@@ -72,7 +72,9 @@ class LabelSet:
             rarest = min(image.labels, key=lambda label: (counts[label], label), default=None)
             name = '' if rarest is None else self.classes[rarest]
             found.setdefault(name, []).append(image.path)
-        return found
+        return {
+            name: sorted(paths, key=lambda path: path.split('/')) for name, paths in found.items()
+        }
 
     def where(self, split: str) -> str:
         """A split in words: ``data/pets/labels.csv (train)``."""
