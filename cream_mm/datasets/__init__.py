@@ -1,4 +1,4 @@
-"""Image folders, tables of labels, COCO-style sets, splits of any dataset, and the data of the demo."""
+"""Image folders, tables of labels, COCO-style sets, splits of any set, the data of the demo."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any

@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
+from ..files import some_of
 from ..registry import DATASETS
-from .folder_listing import TRAIN_NAMES, check_classes
+from .folder_listing import check_classes
 from .image_folder import ImageFolder
-from .label_set import ALL
 from .label_table import read_label_table
 
 
@@ -45,49 +45,46 @@ class LabelledImages(ImageFolder):
         label_column: str | None = None,
         **kwargs: Any,
     ):
-        self.table = read_label_table(data_root, multi_label, label_column)
-        self.table.say()
-        super().__init__(self.table.root, **kwargs)
-
-    @property
-    def is_multi(self) -> bool:
-        """Whether an image may have several labels, or none."""
-        return self.table.is_multi
+        self._place = data_root, multi_label, label_column
+        table = read_label_table(*self._place)
+        table.say()
+        self.is_multi = table.is_multi
+        super().__init__(table.root, **kwargs)
 
     def _open(self, data_root: str, folder: str, named: Sequence[str] | None) -> list[str]:
-        self.folder, train = self.table.find(folder), self.table.find('train')
-        self.is_train = self.folder in (train, ALL) or self.folder.lower() in TRAIN_NAMES
-        self.packed = None
-        if self.folder not in self.table.splits:
-            raise FileNotFoundError(
-                f'{self.table.where(ALL)}: no split {folder!r}; there is '
-                f'{", ".join(self.table.splits)}'
-            )
-        classes = self.table.classes_of(train) if named is None else list(named)
-        where, train_where = self.table.where(self.folder), self.table.where(train)
-        check_classes(classes, self.table.classes_of(self.folder), train_where, where)
+        table = read_label_table(*self._place)
+        self.folder, train = table.find(folder), table.find('train')
+        self.is_train, self.packed = self.folder == train, None
+        if not table.has(self.folder):
+            raise FileNotFoundError(table.missing(folder))
+        classes = table.classes_of(train) if named is None else list(named)
+        found, where = table.classes_of(self.folder), table.where(self.folder)
+        check_classes(classes, found, table.where(train), where)
         return classes
 
     def _where(self) -> str:
-        return f'in {self.table.where(self.folder)}'
+        return f'in {read_label_table(*self._place).where(self.folder)}'
 
     def _list_classes(self) -> list[list[dict]]:
+        table = read_label_table(*self._place)
         number = {name: label for label, name in enumerate(self.CLASSES)}
         own = {
-            image.path: sorted(number[self.table.classes[label]] for label in image.labels)
-            for image in self.table.splits[self.folder]
+            image.path: sorted(number[table.classes[label]] for label in image.labels)
+            for image in table.images(self.folder)
         }
-        found = self.table.files(self.folder)
-        groups = [found.get(name, []) for name in (*self.CLASSES, '')]
+        files = table.files(self.folder)
+        empty = [name for name in self.CLASSES if name not in files]
+        if empty and self.is_train and not self.is_multi:
+            raise ValueError(f'{table.where(self.folder)} has no image of {some_of(empty)}')
         return [
             [
                 dict(
                     img_path=os.path.join(self.data_root, path),
                     gt_label=np.array(own[path], np.int64) if self.is_multi else own[path][0],
                 )
-                for path in paths
+                for path in files.get(name, [])
             ]
-            for paths in groups
+            for name in (*self.CLASSES, '')
         ]
 
     def get_cat_ids(self, idx: int) -> list[int]:
