@@ -99,6 +99,11 @@ class BlockCosts(CostModel):
         """What networks cost besides their blocks, by the width of the last one."""
         return self._with_width(self.space.num_blocks - 1, width).fixed
 
+    @property
+    def used_rows(self) -> set[int]:
+        """Numbers, from 1, of the rows of ``latency`` that some network needs."""
+        return self._args['latency']['rows'].used
+
     def _check_times(self) -> None:
         """Look up every layer of every cell behind every width.
 

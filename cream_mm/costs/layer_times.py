@@ -78,6 +78,7 @@ class LayerTimes:
 
     def __init__(self, rows: Sequence[Mapping[str, Any]]):
         self._rows: dict[tuple, list[tuple[int, dict]]] = {}
+        self.used: set[int] = set()  # numbers of the rows that were asked for
         self.fixed_ms = 0.0
         for number, row in enumerate(rows, start=1):
             kind = kind_of_layer(str(row.get('op', '')))
@@ -86,6 +87,7 @@ class LayerTimes:
                 raise ValueError(f'row {number}: latency_ms is {time!r}, not milliseconds')
             if kind == 'fixed':
                 self.fixed_ms += float(time)
+                self.used.add(number)
             if kind not in REQUIRED or kind == 'fixed':
                 continue
             missing = [key for key in REQUIRED[kind] if row.get(key) is None]
@@ -122,6 +124,7 @@ class LayerTimes:
                 f'rows {first} and {second} are both {named(layer)}, with {one["latency_ms"]:g} '
                 f'and {other["latency_ms"]:g} ms'
             )
+        self.used.update(number for number, _ in fits)
         return float(fits[0][1]['latency_ms']) if fits else None
 
 
