@@ -18,6 +18,7 @@ from .folder_listing import (
     no_image_in,
     num_held_out,
 )
+from .folds import check_fold, fold_name, in_fold
 from .packed_images import PackedImages, is_packed
 from .pillow_image import readable_extensions
 from .system_entries import is_system
@@ -50,6 +51,8 @@ class ImageFolder(CustomDataset):
             with a single image is only trained on. ``'auto'``, what the shipped searches use:
             :func:`holdout_share` of the folder. Defaults to 0.02, as in version 0.1.
         split_seed (int): Seed of that split. Defaults to 0.
+        folds, fold (int, optional): Hold out this one of so many folds of each class, 0 to
+            ``folds - 1``, in place of ``holdout``. Defaults to None.
         **kwargs: Further arguments of mmpretrain's ``CustomDataset``, ``pipeline`` above all.
             ``metainfo=dict(classes=...)`` names the classes, in the order of the labels, in place
             of ``data_root/train``.
@@ -67,15 +70,19 @@ class ImageFolder(CustomDataset):
         part: str = 'all',
         holdout: float | str = 0.02,
         split_seed: int = 0,
+        folds: int | None = None,
+        fold: int | None = None,
         **kwargs: Any,
     ):
         if part not in ('all', 'train', 'holdout'):
             raise ValueError(f"part is 'all', 'train' or 'holdout'; got {part!r}")
         if holdout != 'auto' and not (isinstance(holdout, Real) and 0 < holdout < 1):
             raise ValueError(f"holdout is a share between 0 and 1, or 'auto'; got {holdout!r}")
+        check_fold(folds, fold)
         self.part = part
-        self.holdout = holdout
+        self.holdout = holdout if folds is None else fold_name(folds, fold, split_seed)
         self.split_seed = split_seed
+        self.folds, self.fold = folds, fold
         self.folder, train = (find_folder(data_root, name) for name in (folder, 'train'))
         folder = self.folder
         self.is_train = folder == train or folder.lower() in TRAIN_NAMES
@@ -101,10 +108,12 @@ class ImageFolder(CustomDataset):
             for label, name in enumerate(self.CLASSES)
         ]
         sizes = list(map(len, by_class))
-        held = num_held_out(sizes, self.holdout)
-        data = []
-        for label, images in enumerate(by_class):
-            data += self._take_part(images, label, held[label])
+        held = self._held_out(sizes) if self.part != 'all' else []
+        data = [im for images in by_class for im in images] if self.part == 'all' else []
+        for images, positions in zip(by_class, held):
+            data += [
+                im for i, im in enumerate(images) if (i in positions) == (self.part == 'holdout')
+            ]
         empty = [name for name, size in zip(self.CLASSES, sizes) if not size]
         if empty and self.is_train:
             raise ValueError(no_image_in([Path(folder, name) for name in empty]))
@@ -134,9 +143,12 @@ class ImageFolder(CustomDataset):
             info['img'] = self.packed[info['row']]
         return self.pipeline(info)
 
-    def _take_part(self, images: list[dict], label: int, count: int) -> list[dict]:
-        if self.part == 'all':
-            return images
-        order = named_rng('holdout', self.split_seed, label).permutation(len(images))
-        held = set(order[:count].tolist())
-        return [im for i, im in enumerate(images) if (i in held) == (self.part == 'holdout')]
+    def _held_out(self, sizes: list[int]) -> list[set[int]]:
+        """Positions of the images that are held out of each class."""
+        if self.folds is not None:
+            return in_fold(sizes, self.folds, self.fold, self.split_seed, spare_lone=True)
+        held = []
+        for label, (size, count) in enumerate(zip(sizes, num_held_out(sizes, self.holdout))):
+            order = named_rng('holdout', self.split_seed, label).permutation(size)
+            held.append(set(order[:count].tolist()))
+        return held
