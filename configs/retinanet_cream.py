@@ -153,6 +153,7 @@ default_hooks = dict(
     logger=dict(interval=50),
     checkpoint=dict(save_best='coco/bbox_mAP'),
     visualization=dict(type='DetVisualizationHook'),
+    part_costs=dict(type='cream_mm.PartCostsHook'),  # of backbone, neck and head
 )
 visualizer = dict(
     type='DetLocalVisualizer', vis_backends=[dict(type='LocalVisBackend')], name='visualizer'

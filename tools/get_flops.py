@@ -5,7 +5,7 @@
   python tools/get_flops.py cream-287m
   python tools/get_flops.py work_dirs/export/arch.json
 
-FLOPs are printed in three conventions:
+FLOPs are printed in three conventions, multiply-adds of a detector also by its parts:
   macs       multiply-adds of convolutions and matrix products; what budgets mean here, and half
              of what torch.utils.flop_counter counts
   published  that of the paper of the backbone's space: of Cream's, what the names cream-14m ...
@@ -23,10 +23,7 @@ from typing import TYPE_CHECKING
 
 from cream_mm.command_line import OptionsAction, check_pair, one_line_errors, tool_parser
 
-COCO = (1333, 800)  # published detectors are counted at 800 x 1280
-
 if TYPE_CHECKING:
-    import torch
     from mmengine.model import BaseModel
 
 
@@ -63,21 +60,24 @@ def main(argv: Sequence[str] | None = None) -> None:
         args.config = config_file(args.config)
 
     cfg = load_config(args.config, args.cfg_options, check_data=False)
+    from mmengine.config import ConfigDict
     from mmengine.registry import MODELS, init_default_scope
 
     from cream_mm.apis.probe_maps import without_weights
 
     init_default_scope(cfg.default_scope)
-    default = [cfg.input_size] if cfg.get('input_size') else [800, 1280]
-    if tuple(cfg.get('scale') or COCO) != COCO and not cfg.get('input_size'):
-        default = list(cfg.scale)[::-1]
-    shape = args.shape or default
+    from cream_mm.engine.part_costs import size_of_tests
+
+    shape = args.shape or size_of_tests(cfg)
     height, width = shape[0], shape[-1]
-    model = MODELS.build(without_weights(cfg.model.to_dict())).eval()  # they count nothing
+    # Weights count nothing. Two-stage detectors read their settings as attributes.
+    model = MODELS.build(ConfigDict(without_weights(cfg.model.to_dict()))).eval()
     print(f'config     {args.config}')
     if getattr(model.backbone, 'shares_weights', False):
-        return print_search(model)
-    print_counts(model, height, width)
+        print_search(model)
+    else:
+        print_counts(model, height, width)
+    print_parts(model, height, width)
 
 
 def print_network(arch: str, args: argparse.Namespace) -> bool:
@@ -106,6 +106,7 @@ def print_counts(model: 'BaseModel', height: int, width: int) -> None:
     import torch
 
     from cream_mm.apis.count_model import count_model
+    from cream_mm.engine.part_costs import run_once
     from cream_mm.models.backbones import FixedNetwork
 
     image = torch.zeros(1, 3, height, width)
@@ -114,7 +115,7 @@ def print_counts(model: 'BaseModel', height: int, width: int) -> None:
     stem_norm = stem_norm and f'backbone.{stem_norm}'
     space = getattr(model.backbone, 'space', None)
     counter = getattr(space, 'published_flops', 'cream')
-    cost = count_model(model, lambda: forward(model, image), stem_norm, counter).in_units()
+    cost = count_model(model, lambda: run_once(model, image), stem_norm, counter).in_units()
     if is_own:
         print(f'arch       {model.backbone.space.spell(model.backbone.arch)}')
     print(f'input      {height} x {width}')
@@ -124,16 +125,20 @@ def print_counts(model: 'BaseModel', height: int, width: int) -> None:
     print(f'board      {cost["board_flops_m"]:.2f} M')
 
 
-def forward(model: 'BaseModel', image: 'torch.Tensor') -> None:
-    """Run any model once; a two-stage detector wants to know the image's size."""
-    if not getattr(model, 'with_rpn', False):
-        model(image, mode='tensor')
-        return
-    from mmdet.structures import DetDataSample
+def print_parts(model: 'BaseModel', height: int, width: int) -> None:
+    """What backbone, neck and heads of a detector cost; nothing of another model."""
+    from cream_mm.engine.hooks.part_costs_hook import cost_lines, costs_of
+    from cream_mm.engine.part_costs import is_detector
 
-    size = tuple(image.shape[-2:])
-    sample = DetDataSample(metainfo=dict(img_shape=size, ori_shape=size, scale_factor=(1.0, 1.0)))
-    model(image, [sample], mode='tensor')
+    if not is_detector(model):
+        return
+    content = costs_of(model, (height, width), timed=False)
+    of_path = ' of a path in the middle of the budget' if content['arch'] else ''
+    print(f'parts at {height} x {width}{of_path}')
+    for name, part in content['parts'].items():
+        print(f'  {name:<9}{part["macs_m"]:10.2f} M macs {part["params_m"]:9.3f} M params')
+    for line in cost_lines(content)[1:]:
+        print(line)
 
 
 def print_search(model: 'BaseModel') -> None:

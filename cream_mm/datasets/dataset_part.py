@@ -9,6 +9,7 @@ from mmengine.registry import DATASETS as MMENGINE_DATASETS
 from ..registry import DATASETS
 from ..structures.randomness import named_rng
 from .folder_listing import holdout_share
+from .folds import check_fold, fold_name, in_fold
 
 
 @DATASETS.register_module()
@@ -18,6 +19,8 @@ def DatasetPart(
     part: str,
     holdout: float | str = 'auto',
     split_seed: int = 0,
+    folds: int | None = None,
+    fold: int | None = None,
     lazy_init: bool = False,
 ) -> BaseDataset:
     """A dataset without the images of the other side of a split; as for the rest, itself.
@@ -33,6 +36,9 @@ def DatasetPart(
         holdout (float | str): Share of the images that is held out, at least one of them.
             ``'auto'`` (default): :func:`holdout_share` of all of them, before any filter.
         split_seed (int): Seed of the split. Defaults to 0.
+        folds, fold (int, optional): Hold out this one of so many folds, 0 to ``folds - 1``, in
+            place of ``holdout``. Images are dealt out to them by the class of their first box, or
+            by their label. Defaults to None.
         lazy_init (bool): Read and split in ``full_init()`` only, as of any dataset of mmengine:
             mmdet's ``init_detector`` asks for nothing but the classes. Defaults to False.
 
@@ -44,6 +50,7 @@ def DatasetPart(
         raise ValueError(f"part is 'train' or 'holdout'; got {part!r}")
     if holdout != 'auto' and not (isinstance(holdout, Real) and 0 < holdout < 1):
         raise ValueError(f"holdout is a share between 0 and 1, or 'auto'; got {holdout!r}")
+    check_fold(folds, fold)
     built = MMENGINE_DATASETS.build(dict(dataset, lazy_init=True))
     if not isinstance(built, BaseDataset):
         raise TypeError(f'DatasetPart splits datasets of mmengine; got {type(built).__name__}')
@@ -54,12 +61,15 @@ def DatasetPart(
         number = len(built.data_list)
         if number < 2:
             raise ValueError(f'{type(built).__name__} has {number} images; a split needs two')
-        if holdout == 'auto':
-            holdout = holdout_share(number)
-        count = min(max(1, round(number * holdout)), number - 1)
-        keys = sorted(map(_key, built.data_list))
-        order = named_rng('holdout', split_seed, 0).permutation(number)[:count]
-        held = {keys[i] for i in order}
+        if folds is not None:
+            held = _keys_in_fold(built.data_list, folds, fold, split_seed)
+        else:
+            if holdout == 'auto':
+                holdout = holdout_share(number)
+            count = min(max(1, round(number * holdout)), number - 1)
+            keys = sorted(map(_key, built.data_list))
+            order = named_rng('holdout', split_seed, 0).permutation(number)[:count]
+            held = {keys[i] for i in order}
         return [info for info in filtered() if (_key(info) in held) == (part == 'holdout')]
 
     built.filter_data = filter_data
@@ -69,8 +79,32 @@ def DatasetPart(
         built.full_init()
     finally:
         del built.filter_data  # the class's again: workers are sent the dataset
-    built.part, built.holdout, built.split_seed = part, holdout, split_seed
+    built.part, built.split_seed = part, split_seed
+    built.holdout = holdout if folds is None else fold_name(folds, fold, split_seed)
     return built
+
+
+def _keys_in_fold(data_list: list[dict], folds: int, fold: int, seed: int) -> set[tuple]:
+    """Of the images that a fold holds out.
+
+    Raises:
+        ValueError: If there are more folds than images.
+    """
+    if len(data_list) < folds:
+        raise ValueError(f'{len(data_list)} images cannot be dealt out to {folds} folds')
+    by_label: dict[int, list[tuple]] = {}
+    for info in data_list:
+        by_label.setdefault(_label(info), []).append(_key(info))
+    groups = [sorted(by_label[label]) for label in sorted(by_label)]
+    held = in_fold([len(keys) for keys in groups], folds, fold, seed)
+    return {keys[i] for keys, positions in zip(groups, held) for i in positions}
+
+
+def _label(info: Mapping) -> int:
+    """Of the first box of an image, or of the image; -1 where it has several or none."""
+    boxes = info.get('instances')
+    label = boxes[0].get('bbox_label', -1) if boxes else info.get('gt_label', -1)
+    return label if isinstance(label, int) else -1
 
 
 def _key(info: Mapping) -> tuple:

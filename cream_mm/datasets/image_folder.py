@@ -19,6 +19,7 @@ from .folder_listing import (
     no_image_in,
     num_held_out,
 )
+from .folds import check_fold, fold_name, in_fold
 from .packed_images import PackedImages, is_packed
 from .pillow_image import readable_extensions
 from .system_entries import is_system
@@ -51,6 +52,8 @@ class ImageFolder(CustomDataset):
             with a single image is only trained on. ``'auto'``, what the shipped searches use:
             :func:`holdout_share` of the folder. Defaults to 0.02, as in version 0.1.
         split_seed (int): Seed of that split. Defaults to 0.
+        folds, fold (int, optional): Hold out this one of so many folds of each class, 0 to
+            ``folds - 1``, in place of ``holdout``. Defaults to None.
         **kwargs: Further arguments of mmpretrain's ``CustomDataset``, ``pipeline`` above all.
             ``metainfo=dict(classes=...)`` names the classes, in the order of the labels, in place
             of ``data_root/train``.
@@ -68,15 +71,19 @@ class ImageFolder(CustomDataset):
         part: str = 'all',
         holdout: float | str = 0.02,
         split_seed: int = 0,
+        folds: int | None = None,
+        fold: int | None = None,
         **kwargs: Any,
     ):
         if part not in ('all', 'train', 'holdout'):
             raise ValueError(f"part is 'all', 'train' or 'holdout'; got {part!r}")
         if holdout != 'auto' and not (isinstance(holdout, Real) and 0 < holdout < 1):
             raise ValueError(f"holdout is a share between 0 and 1, or 'auto'; got {holdout!r}")
+        check_fold(folds, fold)
         self.part = part
-        self.holdout = holdout
+        self.holdout = holdout if folds is None else fold_name(folds, fold, split_seed)
         self.split_seed = split_seed
+        self.folds, self.fold = folds, fold
         classes = self._open(data_root, folder, (kwargs.get('metainfo') or {}).get('classes'))
         if self.packed is not None:
             kwargs['pipeline'] = [take_packed(step) for step in kwargs.get('pipeline', ())]
@@ -98,10 +105,12 @@ class ImageFolder(CustomDataset):
         """``[{'img_path': ..., 'gt_label': ...}, ...]``, class by class, sorted."""
         by_class = self._list_classes()
         sizes = list(map(len, by_class))
-        held = num_held_out(sizes, self.holdout)
+        held = self._held_out(sizes) if self.part != 'all' else [range(size) for size in sizes]
         data = []
-        for label, images in enumerate(by_class):
-            data += self._take_part(images, label, held[label])
+        for images, positions in zip(by_class, held):
+            data += [
+                im for i, im in enumerate(images) if (i in positions) == (self.part != 'train')
+            ]
         if not data:
             raise ValueError(
                 f'no image for part {self.part!r} {self._where()} '
@@ -145,9 +154,12 @@ class ImageFolder(CustomDataset):
             info['img'] = self.packed[info['row']]
         return self.pipeline(info)
 
-    def _take_part(self, images: list[dict], label: int, count: int) -> list[dict]:
-        if self.part == 'all':
-            return images
-        order = named_rng('holdout', self.split_seed, label).permutation(len(images))
-        held = set(order[:count].tolist())
-        return [im for i, im in enumerate(images) if (i in held) == (self.part == 'holdout')]
+    def _held_out(self, sizes: list[int]) -> list[set[int]]:
+        """Positions of the images that are held out of each class."""
+        if self.folds is not None:
+            return in_fold(sizes, self.folds, self.fold, self.split_seed, spare_lone=True)
+        held = []
+        for label, (size, count) in enumerate(zip(sizes, num_held_out(sizes, self.holdout))):
+            order = named_rng('holdout', self.split_seed, label).permutation(size)
+            held.append(set(order[:count].tolist()))
+        return held

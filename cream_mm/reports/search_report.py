@@ -22,6 +22,7 @@ from ..spaces import CellGraph, Space
 from .arch_diagram import draw_arch
 from .cell_diagram import draw_cell
 from .detection_scenes import MIN_SCORE, read_scenes
+from .detector_parts import read_parts
 from .figures import (
     Curve,
     Limits,
@@ -173,6 +174,7 @@ class SearchReport:
         self.detector_lines = self._validation(self.detector_dir)
         self.map_curve = self._metric_curve(self.detector_lines, 'coco/bbox_mAP', '--detector')
         self.scenes = read_scenes(self.detector_dir, self.notes) if self.detector_dir else []
+        self.parts = read_parts(self.detector_dir) if self.detector_dir else None
 
         self.rated = [
             p for p in self.board['rated']
@@ -243,6 +245,7 @@ class SearchReport:
             latency_ms=best['costs'].get('latency_ms'),
             board=self.board_rows,
             scenes=self.scenes,
+            parts=self.parts,
             min_score=MIN_SCORE,
             provenance=self._provenance(),
             commands=self._commands(out),

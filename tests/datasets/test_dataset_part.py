@@ -86,3 +86,31 @@ def test_a_lazy_one_is_split_when_it_is_read(root):
     assert lazy.metainfo['classes'] == ('ant',) and not lazy._fully_initialized
     lazy.full_init()
     assert ids(lazy) == ids(build(root, 'holdout')) and len(lazy) == 8
+
+
+def test_folds_hold_out_every_image_once(root):
+    sides = [
+        [build(root, part, folds=3, fold=fold, holdout='auto') for part in ('train', 'holdout')]
+        for fold in range(3)
+    ]
+    for fold, (train, held) in enumerate(sides):
+        assert not ids(train) & ids(held) and len(train) + len(held) == 40
+        assert holdout_of(held) == f'fold {fold} of 3, seed 0'
+        # Of 30 images with a box and 10 without, each third: 10 and 3 or 4.
+        with_box = [held.get_data_info(i) for i in range(len(held))]
+        assert sum(bool(info['instances']) for info in with_box) == 10
+    assert sorted(i for _, held in sides for i in ids(held)) == sorted(
+        ids(build(root, 'train')) | ids(build(root, 'holdout'))
+    )
+    turned = build(root, 'holdout', file='turned.json', folds=3, fold=1)
+    assert ids(turned) == ids(sides[1][1])
+    no_empty = dict(filter_cfg=dict(filter_empty_gt=True, min_size=1))
+    assert not ids(build(root, 'train', folds=3, fold=1, inner=no_empty)) & ids(turned)
+    assert pickle.loads(pickle.dumps(turned)).holdout == 'fold 1 of 3, seed 0'
+
+
+def test_folds_that_cannot_be(root):
+    with pytest.raises(ValueError, match='40 images cannot be dealt out to 41 folds'):
+        build(root, 'train', folds=41, fold=0)
+    with pytest.raises(ValueError, match='folds is 2 or more'):
+        build(root, 'train', fold=0)

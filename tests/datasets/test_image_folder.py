@@ -309,3 +309,27 @@ def test_no_such_folder_has_no_images(tmp_path):
 def test_wrong_arguments(root, wrong, message):
     with pytest.raises(ValueError, match=message):
         make(root, **wrong)
+
+
+# --- folds ---
+
+
+def test_folds_hold_out_every_image_once(root):
+    whole, held = paths_of(make(root)), []
+    for fold in range(4):
+        part, rest = (make(root, part=p, folds=4, fold=fold) for p in ('holdout', 'train'))
+        assert not set(paths_of(part)) & set(paths_of(rest))
+        assert set(paths_of(part)) | set(paths_of(rest)) == set(whole)
+        counts = [labels_of(part).count(label) for label in range(3)]
+        assert set(counts) <= {2, 3} and sum(counts) in (7, 8)  # of 10 of each class, 30 in all
+        assert part.holdout == f'fold {fold} of 4, seed 0'
+        held += paths_of(part)
+    assert sorted(held) == sorted(whole)
+    assert paths_of(make(root, part='holdout', folds=4, fold=0, split_seed=1)) != held[:8]
+
+
+def test_more_folds_than_images(root):
+    with pytest.raises(ValueError, match="no image for part 'holdout'"):
+        make(root, part='holdout', folds=31, fold=30)
+    with pytest.raises(ValueError, match='folds is 2 or more'):
+        make(root, part='holdout', folds=4)

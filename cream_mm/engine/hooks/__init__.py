@@ -6,6 +6,7 @@ from .finite_loss_hook import FiniteLossHook
 from .label_range_hook import LabelRangeHook
 from .loop_state_hook import LoopStateHook
 from .norm_stats_hook import NormStatsHook
+from .part_costs_hook import PartCostsHook
 from .path_log_hook import PathLogHook
 from .seed_hook import SeedHook
 from .summary_hook import SummaryHook
@@ -20,6 +21,7 @@ __all__ = [
     'LabelRangeHook',
     'LoopStateHook',
     'NormStatsHook',
+    'PartCostsHook',
     'PathLogHook',
     'SeedHook',
     'SummaryHook',
