@@ -79,10 +79,10 @@ class Folder:
             self._by_name = defaultdict(list)
             for path in _files_below(self.path):
                 parts = tuple(path.split(os.sep))
-                self._by_name[_neutral(parts[-1])].append(parts)
-        for parts in _readings(name):
-            candidates = self._by_name.get(_neutral(parts[-1]), [])
-            scores = [(_common(parts, c, _neutral), _common(parts, c, str)) for c in candidates]
+                self._by_name[neutral(parts[-1])].append(parts)
+        for parts in readings(name):
+            candidates = self._by_name.get(neutral(parts[-1]), [])
+            scores = [(ending(parts, c, neutral), ending(parts, c, str)) for c in candidates]
             best = max(scores, default=None)
             found = [os.path.join(*c) for c, score in zip(candidates, scores) if score == best]
             if len(found) > 1:
@@ -113,7 +113,7 @@ def folder_holding(names: Sequence[str], root: str, passed_over: Iterable[str] =
     folders = dict.fromkeys(
         os.path.dirname(os.path.join(root, path))
         for path in _files_below(root)
-        if _neutral(os.path.basename(path)) == _neutral(_parts(names[0])[-1])
+        if neutral(os.path.basename(path)) == neutral(_parts(names[0])[-1])
     )
     held = []
     for path in folders:
@@ -138,12 +138,12 @@ def _names_in(folder: str) -> set[str]:
         return set()
 
 
-def _neutral(name: str) -> str:
+def neutral(name: str) -> str:
     """Of names that differ in case, or in how an accent is written, the same."""
     return unicodedata.normalize('NFC', name).casefold()
 
 
-def _common(a: Sequence[str], b: Sequence[str], form) -> int:
+def ending(a: Sequence[str], b: Sequence[str], form) -> int:
     """How many last parts of two paths agree."""
     count = 0
     for one, other in zip(reversed(a), reversed(b)):
@@ -153,7 +153,7 @@ def _common(a: Sequence[str], b: Sequence[str], form) -> int:
     return count
 
 
-def _readings(name: str) -> Iterable[tuple[str, ...]]:
+def readings(name: str) -> Iterable[tuple[str, ...]]:
     """The parts of a path, as each system might have meant it; the most literal first."""
     texts = [name]
     if '?' in name or '://' in name:
@@ -179,7 +179,7 @@ def same_name(a: str, b: str) -> bool:
     >>> same_name('a/1.jpg', './a\\\\1.jpg'), same_name('a/1.jpg', 'b/1.jpg')
     (True, False)
     """
-    return [*map(_neutral, _parts(a))] == [*map(_neutral, _parts(b))]
+    return [*map(neutral, _parts(a))] == [*map(neutral, _parts(b))]
 
 
 # ---- which are the same --------------------------------------------------------------------------
