@@ -10,6 +10,7 @@ from scipy import stats
 # Both have to hold: a difference that is no chance, and large enough to move an accuracy.
 MAX_P = 0.001
 MIN_V = 0.1  # Cramer's, corrected for what chance gives
+MIN_EXPECTED = 5.0  # images: of fewer, the chi-square test is none
 MIN_Z = 3.0  # standard deviations by which a single class differs
 USUAL_ACCURACY = 0.85  # of which the standard error is told
 
@@ -36,21 +37,27 @@ class ShareDifference(NamedTuple):
 def compare_shares(one: Sequence[int], other: Sequence[int]) -> ShareDifference:
     """Compare two parts of a set by the number of images that each class has in them.
 
+    Classes of which fewer than five images are expected in the smaller part count as one.
+
     Args:
         one, other (Sequence[int]): Images of each class, in the same order.
     """
     table = np.array([one, other], float)
-    places = np.flatnonzero(table.sum(axis=0))
-    table = table[:, places]
-    total = table.sum()
-    if len(places) < 2 or table.sum(axis=1).min() == 0:
+    total, sizes = table.sum(), table.sum(axis=1, keepdims=True)
+    if sizes.min() == 0:
+        return ShareDifference(1.0, 0.0, [])
+    is_rare = table.sum(axis=0) * sizes.min() / total < MIN_EXPECTED
+    places = np.flatnonzero(~is_rare)
+    rare = table[:, is_rare].sum(axis=1, keepdims=True)
+    table = np.hstack([table[:, places], rare[:, : int(rare.sum() > 0)]])
+    if table.shape[1] < 2:
         return ShareDifference(1.0, 0.0, [])
     chi2, p_value, freedom, expected = stats.chi2_contingency(table, correction=False)
     v = math.sqrt(max(0.0, chi2 / total - freedom / (total - 1)))
     rows, columns = table.sum(axis=1) / total, table.sum(axis=0) / total
     z = (table - expected)[1] / np.sqrt(expected[1] * (1 - columns) * (1 - rows[1]))
     order = np.argsort(-np.abs(z), kind='stable')
-    differing = [int(places[i]) for i in order if abs(z[i]) >= MIN_Z]
+    differing = [int(places[i]) for i in order if i < len(places) and abs(z[i]) >= MIN_Z]
     return ShareDifference(float(p_value), v, differing)
 
 

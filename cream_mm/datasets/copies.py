@@ -16,7 +16,7 @@ from .picture_look import SIDE, Look
 MAX_BITS = 8  # of 64 that may differ
 MAX_DIFFERENCE = 6.5  # mean of a pixel's, in levels of 0 to 255, brightness and contrast adapted
 MIN_CONTRAST = 4.0  # levels; of pictures that are nearly one colour, the look tells nothing
-MAX_COMPARED = 30_000  # pictures each of which is compared with all others by look
+MAX_COMPARED = 100_000  # pictures each of which is compared with all others by look
 MAX_SECONDS = 60.0  # for that
 # Roboflow names each copy that it augments NAME_jpg.rf.HASH.jpg.
 _AUGMENTED = re.compile(r'(.+?)(?:_(?:jpe?g|png|bmp|webp|tiff?))?\.rf\.[0-9a-z]{16,}', re.I)

@@ -62,6 +62,7 @@ class DataSource:
         notes (list[str]): Lines of its reader.
         errors (list[str]): What a training would refuse.
         has_files (bool): Whether pictures are files of their own.
+        is_multi (bool): Whether a picture may have several labels, and has no boxes.
     """
 
     root: str
@@ -72,6 +73,7 @@ class DataSource:
     notes: list[str] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
     has_files: bool = True
+    is_multi: bool = False
 
     @property
     def pictures(self) -> list[Picture]:
@@ -87,11 +89,6 @@ class DataSource:
     def has_boxes(self) -> bool:
         """Whether it is for detection."""
         return any(p.boxes is not None for pictures in self.splits.values() for p in pictures)
-
-    @property
-    def has_several(self) -> bool:
-        """Whether pictures have several labels each, and no boxes."""
-        return not self.has_boxes and any(len(p.labels) > 1 for p in self.pictures)
 
 
 def open_source(root: str | os.PathLike, kind: str | None = None) -> DataSource:
@@ -211,7 +208,21 @@ def _read_images(root: str) -> DataSource:
 
 
 def _read_table(root: str) -> DataSource:
-    raise NotImplementedError
+    from .label_table import read_label_table
+
+    table = read_label_table(root)
+    source = DataSource(root, '', classes=list(table.classes), notes=list(table.notes))
+    source.is_multi = table.is_multi
+    for split, images in table.splits.items():
+        source.splits[split] = [
+            Picture(
+                os.path.join(table.root, image.path),
+                os.path.relpath(os.path.join(table.root, image.path), root),
+                tuple(image.labels),
+            )
+            for image in images
+        ]
+    return source
 
 
 # ---- pictures with boxes -------------------------------------------------------------------------
