@@ -34,8 +34,9 @@ class Finding:
         text (str): What it is.
         remedy (str): What to do about it; '' where there is nothing to do.
         count (int): How often it was found.
-        examples (list[str]): The first places.
+        examples (list[str]): The first ones, in words.
         groups (list[list[int]]): Pictures that belong together, as positions in the set.
+        places (list[int]): All pictures that it is about, as positions in the set.
     """
 
     level: str
@@ -44,6 +45,7 @@ class Finding:
     count: int = 1
     examples: list[str] = field(default_factory=list)
     groups: list[list[int]] = field(default_factory=list)
+    places: list[int] = field(default_factory=list)
 
 
 @dataclass
@@ -129,7 +131,7 @@ def _files(check: DataCheck) -> Iterable[Finding]:
         yield Finding(
             'error', f'{_images(len(places))} cannot be read whole: {reason}',
             'load or save them again, or remove them',
-            len(places), _names(pictures, places),
+            len(places), _names(pictures, places), places=places,
         )  # fmt: skip
     total = len(pictures)
     for kind, places in by_kind.items():
@@ -144,7 +146,7 @@ def _files(check: DataCheck) -> Iterable[Finding]:
         ).get(kind, '')
         of_all = 'all ' if len(places) == total else ''
         text = f'{of_all}{_images(len(places))} with {KINDS[kind]}'
-        yield Finding(level, text, remedy, len(places), _names(pictures, places))
+        yield Finding(level, text, remedy, len(places), _names(pictures, places), places=places)
 
 
 def _short_reason(problem: str) -> str:
@@ -158,37 +160,35 @@ def _short_reason(problem: str) -> str:
 
 def _copies(check: DataCheck) -> Iterable[Finding]:
     source, pictures, splits = check.source, check.source.pictures, check.source.split_names
-    kinds = (
+    keep = 'a split of your own has to keep them on one side'
+    wrong = 'WRONG LABELS: pictures {} in two classes, so that one label is wrong'
+    if source.has_boxes or source.is_multi:
+        wrong = 'pictures {} that are labelled differently: one of them is wrong or incomplete'
+    for groups, how in (
         (check.copies.by_bytes, 'with the same bytes'),
         (check.copies.by_look, 'that look the same'),
         (check.copies.by_name, 'augmented from one picture, as their names say,'),
-    )
-    for groups, how in kinds:
-        is_look = groups is check.copies.by_look
-        in_two_classes = [] if source.has_boxes or groups is check.copies.by_name else [
-            g for g in groups if len({pictures[i].labels for i in g}) > 1
-        ]  # fmt: skip
-        in_two_splits = [g for g in groups if len({splits[i] for i in g}) > 1]
-        inside = [g for g in groups if g not in in_two_splits and g not in in_two_classes]
-        yield _of_groups(
-            'warning', f'WRONG LABELS: pictures {how} in two classes, so that one label is wrong',
-            'look at them, and remove each from where it does not belong', in_two_classes, pictures,
-        )  # fmt: skip
-        yield _of_groups(
-            'warning', f'pictures {how} in two splits, so that results come out too high',
-            f'remove them from one; {SPLITTER}', in_two_splits, pictures,
-        )  # fmt: skip
-        yield _of_groups(
-            'note', f'pictures {how} within one split',
-            'they count twice; a split of your own has to keep them on one side' if is_look
-            or groups is check.copies.by_bytes else 'a split of your own has to keep them together',
-            inside, pictures,
-        )  # fmt: skip
+    ):
+        is_one = groups is not check.copies.by_name  # an augmented copy may lack a box
+        other = [g for g in groups if is_one and len({_label_counts(pictures[i]) for i in g}) > 1]
+        two = [g for g in groups if len({splits[i] for i in g}) > 1]
+        rest = [g for g in groups if g not in two and g not in other]
+        for level, text, remedy, found in (
+            ('warning', wrong.format(how), 'look at them, and correct or remove one', other),
+            ('warning', f'pictures {how} in two splits, so that results come out too high',
+             f'remove them from one; {SPLITTER}', two),
+            ('note', f'pictures {how} within one split', keep, rest),
+        ):  # fmt: skip
+            yield _of_groups(level, text, remedy, found, pictures)
     if not check.copies.is_whole:
         yield Finding(
             'note', 'too many pictures to compare each with all others by look: those that look '
             'exactly the same were found'
         )  # fmt: skip
+
+
+def _label_counts(picture: Picture) -> tuple[int, ...]:
+    return tuple(sorted(picture.labels))
 
 
 def _of_groups(
@@ -208,7 +208,9 @@ def _classes(check: DataCheck) -> Iterable[Finding]:
     if not source.classes:
         return
     what = 'boxes' if source.has_boxes else 'images'
-    whole = {s: _per_class(p, len(source.classes), source.has_boxes) for s, p in source.splits.items()}
+    whole = {
+        s: _per_class(p, len(source.classes), source.has_boxes) for s, p in source.splits.items()
+    }
     train = whole[next(iter(whole))]
     name_of = source.classes.__getitem__
     if len(source.classes) == 1 and not source.has_boxes:
@@ -307,7 +309,7 @@ def _hold_out(check: DataCheck) -> Iterable[Finding]:
             yield Finding(
                 level, f'{split} has {_images(number)}: an accuracy of 85 % on it has a standard '
                 f'error of {error:.1f} points, so that two networks that are tested once have to '
-                f'differ by some {detectable:.0f} points',
+                f'differ by {detectable:.1f} points',
                 'more images, or folds of all: tools/train.py CONFIG --folds 5'
                 if level == 'warning' else '',
             )  # fmt: skip
@@ -334,17 +336,17 @@ def _sizes(check: DataCheck) -> Iterable[Finding]:
         'note' if len(small) == len(seen) else 'warning',
         f'{_images(len(small))} with a side of less than {SMALL_SIDE} pixels',
         '' if len(small) == len(seen) else 'thumbnails among photographs? mmdet leaves them out of '
-        'a training', len(small), sized(small),
+        'a training', len(small), sized(small), places=small,
     )  # fmt: skip
     yield Finding(
         'note', f'{_images(len(large))} of more than {LARGE_PIXELS / 1e6:.0f} million pixels',
         'a training is slow to read them: tools/prepare_images.py DIR NEW_DIR --size 512'
         if not check.source.has_boxes else 'a training is slow to read them', len(large),
-        sized(large),
+        sized(large), places=large,
     )  # fmt: skip
     yield Finding(
         'note', f'{_images(len(odd))} more than {MAX_ASPECT:.0f} times as long as wide',
-        'a square cut from them may miss the object', len(odd), sized(odd),
+        'a square cut from them may miss the object', len(odd), sized(odd), places=odd,
     )  # fmt: skip
 
 
@@ -368,7 +370,7 @@ def _boxes(check: DataCheck) -> Iterable[Finding]:
     ):  # fmt: skip
         yield Finding(
             level, f'{len(places):,} {text}', remedy, len(places),
-            _names(pictures, dict.fromkeys(places)),
+            _names(pictures, dict.fromkeys(places)), places=list(dict.fromkeys(places)),
         )  # fmt: skip
 
 

@@ -144,5 +144,3 @@ def look_at_pictures(
             pool.shutdown(cancel_futures=True)
             raise
     return looks
-
-
