@@ -89,7 +89,8 @@ def test_names_of_splits():
     ]
     found = [split_named(name) for name in names]
     assert found == ['train', 'val', 'test', 'train', 'val', 'trainval', None, 'val']
-    assert not any(map(split_named, ('cat_train', 'default', 'trains', 'train_val', '2007', '')))
+    others = ('cat_train', 'default', 'trains', 'VOCtest', 'train_val', '2007', '')
+    assert not any(map(split_named, others))
 
 
 IMAGES = [f'JPEGImages/{name}.jpg' for name in ('a', 'b 1', 'c', 'd.2')]
