@@ -44,6 +44,7 @@ DATASETS = _registry(
     'datasets',
     'datasets.dataset_part',
     'datasets.image_folder',
+    'datasets.labelled_images',
     'datasets.unlabelled_images',
 )
 TRANSFORMS = _registry('transform', MMENGINE_TRANSFORMS, 'datasets.transforms')

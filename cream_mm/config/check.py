@@ -19,7 +19,7 @@ _ALSO_READ = (
     'data_root',
     'default_scope', 'efficient_conv_bn_eval', 'find_unused_parameters', 'input_size',
     'max_epochs', 'model_wrapper_cfg', 'num_classes', 'num_workers', 'own_names', 'runner_type',
-    'strategy', 'sync_bn', 'tta_model', 'tta_pipeline', 'classes',
+    'strategy', 'sync_bn', 'tta_model', 'tta_pipeline', 'classes', 'multi_label', 'label_column',
 )  # fmt: skip
 KNOWN_KEYS = sorted({*runner_arguments(), *_ALSO_READ} - {'cfg'})
 _OURS = [

@@ -12,7 +12,8 @@ ARCH = 'model.backbone.arch'
 # Supernets whose maps are as wide as the stages of their space.
 CELLS = dict(NASBench201Supernet='NASBench201Space', NAOSupernet='NAOSpace')
 NO_NORM = dict(norm_cfg=None, act='silu')  # of a CreamClsHead
-HIDDEN = dict(CreamClsHead=1280, NAOClsHead=None)
+WITH_HIDDEN = ('CreamClsHead', 'CreamMultiLabelClsHead')
+HIDDEN = dict(CreamClsHead=1280, CreamMultiLabelClsHead=1280, NAOClsHead=None)
 """Hidden channels of our heads, where a config does not say them."""
 HEADS = tuple(HIDDEN)
 MAX_NAME = 60  # of what is named in a line
@@ -54,7 +55,7 @@ def _check_norm(head: dict, backbone: dict) -> None:
     """Costs of a space count a norm in the head, so that the head of a search has to have it."""
     from ..spaces import MBConvSpace
 
-    if kind_of(head) != 'CreamClsHead' or not head.get('hidden_channels', 1280):
+    if kind_of(head) not in WITH_HIDDEN or not head.get('hidden_channels', 1280):
         return
     space = MBConvSpace.build(backbone.get('space'))
     if bool(head.get('norm_cfg')) != space.head_norm:
@@ -109,7 +110,7 @@ def _fit_head(head: dict, backbone: dict, options: Mapping[str, Any]) -> None:
     if not (is_published or ARCH in options):  # what else it has is up to the config
         wanted = {key: value for key, value in wanted.items() if key in CHANNELS}
         follows = True
-    elif kind_of(head) == 'CreamClsHead':
+    elif kind_of(head) in WITH_HIDDEN:
         wanted = {**NO_NORM, **wanted}
     defaults = dict(NO_NORM, in_channels=320, hidden_channels=HIDDEN[kind_of(head)])
     wrong = {k: v for k, v in wanted.items() if _differ(head.get(k, defaults.get(k)), v)}

@@ -15,12 +15,8 @@ from ..datasets.folder_listing import (
     TRAIN_NAMES,
     VAL_NAMES,
     check_classes,
-    find_folder,
     find_images,
     folders_in,
-    layout,
-    list_classes,
-    list_folder,
     list_unlabelled,
     no_image_in,
     num_held_out,
@@ -31,6 +27,7 @@ from ..datasets.packed_images import is_packed
 from ..files import rank_and_number, say_early, some_of
 from ..registry import kind_of
 from .carry import carry, entries
+from .image_listing import listing_of
 
 if TYPE_CHECKING:
     from ..datasets.folder_check import Picture
@@ -93,32 +90,31 @@ def fit_to_folders(cfg: Config, datasets: Sequence[ConfigDict]) -> list[str] | N
             say_early(text)
     training = _inside(cfg.get('train_dataloader'), folders)
     first = (training or folders)[0]
-    root = first['data_root']
-    train = first.get('folder', 'train') if training else find_folder(root, 'train')
-    classes, named = list_classes(root, train), (first.get('metainfo') or {}).get('classes')
+    listing = listing_of(first)
+    train = first.get('folder', 'train') if training else listing.find('train')
+    classes, named = listing.classes_of(train), (first.get('metainfo') or {}).get('classes')
     if named is not None and sorted(named) == classes:
         classes = list(named)  # in an order of the user's; an export names those of other data
     for dataset in folders:
         _follow_classes(dataset, first, train, classes)
     if not training:
         return classes
-    _check_number(classes, Path(root, train))
+    _check_number(classes, Path(listing.where(train)))
     for alike in same_but_for_case(classes):
         warn(
-            f'{Path(root, train)} has class folders that are one name in several forms (case, '
-            f'blanks or accents): {", ".join(map(ascii, alike))}. They stay different classes'
+            f'{listing.where(train)} has classes that are one name in several forms (case, blanks '
+            f'or accents): {", ".join(map(ascii, alike))}. They stay different classes'
         )
     listed: dict[Path, dict[str, list[str]]] = {}  # once each: there may be millions
     _hold_out(folders, training, listed)
     for dataset in folders:
-        place = _place(dataset)
-        found = list_classes(dataset['data_root'], dataset.get('folder', 'train'))
-        check_classes(classes, found, Path(root, train), place)
+        found = listing_of(dataset).classes_of(dataset.get('folder', 'train'))
+        check_classes(classes, found, listing.where(train), _where(dataset))
     _say_rated_on_trained(cfg, training)
     _fit_batch(cfg, training, listed)
     for dataset in folders:
         if dataset.get('part') == 'holdout':
-            _check_held_out(_place(dataset), _files(dataset, listed))
+            _check_held_out(_where(dataset), _files(dataset, listed))
     return classes
 
 
@@ -158,7 +154,7 @@ def limit_top_k(cfg: Config, num_classes: int) -> None:
 
 
 def _is_image_folder(dataset: Mapping) -> bool:
-    return kind_of(dataset) == 'ImageFolder'
+    return kind_of(dataset) in ('ImageFolder', 'LabelledImages')
 
 
 def _is_unlabelled(dataset: Mapping) -> bool:
@@ -175,15 +171,19 @@ def _place(dataset: Mapping) -> Path:
     return Path(dataset['data_root'], dataset.get('folder', 'train'))
 
 
+def _where(dataset: Mapping) -> str:
+    return listing_of(dataset).where(dataset.get('folder', 'train'))
+
+
 def _find(dataset: ConfigDict) -> str | None:
     """Put the folder that is there in the place of the one asked for; a line if it is another."""
-    root, asked = dataset['data_root'], dataset.get('folder', 'train')
-    found = find_folder(root, asked)
+    listing, asked = listing_of(dataset), dataset.get('folder', 'train')
+    found = listing.find(asked)
     if found == asked:
         return None
     dataset['folder'] = found
-    text = f'{Path(root, found)} is taken for {asked}, which is not there'
-    others = [n for n in folders_in(root) if n.lower() in VAL_NAMES and n != found]
+    text = f'{listing.where(found)} is taken for {asked}, which is not there'
+    others = [n for n in listing.names() if n.lower() in VAL_NAMES and n != found]
     if others and asked.lower() in VAL_NAMES:
         text += f' ({", ".join(others)} {"is" if len(others) == 1 else "are"} not used)'
     elif found.lower() in ('test', 'testing') and asked.lower() not in ('test', 'testing'):
@@ -226,7 +226,7 @@ def _hold_out(
         FileNotFoundError: If too few images are there for that.
     """
     first = training[0]
-    root, train = first['data_root'], first.get('folder', 'train')
+    root, train, listing = first['data_root'], first.get('folder', 'train'), listing_of(first)
     missing = [d for d in folders if d['data_root'] == root and _lacks_validation(d)]
     if not missing:
         return
@@ -237,25 +237,25 @@ def _hold_out(
     held = sum(num_held_out(sizes, part.get('holdout', 0.02)))
     if first.get('part', 'all') == 'holdout' or not held:
         raise FileNotFoundError(
-            f'{layout(root, missing[0]["folder"])}\n(No class of {train} has two images, of which '
-            'one could be held out instead)'
+            f'{listing.missing(missing[0]["folder"])}\n(No class of {train} has two images, of '
+            'which one could be held out instead)'
         )
     for dataset in training:
         if dataset['data_root'] == root and dataset.get('part', 'all') == 'all':
             dataset.update(part='train', **part)
     for dataset in missing:
         dataset.update(folder=train, part='holdout', **part)
+    lacks, choose = listing.no_validation()
     warn(
-        f'{root} has no folder val (nor {", ".join(VAL_NAMES[1:3])}, ...): {held} of the '
-        f'{sum(sizes)} images of {train} are held out of the training, some of each class, and '
-        f'validated on. To choose them yourself, move them to {Path(root, "val")}/<class>'
+        f'{lacks}: {held} of the {sum(sizes)} images of {train} are held out of the training, some '
+        f'of each class, and validated on. To choose them yourself, {choose}'
     )
 
 
-def _check_held_out(folder: Path, files: Mapping[str, list[str]]) -> None:
+def _check_held_out(where: str, files: Mapping[str, list[str]]) -> None:
     if not any(len(images) > 1 for images in files.values()):
         raise ValueError(
-            f'no class of {folder} has two images, of which one could be held out of the training '
+            f'no class of {where} has two images, of which one could be held out of the training '
             'to rate paths on'
         )
 
@@ -263,7 +263,7 @@ def _check_held_out(folder: Path, files: Mapping[str, list[str]]) -> None:
 def _lacks_validation(dataset: Mapping) -> bool:
     is_whole = dataset.get('part', 'all') == 'all'
     is_usual = dataset.get('folder', '').lower() in VAL_NAMES
-    return is_whole and is_usual and not _place(dataset).exists()
+    return is_whole and is_usual and not listing_of(dataset).has(dataset['folder'])
 
 
 def _say_rated_on_trained(cfg: Config, training: Sequence[ConfigDict]) -> None:
@@ -272,7 +272,7 @@ def _say_rated_on_trained(cfg: Config, training: Sequence[ConfigDict]) -> None:
         for dataset in _datasets_of(cfg.get(f'{side}_dataloader')):
             if dataset.get('part', 'all') != 'holdout' and _place(dataset) in trained:
                 warn(
-                    f'{side}_dataloader reads {_place(dataset)}, which is trained on: its numbers '
+                    f'{side}_dataloader reads {_where(dataset)}, which is trained on: its numbers '
                     'say nothing about new images'
                 )
 
@@ -295,7 +295,7 @@ def _is_any(dataset: Mapping) -> bool:
 def _files(dataset: Mapping, listed: dict[Path, dict]) -> dict[str, list[str]]:
     place = _place(dataset)
     if place not in listed:
-        listed[place] = list_folder(dataset['data_root'], dataset.get('folder', 'train'))
+        listed[place] = listing_of(dataset).files(dataset.get('folder', 'train'))
     return listed[place]
 
 
@@ -310,10 +310,12 @@ def _fit_batch(cfg: Config, training: Sequence[ConfigDict], listed: dict[Path, d
         held = num_held_out(sizes, dataset.get('holdout', 0.02))
         part = dataset.get('part', 'all')
         number += {'all': sum(sizes), 'holdout': sum(held)}.get(part, sum(sizes) - sum(held))
-        lone = [name for name, size in zip(files, sizes) if size == 1]
+        # One of several labels may be alone here, and beside others elsewhere.
+        is_multi = getattr(listing_of(dataset), 'is_multi', False)
+        lone = [name for name, size in zip(files, sizes) if size == 1 and not is_multi]
         if lone and part != 'all':
             say_early(
-                f'{len(lone)} class{"es" * (len(lone) > 1)} of {_place(dataset)} with a single '
+                f'{len(lone)} class{"es" * (len(lone) > 1)} of {_where(dataset)} with a single '
                 f'image, which is trained on and never held out: {some_of(lone)}'
             )
     _fit_batch_to(cfg, training, number)
@@ -404,7 +406,7 @@ def look_before_training(cfg: Config, *, max_images: int | None = None) -> None:
 
     max_images = MAX_IMAGES if max_images is None else max_images
     splits: dict[Path, bool] = {}
-    whole: set[Path] = set()  # folders without classes
+    sets: dict[Path, Mapping] = {}
     size = (cfg.get('train_dataloader') or {}).get('batch_size')
     in_folders = any(_datasets_of(cfg.get('train_dataloader'), _is_any))
     if in_folders and isinstance(size, int) and size < SMALL_BATCH and not cfg.get('sync_bn'):
@@ -418,19 +420,19 @@ def look_before_training(cfg: Config, *, max_images: int | None = None) -> None:
         for dataset in _datasets_of(cfg.get(f'{side}_dataloader'), _is_any):
             if not is_packed(_place(dataset)):
                 splits.setdefault(_place(dataset), side == 'train')
-                if _is_unlabelled(dataset):
-                    whole.add(_place(dataset))
+                sets.setdefault(_place(dataset), dataset)
     pictures = []
-    for place in splits:
-        if place in whole:
-            by_class = {'': list_unlabelled(place)}
-        else:
-            by_class = list_folder(place.parent, place.name)
+    for place, dataset in sets.items():
+        if _is_unlabelled(dataset):
+            pictures += [Picture(place / file, place.name, '') for file in list_unlabelled(place)]
+            continue
+        listing = listing_of(dataset)
         pictures += [
-            Picture(Path(place, name, file), place.name, name)
-            for name, files in by_class.items()
+            Picture(listing.path(place.name, name, file), place.name, name)
+            for name, files in listing.files(place.name).items()
             for file in files
         ]
+    whole = any(map(_is_unlabelled, sets.values()))
     found = look_at(pictures, max_images=max_images)
     if pictures and not found.num_seen:
         say_early(
@@ -459,7 +461,7 @@ def look_before_training(cfg: Config, *, max_images: int | None = None) -> None:
     if two := found.in_two_classes:
         warn(
             f'WRONG LABELS: {len(two)} picture{"s" * (len(two) > 1)} with the same bytes in two '
-            f'class folders, so that one of the labels is wrong: {_pairs(two)}. Remove each from '
+            f'classes, so that one of the labels is wrong: {_pairs(two)}. Remove each from '
             'where it does not belong'
         )
     if two := found.in_two_splits:

@@ -15,6 +15,7 @@ from .check import check_keys, check_options, check_top_level, is_settled, own_n
 from .coco_data import fit_coco, follow_annotations, lacks_files
 from .fit_network import fit_network
 from .folder_data import fit_to_folders, lacks_folders, limit_top_k, names_of_places_as_text
+from .label_data import fit_label_tables
 from .value_ranges import check_values
 
 
@@ -127,6 +128,7 @@ def _fit_to_data(cfg: Config, options: dict, writes: bool = False) -> None:
     chosen = 'num_classes' in options
     is_moved = any(key.split('.')[-1] in ('data_root', 'ann_file') for key in options)
     datasets = _datasets(cfg)
+    fit_label_tables(cfg, datasets)
     classes = fit_to_folders(cfg, datasets)
     _check_split(datasets, _whole_sets(cfg.get('train_dataloader')))
     classes = fit_coco(cfg, say_early, is_moved=is_moved) or classes
@@ -161,7 +163,7 @@ def _check_split(datasets: list[dict], whole: list[dict]) -> None:
         below = inner['ann_file'] if 'ann_file' in inner else inner.get('folder', 'train')
         return str(Path(inner.get('data_root') or '', below))
 
-    usual = dict(ImageFolder=0.02, DatasetPart='auto', UnlabelledImages='auto')
+    usual = dict(ImageFolder=0.02, LabelledImages=0.02, DatasetPart='auto', UnlabelledImages='auto')
     parts = [d for d in datasets if kind_of(d) in usual]
     for train in (d for d in parts if d.get('part') == 'train'):
         for held in (d for d in parts if d.get('part') == 'holdout' and place(d) == place(train)):

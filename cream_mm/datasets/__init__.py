@@ -1,4 +1,4 @@
-"""Image folders, COCO-style sets, splits of any dataset, and the data of the demo."""
+"""Image folders, tables of labels, COCO-style sets, splits of any set, the data of the demo."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -8,15 +8,17 @@ from ..registry import DATASETS
 if TYPE_CHECKING:
     from .dataset_part import DatasetPart
     from .image_folder import ImageFolder
+    from .labelled_images import LabelledImages
     from .transforms import LoadImage
     from .unlabelled_images import UnlabelledImages
 
-__all__ = ['DatasetPart', 'ImageFolder', 'LoadImage', 'UnlabelledImages']
+__all__ = ['DatasetPart', 'ImageFolder', 'LabelledImages', 'LoadImage', 'UnlabelledImages']
 
 # Imported when they are asked for: folders are listed, and digits written, without mmpretrain.
 _WHERE = dict(
     DatasetPart='dataset_part',
     ImageFolder='image_folder',
+    LabelledImages='labelled_images',
     LoadImage='transforms',
     UnlabelledImages='unlabelled_images',
 )

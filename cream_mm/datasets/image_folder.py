@@ -1,6 +1,7 @@
 """Any ImageNet-style folder of images, with a held-out part of the training set."""
 
 import os
+from collections.abc import Sequence
 from numbers import Real
 from pathlib import Path
 from typing import Any
@@ -76,45 +77,55 @@ class ImageFolder(CustomDataset):
         self.part = part
         self.holdout = holdout
         self.split_seed = split_seed
-        self.folder, train = (find_folder(data_root, name) for name in (folder, 'train'))
-        folder = self.folder
-        self.is_train = folder == train or folder.lower() in TRAIN_NAMES
-        named = (kwargs.get('metainfo') or {}).get('classes')
-        classes = list_classes(data_root) if named is None else list(named)
-        root = Path(data_root, folder)
-        check_classes(classes, list_classes(data_root, folder), Path(data_root, train), root)
-        self.packed = PackedImages(root) if is_packed(root) else None
+        classes = self._open(data_root, folder, (kwargs.get('metainfo') or {}).get('classes'))
         if self.packed is not None:
             kwargs['pipeline'] = [take_packed(step) for step in kwargs.get('pipeline', ())]
         kwargs.setdefault('extensions', readable_extensions())
         kwargs['metainfo'] = {'classes': tuple(classes), **(kwargs.get('metainfo') or {})}
-        super().__init__(data_root=data_root, data_prefix=folder, **kwargs)
+        super().__init__(data_root=data_root, data_prefix=self.folder, **kwargs)
+
+    def _open(self, data_root: str, folder: str, named: Sequence[str] | None) -> list[str]:
+        """Find the folder and the classes, which are ``named`` where that is given."""
+        self.folder, train = (find_folder(data_root, name) for name in (folder, 'train'))
+        self.is_train = self.folder == train or self.folder.lower() in TRAIN_NAMES
+        classes = list_classes(data_root) if named is None else list(named)
+        root = Path(data_root, self.folder)
+        check_classes(classes, list_classes(data_root, self.folder), Path(data_root, train), root)
+        self.packed = PackedImages(root) if is_packed(root) else None
+        return classes
 
     def load_data_list(self) -> list[dict]:
         """``[{'img_path': ..., 'gt_label': ...}, ...]``, class by class, sorted."""
-        folder = self.img_prefix
-        files = {}
-        if self.packed is None:
-            files = list_folder(self.data_root, self.folder, self.extensions)
-        by_class = [
-            [dict(info, gt_label=label) for info in self._list_class(name, files.get(name, []))]
-            for label, name in enumerate(self.CLASSES)
-        ]
+        by_class = self._list_classes()
         sizes = list(map(len, by_class))
         held = num_held_out(sizes, self.holdout)
         data = []
         for label, images in enumerate(by_class):
             data += self._take_part(images, label, held[label])
-        empty = [name for name, size in zip(self.CLASSES, sizes) if not size]
-        if empty and self.is_train:
-            raise ValueError(no_image_in([Path(folder, name) for name in empty]))
         if not data:
             raise ValueError(
-                f'no image for part {self.part!r} below {folder} '
+                f'no image for part {self.part!r} {self._where()} '
                 f'(accepted: {" ".join(readable_extensions())})'
                 + (': no class has two images' if self.part == 'holdout' and any(sizes) else '')
             )
         return data
+
+    def _where(self) -> str:
+        return f'below {self.img_prefix}'
+
+    def _list_classes(self) -> list[list[dict]]:
+        """The images of each class, sorted, of all parts."""
+        files = {}
+        if self.packed is None:
+            files = list_folder(self.data_root, self.folder, self.extensions)
+        found = {name: self._list_class(name, files.get(name, [])) for name in self.CLASSES}
+        empty = [Path(self.img_prefix, name) for name, images in found.items() if not images]
+        if empty and self.is_train:
+            raise ValueError(no_image_in(empty))
+        return [
+            [dict(info, gt_label=label) for info in images]
+            for label, images in enumerate(found.values())
+        ]
 
     def _list_class(self, name: str, files: list[str]) -> list[dict]:
         folder = Path(self.img_prefix, name)

@@ -5,6 +5,7 @@ import logging
 import os
 from collections import Counter
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import NamedTuple
 
 from ..files import say_early
@@ -44,50 +45,83 @@ class LabelSet:
     def find(self, asked: str) -> str:
         """The split that ``asked`` names, else the one that stands for it; else ``asked``.
 
-        For ``train`` that is all of a set without splits, for ``val`` one of the others.
+        For ``val`` that is one of the others but training. A set without splits is all 'train'.
         """
-        if asked in self.splits:
+        if self.has(asked):
             return asked
         groups = (TRAIN_NAMES, TEST_NAMES, VAL_NAMES)
         names = next((group for group in groups if asked.lower() in group), ())
-        found = next((name for name in names if name in self.splits), asked)
-        return ALL if found in TRAIN_NAMES and ALL in self.splits else found
+        return next((name for name in names if self.has(name)), asked)
+
+    def names(self) -> list[str]:
+        """Of the splits."""
+        return ['train'] if ALL in self.splits else list(self.splits)
+
+    def has(self, split: str) -> bool:
+        """Whether there is such a split."""
+        return split in self.names()
+
+    def images(self, split: str) -> list[LabelledImage]:
+        """Of a split; none if it is not there."""
+        return self.splits.get(ALL if ALL in self.splits and split == 'train' else split, [])
 
     def classes_of(self, split: str) -> list[str]:
         """Classes that images of a split have, in the order of the labels."""
-        found = {label for image in self.splits.get(split, ()) for label in image.labels}
+        found = {label for image in self.images(split) for label in image.labels}
         return [self.classes[label] for label in sorted(found)]
 
     def files(self, split: str) -> dict[str, list[str]]:
-        """Paths of a split's images by class, as they stand in the table.
+        """Paths of a split's images by class, sorted.
 
         An image of several labels stands with its rarest one, so that a share of each class that
-        is held out has images of all; one without any, under ''. Each class of the split has an
-        entry.
+        is held out has images of all; one without any, under ''. Classes that are no image's
+        rarest have no entry.
         """
-        images = self.splits.get(split, ())
+        images = self.images(split)
         counts = Counter(label for image in images for label in image.labels)
-        found: dict[str, list[str]] = {name: [] for name in self.classes_of(split)}
+        found: dict[str, list[str]] = {}
         for image in images:
             rarest = min(image.labels, key=lambda label: (counts[label], label), default=None)
             name = '' if rarest is None else self.classes[rarest]
             found.setdefault(name, []).append(image.path)
-        return found
+        return {
+            name: sorted(found[name], key=_parts) for name in [*self.classes, ''] if name in found
+        }
 
     def where(self, split: str) -> str:
-        """A split in words: ``data/pets/labels.csv (train)``."""
+        """A split in words: ``data/pets/labels.csv (val)``."""
         tables = ', '.join(self.tables[:3]) + (', ...' if len(self.tables) > 3 else '')
-        return tables if split == ALL else f'{tables} ({split})'
+        return tables if ALL in self.splits else f'{tables} ({split})'
+
+    def path(self, split: str, name: str, file: str) -> Path:
+        """Where an image of :meth:`files` lies."""
+        return Path(self.root, file)
+
+    def missing(self, split: str) -> str:
+        """That a split is not there."""
+        return f'{self.where("train")}: no split {split!r}; there is {", ".join(self.names())}'
+
+    def no_validation(self) -> tuple[str, str]:
+        """That there is none to validate on, and how to choose one."""
+        return (
+            f'{", ".join(self.tables)} names no images to validate on',
+            'write a column split with train and val',
+        )
 
     def say(self) -> None:
         """Log the notes, each once in a process."""
         for note in self.notes:
-            _say_once(note)
+            say_once(note, logging.WARNING)
+
+
+def _parts(path: str) -> list[str]:
+    return path.split('/')
 
 
 @functools.cache
-def _say_once(note: str) -> None:
-    say_early(note, logging.WARNING)
+def say_once(line: str, level: int = logging.INFO) -> None:
+    """:func:`say_early`, once in a process."""
+    say_early(line, level)
 
 
 def root_of(place: str | os.PathLike) -> str:

@@ -15,6 +15,7 @@ META_KEY = 'holdout'
 """Entry of a checkpoint's ``meta``: ``holdout`` of the training images."""
 
 _OF_VERSION_0_1 = 0.02
+_WITH_PARTS = ('ImageFolder', 'LabelledImages', 'DatasetPart', 'UnlabelledImages')
 
 
 def keep_holdout(cfg: Config, checkpoint: str | Path | None) -> None:
@@ -81,7 +82,7 @@ def _share_of(meta: Mapping) -> Any:
 def _split_sets(node) -> Iterator[ConfigDict]:
     """Every dataset with a held-out part below a config's node."""
     if isinstance(node, dict):
-        if type_name(node.get('type')) in ('ImageFolder', 'DatasetPart', 'UnlabelledImages'):
+        if type_name(node.get('type')) in _WITH_PARTS:
             yield node
         node = list(node.values())
     if isinstance(node, (list, tuple)):

@@ -7,11 +7,12 @@ from .supernets import BlockSupernet, CreamSupernet, NAOSupernet, NASBench201Sup
 from .unfit_weights import refuse_unfit
 
 if TYPE_CHECKING:
-    from .heads import CreamClsHead, NAOClsHead
+    from .heads import CreamClsHead, CreamMultiLabelClsHead, NAOClsHead
 
 __all__ = [
     'BlockSupernet',
     'CreamClsHead',
+    'CreamMultiLabelClsHead',
     'CreamNet',
     'CreamSupernet',
     'NAOClsHead',
@@ -24,7 +25,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name in ('CreamClsHead', 'NAOClsHead'):
+    if name in ('CreamClsHead', 'CreamMultiLabelClsHead', 'NAOClsHead'):
         from . import heads  # a backbone alone needs no mmpretrain
 
         return getattr(heads, name)

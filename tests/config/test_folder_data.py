@@ -353,7 +353,7 @@ def test_what_is_found_is_said(root, lines):
     damaged, labels, splits, within = lines[-4:]
     assert damaged.startswith('2 of 39 images cannot be read whole.')
     assert f'{root}/train/ant/004.jpg (the file is empty)' in damaged and str(path) in damaged
-    assert labels.startswith('WRONG LABELS: 1 picture with the same bytes in two class folders')
+    assert labels.startswith('WRONG LABELS: 1 picture with the same bytes in two classes')
     assert f'{root}/train/ant/000.jpg and {root}/train/bee/x.jpg' in labels
     assert f'{root}/train/cat/001.jpg and {root}/val/cat/y.jpg' in splits
     assert 'to train on and to validate on' in splits

@@ -71,6 +71,12 @@ class Cream(ImageClassifier):
         docs/cream.md.
     """
 
+    # Board and matching compare paths by the class of an image.
+    one_label_only = (
+        'images have several labels, and Cream matches and distils paths by one: search with '
+        'configs/spos/search_imagenet.py, which takes several'
+    )
+
     def __init__(
         self,
         backbone: dict,
