@@ -13,6 +13,7 @@ from typing import NamedTuple
 from ..files.regular import open_regular
 from .coco_file import MAX_COCO_BYTES
 from .folder_listing import TRAIN_NAMES, VAL_NAMES
+from .label_files import find_tables
 from .packed_images import NAMES, PIXELS
 from .pillow_image import readable_extensions
 from .system_entries import is_system
@@ -260,11 +261,15 @@ def _packed_signs(look: _Look) -> list[str]:
 
 
 def _table_signs(look: _Look) -> list[str]:
-    try:
-        from .label_table import is_label_table
-    except ImportError:
+    if not look.some('.csv', '.tsv', '.txt'):
         return []
-    return [_CALLED['label_table']] if is_label_table(look.root) else []
+    try:
+        tables, _ = find_tables(look.root)
+    except ValueError:
+        return ['several tables']
+    except OSError:
+        return []
+    return [table.path.relative_to(look.root).as_posix() for table in tables]
 
 
 def _class_signs(look: _Look) -> list[str]:

@@ -68,6 +68,11 @@ SETS = {
         {'boxes.csv': PLAIN_CSV.replace(',', ';'), 'images/a.jpg': None},
         {'train.csv': 'ImageID,Source,LabelName,XMin,XMax,YMin,YMax\na,x,/m/1,0,1,0,1\n'},
     ],
+    'label_table': [
+        {'train.csv': 'image,label\na.jpg,cat\nb.jpg,dog\n', 'images/a.jpg': None},
+        {'labels.csv': 'filename,class\na.jpg,cat\nb.jpg,dog\n', 'a.jpg': None, 'b.jpg': None},
+        {'train/_classes.csv': 'filename, cat, dog\na.jpg, 1, 0\n', 'train/a.jpg': None},
+    ],
     'class_folders': [
         {'train/ant/a.jpg': None, 'train/bee/b.jpg': None, 'val/ant/c.jpg': None},
         {'train/ant/1/a.jpg': None},
@@ -163,6 +168,7 @@ def test_a_large_folder_is_not_listed_to_its_end(make, tmp_path, monkeypatch):
     make(**{'many/_annotations.csv': TF_CSV}, **{f'many/{i:03}.jpg': '' for i in range(200)})
     real = os.scandir
     monkeypatch.setattr(module, 'MAX_IN_FOLDER', 5)
+    monkeypatch.setitem(module._SIGNS, 'label_table', lambda look: [])  # has limits of its own
     monkeypatch.setattr(module.os, 'scandir', Entries)
     kind = find_kind(tmp_path)
     assert len(listed) <= 1 + 6
