@@ -147,15 +147,21 @@ class PassedOver:
 
     def say(self, root: str | os.PathLike) -> None:
         """Log what was passed over below ``root``, once in a process."""
+        for line in self.lines(root):
+            _report(line)
+
+    def lines(self, root: str | os.PathLike) -> list[str]:
+        """What was passed over below ``root``, a line for each kind of thing."""
+        found = []
         if number := len(self.system):
             entries = 'entry' if number == 1 else 'entries'
-            _report(
+            found.append(
                 f'passed over {number} hidden or system {entries} below {root}: '
                 f'{some_of(sorted(self.system))}'
             )
         if number := len(self.loose):
             what = 'image that lies' if number == 1 else 'images that lie'
-            _report(
+            found.append(
                 f'passed over {number} {what} in {root} beside the class folders, and so belong'
                 f'{"s" if number == 1 else ""} to no class: {some_of(sorted(self.loose))}'
             )
@@ -165,10 +171,11 @@ class PassedOver:
             number = self.kinds.total()
             files = 'file' if number == 1 else 'files'
             remedies = dict.fromkeys(filter(None, (remedy(kind) for kind, _ in kinds)))
-            _report(
+            found.append(
                 f'passed over {number} {files} below {root} whose extension is of no image that is '
                 f'read here: {some_of(shown)}' + ''.join(f'. {text}' for text in remedies)
             )
+        return found
 
 
 def list_images(
