@@ -7,6 +7,7 @@ distributions are all that is looked at here; nothing heavy is imported.
 
 import importlib.metadata
 import os
+import platform
 import re
 from collections.abc import Iterable
 
@@ -74,6 +75,18 @@ def usable_cores() -> int:
     if hasattr(os, 'sched_getaffinity'):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def processor_name() -> str:
+    """Of the CPU, as the system tells it."""
+    try:
+        with open('/proc/cpuinfo', encoding='utf-8', errors='replace') as file:
+            for line in file:
+                if line.startswith(('model name', 'Model')):
+                    return line.partition(':')[2].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
 
 
 def _found(installed: Iterable[str] | None) -> dict[str, list[str]]:

@@ -14,6 +14,7 @@ from .check import check_keys, check_options, check_top_level, is_settled, own_n
 from .coco_data import fit_coco, follow_annotations, lacks_files
 from .fit_network import fit_network
 from .folder_data import fit_to_folders, lacks_folders, limit_top_k, names_of_places_as_text
+from .latency_budget import fit_latency
 from .value_ranges import check_values
 
 
@@ -57,6 +58,7 @@ def load_config(
     _follow_metric(cfg)
     if check_data:
         _fit_to_data(cfg, options)
+    fit_latency(cfg, say_early)
     return cfg
 
 

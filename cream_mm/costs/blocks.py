@@ -1,6 +1,6 @@
 """Costs of the networks that cells of blocks make together."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property, reduce
 from typing import Any
 
@@ -11,6 +11,7 @@ from ..spaces.blocks import BlockSpace
 from ..structures import Arch
 from .cost import Cost
 from .cost_model import CostModel, CostTable, build_cost_model
+from .layer_times import LayerTimes, MissingTimes
 from .mbconv import mbconv_costs
 
 
@@ -30,6 +31,8 @@ class BlockCosts(CostModel):
         self.space = space
         self._args = dict(input_size=input_size, **kwargs)
         self._models: dict[MBConvSpace, CostTable] = {}
+        if kwargs.get('latency') is not None:
+            self._check_times()
         first = self._model(space.network_space([0] * space.num_blocks))
         self.input_size, self.num_classes = first.input_size, first.num_classes
         self.head_channels = first.head_channels
@@ -96,6 +99,28 @@ class BlockCosts(CostModel):
         """What networks cost besides their blocks, by the width of the last one."""
         return self._with_width(self.space.num_blocks - 1, width).fixed
 
+    @property
+    def used_rows(self) -> set[int]:
+        """Numbers, from 1, of the rows of ``latency`` that some network needs."""
+        return self._args['latency']['rows'].used
+
+    def _check_times(self) -> None:
+        """Look up every layer of every cell behind every width.
+
+        Raises:
+            MissingTimes: With all that have no time.
+        """
+        missing: dict[str, None] = {}
+        for block, cells in enumerate(self.space.cells):
+            for cell in range(len(cells)):
+                for before in self.widths(block - 1) if block else [None]:
+                    try:
+                        self._with_width(block - 1, before, {block: cell})
+                    except MissingTimes as error:
+                        missing |= dict.fromkeys(error.layers)
+        if missing:
+            raise MissingTimes(list(missing))
+
     def _with_width(
         self, block: int, width: int | None, chosen: Mapping[int, int] | None = None
     ) -> CostTable:
@@ -109,24 +134,32 @@ class BlockCosts(CostModel):
 
     @cached_property
     def _extremes(self) -> tuple[dict[str, float], dict[str, float]]:
-        """From the first block on, the least and the most by the width that a block puts out."""
-        ends = []
+        lasts, ends = self.widths(self.space.num_blocks - 1), []
         for pick in (min, max):
-            totals: dict[int | None, list[int]] = {None: [0] * 4}
-            for block, cells in enumerate(self.space.cells):
-                found: dict[int, list[list[int]]] = {}
-                for cell, (_, width) in enumerate(cells):
-                    for before, total in totals.items():
-                        layers = self.cell_costs(block, cell, before)
-                        sums = [sum(pick(c[u] for c in row) for row in layers) for u in range(4)]
-                        found.setdefault(width, []).append([a + b for a, b in zip(total, sums)])
-                totals = {width: [pick(x) for x in zip(*rows)] for width, rows in found.items()}
-            whole = [
-                [a + b for a, b in zip(total, self.fixed(width)[:4])]
-                for width, total in totals.items()
-            ]
-            ends.append(Cost(*(pick(column) for column in zip(*whole))).in_units())
+            columns = zip(*(self._extreme(pick, last) for last in lasts))
+            ends.append(Cost(*(pick(column) for column in columns)).in_units())
         return tuple(ends)
+
+    def _extreme(self, pick: Callable, last: int) -> list[float]:
+        """The least or the most of each unit, of networks whose last block has a width.
+
+        By the width that a block puts out, from the first on. Sums in the order of :meth:`cost`,
+        so that what is said of times is true to the last digit.
+        """
+        start = [value for value in self.fixed(last) if value is not None]
+        totals: dict[int | None, list] = {None: start}
+        for block, cells in enumerate(self.space.cells):
+            is_last, found = block == self.space.num_blocks - 1, {}
+            for cell, (_, width) in enumerate(cells):
+                if is_last and width != last:
+                    continue
+                for before, total in totals.items():
+                    for row in self.cell_costs(block, cell, before):
+                        columns = list(zip(*row))[: len(start)]
+                        total = [a + pick(column) for a, column in zip(total, columns)]
+                    found.setdefault(width, []).append(total)
+            totals = {width: [pick(x) for x in zip(*rows)] for width, rows in found.items()}
+        return totals[last]
 
     def extremes(self) -> tuple[dict[str, float], dict[str, float]]:
         """Smallest and largest value of each unit among all networks, each unit on its own."""
@@ -150,11 +183,21 @@ def block_costs(
 ) -> BlockCosts:
     """The costs of a block space; see :func:`build_cost_model`.
 
+    ``latency`` is ``dict(rows=[...])``: how long a cell takes depends on the width before it, so
+    that its times are those of its layers, see :class:`LayerTimes`.
+
     Raises:
-        ValueError: If times are given: those of a network's layers are not known by block.
+        ValueError: If the times are others.
+        MissingTimes: With all layers of all cells that have no row.
     """
     if latency is not None:
-        raise ValueError('measured times of the cells of blocks are not read yet')
+        if set(latency) != {'rows'}:
+            raise ValueError(
+                'latency: the times of a space of blocks are dict(rows=[...]), one for each layer; '
+                f'got {sorted(map(str, latency))}'
+            )
+        latency = dict(rows=LayerTimes(latency['rows']))
     return BlockCosts(
-        space, input_size, num_classes=num_classes, head_channels=head_channels, head=head
-    )
+        space, input_size, num_classes=num_classes, head_channels=head_channels, head=head,
+        latency=latency,
+    )  # fmt: skip

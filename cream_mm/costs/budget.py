@@ -13,7 +13,8 @@ class Budget:
     Args:
         cost_model (CostModel): Counts an architecture.
         **bounds: ``macs_m=(low, high)``, ``params_m=...``, ``board_flops_m=...``,
-            ``published_flops_m=...``, in millions, ``latency_ms=...``; None leaves an end open.
+            ``published_flops_m=...``, in millions, ``latency_ms=...``; None leaves an end open, or
+            the whole cost.
 
     Raises:
         ValueError: If a name is unknown, a range is empty, there is no such cost, or no network
@@ -27,6 +28,8 @@ class Budget:
         for key, bound in bounds.items():
             if key not in BUDGET_KEYS:
                 raise ValueError(f'a budget has no {key!r}; it knows {", ".join(BUDGET_KEYS)}')
+            if bound is None:
+                continue
             if not isinstance(bound, (list, tuple)) or len(bound) != 2:
                 unit = 'milliseconds' if key == 'latency_ms' else 'millions'
                 raise ValueError(f'budget {key} is a pair (low, high) in {unit}; got {bound!r}')
@@ -37,8 +40,9 @@ class Budget:
         model = self.cost_model
         if key == 'latency_ms' and not _is_timed(model):
             raise ValueError(
-                f'budget {key}=({low}, {high}) needs measured times: give the costs '
-                "latency=dict(fixed_ms=..., choices_ms=...), or bound 'macs_m' instead"
+                f'budget {key}=({low}, {high}) needs measured times: "python tools/latency.py '
+                'build CONFIG --out latency.json" measures them here; then give the config '
+                "latency='latency.json', or bound 'macs_m' instead"
             )
         if low is not None and high is not None and low > high:
             raise ValueError(f'budget {key}=({low}, {high}) cannot be met{self._offer(key)}')

@@ -17,6 +17,7 @@ from collections.abc import Mapping, Sequence
 from ..spaces import IDENTITY, LayerSpec, MBConvSpace, make_divisible, squeeze_channels
 from .cost import Cost
 from .cost_model import CostTable, as_pair, build_cost_model
+from .layer_times import times_of_layers
 
 RELUS = ('relu', 'relu6')  # what ptflops counts
 
@@ -132,6 +133,9 @@ def mbconv_costs(
 ) -> CostTable:
     """The table of an MBConv space; see :func:`build_cost_model`.
 
+    ``latency`` may also be ``dict(rows=[...])``, times by what a layer is: see
+    :class:`LayerTimes`.
+
     >>> from cream_mm.costs import build_cost_model
     >>> space = MBConvSpace()
     >>> arch = space.parse('4220 2245 0444 5000 0131')
@@ -176,12 +180,13 @@ def mbconv_costs(
             _row(f'blocks.{last}.0', 'conv1x1', last, 1, None, channels[-2], channels[-1], 1, size,
                  cost)
         )  # fmt: skip
+    head_rows = []
     if head is None:
         num_classes = head_channels = None
     else:
         if head_channels is None:
             head_channels = space.head_channels
-        last_rows += _head_rows(space, size, head_channels, num_classes)
+        head_rows = _head_rows(space, size, head_channels, num_classes)
     specs = {(spec.stage, min(spec.layer, 1)): spec for spec in space.layers((2,) * len(sizes))}
 
     def describe(stage: int, layer: int, choice: int) -> dict:
@@ -192,9 +197,16 @@ def mbconv_costs(
         return _row(f'blocks.{stage}.{layer}', op, stage, *meaning, spec.in_channels,
                     spec.out_channels, spec.stride, sizes[stage - 1])  # fmt: skip
 
+    if latency is not None and 'rows' in latency:
+        latency = times_of_layers(
+            latency['rows'], first=first_rows, last=last_rows, head=head_rows, describe=describe,
+            depths=space.depths, num_choices=len(space.choices), input_size=input_size,
+            settings=dict(se=space.se != 'none', act=space.act),
+        )  # fmt: skip
     return CostTable(
-        space, table, head=first_rows, tail=last_rows, describe=describe, input_size=input_size,
-        num_classes=num_classes, head_channels=head_channels, latency=latency,
+        space, table, head=first_rows, tail=[*last_rows, *head_rows], describe=describe,
+        input_size=input_size, num_classes=num_classes, head_channels=head_channels,
+        latency=latency,
     )  # fmt: skip
 
 

@@ -106,19 +106,28 @@ def read_block_space(path: str | Path) -> BlockSpace:
     """
     path, content = _read(path)
     try:
-        entries = dict(content['space'])
-        kind, cells = entries.pop('type', BlockSpace.__name__), entries.pop('cells')
-        numbers = [number for block in cells for cell in block for number in cell]
-        fits = all(type(x) is int and 1 <= x <= MAX_CHANNELS for x in numbers)
-        fits = fits and sum(cell[0] for block in cells for cell in block) <= MAX_LAYERS
-        if kind != BlockSpace.__name__ or not fits:
-            raise ValueError(f'its cells are {shorten(str(cells))}')
-        check_space(entries)
-        return BlockSpace.build(dict(entries, cells=cells))
+        return block_space_of(content['space'])
     except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
         raise ValueError(
             f'{path} is damaged: "space" is none of blocks: {shorten(str(error), 300)}'
         ) from None
+
+
+def block_space_of(entries: Mapping) -> BlockSpace:
+    """The space of blocks that entries of a file describe, if they are of sizes that it can have.
+
+    Raises:
+        AttributeError, IndexError, KeyError, TypeError, ValueError: If they are not.
+    """
+    entries = dict(entries)
+    kind, cells = entries.pop('type', BlockSpace.__name__), entries.pop('cells')
+    numbers = [number for block in cells for cell in block for number in cell]
+    fits = all(type(x) is int and 1 <= x <= MAX_CHANNELS for x in numbers)
+    fits = fits and sum(cell[0] for block in cells for cell in block) <= MAX_LAYERS
+    if kind != BlockSpace.__name__ or not fits:
+        raise ValueError(f'its cells are {shorten(str(cells))}')
+    check_space(entries)
+    return BlockSpace.build(dict(entries, cells=cells))
 
 
 def _read(path: str | Path) -> tuple[Path, dict]:

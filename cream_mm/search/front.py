@@ -21,8 +21,7 @@ GRID = 2**14  # steps of a space's range, where its ends within bounds are sough
 def budget_steps(budget: Budget, num_steps: int = NUM_STEPS) -> list[tuple[float, Budget]]:
     """The budget with its upper bound lowered in equal steps through its range.
 
-    The cost is the first that has bounds, ``macs_m`` without any; an open end of its range is that
-    of the space. Where the cost model does not know that one, there are no steps.
+    The cost is that of :func:`front_cost`; an open end of its range is that of the space. Where the cost model does not know that one, there are no steps.
 
     Returns:
         list[tuple[float, Budget]]: Upper bound and budget of each step, the tightest first; the
@@ -47,7 +46,10 @@ def budget_steps(budget: Budget, num_steps: int = NUM_STEPS) -> list[tuple[float
 
 
 def front_cost(budget: Budget) -> str:
-    """The cost that steps go through: the first that has bounds, else ``macs_m``."""
+    """The cost that steps go through: time where it has bounds, else the first that has some, else
+    ``macs_m``."""
+    if 'latency_ms' in budget.bounds:
+        return 'latency_ms'
     return next(iter(budget.bounds), 'macs_m')
 
 

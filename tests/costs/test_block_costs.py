@@ -1,6 +1,7 @@
 import itertools
 
 import pytest
+from made_latency import by_hand, made_rows
 
 from cream_mm.costs import BlockCosts, Budget, build_cost_model
 from cream_mm.spaces import build_space
@@ -33,6 +34,26 @@ class TestBlockCosts(CostModelContract):
     @pytest.fixture
     def archs(self, cost_model):
         return list(answers(cost_model.space))
+
+
+class TestTimedBlockCosts(TestBlockCosts):
+    @pytest.fixture
+    def cost_model(self, costs):
+        return build_cost_model(
+            costs.space, 32, 10, latency=dict(rows=made_rows(costs.space, 32, 10))
+        )
+
+
+def test_a_cell_takes_longer_behind_a_wider_block(costs):
+    space = costs.space
+    timed = build_cost_model(space, 32, 10, latency=dict(rows=made_rows(space, 32, 10)))
+    for arch in list(answers(space))[::3]:
+        network, plain = space.network(arch)
+        assert timed.cost(arch).latency_ms == pytest.approx(by_hand(plain, network, 32), rel=1e-12)
+    narrow, wide = (timed.candidate_costs(1, 0, 'latency_ms', before) for before in (24, 32))
+    assert (narrow < wide).all()
+    rows = timed.layer_table(arch)
+    assert sum(row['latency_ms'] for row in rows if 'latency_ms' in row) < timed.cost(arch)[4]
 
 
 def test_an_answer_costs_what_its_network_does(costs):

@@ -52,6 +52,7 @@ class Cream(ImageClassifier):
         input_size (int | Sequence[int]): Training images' height and width in pixels.
         budget (dict, optional): Bounds on the cost of paths, e.g. ``dict(macs_m=(200, 600))``;
             see :class:`Budget`. Obeyed by sampler, board and rating. Defaults to none.
+        latency (dict, optional): Measured times of paths, as :func:`build_cost_model` takes them.
         board (dict, optional): Arguments of :class:`PrioritizedBoard`. None trains without one.
         matching (dict, optional): What picks the teacher: :class:`MetaMatching`, or for
             comparison :class:`RandomMatching` or :class:`NearestMatching`. None takes the best
@@ -78,6 +79,7 @@ class Cream(ImageClassifier):
         *,
         input_size: int | Sequence[int],
         budget: dict | None = None,
+        latency: dict | None = None,
         board: dict | None = None,
         matching: dict | None = None,
         compat: str | dict | Compat = 'fixed',
@@ -94,6 +96,8 @@ class Cream(ImageClassifier):
         self.costs = dict(
             input_size=input_size, num_classes=num_classes, head_channels=self.head.hidden_channels
         )
+        if latency is not None:
+            self.costs['latency'] = latency
         self.backbone.set_costs(self.costs, budget)
         # What sampler and board obey; the answer at the end obeys `budget`.
         enforced = self.compat.budget == 'enforced'

@@ -236,7 +236,7 @@ class BlockRatingLoop(BaseLoop):
             high = self.budget.cost_model.extremes()[1][key]
         steps[best] = high
         references = [
-            (name, joined.end(sign)) for name, sign in (('cheapest', 1), ('costliest', -1))
+            (name, joined.end(sign, key)) for name, sign in (('cheapest', 1), ('costliest', -1))
         ]
         references += [('random', arch) for arch in self._random(joined)]
         archs = [best, *steps, *(arch for _, arch in references)]
