@@ -7,7 +7,11 @@ torchrun --nproc_per_node=8 tools/train.py configs/cream/search_imagenet.py --la
 
 import argparse
 import os
+import sys
+import tempfile
+import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cream_mm.command_line import (
@@ -33,6 +37,14 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         const='auto',
         help='continue from the latest checkpoint of the work-dir, or from the one named here',
     )
+    parser.add_argument(
+        '--dry-run',
+        action='store_true',
+        help='tell how long the run will take, by its first steps, and what memory; nothing is kept',
+    )
+    parser.add_argument(
+        '--dry-run-out', metavar='FILE', help='with --dry-run: its numbers as JSON, too'
+    )
     parser.add_argument('--amp', action='store_true', help='automatic mixed precision')
     parser.add_argument(
         '--auto-scale-lr',
@@ -50,21 +62,39 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none')
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0)
     args = parser.parse_args(argv)
+    if args.dry_run_out and not args.dry_run:
+        parser.error('argument --dry-run-out: it is for --dry-run')
+    args.command = [__file__, *(sys.argv[1:] if argv is None else argv)]
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     return args
 
 
-def build_runner(args: argparse.Namespace) -> 'Runner':
+def build_runner(args: argparse.Namespace, folder: str | None = None) -> 'Runner':
+    """The run that the arguments ask for; of a dry run, all it writes goes to ``folder``."""
     check_config(args.config)
     if args.resume and args.resume != 'auto' and '://' not in args.resume:
         check_checkpoint(args.resume)
     from cream_mm.config.folder_data import look_before_training
     from cream_mm.config.load import load_config
+    from cream_mm.config.max_minutes import size_epochs
+    from cream_mm.engine import Runner
 
     options = dict(args.cfg_options or {})
     if args.work_dir:
         options['work_dir'] = args.work_dir
+    begun = options.get('work_dir')
+    if folder:
+        options['work_dir'] = folder
     cfg = load_config(args.config, options, writes=True)
+    if args.resume:
+        cfg.resume = True
+        cfg.load_from = None if args.resume == 'auto' else args.resume
+    if folder:
+        from cream_mm.engine.dry_run import leave_no_trace
+
+        leave_no_trace(cfg, folder, begun)
+    else:
+        size_epochs(cfg, options, args.command)
     look_before_training(cfg)
     cfg.launcher = args.launcher
     if args.amp:
@@ -78,16 +108,34 @@ def build_runner(args: argparse.Namespace) -> 'Runner':
         if 'base_batch_size' not in cfg.get('auto_scale_lr', {}):
             raise ValueError('--auto-scale-lr needs auto_scale_lr.base_batch_size in the config')
         cfg.auto_scale_lr.enable = True
-    if args.resume:
-        cfg.resume = True
-        cfg.load_from = None if args.resume == 'auto' else args.resume
-    from cream_mm.engine import Runner
-
     return Runner.from_cfg(cfg)
 
 
+def tell_how_long(args: argparse.Namespace, began: float) -> None:
+    """A dry run: how long the run will take, on the screen."""
+    with tempfile.TemporaryDirectory(prefix='cream_mm-dry-run-') as folder:
+        runner = build_runner(args, folder)
+        from cream_mm.config.max_minutes import fitting
+        from cream_mm.engine.dry_run import dry_run, dry_run_table
+        from cream_mm.files import write_json
+
+        found = dry_run(runner, began)
+        if int(os.environ.get('RANK', 0)):
+            return
+        print(dry_run_table(found))
+        if minutes := runner.cfg.get('max_minutes'):
+            print(fitting(found.record(), minutes)[1])
+        if args.dry_run_out:
+            write_json(Path(args.dry_run_out), found.record())
+
+
 def main(argv: Sequence[str] | None = None) -> None:
-    build_runner(parse_args(argv)).train()
+    began = time.perf_counter()
+    args = parse_args(argv)
+    if args.dry_run:
+        tell_how_long(args, began)
+    else:
+        build_runner(args).train()
 
 
 if __name__ == '__main__':

@@ -285,6 +285,11 @@ class ArchEvaluator:
         """Images that a path is rated on."""
         return self._batches.num_images
 
+    @property
+    def kept_bytes(self) -> int:
+        """Of the images that were read so far, of the larger of both sets."""
+        return max(batches.bytes for batches in (self._batches, self._bn_batches) if batches)
+
     def rate_all(self, archs: list[Arch], progress: Callable[[int, Rating], None]) -> list[Rating]:
         """Rate many paths, as many at a time as there are ranks, one on each.
 

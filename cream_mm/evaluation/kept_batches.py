@@ -64,6 +64,11 @@ class KeptBatches:
     def num_images(self) -> int:
         return len(self.indices)
 
+    @property
+    def bytes(self) -> int:
+        """Of the images that were read so far, up to the first that memory does not keep."""
+        return self._bytes
+
     def fit(self) -> bool:
         """Whether every batch fits into memory; reads them if they were not read before."""
         return all(self._bytes <= self._max_bytes for _ in self)

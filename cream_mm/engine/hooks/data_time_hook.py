@@ -12,6 +12,9 @@ from mmengine.runner import Runner
 from ...environment import usable_cores
 from ...registry import HOOKS
 
+MAX_SHARE = 0.2
+"""Share of a step from which on its wait for data is too long."""
+
 
 @HOOKS.register_module()
 class DataTimeHook(Hook):
@@ -33,7 +36,7 @@ class DataTimeHook(Hook):
 
     priority = 'VERY_HIGH'  # the first of a step; _Last is the last
 
-    def __init__(self, max_share: float = 0.2, window: int = 50, warmup: int = 10):
+    def __init__(self, max_share: float = MAX_SHARE, window: int = 50, warmup: int = 10):
         if not 0 < max_share <= 1:
             raise ValueError(f'max_share is a share, 0 to 1; got {max_share}')
         if window < 1 or warmup < 0:
@@ -72,25 +75,29 @@ class DataTimeHook(Hook):
         self._seen, self._waited, self._total = 0, 0.0, 0.0
 
     def _warn(self, loader) -> None:
-        workers, cores = loader.num_workers, usable_cores()
-        share = cores // int(os.environ.get('LOCAL_WORLD_SIZE', 1))  # of this process
-        mend = []
-        if workers < share:
-            mend.append(f'num_workers={share} in --cfg-options')
-        mend.append(
-            'prepared images, for an image folder: tools/prepare_images.py SRC DST, with --pack '
-            'for small ones'
-        )
-        if workers >= share:
-            mend.append('cheaper transforms, or more cores')
         print_log(
             f'the training waits for data {self._waited / self._total:.0%} of the time: '
             f'{1e3 * self._waited / self.window:.0f} of {1e3 * self._total / self.window:.0f} ms '
-            f'of a step, over {self.window} steps, with num_workers={workers} on {cores} cores. '
-            f'What may help: {"; ".join(mend)}',
+            f'of a step, over {self.window} steps, with num_workers={loader.num_workers} on '
+            f'{usable_cores()} cores. What may help: {what_may_help(loader.num_workers)}',
             'current',
             level=30,
         )
+
+
+def what_may_help(workers: int) -> str:
+    """What a user can do against the wait for data, where so many workers read it."""
+    share = usable_cores() // int(os.environ.get('LOCAL_WORLD_SIZE', 1))  # of this process
+    mend = []
+    if workers < share:
+        mend.append(f'num_workers={share} in --cfg-options')
+    mend.append(
+        'prepared images, for an image folder: tools/prepare_images.py SRC DST, with --pack '
+        'for small ones'
+    )
+    if workers >= share:
+        mend.append('cheaper transforms, or more cores')
+    return '; '.join(mend)
 
 
 class _Last(Hook):

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from mmengine.dist import is_main_process
+from mmengine.dist import get_world_size, is_main_process
 from mmengine.evaluator import Evaluator
 from mmengine.hooks import EMAHook
 from mmengine.registry import DATASETS
@@ -37,7 +37,9 @@ from ...search.front import budget_steps, ends, front_cost
 from ...structures import Arch
 from ..distributed import on_main_process, unwrap
 from ..progress import Progress
+from ..stage import Stage
 from ..words import short_path, with_unit
+from .rating_time import SPREAD, time_a_rating
 from .supernet_train_loop import supernet_of
 from .supernet_val_loop import FAR_STEP
 
@@ -375,6 +377,22 @@ class SearchLoop(BaseLoop):
         if isinstance(loop, BaseLoop):
             return getattr(getattr(loop, 'sampler', None), 'op_prob', None)
         return ((loop or {}).get('sampler') or {}).get('op_prob')
+
+    # ---- how long it takes -------------------------------------------------------------------
+
+    def stages(self, runner: Runner) -> list[Stage]:
+        """For a dry run: the reading of the images, and the ratings."""
+        read, rate = time_a_rating(self)
+        return [
+            Stage('images to rate on', 'times', 1, read),
+            Stage('rating', 'paths', self.num_rated() / get_world_size(), rate, SPREAD),
+        ]
+
+    def num_rated(self) -> int:
+        """Paths that :meth:`run` rates, at most: some are named twice."""
+        kind, _ = self.strategy_class(self.strategy_cfg or dict(type='TrainingEffectsSearch'))
+        steps = budget_steps(self.budget)[:-1] if kind.predicts else []  # the last is the answer
+        return self.num + self.num_random + len(steps) + len(self.reference_paths())
 
     # ---- the answer --------------------------------------------------------------------------
 

@@ -14,6 +14,7 @@ from ...costs import Budget
 from ...registry import LOOPS, TASK_UTILS, argument_names
 from ...search import PathSampler
 from ..distributed import unwrap
+from ..stage import Stage
 
 ZERO_GRADS = ('none', 'zero')
 
@@ -78,6 +79,11 @@ class SupernetTrainLoop(EpochBasedTrainLoop):
         """One step: the path is a function of (seed, step), so it is the same on every rank."""
         self.supernet.set_arch(self.sampler.sample(step=self._iter))
         super().run_iter(idx, data_batch)
+
+    def stages(self, runner: Runner) -> list[Stage]:
+        """For a dry run: what the test loop does when the training is done."""
+        loop = runner.test_loop if self.rate_at_end else None
+        return loop.stages(runner) if hasattr(loop, 'stages') else []
 
     def state_dict(self) -> dict:
         """What a resumed run has to know beyond seed and step, for its checkpoint."""

@@ -33,6 +33,11 @@ class BoardHook(Hook):
             raise ValueError(f'warmup is a share of the run, 0 <= warmup < 1; got {warmup}')
         self.warmup = warmup
 
+    def turns(self, runner: Runner) -> list[tuple[float, int]]:
+        """For a dry run: steps have a teacher from here on, and match it with a full board."""
+        board = unwrap(runner.model).board
+        return [] if board is None else [(self.warmup, board.capacity + 2)]
+
     def after_train_iter(
         self,
         runner: Runner,

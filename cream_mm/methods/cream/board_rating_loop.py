@@ -47,6 +47,11 @@ class BoardRatingLoop(SearchLoop):
             return []
         return super().prepare()
 
+    def num_rated(self) -> int:
+        board = self.model.board
+        on_board = 0 if board is None or self.strategy_cfg is not None else board.capacity
+        return super().num_rated() + on_board
+
     def others(self, asked: Sequence[Arch]) -> dict[Arch, str]:
         on_board = [] if self.strategy_cfg is not None else self.paths_of_the_board()
         known = dict.fromkeys([*asked, *on_board])

@@ -1,5 +1,7 @@
 """Trains the meta matching network now and then."""
 
+from time import perf_counter
+
 from mmengine.dataset import pseudo_collate
 from mmengine.dist import get_dist_info
 from mmengine.hooks import Hook
@@ -10,9 +12,13 @@ from mmengine.runner import Runner
 
 from ...checkpoints.resume_check import check_optimizer
 from ...engine.distributed import unwrap
+from ...engine.stage import Stage
 from ...registry import HOOKS
 from ...structures.randomness import named_rng
+from .board_hook import BoardHook
 from .meta_matching import clipped_step, matching_lr, meta_gradient, real_meta_step
+
+TIMED = 2  # meta steps of a dry run, after one that is not counted
 
 
 @HOOKS.register_module()
@@ -94,9 +100,10 @@ class MetaMatchingHook(Hook):
         if count % self.interval or count == 0 or len(model.board) == 0:
             return
         images = self._images(runner, model, data_batch)
-        if images is None:
-            return
-        train, val = images
+        if images is not None:
+            self._meta_step(runner, model, *images)
+
+    def _meta_step(self, runner, model, train: dict, val: dict) -> None:
         args = train['inputs'], val['inputs'], val['data_samples']
         if model.compat.meta_step == 'real':
             optimizer = runner.optim_wrapper.optimizer
@@ -105,6 +112,22 @@ class MetaMatchingHook(Hook):
         else:
             val_loss = self._virtual_step(runner, model, *args)
         runner.message_hub.update_scalar('train/meta_val_loss', float(val_loss))
+
+    def stages(self, runner: Runner) -> list[Stage]:
+        """For a dry run: the meta steps, from where the board opens."""
+        model, dataset = unwrap(runner.model), runner.train_dataloader.dataset
+        if not len(model.board):
+            return []
+        opens = max([0.0, *(h.warmup for h in runner.hooks if isinstance(h, BoardHook))])
+        batch = pseudo_collate([dataset[i % len(dataset)] for i in range(2 * self.num_images)])
+        seconds = []
+        for _ in range(1 + TIMED):
+            start = perf_counter()
+            self._meta_step(runner, model, *self._images(runner, model, batch))
+            seconds.append(perf_counter() - start)
+        number = (1 - opens) * runner.max_iters / self.interval
+        each = sum(seconds[1:]) / TIMED
+        return [Stage('matching network', 'steps', number, each, grows=True)]
 
     def _virtual_step(self, runner, model, *args):
         groups = runner.optim_wrapper.param_groups

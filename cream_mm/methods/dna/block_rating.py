@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from time import perf_counter
 
 import torch
 from mmengine.dist import all_gather_object, get_dist_info
@@ -20,6 +21,7 @@ from .feature_teacher import FeatureTeacher
 
 METRIC = 'relative_l1'
 DIVERGED = 1e9  # rating of a path whose maps are not finite: worse than any other
+TIMED_CHANGES = 3  # of the last layer but one, by which a dry run tells how long a block takes
 CHUNK = 64  # candidates between two messages of the ranks, and between two lines of progress
 
 
@@ -137,15 +139,7 @@ class BlockRating:
             return known  # without a pass of the teacher
         model.eval()
         try:
-            images = list(self._images(self.batches))
-            bn_images = list(self._images(self.bn_batches))
-            with _fitted(model.teacher, bn_images) as bn_maps:
-                maps = [model.teacher(x) for x in images]
-            targets = [m[block] for m in maps]
-            if block:
-                images = [m[block - 1] for m in maps]
-                bn_images = [m[block - 1] for m in bn_maps]
-            del maps, bn_maps
+            images, bn_images, targets = self._maps(block)
             with of_this_rank(model.backbone.modules()):
                 return [
                     self._rate_cell(block, cell, known[cell], images, bn_images, targets, progress)
@@ -153,6 +147,42 @@ class BlockRating:
                 ]
         finally:
             model.train(was_training)
+
+    @torch.no_grad()
+    def time(self, block: int) -> float:
+        """Seconds that :meth:`rate` takes for a block, by a few candidates of each of its cells."""
+        model, was_training, space = self.model, self.model.training, self.model.backbone.space
+        model.eval()
+        try:
+            start = perf_counter()
+            images, bn_images, targets = self._maps(block)
+            seconds = perf_counter() - start
+            for cell in range(len(space.cells[block])):
+                candidates = list(space.candidates(block, cell))
+                choices = round(len(candidates) ** (1 / len(candidates[0])))
+                timed = candidates[: TIMED_CHANGES * choices]  # of the last layer, each choice
+                layers = [model.backbone.cell_layers(block, cell, c) for c in timed]
+                shared = SharedPrefix(layers, images, bn_images, self.max_bytes)
+                start = perf_counter()
+                for i in range(len(layers)):
+                    relative_l1(shared[i], targets)
+                each = (perf_counter() - start) / shared.layers_run
+                seconds += each * sum(choices**n for n in range(1, len(candidates[0]) + 1))
+            return seconds
+        finally:
+            model.train(was_training)
+
+    def _maps(self, block: int) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
+        """What a block is given of both sets of images, and what it is to give of the first."""
+        model = self.model
+        images = list(self._images(self.batches))
+        bn_images = list(self._images(self.bn_batches))
+        with _fitted(model.teacher, bn_images) as bn_maps:
+            maps = [model.teacher(x) for x in images]
+        if block:
+            images = [m[block - 1] for m in maps]
+            bn_images = [m[block - 1] for m in bn_maps]
+        return images, bn_images, [m[block] for m in maps]
 
     def _known(self, block: int, cell: int) -> list[float | None]:
         """Of each candidate of a cell, its rating in the log."""

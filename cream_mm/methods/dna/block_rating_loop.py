@@ -1,10 +1,13 @@
 """The end of a block-wise search: rates every candidate, joins the blocks, writes the answer."""
 
+import math
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
+from time import perf_counter
+from typing import Any
 
-from mmengine.dist import is_main_process
+from mmengine.dist import get_world_size, is_main_process
 from mmengine.evaluator import Evaluator
 from mmengine.registry import DATASETS
 from mmengine.runner import BaseLoop, Runner
@@ -12,8 +15,10 @@ from torch.utils.data import DataLoader
 
 from ...costs import Budget
 from ...engine.distributed import unwrap
+from ...engine.loops.rating_time import SPREAD
 from ...engine.loops.search_loop import averaged_weights
 from ...engine.progress import Progress
+from ...engine.stage import Stage, share_to_time
 from ...engine.words import short_path
 from ...files import write_json
 from ...files.answer_file import answer_content
@@ -148,21 +153,24 @@ class BlockRatingLoop(BaseLoop):
 
     # ---- rating ------------------------------------------------------------------------------
 
-    def build_rating(self) -> BlockRating:
-        """What rates the blocks, with its record in the work_dir."""
+    def build_rating(self, **kwargs: Any) -> BlockRating:
+        """What rates the blocks, with its record in the work_dir.
+
+        Args:
+            **kwargs: Arguments of :class:`BlockRating` in place of this loop's.
+        """
         loader, runner = self.dataloader, self.runner
         log = Path(runner.work_dir) / 'ratings.jsonl'
         self._take_over(log)
-        return BlockRating(
-            self.model,
-            loader.dataset,
-            DATASETS.build(self.bn_dataset),
+        settings = dict(
             batch_size=loader.batch_size or loader.batch_sampler.batch_size,
             num_workers=loader.num_workers,
             seed=runner.seed,
             log_file=log,
             **self.rating_args,
         )
+        bn_dataset = DATASETS.build(self.bn_dataset)
+        return BlockRating(self.model, loader.dataset, bn_dataset, **{**settings, **kwargs})
 
     def _take_over(self, log: Path) -> None:
         """Ratings beside the checkpoint: another budget needs no second look at the candidates.
@@ -177,13 +185,33 @@ class BlockRatingLoop(BaseLoop):
             log.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(before, log)
 
+    def candidates(self) -> list[int]:
+        """Of each block that is trained here, how many there are to rate."""
+        space = self.supernet.space
+        choices = len(space.skeleton.choices)
+        return [sum(choices**cell.layers for cell in space.cells[b - 1]) for b in self.model.blocks]
+
+    def stages(self, runner: Runner) -> list[Stage]:
+        """For a dry run: all ratings, by a few candidates of each block on a share of the images."""
+        args = self.rating_args
+        held_out = min(args['num_images'] or math.inf, len(self.dataloader.dataset))
+
+        def run(share: float) -> float:
+            start = perf_counter()
+            sizes = [max(2, round(share * size)) for size in (held_out, args['num_bn_images'])]
+            rating = self.build_rating(num_images=sizes[0], num_bn_images=sizes[1], log_file=None)
+            rating.fingerprint()  # reads all of them
+            read = perf_counter() - start
+            return read + sum(rating.time(number - 1) for number in self.model.blocks)
+
+        seconds, share = share_to_time(run, held_out + args['num_bn_images'])
+        number, ranks = sum(self.candidates()), get_world_size()
+        return [Stage('rating', 'candidates', number / ranks, seconds / share / number, SPREAD)]
+
     def rate(self, rating: BlockRating) -> Tables:
         """Rate the blocks that were trained here, with lines of progress."""
         space, logger = self.supernet.space, self.runner.logger
-        choices, tables = len(space.skeleton.choices), {}
-        number = [
-            sum(choices**cell.layers for cell in space.cells[b - 1]) for b in self.model.blocks
-        ]
+        number, tables = self.candidates(), {}
         progress = Progress(sum(number))
         logger.info(
             f'Rating {sum(number):,} candidates of {len(number)} blocks on {rating.num_images} '

@@ -3,19 +3,23 @@
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from time import perf_counter
 from typing import Any
 
+from mmengine.dist import get_world_size
 from mmengine.runner import Runner
 from torch import nn
 from torch.utils.data import DataLoader
 
 from ...engine.distributed import on_main_process
 from ...engine.loops import SearchLoop, SupernetTrainLoop
+from ...engine.loops.rating_time import SPREAD, time_a_rating
 from ...engine.loops.search_loop import averaged_weights
 from ...engine.progress import Progress
+from ...engine.stage import Stage
 from ...evaluation import ArchEvaluator, Rating
 from ...files import read_json, shorten, write_json
-from ...registry import LOOPS
+from ...registry import LOOPS, argument_names
 from ...search import Strategy
 from ...spaces import Space
 from ...structures import Arch
@@ -23,6 +27,8 @@ from .nao_search import NAOSearch
 
 PHASE_FORMAT = 'cream_mm.phase/1'
 PHASE_FILE = 'phase_{}.json'
+TIMED_PATHS = 60  # by which a dry run tells how long the proposing takes
+TIMED_EPOCHS = 4
 
 
 @LOOPS.register_module()
@@ -102,6 +108,48 @@ class AlternatingLoop(SupernetTrainLoop):
     def archive(self) -> list[Arch]:
         """All paths that are or were in a pool, each once, in the order in which they came."""
         return list(dict.fromkeys([*self._archive, *self.sampler.pool]))
+
+    @property
+    def epochs_together(self) -> int:
+        """``max_epochs`` is a multiple of this."""
+        return self.phases
+
+    def archive_size(self, phase: int) -> int:
+        """Paths of the archive at the end of a phase, counted from 1, at most."""
+        return len(self.archive) + max(0, phase - 1 - self.phase) * self.num_new
+
+    def stages(self, runner: Runner) -> list[Stage]:
+        """For a dry run: what lies between the phases, and behind the last."""
+        stages = super().stages(runner)
+        sizes = [self.archive_size(phase) for phase in range(self.phase + 1, self.phases)]
+        if not sizes:
+            return stages
+        known = [stage.seconds_each for stage in stages if stage.name == 'rating']
+        each = known[0] if known else time_a_rating(runner.test_loop)[1]
+        number = sum(sizes)
+        once, per_path = self._time_follow_up()
+        pools = once + per_path * number / len(sizes)
+        return [
+            Stage('rating between phases', 'paths', number / get_world_size(), each, SPREAD),
+            Stage('new pools', 'times', len(sizes), pools, 0.5),  # a fit may end before its epochs
+            *stages,
+        ]
+
+    def _time_follow_up(self) -> tuple[float, float]:
+        """Seconds in which a strategy proposes a pool: once, and for each path that it was told."""
+        archs, times = self.archive[:TIMED_PATHS], []
+        kind, _ = self.runner.test_loop.strategy_class(self.strategy_cfg)
+        has_epochs = 'epochs' in argument_names(kind)
+        for epochs in (1, 1 + TIMED_EPOCHS) if has_epochs else (None,):
+            start = perf_counter()
+            strategy = self._build_strategy(None, **(dict(epochs=epochs) if has_epochs else {}))
+            strategy.tell(archs, [float(i) for i in range(len(archs))])
+            strategy.ask(self.num_new)
+            times.append(perf_counter() - start)
+        if not has_epochs:
+            return times[0], 0.0
+        per_epoch = max(0.0, times[1] - times[0]) / TIMED_EPOCHS
+        return times[0], per_epoch * self.strategy.settings['epochs'] / len(archs)
 
     def run(self) -> nn.Module:
         """Train in phases, then let the test loop rate the archive."""
@@ -241,10 +289,10 @@ class AlternatingLoop(SupernetTrainLoop):
             return None
         return content
 
-    def _build_strategy(self, state: Mapping | None) -> Strategy:
+    def _build_strategy(self, state: Mapping | None, **settings: Any) -> Strategy:
         """A strategy of this run, in a state that was saved."""
         # The first pool is the random start, and a generation is a pool.
-        cfg = dict(self.strategy_cfg)
+        cfg = dict(self.strategy_cfg, **settings)
         loop = self.runner.test_loop
         if loop.strategy_class(cfg)[0] is NAOSearch:
             cfg = dict(num_initial=2, num_new=self.num_new) | cfg

@@ -25,6 +25,12 @@ class ArchiveRatingLoop(SearchLoop):
     def prepare(self) -> list[str]:
         return [] if self.strategy_cfg is None else super().prepare()
 
+    def num_rated(self) -> int:
+        if self.strategy_cfg is not None:
+            return super().num_rated()
+        archive = self.runner.train_loop.archive_size(self.runner.train_loop.phases)
+        return archive + self.num_random + len(self.reference_paths())
+
     def others(self, asked: Sequence[Arch]) -> dict[Arch, str]:
         archive = [] if self.strategy_cfg is not None else self.archive()
         others = dict.fromkeys(archive, 'archive')
