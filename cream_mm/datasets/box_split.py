@@ -86,9 +86,9 @@ def _digests(paths: Sequence[str], root: str) -> Iterable[tuple[str, bytes]]:
 class _Sides:
     """Shares groups of images out, rare classes first, each to the side that lacks more of it.
 
-    After K. Sechidis et al., On the Stratification of Multi-Label Data, 2011. All classes of a group
-    and its number of images count, not the rarest class alone: that leaves images of one class to
-    the smaller side.
+    After K. Sechidis et al., On the Stratification of Multi-Label Data, 2011. All classes of a
+    group and its number of images count, not its rarest class alone, which would leave images of
+    one class to the smaller side.
     """
 
     def __init__(self, groups: Sequence[Sequence[BoxImage]], share: float, seed: int):
