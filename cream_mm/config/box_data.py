@@ -116,8 +116,10 @@ def _undivided(root: str, sets: Sequence, lacking: Sequence) -> list[tuple[str, 
     """
     if any(not _is_any(dataset) for _, dataset in lacking):
         return []
-    if not any(_split_of(*one) == 'val' for one in lacking):
-        return []
+    val = [dataset for place, dataset in lacking if _split_of(place, dataset) == 'val']
+    folders = [file_and_folder(dataset)[1] for dataset in val]
+    if not val or any(os.path.isdir(f) and not os.path.samefile(f, root) for f in folders):
+        return []  # pictures to validate on are there, and their file has been lost
     return [] if find_annotations(root, VAL_NAMES) else list(sets)
 
 

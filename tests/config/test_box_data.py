@@ -280,6 +280,15 @@ def test_a_coco_set_with_a_validation_or_a_test_set_stays(tmp_path):
         assert lines == []
 
 
+def test_pictures_to_validate_on_whose_file_is_lost_are_not_replaced(tmp_path):
+    root = tmp_path / 'data'
+    coco(root, 'annotations/instances_train2017.json', 'train2017', range(1, 5))
+    picture(root / 'val2017/9.jpg', 9)
+    cfg, lines = fit(root, tmp_path / 'work')
+    assert cfg.val_dataloader.dataset.ann_file == 'annotations/instances_val2017.json'
+    assert lines == []
+
+
 # ---- dividing ------------------------------------------------------------------------------------
 
 
