@@ -116,8 +116,10 @@ def _undivided(root: str, sets: Sequence, lacking: Sequence) -> list[tuple[str, 
     """
     if any(not _is_any(dataset) for _, dataset in lacking):
         return []
-    if not any(_split_of(*one) == 'val' for one in lacking):
-        return []
+    val = [dataset for place, dataset in lacking if _split_of(place, dataset) == 'val']
+    folders = [file_and_folder(dataset)[1] for dataset in val]
+    if not val or any(os.path.isdir(f) and not os.path.samefile(f, root) for f in folders):
+        return []  # pictures to validate on are there, and their file has been lost
     return [] if find_annotations(root, VAL_NAMES) else list(sets)
 
 
@@ -187,10 +189,10 @@ def _write(
             changed.append(path.name)
         write_whole(path, content)
     counts = [
-        f'{len(images)} images with {sum(len(i.boxes) for i in images)} boxes in {split}.json'
+        f'{split}.json with {len(images)} images and {sum(len(i.boxes) for i in images)} boxes'
         for split, images in splits.items()
     ]
-    say(f'{box_set.root}: {len(box_set.classes)} classes; {", ".join(counts)}, in {folder}')
+    say(f'{box_set.root}: {len(box_set.classes)} classes, written to {folder}: {", ".join(counts)}')
     if changed:
         say(
             f'{folder}: the data is another than when {", ".join(changed)} '
