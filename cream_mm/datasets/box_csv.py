@@ -3,16 +3,17 @@
 The forms of TensorFlow, keras-retinanet, Roboflow and Open Images.
 """
 
-import csv
 import os
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from typing import NamedTuple
 
 from ..files import read_text, some_of
 from ..files.read import MAX_TABLE_BYTES, encoding_of, shorten
 from ..files.regular import open_regular
+from .box_classes import number_classes, read_class_names
 from .box_columns import BoxColumns, find_box_columns, read_numbers, table_rows
 from .box_set import Box, BoxImage, BoxNotes, BoxSet, image_size, mend_box
 from .coco_mend import MARGIN
@@ -23,7 +24,6 @@ from .yolo_places import split_called
 
 _DEPTH = 2  # folders below the root
 _EXTENSIONS = ('.csv', '.tsv')
-_CLASS_FILE = re.compile(r'class|label', re.I)
 
 
 class _Row(NamedTuple):
@@ -69,20 +69,21 @@ def read_box_csv(root: str | os.PathLike) -> BoxSet:
     for path, split in by_path.items():
         reader.add(path, split)
     reader.check_missing()
-    names = _class_names(root, [path for path in _tables(root) if path not in paths])
-    classes, labels = _number(root, reader.rows, names, said)
+    names = read_class_names([path for path in _tables(root) if path not in paths])
+    counts = Counter(row.label for row in reader.rows if row.numbers is not None)
+    classes, labels = number_classes(root, counts, names, said)
     splits = _images(root, reader.rows, labels, notes)
     used = {image.path for images in splits.values() for image in images}
     unused = [path for path in reader.index.paths if path not in used]
     if unused:
         said.append(f'{root}: images without a row: {len(unused)}, left out ({some_of(unused, 3)})')
     tables = some_of([os.path.relpath(path, root) for path in paths], 3)
-    counts = (
+    parts = (
         f'{split}: {len(images)} images, {sum(len(image.boxes) for image in images)} boxes'
         for split, images in splits.items()
     )
     box_set = BoxSet(root, classes, splits)
-    box_set.notes = [f'{root}: boxes of {tables}: {"; ".join(counts)}', *said, *notes.lines()]
+    box_set.notes = [f'{root}: boxes of {tables}: {"; ".join(parts)}', *said, *notes.lines()]
     return box_set
 
 
@@ -137,20 +138,6 @@ def _splits_of(root: str, paths: Sequence[str]) -> dict[str, str]:
                 'of the folder, or call them train.csv and val.csv'
             )
     return found
-
-
-def _class_names(root: str, paths: Sequence[str]) -> list[tuple[str, str]]:
-    """Pairs of a file of classes: of keras-retinanet (name, number) or Open Images (code, name)."""
-    for path in paths:
-        if not _CLASS_FILE.search(os.path.basename(path)):
-            continue
-        try:
-            rows = [fields for _, fields in table_rows(read_text(path), path)]
-        except (OSError, ValueError, csv.Error):
-            continue
-        if rows and all(len(row) == 2 and all(row) for row in rows):
-            return [(row[0], row[1]) for row in rows]
-    return []
 
 
 # ---- rows ----------------------------------------------------------------------------------------
@@ -235,10 +222,8 @@ class _Reader:
             split = split_called(fields[columns.split]) or _partition(fields[columns.split], where)
         size = None
         if columns.size is not None:
-            try:
+            with suppress(ValueError):
                 size = tuple(float(fields[i]) for i in columns.size)
-            except ValueError:
-                pass
         crowd = columns.crowd is not None and fields[columns.crowd].lower() in ('1', 'true')
         self.rows.append(_Row(where, split, image, label, numbers, columns.form, size, crowd))
 
@@ -261,69 +246,6 @@ class _Reader:
 
 def _partition(text: str, where: str) -> str:
     raise ValueError(f'{where}: {shorten(text)!r} is not train, val or test')
-
-
-# ---- classes -------------------------------------------------------------------------------------
-
-
-def _number(
-    root: str, rows: Sequence[_Row], pairs: Sequence[tuple[str, str]], said: list[str]
-) -> tuple[list[str], dict[str, int]]:
-    """Names of the classes, and the number of each text that stands for one in the tables.
-
-    Raises:
-        ValueError: If a class is not in the file of classes, or two differ in case alone.
-    """
-    counts = Counter(row.label for row in rows if row.numbers is not None)
-    if not counts:
-        raise ValueError(f'{root}: no row of its tables has a box')
-    if set(counts) == {''}:
-        said.append(f'{root}: no column of classes: all boxes are of one class, "object"')
-        return ['object'], {'': 0}
-    names = {label: _without_point(label) for label in counts}
-    texts = set(names.values())
-    if pairs and all(number.isdigit() for _, number in pairs):  # of keras-retinanet
-        order = [name for name, _ in sorted(pairs, key=lambda pair: int(pair[1]))]
-        unknown = sorted(texts - set(order))
-        if unknown:
-            raise ValueError(
-                f'{root}: its file of classes has not {some_of(unknown)}; it has {some_of(order)}'
-            )
-        classes = order
-    elif pairs and texts <= {code for code, _ in pairs}:  # of Open Images
-        called = dict(pairs)
-        names = {label: called[name] for label, name in names.items()}
-        classes = sorted(set(names.values()))
-    elif all(text.lstrip('-').isdigit() for text in texts):
-        classes = sorted(texts, key=int)
-        if classes != [str(n) for n in range(len(classes))]:
-            said.append(
-                f'{root}: classes are the numbers {some_of(classes, 8)}: taken as names, and '
-                f'numbered 0 to {len(classes) - 1}'
-            )
-    else:
-        classes = sorted(texts)
-    _check_case(root, counts, names)
-    numbers = {name: number for number, name in enumerate(classes)}
-    return classes, {label: numbers[name] for label, name in names.items()}
-
-
-def _without_point(label: str) -> str:
-    """Tables of pandas have 1.0 for 1."""
-    return re.sub(r'^(-?\d+)\.0+$', r'\1', label)
-
-
-def _check_case(root: str, counts: Counter, names: dict[str, str]) -> None:
-    alike: dict[str, list[str]] = {}
-    for label, name in names.items():
-        alike.setdefault(name.casefold(), []).append(label)
-    for labels in alike.values():
-        if len({names[label] for label in labels}) > 1:
-            shown = ', '.join(f'{label!r} ({counts[label]} boxes)' for label in labels)
-            raise ValueError(
-                f'{root}: its classes {shown} differ in case alone. Give them one name, or names '
-                'that are not alike'
-            )
 
 
 # ---- boxes ---------------------------------------------------------------------------------------
