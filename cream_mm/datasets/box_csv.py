@@ -54,7 +54,8 @@ def read_box_csv(root: str | os.PathLike) -> BoxSet:
             file and line.
     """
     root = os.fspath(root)
-    if os.path.isfile(root):
+    is_folder = not os.path.isfile(root)
+    if not is_folder:
         paths, root = [root], os.path.dirname(root) or '.'
     else:
         paths = [path for path in _tables(root) if _is_box_file(path)]
@@ -65,7 +66,7 @@ def read_box_csv(root: str | os.PathLike) -> BoxSet:
         )
     notes, said = BoxNotes(root), []
     reader = _Reader(root, notes)
-    by_path = _splits_of(root, paths)
+    by_path = _splits_of(root, paths) if is_folder else {paths[0]: 'all'}
     for path, split in by_path.items():
         reader.add(path, split)
     reader.check_missing()
