@@ -20,7 +20,7 @@ def follow_annotations(cfg: Config) -> None:
     """Give a CocoMetric that names no annotation file that of the dataset it measures."""
     for side in ('val', 'test'):
         path = annotation_file(cfg.get(f'{side}_dataloader'))
-        for metric in _metrics(cfg.get(f'{side}_evaluator')):
+        for metric in coco_metrics(cfg.get(f'{side}_evaluator')):
             if path and not metric.get('ann_file'):
                 metric['ann_file'] = path
 
@@ -48,7 +48,7 @@ def fit_coco(
         ValueError: If a file cannot be understood, the sets contradict each other or the config,
             or nothing would be left to train on.
     """
-    sets = _sets(cfg)
+    sets = coco_sets(cfg)
     if not sets:
         return None
     say_all, lines = say, set()
@@ -58,16 +58,16 @@ def fit_coco(
             lines.add(line)
             say_all(line)
 
-    places = [_paths(dataset) for _, dataset in sets]
+    places = [file_and_folder(dataset) for _, dataset in sets]
     folders = [folder for _, folder in places]
     files: dict[int, CocoFile] = {}
     for _, dataset in sets:
         _check_places(dataset, folders, say)
-        path, folder = _paths(dataset)
+        path, folder = file_and_folder(dataset)
         files[id(dataset)] = read_coco(path, folder if os.path.isdir(folder) else None)
-    moved = {old: _paths(dataset)[0] for (old, _), (_, dataset) in zip(places, sets)}
+    moved = {old: file_and_folder(dataset)[0] for (old, _), (_, dataset) in zip(places, sets)}
     for side in ('val', 'test'):
-        for metric in _metrics(cfg.get(f'{side}_evaluator')):
+        for metric in coco_metrics(cfg.get(f'{side}_evaluator')):
             metric['ann_file'] = moved.get(metric.get('ann_file'), metric.get('ann_file'))
     for line in dict.fromkeys(line for file in files.values() for line in file.notes):
         first_time(line)  # the data sets need not say it again
@@ -95,7 +95,7 @@ def fit_coco(
         if place == 'train_dataloader':
             _check_training(dataset, files[id(dataset)], classes, say)
     for side in ('val', 'test'):
-        for metric in _metrics(cfg.get(f'{side}_evaluator')):
+        for metric in coco_metrics(cfg.get(f'{side}_evaluator')):
             path = metric.get('ann_file')
             if path and os.path.realpath(path) in odd:
                 _take_ours(metric)
@@ -109,8 +109,8 @@ def lacks_files(cfg: Config) -> bool:
 
     Below a root that is there, the file may be found under another name.
     """
-    for _, dataset in _sets(cfg):
-        path, root = _paths(dataset)[0], dataset.get('data_root') or '.'
+    for _, dataset in coco_sets(cfg):
+        path, root = file_and_folder(dataset)[0], dataset.get('data_root') or '.'
         if '://' not in path and not os.path.exists(path) and not os.path.isdir(root):
             return True
     return False
@@ -130,7 +130,7 @@ def _full_name(component: Mapping) -> str:
     return f'{kind.__module__}.{kind.__name__}' if isinstance(kind, type) else str(kind)
 
 
-def _sets(cfg: Config) -> list[tuple[str, dict]]:
+def coco_sets(cfg: Config) -> list[tuple[str, dict]]:
     """Every COCO-style set that a run will build, and the part of the config that names it.
 
     Those of another machine are not looked at.
@@ -147,12 +147,12 @@ def _sets(cfg: Config) -> list[tuple[str, dict]]:
     return found
 
 
-def _metrics(evaluator: Any) -> list[dict]:
+def coco_metrics(evaluator: Any) -> list[dict]:
     several = evaluator if isinstance(evaluator, (list, tuple)) else [evaluator]
     return [m for m in several if isinstance(m, dict) and kind_of(m) == 'CocoMetric']
 
 
-def _paths(dataset: Mapping) -> tuple[str, str]:
+def file_and_folder(dataset: Mapping) -> tuple[str, str]:
     """The annotation file, and the folder of the pictures."""
     root = dataset.get('data_root') or ''
     prefix = dataset.get('data_prefix') or {}
@@ -171,7 +171,7 @@ def _check_places(dataset: dict, folders: Sequence[str], say: Callable[[str], No
     Raises:
         FileNotFoundError: If one is not.
     """
-    path, folder = _paths(dataset)
+    path, folder = file_and_folder(dataset)
     root = dataset.get('data_root') or ''
     if '://' in path or '://' in folder:
         return
@@ -179,7 +179,7 @@ def _check_places(dataset: dict, folders: Sequence[str], say: Callable[[str], No
     if split and not os.path.exists(path) and (found := find_annotations(root, split)):
         say(f'no {path}: {os.path.join(root, found)} is taken for it')
         dataset['ann_file'] = found
-        path, _ = _paths(dataset)
+        path, _ = file_and_folder(dataset)
     if os.path.exists(path):
         check_regular(path)
         if os.path.isdir(folder):
@@ -202,6 +202,8 @@ def _check_places(dataset: dict, folders: Sequence[str], say: Callable[[str], No
         f'  {root}/annotations/instances_val2017.json\n'
         f'  {root}/train2017/*.jpg\n'
         f'  {root}/val2017/*.jpg\n'
+        'A folder of PASCAL VOC, YOLO or a CSV of boxes is read as it is; where it is not '
+        'recognised, data_kind=voc (yolo, box_csv) says which it is\n'
         'Name another place with: --cfg-options data_root=FOLDER\n'
         'and other names below it with: train_dataloader.dataset.ann_file=FILE '
         'train_dataloader.dataset.data_prefix.img=FOLDER/ (val_dataloader likewise)'
@@ -357,7 +359,7 @@ def _compare(
     def pictures(place: str) -> dict[str, list[str]]:
         found = {}
         for name, dataset in sets:
-            path, folder = _paths(dataset)
+            path, folder = file_and_folder(dataset)
             if name == place and '://' not in folder:
                 images = files[id(dataset)].content['images']
                 found[path] = [

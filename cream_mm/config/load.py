@@ -9,6 +9,7 @@ from mmengine.config import Config, ConfigDict
 from ..command_line import check_config, check_writable
 from ..files import say_early
 from ..registry import kind_of
+from .box_data import fit_boxes
 from .carry import DATA_KEYS, Places, carry, entries, override, read_config
 from .check import check_keys, check_options, check_top_level, is_settled, own_names
 from .coco_data import fit_coco, follow_annotations, lacks_files
@@ -56,7 +57,7 @@ def load_config(
     fit_network(cfg, options)
     _follow_metric(cfg)
     if check_data:
-        _fit_to_data(cfg, options)
+        _fit_to_data(cfg, options, writes)
     return cfg
 
 
@@ -121,7 +122,8 @@ def _datasets(cfg: Config) -> list[ConfigDict]:
     return found
 
 
-def _fit_to_data(cfg: Config, options: dict) -> None:
+def _fit_to_data(cfg: Config, options: dict, writes: bool = False) -> None:
+    fit_boxes(cfg, options, say_early, writes)
     chosen = 'num_classes' in options
     is_moved = any(key.split('.')[-1] in ('data_root', 'ann_file') for key in options)
     datasets = _datasets(cfg)

@@ -62,6 +62,10 @@ class BoxSet:
                 found[box.label] += 1
         return found
 
+    def content(self, images: Sequence[BoxImage]) -> dict:
+        """The content of a COCO annotation file of some of the images."""
+        return coco_content(self, images)
+
 
 def coco_content(box_set: BoxSet, images: Sequence[BoxImage]) -> dict:
     """The content of a COCO annotation file; ``file_name`` is the path below the set's root."""

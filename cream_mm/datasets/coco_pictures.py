@@ -197,7 +197,7 @@ def same_pictures(paths: Sequence[str], others: Sequence[str]) -> tuple[list[tup
     """
     by_size = defaultdict(list)
     for path in others:
-        if (size := _file_size(path)) > 0:
+        if (size := file_size(path)) > 0:
             by_size[size].append(path)
     step = -(-len(paths) // MAX_COMPARED) or 1
     looked_at, reads, found = 0, 0, []
@@ -207,14 +207,14 @@ def same_pictures(paths: Sequence[str], others: Sequence[str]) -> tuple[list[tup
         nonlocal reads
         if (path, whole) not in known:
             reads += 1
-            known[path, whole] = _digest(path, whole)
+            known[path, whole] = file_digest(path, whole)
         return known[path, whole]
 
     for path in paths[::step]:
         if reads > 4 * MAX_COMPARED:
             break
         looked_at += 1
-        like = by_size.get(_file_size(path), ())
+        like = by_size.get(file_size(path), ())
         if path in like:
             found.append((path, path))
             continue
@@ -225,14 +225,15 @@ def same_pictures(paths: Sequence[str], others: Sequence[str]) -> tuple[list[tup
     return found, looked_at
 
 
-def _file_size(path: str) -> int:
+def file_size(path: str) -> int:
+    """Bytes of a file; -1 if there is none."""
     try:
         return os.stat(path).st_size
     except OSError:
         return -1
 
 
-def _digest(path: str, whole: bool) -> bytes:
+def file_digest(path: str, whole: bool) -> bytes:
     """Of a picture's bytes or of its last ones; of what cannot be read, its path's."""
     try:
         with open_regular(path, MAX_IMAGE_BYTES) as file:

@@ -1,0 +1,166 @@
+"""Divides images with boxes into a part to train on and one to validate on."""
+
+import os
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+
+from ..structures.randomness import named_rng
+from .box_set import BoxImage
+from .coco_pictures import file_digest, file_size
+
+# What Roboflow makes of a.jpg, several times where it augments: a_jpg.rf.0123456789abcdef....jpg
+_ROBOFLOW = re.compile(r'(?P<stem>.+)\.rf\.[0-9a-zA-Z]{8,}(?=\.[^.]+$|$)')
+
+
+def split_images(
+    images: Sequence[BoxImage], share: float = 0.2, seed: int = 0, root: str | None = None
+) -> tuple[list[BoxImage], list[BoxImage]]:
+    """Images to train on and images to validate on, a function of the set and the seed alone.
+
+    Classes are shared out evenly, the rare ones first: each is on both sides, if it is in two
+    images that are no copies. Copies of one picture stay on one side: files of the same bytes, and
+    what Roboflow made of one image.
+
+    Args:
+        images (Sequence[BoxImage]): At least two.
+        share (float): Of the images that are validated on. Defaults to 0.2.
+        seed (int): Of the split. Defaults to 0.
+        root (str, optional): Of the image files. Without it, bytes are not compared.
+
+    Returns:
+        tuple[list[BoxImage], list[BoxImage]]: Both in the order of ``images``.
+
+    Raises:
+        ValueError: If there are fewer than two images that are no copies.
+    """
+    groups = group_copies(images, root)
+    if len(groups) < 2:
+        raise ValueError(
+            f'{len(images)} images, {len(groups)} without copies: a part to train on and one to '
+            'validate on need two'
+        )
+    held = _Sides(groups, share, seed).held
+    return [i for i in images if i.path not in held], [i for i in images if i.path in held]
+
+
+def group_copies(images: Sequence[BoxImage], root: str | None = None) -> list[list[BoxImage]]:
+    """Images by the picture that they are of, in the order of their paths."""
+    group_of: dict[str, str] = {}
+
+    def first(path: str) -> str:
+        while group_of[path] != path:
+            path = group_of[path]
+        return path
+
+    images = sorted(images, key=lambda image: image.path)
+    by_key: dict[object, str] = {}
+    keys = defaultdict(list)
+    for image in images:
+        if match := _ROBOFLOW.match(os.path.basename(image.path)):
+            keys[image.path].append(match['stem'])
+    if root is not None:
+        for path, digest in _digests([i.path for i in images], root):
+            keys[path].append(digest)
+    for image in images:
+        group_of[image.path] = image.path
+        for key in keys[image.path]:
+            group_of[first(by_key.setdefault(key, image.path))] = first(image.path)
+    groups = defaultdict(list)
+    for image in images:
+        groups[first(image.path)].append(image)
+    return sorted(groups.values(), key=lambda group: group[0].path)
+
+
+def _digests(paths: Sequence[str], root: str) -> Iterable[tuple[str, bytes]]:
+    """Of files that are not alone with their size; others are no copies."""
+    by_size = defaultdict(list)
+    for path in paths:
+        by_size[file_size(os.path.join(root, path))].append(path)
+    for size, same in by_size.items():
+        if size > 0 and len(same) > 1:
+            for path in same:
+                yield path, file_digest(os.path.join(root, path), whole=True)
+
+
+class _Sides:
+    """Shares groups of images out, rare classes first, each group to the side that lacks most.
+
+    K. Sechidis et al., On the Stratification of Multi-Label Data, 2011, for two parts.
+    """
+
+    def __init__(self, groups: Sequence[Sequence[BoxImage]], share: float, seed: int):
+        self.groups = groups
+        # Images of a group that have a class, rather than boxes: one may have a hundred.
+        self.classes = [
+            Counter(label for image in group for label in {box.label for box in image.boxes})
+            for group in groups
+        ]
+        self.having: dict[int, list[int]] = defaultdict(list)  # groups, by class
+        order = named_rng('boxes', seed, 0).permutation(len(groups)).tolist()
+        order.sort(key=lambda n: -len(groups[n]))  # the large ones while both sides have room
+        for n in order:
+            for label in self.classes[n]:
+                self.having[label].append(n)
+        number = sum(map(len, groups))
+        held = min(max(1, round(number * share)), number - 1)
+        self.lacking = [number - held, held]  # images, of the side to train on and the other
+        self.of_class = {
+            label: self._wanted(sum(self.classes[n][label] for n in found), len(found), share)
+            for label, found in self.having.items()
+        }
+        self.side: dict[int, int] = {}
+        self.left = {label: len(found) for label, found in self.having.items()}  # groups
+        while open_classes := [label for label, left in self.left.items() if left]:
+            label = min(open_classes, key=lambda label: (self.left[label], label))
+            for n in self.having[label]:
+                if n not in self.side:
+                    self._put(n, self._side_lacking(label))
+        for n in order:
+            if n not in self.side:
+                self._put(n, int(self.lacking[1] > self.lacking[0]))
+        self._on_both_sides()
+
+    @staticmethod
+    def _wanted(images: int, groups: int, share: float) -> list[float]:
+        held = max(1.0, images * share) if groups > 1 else 0.0
+        return [images - held, held]
+
+    def _side_lacking(self, label: int) -> int:
+        train, held = self.of_class[label]
+        if abs(train - held) > 1e-9:
+            return int(held > train)
+        return int(self.lacking[1] > self.lacking[0])
+
+    def _put(self, n: int, side: int) -> None:
+        self.side[n] = side
+        self.lacking[side] -= len(self.groups[n])
+        for label, number in self.classes[n].items():
+            self.of_class[label][side] -= number
+            self.left[label] -= 1
+
+    def _on_both_sides(self) -> None:
+        """Move groups of classes that others have pulled to one side."""
+        for label in sorted(self.having, key=lambda label: (len(self.having[label]), label)):
+            found = self.having[label]
+            sides = {self.side[n] for n in found}
+            if len(found) < 2 or len(sides) == 2:
+                continue
+            free = [n for n in found if not any(self._is_last(n, c) for c in self.classes[n])]
+            if free:
+                n = min(free, key=lambda n: (len(self.classes[n]), len(self.groups[n])))
+                self.side[n] = 1 - self.side[n]
+        if len(sides := set(self.side.values())) == 1:
+            n = min(self.side, key=lambda n: (sum(self.classes[n].values()), len(self.groups[n])))
+            self.side[n] = 1 - sides.pop()
+
+    def _is_last(self, n: int, label: int) -> bool:
+        """Whether a class would be on one side alone without this group."""
+        same = sum(self.side[m] == self.side[n] for m in self.having[label])
+        return same == 1
+
+    @property
+    def held(self) -> set[str]:
+        return {
+            image.path for n, group in enumerate(self.groups) if self.side[n] for image in group
+        }
