@@ -135,8 +135,8 @@ def _splits_of(root: str, paths: Sequence[str]) -> dict[str, str]:
         same = [path for path in found if found[path] == split]
         if len(same) > 1:
             raise ValueError(
-                f'{root} holds several tables of boxes: {some_of(same)}. Name one of them in place '
-                'of the folder, or call them train.csv and val.csv'
+                f'{root} holds several tables of boxes: {some_of(same)}. Call them train.csv '
+                'and val.csv, or remove those that do not count'
             )
     return found
 
@@ -218,7 +218,8 @@ class _Reader:
             if columns.label is not None and not label:
                 raise ValueError(f'{where}: the box has no class')
             if any(',' in text for text in texts) and len(columns.box) > 1:
-                self.notes.add('numbers with a comma for the point', 'read so', where)
+                place = where.removeprefix(f'{self.root}{os.sep}')
+                self.notes.add('numbers with a comma for the point', 'read so', place)
         if columns.split is not None:
             split = split_called(fields[columns.split]) or _partition(fields[columns.split], where)
         size = None
@@ -278,11 +279,10 @@ def _images(
                 if row.numbers is None:
                     continue
                 label = labels[row.label]
-                box = mend_box(
-                    label, corners[row.where], size, notes, row.where, is_crowd=row.is_crowd
-                )
+                place = row.where.removeprefix(f'{root}{os.sep}')
+                box = mend_box(label, corners[row.where], size, notes, place, row.is_crowd)
                 if box is not None and box in boxes:
-                    notes.add('rows that stand twice', 'taken once', row.where)
+                    notes.add('rows that stand twice', 'taken once', place)
                 elif box is not None:
                     boxes[box] = None
             if not boxes:

@@ -92,8 +92,8 @@ def _find_index(root: str, files: Sequence[str]) -> YoloIndex | None:
         outer = [p for p in usual or paths if _depth(p) == _depth((usual or paths)[0])]
         if len(outer) > 1:
             raise ValueError(
-                f'{root} holds several files that describe a set: {some_of(outer)}. Name one of '
-                'them in place of the folder, or remove the others'
+                f'{root} holds several files that describe a set: {some_of(outer)}. Call '
+                'the one that counts data.yaml, and remove others of that name'
             )
         if outer:
             return read(outer[0])

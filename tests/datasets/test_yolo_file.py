@@ -121,7 +121,8 @@ DARKNET = {
             'all: 2 images in images, 2 label files in labels',
         ),
         (
-            ['train/a.png', 'train/a.txt', 'train/b.png', 'train/b.txt', 'test/c.png', 'test/c.txt'],
+            ['train/a.png', 'train/a.txt', 'train/b.png', 'train/b.txt', 'test/c.png',
+             'test/c.txt'],
             {'train/classes.txt': 'ant\nbee\n', 'test/classes.txt': 'ant\nbee\n'},
             dict(train='ab', test='c'),
             'label files beside them',
@@ -382,3 +383,11 @@ def test_what_is_no_set(make, tmp_path):
     root = make(**CLASSES)
     with pytest.raises(ValueError, match='no image to train on'):
         read_yolo(root)
+
+
+def test_lines_name_places_below_the_set(make):
+    root = make('a.png', **CLASSES, **{'a.txt': ROWS['a'] * 2 + '0,0.5,0.5,0.1,0.1\n'})
+    assert read_yolo(root).notes[1:] == [
+        f'{root}: rows whose values commas separate: 1, read so (a.txt, line 5)',
+        f'{root}: rows that stand twice: 2, taken once (a.txt, line 3, a.txt, line 4)',
+    ]
