@@ -187,10 +187,10 @@ def _write(
             changed.append(path.name)
         write_whole(path, content)
     counts = [
-        f'{len(images)} images with {sum(len(i.boxes) for i in images)} boxes in {split}.json'
+        f'{split}.json with {len(images)} images and {sum(len(i.boxes) for i in images)} boxes'
         for split, images in splits.items()
     ]
-    say(f'{box_set.root}: {len(box_set.classes)} classes; {", ".join(counts)}, in {folder}')
+    say(f'{box_set.root}: {len(box_set.classes)} classes, written to {folder}: {", ".join(counts)}')
     if changed:
         say(
             f'{folder}: the data is another than when {", ".join(changed)} '

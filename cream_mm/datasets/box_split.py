@@ -84,9 +84,11 @@ def _digests(paths: Sequence[str], root: str) -> Iterable[tuple[str, bytes]]:
 
 
 class _Sides:
-    """Shares groups of images out, rare classes first, each group to the side that lacks most.
+    """Shares groups of images out, rare classes first, each to the side that lacks more of it.
 
-    K. Sechidis et al., On the Stratification of Multi-Label Data, 2011, for two parts.
+    After K. Sechidis et al., On the Stratification of Multi-Label Data, 2011. All classes of a
+    group and its number of images count, not its rarest class alone, which would leave images of
+    one class to the smaller side.
     """
 
     def __init__(self, groups: Sequence[Sequence[BoxImage]], share: float, seed: int):
@@ -109,13 +111,14 @@ class _Sides:
             label: self._wanted(sum(self.classes[n][label] for n in found), len(found), share)
             for label, found in self.having.items()
         }
+        self.of_all, self.to_get = [*self.lacking], {k: [*v] for k, v in self.of_class.items()}
         self.side: dict[int, int] = {}
         self.left = {label: len(found) for label, found in self.having.items()}  # groups
         while open_classes := [label for label, left in self.left.items() if left]:
             label = min(open_classes, key=lambda label: (self.left[label], label))
             for n in self.having[label]:
                 if n not in self.side:
-                    self._put(n, self._side_lacking(label))
+                    self._put(n, self._side_lacking(n))
         for n in order:
             if n not in self.side:
                 self._put(n, int(self.lacking[1] > self.lacking[0]))
@@ -126,11 +129,14 @@ class _Sides:
         held = max(1.0, images * share) if groups > 1 else 0.0
         return [images - held, held]
 
-    def _side_lacking(self, label: int) -> int:
-        train, held = self.of_class[label]
-        if abs(train - held) > 1e-9:
-            return int(held > train)
-        return int(self.lacking[1] > self.lacking[0])
+    def _side_lacking(self, n: int) -> int:
+        """The side that lacks more of what a group has, as a share of what it is to get."""
+        pairs = [(self.of_class[label], self.to_get[label]) for label in self.classes[n]]
+        pairs.append((self.lacking, self.of_all))
+        train, held = (
+            sum(left[side] / max(to_get[side], 1e-9) for left, to_get in pairs) for side in (0, 1)
+        )
+        return int(held > train)
 
     def _put(self, n: int, side: int) -> None:
         self.side[n] = side

@@ -100,8 +100,8 @@ def test_a_set_with_lists(tmp_path):
         f'{root} is read as PASCAL VOC: Annotations',
         f'{root}: images that no list names: 4, left out '
         '(JPEGImages/0.jpg, JPEGImages/7.jpg, JPEGImages/8.jpg, ...)',
-        f'{root}: 2 classes; 3 images with 3 boxes in train.json, 2 images with 2 boxes in '
-        f'val.json, 1 images with 1 boxes in test.json, in {work}/annotations',
+        f'{root}: 2 classes, written to {work}/annotations: train.json with 3 images and 3 boxes, '
+        'val.json with 2 images and 2 boxes, test.json with 1 images and 1 boxes',
     ]
 
 
