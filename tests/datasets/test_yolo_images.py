@@ -69,6 +69,11 @@ def test_a_split_without_images(find, tmp_path):
         find(index=dict(train=['v'], val=['a']))
 
 
+def test_nothing_to_train_on(find):
+    with pytest.raises(ValueError, match='data.yaml does not say where the images to train on are'):
+        find('a/1.jpg', index=dict(val=['a']))
+
+
 def test_lists_go_before_folders(find):
     found = find('val/1.jpg', 'val/2.jpg', **{'train.txt': 'val/1.jpg\n', 'test.txt': 'val/2.jpg'})
     assert found == dict(train=['val/1.jpg'], test=['val/2.jpg'])
