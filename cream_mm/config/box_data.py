@@ -76,7 +76,8 @@ def fit_boxes(cfg: Config, options: Mapping, say: Say, writes: bool) -> None:
             below = f'annotations_{number + 1}' if number else 'annotations'
             kept = Path(os.path.abspath(cfg.work_dir), below) if writes else None
             folder = kept if kept and rank_and_number()[0] == 0 else _temporary(root)
-            _put(cfg, lacking, _write(box_set, lacking, folder, kept, say))
+            pictures = _pictures(root, box_set.root)
+            _put(cfg, lacking, _write(box_set, lacking, folder, kept, say), pictures)
 
 
 def _is_lacking(dataset: Mapping, keys: set[str]) -> bool:
@@ -266,12 +267,19 @@ def _names_in(folder: Path | None, split: str) -> set[str]:
         return set()
 
 
-def _put(cfg: Config, sets: Sequence[tuple[str, dict]], files: Mapping[str, str]) -> None:
+def _pictures(data_root: str, root: str) -> str:
+    """Where the pictures of a set lie: '' in data_root; a data.yaml may name a folder outside."""
+    return '' if os.path.realpath(root) == os.path.realpath(data_root) else os.path.abspath(root)
+
+
+def _put(
+    cfg: Config, sets: Sequence[tuple[str, dict]], files: Mapping[str, str], pictures: str
+) -> None:
     moved = {}
     for place, dataset in sets:
         old, _ = file_and_folder(dataset)
         moved[old] = dataset['ann_file'] = files[_split_of(place, dataset)]
-        dataset['data_prefix'] = dict(img='')
+        dataset['data_prefix'] = dict(img=pictures)
     for side in ('val', 'test'):
         for metric in coco_metrics(cfg.get(f'{side}_evaluator')):
             metric['ann_file'] = moved.get(metric.get('ann_file'), metric.get('ann_file'))

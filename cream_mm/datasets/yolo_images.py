@@ -45,6 +45,8 @@ def find_pictures(
 def _of_places(
     root: str, index: YoloIndex, notes: BoxNotes, said: list[str]
 ) -> dict[str, list[str]]:
+    if 'train' not in index.places:
+        raise ValueError(f'{index.path} does not say where the images to train on are: train: ...')
     found: dict[str, list[str]] = {}
     for split, values in index.places.items():
         paths: list[str] = []

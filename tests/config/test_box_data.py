@@ -334,3 +334,31 @@ def test_configs_of_ours(tmp_path):
     cfg.dump(str(tmp_path / 'work/copy.py'))
     again = load_config(str(tmp_path / 'work/copy.py'))
     assert again.train_dataloader.to_dict() == cfg.train_dataloader.to_dict()
+
+
+# ---- YOLO, whose data.yaml may name a folder elsewhere -------------------------------------------
+
+
+@pytest.mark.parametrize('is_outside', [False, True])
+def test_pictures_are_where_the_yaml_says(tmp_path, is_outside):
+    root = tmp_path / 'set'
+    store = tmp_path / 'store' if is_outside else root
+    for split, numbers in (('train', range(6)), ('val', range(6, 9))):
+        for n in numbers:
+            picture(store / f'images/{split}/{n}.jpg', n)
+            label = store / f'labels/{split}/{n}.txt'
+            label.parent.mkdir(parents=True, exist_ok=True)
+            label.write_text(f'{n % 2} 0.5 0.5 0.25 0.5\n')
+    root.mkdir(exist_ok=True)
+    (root / 'data.yaml').write_text(
+        f'path: {store}\ntrain: images/train\nval: images/val\nnames: [cat, dog]\n'
+    )
+    cfg = config(root, tmp_path / 'work')
+    lines = []
+    fit_boxes(cfg, {}, lines.append, True)
+    dataset = cfg.val_dataloader.dataset
+    content = json.loads(Path(dataset.ann_file).read_text())
+    assert [a['bbox'] for a in content['annotations']] == [[24, 12, 16, 24]] * 3
+    for image in content['images']:
+        assert Path(root, dataset.data_prefix.img, image['file_name']).is_file()
+    assert any(line.startswith(f'{root} is read as YOLO: data.yaml') for line in lines)
