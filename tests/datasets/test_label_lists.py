@@ -7,7 +7,7 @@ from cream_mm.datasets.label_lists import list_separator, name_classes, sort_cla
 
 
 def test_examples():
-    assert doctest.testmod(module) == (5, 0) or doctest.testmod(module).failed == 0
+    assert doctest.testmod(module) == (7, 0)
 
 
 @pytest.mark.parametrize(
@@ -43,7 +43,7 @@ def test_order_of_classes():
     ('classes', 'expected'),
     [
         (['0', '2'], (['ant', 'cat'], '0')),
-        (['1', '3'], (['bee', 'cat'][:0] + ['ant', 'cat'], '1')),  # the third is used: from 1
+        (['1', '3'], (['ant', 'cat'], '1')),  # the third is used: from 1
         (['1', '2'], (['bee', 'cat'], '0')),
         (['0', '3'], None),
         (['x'], None),
