@@ -15,10 +15,11 @@ from ..registry import argument_names, runner_arguments
 
 # Read by the Runner outside its signature, by tools of OpenMMLab, or by this package.
 _ALSO_READ = (
-    'activation_checkpointing', 'batch_size', 'budget', 'compile', 'custom_imports', 'data_root',
+    'activation_checkpointing', 'batch_size', 'budget', 'compile', 'custom_imports', 'data_kind',
+    'data_root',
     'default_scope', 'efficient_conv_bn_eval', 'find_unused_parameters', 'input_size',
     'max_epochs', 'model_wrapper_cfg', 'num_classes', 'num_workers', 'own_names', 'runner_type',
-    'strategy', 'sync_bn', 'tta_model', 'tta_pipeline', 'classes', 'multi_label', 'label_column',
+    'strategy', 'sync_bn', 'tta_model', 'tta_pipeline', 'classes', 'label_column', 'multi_label',
 )  # fmt: skip
 KNOWN_KEYS = sorted({*runner_arguments(), *_ALSO_READ} - {'cfg'})
 _OURS = [

@@ -93,10 +93,11 @@ def test_the_user_says_that_there_may_be_several(root):
     assert cfg.model.head.type == 'cream_mm.CreamMultiLabelClsHead'
 
 
-def test_copies_in_two_classes_are_found(root, caplog):
+def test_copies_in_two_classes_are_found(root, capsys):
     write(root, 'labels.csv', one)
-    (root / 'images/001.jpg').write_bytes((root / 'images/000.jpg').read_bytes())
+    first, second = (root / f'images/x/{i:03d}.jpg' for i in (0, 1))
+    second.write_bytes(first.read_bytes())
     cfg = load_config(SPOS, dict(data_root=str(root)))
     look_before_training(cfg)
-    line = next(r.getMessage() for r in caplog.records if 'WRONG LABELS' in r.getMessage())
-    assert f'{root}/images/000.jpg and {root}/images/001.jpg' in line
+    (line,) = (x for x in capsys.readouterr().out.splitlines() if 'WRONG LABELS' in x)
+    assert f'{first} and {second}' in line
