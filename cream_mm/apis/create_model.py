@@ -98,7 +98,9 @@ def create_model(
             type='mmpretrain.ImageClassifier',
             backbone=network.config(arch_value, space, **backbone_kwargs),
             head=dict(
-                type='cream_mm.CreamClsHead',
+                type='cream_mm.CreamMultiLabelClsHead'
+                if about.get('multi_label')
+                else 'cream_mm.CreamClsHead',
                 num_classes=num_classes,
                 **network.head_settings(
                     arch_value,

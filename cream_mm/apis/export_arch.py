@@ -10,6 +10,8 @@ from torch import Tensor
 from ..checkpoints import load_weights
 from ..checkpoints.whole_file import latest_checkpoint
 from ..config.carry import entries, override, read_config
+from ..config.label_data import LABEL_OPTIONS
+from ..config.multi_label import fit_multi_label
 from ..costs import build_cost_model
 from ..files import write_json
 from ..files.arch_file import DETECTION, arch_content, check_next_steps, network_of
@@ -405,6 +407,11 @@ def _retrain_config(cfg: Config, arch: Arch, space: Space, about: Mapping) -> Co
     cfg.pop('classes', None)
     if about.get('classes'):
         cfg.classes = tuple(about['classes'])
+    for key in LABEL_OPTIONS:
+        if about.get(key) is not None:
+            cfg[key] = about[key]
+    if about.get('multi_label'):
+        fit_multi_label(cfg)
     if 'input_size' in cfg and 'input_size' in about:
         override(cfg, dict(input_size=about['input_size'][0]))
     fields = space.to_dict()  # which a config may name at its top level

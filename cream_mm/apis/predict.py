@@ -50,7 +50,7 @@ class Prediction(NamedTuple):
     found: list[Label] | list[Box]
     drawn: Path | None = None
     unreadable: str | None = None
-    below: Box | None = None  # the surest of the boxes that were not sure enough
+    below: Label | Box | None = None  # the surest of those that were not sure enough
 
 
 def find_pictures(places: Sequence[str | os.PathLike]) -> list[Path]:
@@ -216,7 +216,8 @@ def predict(
     Args:
         model (BaseModel): Of :func:`open_model`.
         paths (Sequence[Path]): Files. One that cannot be read has a prediction that says why.
-        top (int): How many classes of a classifier. Defaults to 5.
+        top (int): How many classes of a classifier; of one for several labels per image all those
+            whose score reaches its threshold are said. Defaults to 5.
         threshold (float): Least score of a detector's boxes. Defaults to 0.3.
         out (str): Where the images with a detector's boxes are written; they have the names of
             their files, with that of the folder before it where two are alike.
@@ -266,13 +267,20 @@ class _Classifier:
         model._config = Config(dict(test_dataloader=dict(dataset=dict(pipeline=pipeline))))
         self.inferencer = ImageClassificationInferencer(model)
         self.names, self.top = model.dataset_meta['classes'], top
+        # Of a head of several labels: from which score on one is there.
+        self.threshold = getattr(getattr(model, 'head', None), 'thr', None)
 
     def __call__(self, path: Path, image: np.ndarray) -> Prediction:
         (batch,) = self.inferencer.preprocess([image])
         (sample,) = self.inferencer.forward(batch)
-        scores, labels = sample.pred_score.topk(min(self.top, len(sample.pred_score)))
+        top = self.top if self.threshold is None else len(sample.pred_score)
+        scores, labels = sample.pred_score.topk(min(top, len(sample.pred_score)))
         pairs = zip(labels.tolist(), scores.tolist())
-        return Prediction(path, [Label(_name(self.names, i), score) for i, score in pairs])
+        found = [Label(_name(self.names, i), score) for i, score in pairs]
+        if self.threshold is None:
+            return Prediction(path, found)
+        sure = [label for label in found if label.score >= self.threshold]
+        return Prediction(path, sure, below=found[0] if not sure else None)
 
 
 class _Detector:
@@ -351,7 +359,7 @@ def lines_of(prediction: Prediction) -> list[str]:
     if unreadable is not None:
         return [f'{path}: passed over, it cannot be read: {unreadable}']
     lines = [f'{path}' + (f' -> {drawn}' if drawn else '')]
-    if drawn and not found:
+    if not found and (drawn or below):
         best = f'; the surest is {below.name}, {100 * below.score:.1f} %' if below else ''
         lines.append(f'   nothing above the threshold{best}')
     for item in found:

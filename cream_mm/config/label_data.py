@@ -15,7 +15,7 @@ from ..registry import kind_of
 from .image_listing import listing_of
 from .multi_label import fit_multi_label
 
-OPTIONS = ('multi_label', 'label_column')  # of the top level
+LABEL_OPTIONS = ('multi_label', 'label_column')  # of the top level
 
 
 def fit_label_tables(cfg: Config, datasets: Sequence[ConfigDict]) -> None:
@@ -44,7 +44,7 @@ def fit_label_tables(cfg: Config, datasets: Sequence[ConfigDict]) -> None:
             dataset['type'] = 'cream_mm.LabelledImages'
     labelled = [dataset for dataset in datasets if kind_of(dataset) == 'LabelledImages']
     for dataset in labelled:
-        dataset.update({key: cfg[key] for key in OPTIONS if cfg.get(key) is not None})
+        dataset.update({key: cfg[key] for key in LABEL_OPTIONS if cfg.get(key) is not None})
     tables = [listing_of(dataset) for dataset in labelled]
     for table in tables:
         _say(table)

@@ -5,7 +5,7 @@ import os
 import re
 import unicodedata
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from PIL import Image
@@ -143,7 +143,7 @@ def neutral(name: str) -> str:
     return unicodedata.normalize('NFC', name).casefold()
 
 
-def ending(a: Sequence[str], b: Sequence[str], form) -> int:
+def ending(a: Sequence[str], b: Sequence[str], form: Callable[[str], str]) -> int:
     """How many last parts of two paths agree."""
     count = 0
     for one, other in zip(reversed(a), reversed(b)):

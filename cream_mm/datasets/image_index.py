@@ -3,7 +3,6 @@
 import os
 from collections import defaultdict
 from collections.abc import Sequence
-from pathlib import PurePosixPath
 
 from .coco_pictures import ending, neutral, readings
 from .folder_listing import list_images
@@ -39,6 +38,9 @@ class ImageIndex:
             path = f'{folder}/{plain}' if folder else plain
             if path in self._known:
                 return path
+        # There may be millions: the one image of that name, whatever else it could mean.
+        if '/' not in plain and len(self._candidates(plain)) == 1:
+            return '/'.join(self._candidates(plain)[0])
         for parts in readings(plain):
             best, found = None, []
             # A set that was converted keeps its table: a.jpg may have become a.png.
@@ -69,7 +71,7 @@ class ImageIndex:
         if self._by_name is None:
             self._by_name = defaultdict(list)
             for path in self.paths:
-                parts = PurePosixPath(path).parts
+                parts = tuple(path.split('/'))
                 for key in {neutral(parts[-1]), neutral(_stem(parts[-1]))}:
                     self._by_name[key].append(parts)
         return self._by_name.get(neutral(base), [])
@@ -81,4 +83,4 @@ def is_image_name(text: str) -> bool:
 
 
 def _stem(base: str) -> str:
-    return PurePosixPath(base).stem
+    return os.path.splitext(base)[0]

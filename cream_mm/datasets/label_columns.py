@@ -1,5 +1,6 @@
 """A table of labels as text: its rows, and which column holds what."""
 
+import contextlib
 import csv
 import io
 import re
@@ -99,10 +100,9 @@ def _separator(head: Sequence[str]) -> str | None:
     """That which cuts the lines most evenly, with an image's name for a field; None of a list."""
     best, found = None, None
     for separator in _SEPARATORS:
-        try:
-            rows = list(csv.reader(head, delimiter=separator, skipinitialspace=True))
-        except csv.Error:
-            continue
+        rows: list[list[str]] = []
+        with contextlib.suppress(csv.Error):  # said with its line when all is read
+            rows.extend(csv.reader(head, delimiter=separator, skipinitialspace=True))
         number, share = Counter(map(len, rows)).most_common(1)[0] if rows else (0, 0)
         if max(map(len, rows), default=0) < 2:
             continue
@@ -208,7 +208,7 @@ def find_columns(
             )
         return found._replace(labels=binary, is_one_hot=True)
     if len(named) > 1:
-        return found._replace(labels=_best_of(named, names, columns, header))
+        return found._replace(labels=_best_of(named, columns, header))
     if named:
         return found._replace(labels=named)
     if len(rest) > 1 and header is None and _are_rest(columns, rest):
@@ -247,7 +247,9 @@ def is_true(value: str) -> bool | None:
     return True if value in _TRUE else False if value in (*_FALSE, '') else None
 
 
-def _image_column(names, columns, is_image) -> int | None:
+def _image_column(
+    names: Sequence[str], columns: Sequence[Sequence[str]], is_image: Callable[[str], bool]
+) -> int | None:
     def share(values: Sequence[str]) -> float:
         filled = [value for value in values if value]
         return sum(map(is_image, filled)) / len(filled) if filled else 0.0
@@ -276,7 +278,9 @@ def _are_rest(columns: Sequence[Sequence[str]], rest: Sequence[int]) -> bool:
     return follows and not all(columns[rest[-1]])
 
 
-def _best_of(named: list[int], names, columns, header) -> list[int]:
+def _best_of(
+    named: list[int], columns: Sequence[Sequence[str]], header: Sequence[str]
+) -> list[int]:
     """Of several columns with a label's name the first by name, or its text where it is a number.
 
     Raises:
@@ -285,12 +289,13 @@ def _best_of(named: list[int], names, columns, header) -> list[int]:
     first = named[0]
     pairs = {i: {*zip(columns[first], columns[i])} for i in named[1:]}
     distinct = len(set(columns[first]))
-    others = [i for i, pair in pairs.items() if len(pair) != max(distinct, len(set(columns[i])))]
+    # The same label in two forms, as a number and a name, or another one.
+    others = [i for i, p in pairs.items() if not len(p) == distinct == len(set(columns[i]))]
     if others:
         shown = ', '.join(repr(header[i].strip()) for i in named)
         raise ValueError(
             f'the columns {shown} could all be the label, and they differ. Name one: '
-            f'--cfg-options label_column={names and header[first].strip()}'
+            f'--cfg-options label_column={header[first].strip()}'
         )
     texts = [i for i in named if not all(re.fullmatch(r'[-+.\d]*', v) for v in columns[i])]
     return [(texts or named)[0]]

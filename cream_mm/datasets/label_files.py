@@ -4,7 +4,7 @@ import os
 import re
 from collections.abc import Iterable
 from itertools import islice
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import NamedTuple
 
 from ..files import some_of
@@ -18,6 +18,7 @@ from .system_entries import is_system
 EXTENSIONS = ('.csv', '.tsv', '.txt')  # the first goes before the others
 MAX_ENTRIES = 20_000  # of one folder are looked at; a table may lie among as many images
 MAX_FILES = 100  # of more in one folder, each is of one image: those are no tables
+MAX_DEPTH, MAX_FOLDERS = 3, 100  # where names without extension are looked for
 _HEAD_BYTES = 64 * 1024
 # Folders of tables, and names that go before others where several tables have no split.
 _FOLDERS = (
@@ -119,16 +120,20 @@ def _has_boxes(header: list[str] | None, rows: Iterable[list[str]]) -> bool:
     )
 
 
-def _are_there(folder: Path, names: Iterable[str]) -> bool:
-    """Whether some images beside a table or in folders beside it have these names."""
-    wanted = {Path(name).name for name in names if name}
-    folders = [folder, *(Path(e.path) for e in _entries(folder) if e.is_dir())][:50]
-    folders += [Path(e.path) for place in folders[1:] for e in _entries(place) if e.is_dir()][:50]
-    return any(
-        is_image_name(entry.name) and Path(entry.name).stem in wanted
-        for place in folders
-        for entry in _entries(place)
-    )
+def _are_there(root: Path, names: Iterable[str]) -> bool:
+    """Whether some images below a folder have these names; looks at its outer folders alone."""
+    wanted = {PurePath(name.replace('\\', '/')).name for name in names if name}
+    level = [root]
+    for _ in range(MAX_DEPTH + 1):
+        below = []
+        for entry in (entry for place in level for entry in _entries(place)):
+            stem = os.path.splitext(entry.name)[0]
+            if stem in wanted and is_image_name(entry.name):
+                return True
+            if entry.is_dir() and not is_system(entry.name):
+                below.append(Path(entry.path))
+        level = below[:MAX_FOLDERS]
+    return False
 
 
 def _candidates(root: Path) -> list[Path]:

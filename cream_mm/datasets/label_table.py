@@ -107,8 +107,12 @@ class _Reader:
     def note(self, where: Sequence[str], what: str) -> None:
         """Add a line on rows or images: how many, what about them, and the first ones."""
         if where:
+            # The one table need not be said with each line of it.
+            start = f'{self.tables[0]}, ' if len(self.tables) == 1 else ''
+            shown = [text.removeprefix(start) for text in where[:3]]
+            more = f' and {len(where) - 3} more' if len(where) > 3 else ''
             self.notes.append(
-                f'{", ".join(self.tables[:3])}: {len(where)} {what}: {some_of(list(where), 3)}'
+                f'{", ".join(self.tables[:3])}: {len(where)} {what}: {", ".join(shown)}{more}'
             )
 
     # ---- a table -------------------------------------------------------------------------------

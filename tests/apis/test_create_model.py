@@ -109,6 +109,22 @@ def test_exported_file_brings_space_classes_and_size(tmp_path):
     assert model.backbone.conv_stem.out_channels == 8 and model.backbone.conv_stem.stride == (1, 1)
 
 
+def test_an_export_of_several_labels_answers_each_for_itself(tmp_path):
+    content = dict(
+        format='cream_mm.arch/1', arch=[[0], [0], [1], [2], [3], [4], [0]],
+        space=dict(depths=[1] * 5, width_mult=0.5, stem_stride=1), num_classes=4,
+        head_channels=64, input_size=[32, 32], multi_label=True,
+    )  # fmt: skip
+    write_json(tmp_path / 'arch.json', content)
+    model = cream_mm.create_model(str(tmp_path / 'arch.json'))
+    maps = (torch.rand(1, model.head.in_channels, 2, 2),)
+    (sample,) = model.head.predict(maps)
+    torch.testing.assert_close(sample.pred_score, model.head(maps)[0].sigmoid())
+    write_json(tmp_path / 'arch.json', dict(content, multi_label='yes'))
+    with pytest.raises(ValueError, match='"multi_label" is yes'):
+        cream_mm.create_model(str(tmp_path / 'arch.json'))
+
+
 def test_mmpretrain_infers_with_it(tmp_path):
     path = tmp_path / 'photo.jpg'
     pixels = np.random.default_rng(0).integers(0, 255, (90, 120, 3)).astype(np.uint8)

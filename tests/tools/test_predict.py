@@ -308,3 +308,22 @@ def test_class_names_are_of_no_other_number(retrained, photos):
     model = open_model(str(retrained / 'config.py'), str(retrained / 'other.pth'))
     assert model.dataset_meta['classes'] == ('class 0', 'class 1', 'class 2')
     os.remove(retrained / 'other.pth')
+
+
+def test_of_several_labels_those_above_the_threshold_are_said(photos, tmp_path):
+    content = dict(
+        format='cream_mm.arch/1', arch=[[0], [0], [1], [2], [3], [4], [0]],
+        space=dict(depths=[1] * 5, width_mult=0.5, stem_stride=1), num_classes=3,
+        head_channels=64, input_size=[32, 32], multi_label=True, classes=list(CLASSES),
+    )  # fmt: skip
+    (tmp_path / 'arch.json').write_text(json.dumps(content))
+    model = create_model(str(tmp_path / 'arch.json'))
+    torch.nn.init.zeros_(model.head.classifier.weight)
+    model.head.classifier.bias.data = torch.tensor([0.1, -1.0, 2.0])  # 0.525, 0.269, 0.881
+    torch.save(model.state_dict(), tmp_path / 'weights.pth')
+    model = open_model(str(tmp_path))
+    (prediction,) = predict(model, [photos / 'a.jpg'], top=1)
+    assert lines_of(prediction)[1:] == ['   88.1 %  cat', '   52.5 %  ant']
+    model.head.classifier.bias.data -= 3
+    (prediction,) = predict(model, [photos / 'a.jpg'])
+    assert lines_of(prediction)[1:] == ['   nothing above the threshold; the surest is cat, 26.9 %']
