@@ -168,13 +168,14 @@ def _pick(file: LatencyFile, wanted: Mapping, place: _Place, cfg: Config) -> Lat
         file.tables, place.input_size, place.head, wanted['batch'], wanted['dtype']
     )  # fmt: skip
     if table is None:
+        side = 'x'.join(map(str, dict.fromkeys(place.input_size)))
         asked = LatencyTable(
             place.input_size, wanted['batch'], wanted['dtype'], place.head, choices_ms=[]
         ).told()
         raise ValueError(
             f'{file.path} has no times of {asked}; it has: '
             f'{"; ".join(table.told() for table in file.tables)}. To measure them: '
-            f'"{_command(cfg, place, file.path, wanted["batch"])}"'
+            f'"{_command(cfg, place, f"latency_{side}.json", wanted["batch"])}"'
         )
     return table
 

@@ -25,7 +25,6 @@ MAX_ROWS = 100_000
 MACHINE = ('processor', 'cores', 'threads', 'device', 'backend', 'dtype', 'system', 'versions')
 _WHOLE = (
     'kernel', 'expand', 'in_channels', 'out_channels', 'head_channels', 'num_classes', 'stride',
-    'batch',
 )  # fmt: skip
 _FLAGS = dict.fromkeys(('1', 'true', 'yes'), True) | dict.fromkeys(('0', 'false', 'no'), False)
 
@@ -77,7 +76,11 @@ def read_latency(path: str | Path, unit: str | None = None) -> LatencyFile:
     machine = _machine(content.get('machine'), path)
     if kind == ROWS_FORMAT:
         rows = _rows(content.get('rows'), scale, f'{path}: rows')
-        batch = _batch(content.get('batch'), path)
+        told = {row.get('batch') for row in content['rows']} - {None, content.get('batch')}
+        if len(told) > 1 or told and content.get('batch') is not None:
+            names = some_of(sorted(map(str, told)))
+            raise ValueError(f'{path}: rows of batch {names}; a table is of one')
+        batch = _batch(content.get('batch', *told), path)
         dtype = content.get('dtype', machine.get('dtype'))
         return _of_rows(path, rows, machine, batch, dtype)
     space = _space(content.get('space'), path)
