@@ -142,11 +142,16 @@ def _refuse_budget(cfg: Config, place: _Place) -> None:
 
 
 def _command(cfg: Config, place: _Place, file: str = 'latency.json', batch: int = 1) -> str:
-    config = os.path.relpath(cfg.filename) if cfg.filename else 'CONFIG'
+    config = _short(cfg.filename) if cfg.filename else 'CONFIG'
     size = ' '.join(map(str, dict.fromkeys(place.input_size)))
     more = ' --head none' if place.head is None else ''
     more += f' --batch {batch}' if batch != 1 else ''
     return f'python tools/latency.py build {config} --size {size}{more} --out {file}'
+
+
+def _short(path: str) -> str:
+    short = os.path.relpath(path)
+    return path if short.startswith('..') else short
 
 
 # ---- what the table says -------------------------------------------------------------------------
@@ -221,7 +226,7 @@ def _lines(
     file: LatencyFile, table: LatencyTable, place: _Place, costs: CostModel, cfg: Config
 ) -> Iterator[str]:
     machine = file.machine
-    line = f'latency: {os.path.relpath(file.path)} ({table.told()})'
+    line = f'latency: {_short(file.path)} ({table.told()})'
     if machine:
         line += f', measured on {machine_words(machine)}'
     if machine.get('device', 'cpu') == 'cpu' and machine.get('processor'):
