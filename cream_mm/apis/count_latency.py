@@ -1,13 +1,11 @@
 """How long one network takes, by a table of times: whole and layer by layer."""
 
-from dataclasses import replace
 from typing import NamedTuple
 
 from ..costs import CostTable, build_cost_model
 from ..costs.latency import machine_words, pick_table
-from ..files.latency_file import LatencyFile, read_latency
+from ..files.latency_file import read_latency, space_differences
 from ..models.backbones.resolve_arch import resolve_arch
-from ..spaces import BlockSpace, MBConvSpace, Space
 from ..structures import Arch
 
 
@@ -55,7 +53,10 @@ def count_latency(
             f'{"; ".join(table.told() for table in file.tables)}'
         )
     if file.space is not None and table.rows is None:
-        space = _measured_space(file, space, network)
+        # That of the search, whose stages may be deeper than the network's.
+        if differ := space_differences(file, space, but=('depths',)):
+            raise ValueError(f'{path} is of another space: {"; ".join(differ)}')
+        space = file.space
     head_channels = about.get('head_channels')
     try:
         costs = build_cost_model(
@@ -68,23 +69,6 @@ def count_latency(
         raise ValueError(f'{arch} has deeper stages than the networks of {path}, which are timed')
     told = table.told() + (f', on {machine_words(file.machine)}' if file.machine else '')
     return NetworkTime(whole.latency_ms, _layers(costs, network), told, table.doubts())
-
-
-def _measured_space(file: LatencyFile, space: Space, network: Arch) -> Space:
-    """The space that was measured, if the network is one of it, with depths of its own."""
-    measured = file.space
-    same = type(measured) is type(space)
-    if same and isinstance(space, MBConvSpace):
-        fields = ('name', 'depths', 'published_flops', 'bn_eps')
-        blank = {key: getattr(measured, key) for key in fields}
-        same = replace(space, **blank) == measured
-    elif same:
-        same = space == measured
-    if not same or isinstance(measured, BlockSpace):
-        raise ValueError(
-            f'{file.path} is of the space {measured.name!r}, whose networks are others'
-        )
-    return measured
 
 
 def _layers(costs: CostTable, network: Arch) -> list[tuple[str, str, float]]:

@@ -9,7 +9,7 @@ from mmengine.config import Config
 from ..costs import CostModel, build_cost_model
 from ..costs.latency import LatencyTable, machine_words, pick_table
 from ..environment import processor_name
-from ..files.latency_file import LatencyFile, read_latency
+from ..files.latency_file import LatencyFile, read_latency, space_differences
 from ..registry import kind_of
 from ..spaces import BlockSpace, Space, build_space
 from .fit_network import CELLS
@@ -17,7 +17,6 @@ from .fit_network import CELLS
 KEYS = ('file', 'batch', 'dtype', 'unit', 'table')
 HEAD_HIDDEN = 1280  # of a CreamClsHead, where a config does not say it
 SPACES = {**CELLS, 'BlockSupernet': 'BlockSpace'}  # of supernets whose space names no type
-UNTIMED = ('name', 'type', 'published_flops', 'bn_eps')  # fields of a space that cost no time
 
 
 class _Place(NamedTuple):
@@ -167,8 +166,8 @@ def _key(wanted: Mapping, place: _Place) -> dict:
 
 
 def _pick(file: LatencyFile, wanted: Mapping, place: _Place, cfg: Config) -> LatencyTable:
-    if file.space is not None:
-        _check_space(file, place.space)
+    if file.space is not None and (differ := space_differences(file, place.space)):
+        raise ValueError(f'{file.path} is of another space: {"; ".join(differ)}')
     table = pick_table(
         file.tables, place.input_size, place.head, wanted['batch'], wanted['dtype']
     )  # fmt: skip
@@ -183,23 +182,6 @@ def _pick(file: LatencyFile, wanted: Mapping, place: _Place, cfg: Config) -> Lat
             f'"{_command(cfg, place, f"latency_{side}.json", wanted["batch"])}"'
         )
     return table
-
-
-def _check_space(file: LatencyFile, space: Space) -> None:
-    """Raise where networks of two spaces are others, with the fields that differ."""
-    mine, theirs = space.to_dict(), file.space.to_dict()
-    differ = [
-        key for key in {**mine, **theirs}
-        if key not in UNTIMED and mine.get(key) != theirs.get(key)
-    ]  # fmt: skip
-    if type(space) is not type(file.space):
-        raise ValueError(
-            f'{file.path} is of a {type(file.space).__name__}; this search has a '
-            f'{type(space).__name__}'
-        )
-    if differ:
-        told = '; '.join(f'{key}: {theirs.get(key)}, here {mine.get(key)}' for key in differ)
-        raise ValueError(f'{file.path} is of another space: {told}')
 
 
 def _count(place: _Place, file: LatencyFile, table: LatencyTable) -> CostModel:

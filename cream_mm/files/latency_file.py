@@ -6,7 +6,7 @@ Both formats are documented in docs/latency.md.
 import csv
 import io
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from numbers import Real
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,6 +22,7 @@ from .read import read_json, read_text, shorten, some_of
 LATENCY_FORMAT = 'cream_mm.latency/1'
 ROWS_FORMAT = 'cream_mm.latency_rows/1'
 MAX_ROWS = 100_000
+UNTIMED = ('name', 'type', 'published_flops', 'bn_eps')  # fields of a space that cost no time
 MACHINE = ('processor', 'cores', 'threads', 'device', 'backend', 'dtype', 'system', 'versions')
 _WHOLE = (
     'kernel', 'expand', 'in_channels', 'out_channels', 'head_channels', 'num_classes', 'stride',
@@ -43,6 +44,24 @@ class LatencyFile(NamedTuple):
     space: Space | None
     machine: dict
     tables: list[LatencyTable]
+
+
+def space_differences(file: LatencyFile, space: Space, but: Sequence[str] = ()) -> list[str]:
+    """What the networks of a space have that those of a file have not: ``depths: [4], here [2]``.
+
+    Args:
+        file (LatencyFile): Of a space.
+        space (Space): Another one.
+        but (Sequence[str]): Fields that may be others, beside those that cost no time.
+    """
+    if type(space) is not type(file.space):
+        return [f'{type(file.space).__name__}, here {type(space).__name__}']
+    mine, theirs = space.to_dict(), file.space.to_dict()
+    return [
+        f'{key}: {theirs.get(key)}, here {mine.get(key)}'
+        for key in {**theirs, **mine}
+        if key not in (*UNTIMED, *but) and mine.get(key) != theirs.get(key)
+    ]
 
 
 def read_latency(path: str | Path, unit: str | None = None) -> LatencyFile:

@@ -158,7 +158,7 @@ def refused():
         (dict(machine=dict(MACHINE, dtype='int8')), dict(), 'batch 1, float32; it has: .*int8'),
         (dict(space=other), dict(),
          r"of another space: depths: \[1, 2\], here \[2, 2\]; act: relu, here silu"),
-        (dict(space=cells), dict(), 'is of a NASBench201Space; this search has a MBConvSpace'),
+        (dict(space=cells), dict(), 'another space: NASBench201Space, here MBConvSpace'),
     ]  # fmt: skip
 
 
