@@ -18,7 +18,7 @@ _ALSO_READ = (
     'activation_checkpointing', 'batch_size', 'budget', 'compile', 'custom_imports', 'data_root',
     'default_scope', 'efficient_conv_bn_eval', 'find_unused_parameters', 'input_size',
     'max_epochs', 'model_wrapper_cfg', 'num_classes', 'num_workers', 'own_names', 'runner_type',
-    'strategy', 'sync_bn', 'tta_model', 'tta_pipeline', 'classes',
+    'strategy', 'sync_bn', 'tta_model', 'tta_pipeline', 'classes', 'fold', 'folds',
 )  # fmt: skip
 KNOWN_KEYS = sorted({*runner_arguments(), *_ALSO_READ} - {'cfg'})
 _OURS = [

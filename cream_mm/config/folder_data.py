@@ -27,6 +27,7 @@ from ..datasets.folder_listing import (
     num_of_all_held_out,
     same_but_for_case,
 )
+from ..datasets.folds import in_fold
 from ..datasets.packed_images import is_packed
 from ..files import rank_and_number, say_early, some_of
 from ..registry import kind_of
@@ -307,7 +308,16 @@ def _fit_batch(cfg: Config, training: Sequence[ConfigDict], listed: dict[Path, d
         sizes = list(map(len, files.values()))
         if empty := [_place(dataset) / name for name, images in files.items() if not images]:
             raise ValueError(no_image_in(empty))
-        held = num_held_out(sizes, dataset.get('holdout', 0.02))
+        if dataset.get('folds'):
+            which = (dataset['folds'], dataset['fold'], dataset.get('split_seed', 0))
+            held = list(map(len, in_fold(sizes, *which, spare_lone=True)))
+            if sum(sizes) < dataset['folds']:
+                raise ValueError(
+                    f'{sum(sizes)} images of {_place(dataset)} cannot be dealt out to '
+                    f'{dataset["folds"]} folds'
+                )
+        else:
+            held = num_held_out(sizes, dataset.get('holdout', 0.02))
         part = dataset.get('part', 'all')
         number += {'all': sum(sizes), 'holdout': sum(held)}.get(part, sum(sizes) - sum(held))
         lone = [name for name, size in zip(files, sizes) if size == 1]
