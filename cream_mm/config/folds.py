@@ -53,7 +53,6 @@ def fit_folds(cfg: Config) -> None:
         for side in ('val', 'test'):
             for holder, key in list(_sets(cfg.get(f'{side}_dataloader'))):
                 holder[key] = _part_of(_same_images(holder[key], first), 'holdout')
-            _forget_files(cfg.get(f'{side}_evaluator'))
     for holder, key in list(_sets({name: cfg.get(name) for name in DATA_KEYS})):
         if _is_part(holder[key]) and _place(holder[key]) == _place(first):
             holder[key].pop('holdout', None)
@@ -61,6 +60,8 @@ def fit_folds(cfg: Config) -> None:
     if _is_search(cfg):
         say_early(f'fold {fold} of {folds} is held out of {_shown(first)}: paths are rated on it')
         return
+    for side in ('val', 'test'):
+        _forget_files(cfg.get(f'{side}_evaluator'))
     checkpoint = (cfg.get('default_hooks') or {}).get('checkpoint')
     if isinstance(checkpoint, dict):
         checkpoint.pop('save_best', None)
