@@ -13,6 +13,7 @@ from ..config import load_config
 from ..engine.hooks.fold_hook import FOLD_FILE, FOLD_FORMAT
 from ..engine.work_dir_lock import hold_work_dir, release_work_dir
 from ..files import read_json, shorten, write_json
+from .pool_folds import pool_folds
 from .train_paths import die_with_parent
 
 FORMAT = 'cream_mm.folds/1'
@@ -31,8 +32,7 @@ def train_folds(
     """Train ``WORK_DIR/fold_0``, ``fold_1``, ..., one after the other, each without its fold.
 
     Each is a run of ``tools/train.py``. A second call goes on with what is not done. Writes
-    ``folds.json`` and prints a table of each metric. Of a search, what each fold's supernet found
-    lies in its folder.
+    ``folds.json`` and prints a table of each metric; of a search, what :func:`pool_folds` does.
 
     Args:
         config (str): Config of a search or of any other training.
@@ -76,6 +76,8 @@ def train_folds(
                     'with it'
                 )
         if is_search:
+            print(f'\n=== the answers of all folds, rated by each: {folder}', flush=True)
+            pool_folds(folder, folds)
             return path
         found = [read_fold(folder / f'fold_{fold}', folds, fold) for fold in range(folds)]
         summary = {name: summarise(found, name) for name in found[0]['metrics']}
