@@ -13,8 +13,8 @@ from .carry import DATA_KEYS, Places, carry, entries, override, read_config
 from .check import check_keys, check_options, check_top_level, is_settled, own_names
 from .coco_data import fit_coco, follow_annotations, lacks_files
 from .fit_network import fit_network
+from .fold_data import fit_folds
 from .folder_data import fit_to_folders, lacks_folders, limit_top_k, names_of_places_as_text
-from .folds import fit_folds
 from .value_ranges import check_values
 
 

@@ -74,11 +74,6 @@ def fit_folds(cfg: Config) -> None:
     )
 
 
-def holds_out(cfg: Mapping) -> bool:
-    """Whether a config's training set is a part already, as that of a search."""
-    return any(_is_part(holder[key]) for holder, key in _sets(cfg.get('train_dataloader')))
-
-
 def _is_search(cfg: Mapping) -> bool:
     """Whether a supernet is trained: what is held out rates its paths."""
     return 'bn_dataset' in (cfg.get('test_cfg') or {})
