@@ -59,6 +59,13 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         help='override config values, e.g. data_root=DIR max_epochs=2 budget.macs_m=[300,400] '
         'optim_wrapper.optimizer.lr=0.1',
     )
+    parser.add_argument(
+        '--folds',
+        type=int,
+        metavar='K',
+        help='train K times, each K-th of the images held out once, into WORK_DIR/fold_0, ...; the '
+        'same command goes on after a kill',
+    )
     parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none')
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0)
     args = parser.parse_args(argv)
@@ -129,10 +136,49 @@ def tell_how_long(args: argparse.Namespace, began: float) -> None:
             write_json(Path(args.dry_run_out), found.record())
 
 
+def run_folds(args: argparse.Namespace, words: Sequence[str]) -> None:
+    """Train each fold by a process of its own, with the options that were typed."""
+    check_config(args.config)
+    if args.dry_run:
+        raise ValueError('--dry-run tells of one fold: leave --folds out')
+    if args.resume:
+        raise ValueError('--folds goes on by itself; leave --resume out')
+    if args.launcher != 'none':
+        raise ValueError(
+            '--folds has no --launcher: launch each fold by itself, with '
+            f'"--cfg-options folds={args.folds} fold=0 --work-dir WORK_DIR/fold_0" and so on, then '
+            'call it without a launcher, and it writes the table'
+        )
+    from cream_mm.apis.train_folds import train_folds
+
+    work_dir = args.work_dir or os.path.join(
+        'work_dirs', os.path.splitext(os.path.basename(args.config))[0]
+    )
+    train_folds(
+        args.config, work_dir, args.folds,
+        root=os.path.dirname(os.path.dirname(os.path.abspath(__file__))),
+        options=args.cfg_options, words=_option_words(words),
+        flags=[flag for flag in ('--amp', '--auto-scale-lr') if flag in words],
+    )  # fmt: skip
+
+
+def _option_words(words: Sequence[str]) -> list[str]:
+    """``KEY=VALUE`` as they stand behind ``--cfg-options``."""
+    found, inside = [], False
+    for word in words:
+        if word.startswith('--'):
+            inside = word == '--cfg-options'
+        elif inside:
+            found.append(word)
+    return found
+
+
 def main(argv: Sequence[str] | None = None) -> None:
     began = time.perf_counter()
     args = parse_args(argv)
-    if args.dry_run:
+    if args.folds is not None:
+        run_folds(args, sys.argv[1:] if argv is None else list(argv))
+    elif args.dry_run:
         tell_how_long(args, began)
     else:
         build_runner(args).train()

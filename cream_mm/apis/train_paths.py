@@ -200,13 +200,13 @@ def last_accuracy(run: Path, epochs: int) -> float | None:
 def tool(root: Path, name: str, *args: object, log: Path) -> None:
     command = [sys.executable, str(root / 'tools' / name), *map(str, args)]
     with open(log, 'ab') as file:
-        done = subprocess.run(command, stdout=file, stderr=file, preexec_fn=_die_with_parent)
+        done = subprocess.run(command, stdout=file, stderr=file, preexec_fn=die_with_parent)
     if done.returncode:
         tail = log.read_text(errors='replace').strip().splitlines()[-1:]
         raise ValueError(f'tools/{name} failed: {"".join(tail)} (log: {log})')
 
 
-def _die_with_parent() -> None:
+def die_with_parent() -> None:
     """Two runs in one folder would spoil it: when this process is killed, so is the training."""
     if sys.platform == 'linux':
         ctypes.CDLL(None).prctl(1, 9)  # PR_SET_PDEATHSIG, SIGKILL

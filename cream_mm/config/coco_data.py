@@ -100,7 +100,7 @@ def fit_coco(
             if path and os.path.realpath(path) in odd:
                 _take_ours(metric)
     if rank_and_number()[0] == 0:  # reads many pictures, for a line that one rank says
-        _compare(sets, files, say)
+        _compare([s for s in sets if id(s[1]) not in _held_out(cfg)], files, say)
     return classes
 
 
@@ -349,6 +349,13 @@ def _check_training(
             f'{file.path}: smaller than filter_cfg.min_size={least} pixels: {len(small)} of '
             f'{len(images)} images, not trained on ({names}{", ..." if len(small) > 3 else ""})'
         )
+
+
+def _held_out(cfg: Config) -> set[int]:
+    """Sets to validate on of which :class:`DatasetPart` takes what is not trained on."""
+    found = (holder[key] for holder, key in entries({'': cfg.get('val_dataloader')}))
+    parts = [value for value in found if isinstance(value, dict) and value.get('dataset')]
+    return {id(p['dataset']) for p in parts if kind_of(p) == 'DatasetPart'}
 
 
 def _compare(

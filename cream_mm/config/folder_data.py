@@ -23,6 +23,7 @@ from ..datasets.folder_listing import (
     num_of_all_held_out,
     same_but_for_case,
 )
+from ..datasets.folds import in_fold
 from ..datasets.packed_images import is_packed
 from ..files import rank_and_number, say_early, some_of
 from ..registry import kind_of
@@ -32,6 +33,7 @@ from .image_listing import listing_of
 if TYPE_CHECKING:
     from ..datasets.folder_check import Picture
 
+PART_KEYS = ('holdout', 'split_seed', 'folds', 'fold')  # that make a split of a set
 SMALL_BATCH = 8  # images; of fewer, batch norm's statistics are mostly noise
 
 
@@ -231,10 +233,10 @@ def _hold_out(
     if not missing:
         return
     sizes = list(map(len, _files(first, listed).values()))
-    part = {key: first[key] for key in ('holdout', 'split_seed') if key in first}
+    part = {key: first[key] for key in PART_KEYS if key in first}
     if first.get('part', 'all') == 'all':
         part = dict(holdout='auto')
-    held = sum(num_held_out(sizes, part.get('holdout', 0.02)))
+    held = sum(_held_out(sizes, part))
     if first.get('part', 'all') == 'holdout' or not held:
         raise FileNotFoundError(
             f'{listing.missing(missing[0]["folder"])}\n(No class of {train} has two images, of '
@@ -307,7 +309,7 @@ def _fit_batch(cfg: Config, training: Sequence[ConfigDict], listed: dict[Path, d
         sizes = list(map(len, files.values()))
         if empty := [_place(dataset) / name for name, images in files.items() if not images]:
             raise ValueError(no_image_in(empty))
-        held = num_held_out(sizes, dataset.get('holdout', 0.02))
+        held = _held_out(sizes, dataset)
         part = dataset.get('part', 'all')
         number += {'all': sum(sizes), 'holdout': sum(held)}.get(part, sum(sizes) - sum(held))
         # One of several labels may be alone here, and beside others elsewhere.
@@ -319,6 +321,20 @@ def _fit_batch(cfg: Config, training: Sequence[ConfigDict], listed: dict[Path, d
                 f'image, which is trained on and never held out: {some_of(lone)}'
             )
     _fit_batch_to(cfg, training, number)
+
+
+def _held_out(sizes: Sequence[int], part: Mapping) -> list[int]:
+    """How many images of each class a part of a set of folders holds out.
+
+    Raises:
+        ValueError: If there are more folds than images.
+    """
+    if not part.get('folds'):
+        return num_held_out(sizes, part.get('holdout', 0.02))
+    if sum(sizes) < part['folds']:
+        raise ValueError(f'{sum(sizes)} images cannot be dealt out to {part["folds"]} folds')
+    which = part['folds'], part['fold'], part.get('split_seed', 0)
+    return list(map(len, in_fold(sizes, *which, spare_lone=True)))
 
 
 def _fit_batch_to(cfg: Config, training: Sequence[ConfigDict], number: int) -> None:

@@ -14,6 +14,7 @@ from .carry import DATA_KEYS, Places, carry, entries, override, read_config
 from .check import check_keys, check_options, check_top_level, is_settled, own_names
 from .coco_data import fit_coco, follow_annotations, lacks_files
 from .fit_network import fit_network
+from .fold_data import fit_folds
 from .folder_data import fit_to_folders, lacks_folders, limit_top_k, names_of_places_as_text
 from .label_data import fit_label_tables
 from .latency_budget import fit_latency
@@ -129,6 +130,7 @@ def _fit_to_data(cfg: Config, options: dict, writes: bool = False) -> None:
     fit_boxes(cfg, options, say_early, writes)
     chosen = 'num_classes' in options
     is_moved = any(key.split('.')[-1] in ('data_root', 'ann_file') for key in options)
+    fit_folds(cfg)
     datasets = _datasets(cfg)
     fit_label_tables(cfg, datasets)
     classes = fit_to_folders(cfg, datasets)
@@ -171,6 +173,13 @@ def _check_split(datasets: list[dict], whole: list[dict]) -> None:
         for held in (d for d in parts if d.get('part') == 'holdout' and place(d) == place(train)):
             left_out, rated = (d.get('holdout', usual[kind_of(d)]) for d in (train, held))
             seeds = [d.get('split_seed', 0) for d in (train, held)]
+            folds = [(d.get('folds'), d.get('fold')) for d in (train, held)]
+            if folds[0] != folds[1]:
+                raise ValueError(
+                    f'images of {place(train)} would be trained on and rated on: the training '
+                    f'part has folds, fold = {folds[0]}, a held-out part {folds[1]}. Give every '
+                    'part the same'
+                )
             inside = left_out == rated or 'auto' not in (left_out, rated) and rated < left_out
             if not inside or seeds[0] != seeds[1]:
                 raise ValueError(

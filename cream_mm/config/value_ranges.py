@@ -151,6 +151,8 @@ RULES: dict[str, Rule] = {
         lambda v: 0 < v < 1 or isinstance(v, Integral) and v >= 1,
     ).or_text('auto'),
     'split_seed': _FROM_ZERO,
+    'folds': _whole(2).or_none(),
+    'fold': _FROM_ZERO.or_none(),
     'max_share': _SHARE,
     'filter_cfg.min_size': _NOT_NEGATIVE,
     '.input_size': _SIDES,

@@ -55,6 +55,11 @@ def check_holdout(meta: Mapping, share: Any) -> None:
         ValueError: If it is larger than it was.
     """
     was = _share_of(meta)
+    by_folds = [isinstance(one, str) and one.startswith('fold ') for one in (was, share)]
+    if was != share and any(by_folds) and was is not None:
+        raise ValueError(
+            f'held out was {was}, is {share}: images that it was trained on would be rated on'
+        )
     if isinstance(was, float) and isinstance(share, Real) and share > was:
         raise ValueError(
             f'holdout was {was}, is {share}: images that it was trained on would be rated on '

@@ -24,6 +24,7 @@ RULES = dict(
     archive='its rating, among all paths of the pools that were trained',
     random='its rating, among random paths, the cheapest and the costliest',
     given='its scores in a strategy',
+    folds='its ratings by the supernets of all folds, each on images that it was not trained on',
     blocks='the sum of the ratings of its blocks, each on its own',
 )
 """How an answer was chosen, ``choice.rule`` in its file, in words."""

@@ -3,6 +3,7 @@ from .data_time_hook import DataTimeHook
 from .drop_path_hook import DropPathHook
 from .ema_hook import EMAHook
 from .finite_loss_hook import FiniteLossHook
+from .fold_hook import FoldHook
 from .label_range_hook import LabelRangeHook
 from .loop_state_hook import LoopStateHook
 from .norm_stats_hook import NormStatsHook
@@ -18,6 +19,7 @@ __all__ = [
     'DropPathHook',
     'EMAHook',
     'FiniteLossHook',
+    'FoldHook',
     'LabelRangeHook',
     'LoopStateHook',
     'NormStatsHook',

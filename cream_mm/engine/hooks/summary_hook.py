@@ -13,6 +13,7 @@ from torch import nn
 
 from ...registry import HOOKS
 from ..distributed import unwrap
+from ..small_sets import measured_sets, small_set_line
 from ..words import PERCENT, SHARE, format_duration, short_path, with_unit
 
 
@@ -39,6 +40,11 @@ class SummaryHook(Hook):
 
     def before_train(self, runner: Runner) -> None:
         runner.logger.info('\n  '.join(['Training', *_beginning(runner)]))
+        if found := measured_sets(runner):
+            dataset, purpose = found
+            line = small_set_line(dataset, runner.train_dataloader.dataset, purpose)
+            if line:
+                runner.logger.warning(line)
 
     def after_val_epoch(self, runner: Runner, metrics: dict | None = None) -> None:
         if not _is_trained(runner):

@@ -1,0 +1,63 @@
+"""How fine a small set can tell."""
+
+from types import SimpleNamespace
+
+import pytest
+
+from cream_mm.engine.small_sets import measured_sets, small_set_line, top1_error
+
+
+class _Set(list):
+    def __init__(self, infos, part='all'):
+        super().__init__(infos)
+        self.part = part
+
+    def get_data_info(self, index):
+        return self[index]
+
+
+def labelled(number, part='all'):
+    return _Set([dict(gt_label=0)] * number, part)
+
+
+def boxed(number, boxes):
+    return _Set([dict(instances=[{}] * boxes)] * number)
+
+
+def test_images_of_classes():
+    # sqrt(0.85 * 0.15 / 34) is 6.12 %; two of them are 12.2 points.
+    assert small_set_line(labelled(34, 'holdout'), labelled(306), 'held out to rate paths on') == (
+        '34 images are held out to rate paths on: differences below 12 points of top-1 cannot be '
+        'told; "tools/train.py CONFIG --folds 5" measures on all 340 (docs/data.md)'
+    )
+    assert top1_error(141) > 3 > top1_error(142)
+    assert 'on all 500' in small_set_line(labelled(141), labelled(500), 'validated on')
+    assert small_set_line(labelled(142), labelled(500), 'validated on') is None
+
+
+@pytest.mark.parametrize(
+    ('number', 'boxes', 'is_small'), [(49, 10, True), (50, 3, False), (50, 2, True)]
+)
+def test_images_with_boxes(number, boxes, is_small):
+    line = small_set_line(boxed(number, boxes), boxed(200, 1), 'validated on')
+    assert (line is not None) == is_small
+    if is_small:
+        told = f'{number} images with {number * boxes} boxes are validated on: too few to tell'
+        assert line.startswith(told) and 'on all 200' in line
+
+
+def test_what_nothing_is_known_of():
+    assert small_set_line(_Set([dict(img_path='a')]), None, 'validated on') is None
+    assert small_set_line([1], None, 'validated on') is None
+
+
+def test_which_set():
+    loader = SimpleNamespace(dataset='held')
+    search = SimpleNamespace(bn_dataset={}, dataloader=loader)
+    val = SimpleNamespace(dataset='val')
+    runner = SimpleNamespace(cfg={}, _test_loop={}, val_loop=1, val_dataloader=val)
+    assert measured_sets(runner) == ('val', 'validated on')
+    runner._test_loop = search
+    assert measured_sets(runner) == ('held', 'held out to rate paths on')
+    runner.cfg = dict(folds=5, fold=0)
+    assert measured_sets(runner) is None
