@@ -176,8 +176,9 @@ def _add_classes(source: DataSource, names: Iterable[str], first: str, other: st
     if more:
         source.classes += more
         source.errors.append(
-            f'{other} has classes that {first} has not: {some_of(more)}. Names have to agree letter '
-            'by letter: rename, remove them, or put images of them into the training folder too'
+            f'{other} has classes that {first} has not: {some_of(more)}. Names have to agree '
+            'letter by letter, case included: rename them, or put images of them into the training '
+            'folder too'
         )
 
 
