@@ -222,7 +222,7 @@ def _classes(check: DataCheck) -> Iterable[Finding]:
         )  # fmt: skip
     alike = [' / '.join(names) for names in same_but_for_case(source.classes)]
     yield Finding(
-        'warning', f'{len(alike)} group{"s" * (len(alike) != 1)} of class names that differ in case, blanks or accents alone',
+        'warning', f'{len(alike)} x class names that differ in case, blanks or accents alone',
         'they are trained as different classes: rename if they are one', len(alike), alike,
     )  # fmt: skip
     for split, counts in whole.items():

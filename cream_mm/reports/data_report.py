@@ -198,10 +198,12 @@ class DataReport:
                 if all(items):
                     more = len(group) - len(items)
                     names = [pictures[i].name for i in group[:MAX_IN_GROUP]]
-                    shown.append(dict(
-                        level=finding.level, text=finding.text.partition(' of pictures ')[2].split(',')[0],
-                        items=list(zip(items, names)), more=more,
-                    ))  # fmt: skip
+                    text = finding.text.partition(' of pictures ')[2].split(',')[0]
+                    shown.append(
+                        dict(
+                            level=finding.level, text=text, items=list(zip(items, names)), more=more
+                        )
+                    )
         return shown
 
     def _thumb(self, place: int, side: int = THUMB) -> str | None:
