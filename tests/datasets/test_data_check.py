@@ -98,7 +98,9 @@ def test_other_shares_in_val(folder):
 
 def test_names_in_two_cases(folder):
     scene(folder / 'train/Ant/1.png', 700)
-    (finding,) = [f for f in check_source(open_source(folder)).findings if 'differ in case' in f.text]
+    (finding,) = [
+        f for f in check_source(open_source(folder)).findings if 'differ in case' in f.text
+    ]
     assert finding.examples == ['Ant / ant']
 
 
