@@ -202,6 +202,8 @@ def _check_places(dataset: dict, folders: Sequence[str], say: Callable[[str], No
         f'  {root}/annotations/instances_val2017.json\n'
         f'  {root}/train2017/*.jpg\n'
         f'  {root}/val2017/*.jpg\n'
+        'A folder of PASCAL VOC, YOLO or a CSV of boxes is read as it is; where it is not '
+        'recognised, data_kind=voc (yolo, box_csv) says which it is\n'
         'Name another place with: --cfg-options data_root=FOLDER\n'
         'and other names below it with: train_dataloader.dataset.ann_file=FILE '
         'train_dataloader.dataset.data_prefix.img=FOLDER/ (val_dataloader likewise)'

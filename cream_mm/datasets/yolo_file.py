@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from ..files import some_of
+from .box_classes import check_case
 from .box_set import BoxImage, BoxNotes, BoxSet, image_size
 from .pillow_image import readable_extensions
 from .set_kind import is_yolo_yaml
@@ -91,8 +92,8 @@ def _find_index(root: str, files: Sequence[str]) -> YoloIndex | None:
         outer = [p for p in usual or paths if _depth(p) == _depth((usual or paths)[0])]
         if len(outer) > 1:
             raise ValueError(
-                f'{root} holds several files that describe a set: {some_of(outer)}. Name one of '
-                'them in place of the folder, or remove the others'
+                f'{root} holds several files that describe a set: {some_of(outer)}. Call '
+                'the one that counts data.yaml, and remove others of that name'
             )
         if outer:
             return read(outer[0])
@@ -218,17 +219,7 @@ def _check_classes(root: str, box_set: BoxSet, said: list[str]) -> None:
                 'and masks: export those as COCO, or as YOLO segmentation'
             )
         said.append(f'{root}: {split} has no box: nothing can be measured on it')
-    alike: dict[str, list[str]] = {}
-    for name in box_set.classes:
-        if counts[name]:
-            alike.setdefault(name.casefold(), []).append(name)
-    for names in alike.values():
-        if len(names) > 1:
-            shown = ', '.join(f'{name!r} ({counts[name]} boxes)' for name in names)
-            raise ValueError(
-                f'{root}: its classes {shown} differ in case alone. Give them one number in all '
-                'label files, or names that are not alike'
-            )
+    check_case(root, counts)
     unused = [name for name in box_set.classes if not counts[name]]
     if unused:
         said.append(f'{root}: classes without a box: {len(unused)} ({some_of(unused)})')

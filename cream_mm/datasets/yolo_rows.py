@@ -62,9 +62,10 @@ class RowReader:
             width, height = size
             left, top, right, bottom = corners
             pixels = (left * width, top * height, right * width, bottom * height)
-            box = mend_box(label, pixels, size, self.notes, where)
+            place = _below(where, self.notes)
+            box = mend_box(label, pixels, size, self.notes, place)
             if box is not None and box in boxes:
-                self.notes.add('rows that stand twice', 'taken once', where)
+                self.notes.add('rows that stand twice', 'taken once', place)
             elif box is not None and label < len(self.classes):
                 boxes[box] = None
         return list(boxes)
@@ -131,7 +132,7 @@ class RowReader:
                 'divide x and width by the width of the image, y and height by its height'
             )
         if len(values) > 4:
-            self.notes.add('polygons', 'their boxes are taken', where)
+            self.notes.add('polygons', 'their boxes are taken', _below(where, self.notes))
             xs, ys = values[::2], values[1::2]
             return min(xs), min(ys), max(xs), max(ys)
         x, y, w, h = values
@@ -169,6 +170,11 @@ def _number(text: str) -> float | None:
     return value if math.isfinite(value) and '_' not in text else None
 
 
+def _below(where: str, notes: BoxNotes) -> str:
+    """A place as it stands in a line that names the set."""
+    return where.removeprefix(f'{notes.where}{os.sep}')
+
+
 def _rows(path: str, notes: BoxNotes) -> Iterator[tuple[str, list[str]]]:
     """Where each row stands, and its values; blank lines are passed over."""
     for number, line in enumerate(read_text(path, MAX_LABEL_BYTES).splitlines(), 1):
@@ -183,7 +189,7 @@ def _without_commas(line: str, where: str, notes: BoxNotes) -> str:
     """A row whose values commas separate, or whose numbers have commas for points."""
     fields = line.replace(';', ' ').split()
     if len(fields) > 4 and '.' not in line and any(re.search(r'\d,\d', f) for f in fields):
-        notes.add('rows with a comma for the point', 'read so', where)
+        notes.add('rows with a comma for the point', 'read so', _below(where, notes))
         return line.replace(';', ' ').replace(',', '.')
-    notes.add('rows whose values commas separate', 'read so', where)
+    notes.add('rows whose values commas separate', 'read so', _below(where, notes))
     return re.sub('[,;]', ' ', line)

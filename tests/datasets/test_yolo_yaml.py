@@ -111,7 +111,7 @@ def test_one_text_is_one_class_or_a_file(read, tmp_path):
         ('- a\n- b', 'its top level is no list of "key: value"'),
         ('', 'its top level'),
         ('[' * 5000, 'not valid YAML'),
-        ('names: [a]\n'.encode() + b'# caf\xe9\n', 'line 2: not UTF-8 text'),
+        (b'names: [a]\n# caf\xe9\n', 'line 2: not UTF-8 text'),
     ],
 )
 def test_what_is_no_yaml(read, text, why):
