@@ -139,7 +139,7 @@ def split_lines(check: DataCheck, parts: Sequence[dict[str, list[int]]]) -> list
     pooled = [name for name in before if not (kept and name == 'test')]
     lines = []
     if len(pooled) > 1:
-        lines.append(f'{" and ".join(pooled)} are put together and split anew')
+        lines.append(f'{", ".join(pooled)} are put together and split anew')
     used = {i for part in parts for places in part.values() for i in places}
     if left := len(source.pictures) - len(used):
         lines.append(

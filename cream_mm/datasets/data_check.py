@@ -363,17 +363,22 @@ def _boxes(check: DataCheck) -> Iterable[Finding]:
         many += [i] * (len(picture.boxes) > MANY_BOXES)
         bare += [i] * (not picture.boxes)
     for level, places, text, remedy in (
-        ('warning', twice, 'boxes that lie on another of the same class', 'remove one of each'),
-        ('note', tiny, f'boxes of less than {TINY_BOX:.0f} pixels',
+        ('warning', twice, 'box~ on top of another of the same class', 'remove one of each'),
+        ('note', tiny, f'box~ of less than {TINY_BOX:.0f} pixels',
          'a detector hardly finds them: larger images, or leave them out'),
-        ('note', many, f'images with more than {MANY_BOXES} boxes',
+        ('note', many, f'image~ with more than {MANY_BOXES} boxes',
          'a detector gives 100 for an image: raise max_per_img of its test_cfg'),
-        ('note', bare, 'images without a box', 'they train as background; are they really empty?'),
+        ('note', bare, 'image~ without a box', 'they train as background; are they really empty?'),
     ):  # fmt: skip
         yield Finding(
-            level, f'{len(places):,} {text}', remedy, len(places),
+            level, f'{len(places):,} {_plural(text, len(places))}', remedy, len(places),
             _names(pictures, dict.fromkeys(places)), places=list(dict.fromkeys(places)),
         )  # fmt: skip
+
+
+def _plural(text: str, number: int) -> str:
+    ending = '' if number == 1 else 'es' if text.startswith('box') else 's'
+    return text.replace('~', ending)
 
 
 def _num_twice(picture: Picture) -> int:

@@ -119,10 +119,10 @@ def test_boxes(tmp_path):
     source = DataSource(str(tmp_path), 'coco', '', ['ox', 'yak'], {'train': pictures})
     found = {f.text: f.examples for f in check_source(source).findings}
     for text, example in (
-        ('1 boxes that lie on another of the same class', '0.png'),
-        ('1 boxes of less than 4 pixels', '1.png'),
-        ('1 images with more than 100 boxes', '2.png'),
-        ('1 images without a box', '3.png'),
+        ('1 box on top of another of the same class', '0.png'),
+        ('1 box of less than 4 pixels', '1.png'),
+        ('1 image with more than 100 boxes', '2.png'),
+        ('1 image without a box', '3.png'),
     ):
         assert found[text] == [example]
 

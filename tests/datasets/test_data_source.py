@@ -107,6 +107,16 @@ def test_voc_and_yolo(tmp_path):
     assert [tuple(b[:5]) for p in yolo.pictures for b in p.boxes] == [(0, 24, 12, 16, 24)]
 
 
+def test_a_csv_of_boxes(tmp_path):
+    picture(tmp_path / 'images/a.png')
+    (tmp_path / 'boxes.csv').write_text(
+        'filename,width,height,class,xmin,ymin,xmax,ymax\na.png,64,48,ox,10,5,30,40\n'
+    )
+    source = open_source(tmp_path)
+    assert (source.kind, source.classes) == ('box_csv', ['ox'])
+    assert [tuple(b[:5]) for p in source.pictures for b in p.boxes] == [(0, 10, 5, 20, 35)]
+
+
 def test_images_alone_and_another_kind_as_asked_for(tmp_path):
     for name in ('train/ant/1.png', 'train/bee/2.png'):
         picture(tmp_path / name)
