@@ -7,7 +7,7 @@
 Reads what the configs read: class folders, packed images, tables of labels, COCO, PASCAL VOC, YOLO,
 CSV of boxes, and plain folders of images. Prints the classes and what was found, errors first, each
 with its count, the first examples and what to do; writes a page with pictures to look at. Nothing
-in DIR is changed. The exit code is 1 where a training would stop, else 0.
+in DIR is changed. The exit code is 1 where there are errors, else 0.
 """
 
 import argparse

@@ -3,12 +3,11 @@
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from ..datasets.data_check import DataCheck, check_source
 from ..datasets.data_source import ALL, DataSource, open_source
 from ..datasets.split import fold_of, split_off
-from ..engine.progress import Progress
 
 MIN_SECONDS = 0.5  # between two lines of progress on a screen
 
@@ -58,16 +57,21 @@ def _opened(root: str, kind: str | None) -> DataSource:
     return source
 
 
-def _step(total: int):
-    progress, last = Progress(total), [time.time()]
-    every = MIN_SECONDS if sys.stderr.isatty() else 20 * MIN_SECONDS
+def _step(total: int) -> Callable[[], None]:
+    """Counts pictures, and says now and then how many are done and how long the rest takes."""
+    # Not engine.progress: the engine takes seconds to import, longer than most sets take.
+    start = last = time.time()
+    is_screen, done = sys.stderr.isatty(), 0
+    every = MIN_SECONDS if is_screen else 20 * MIN_SECONDS
+    before, after = ('\r\033[K', '') if is_screen else ('', '\n')
 
     def step() -> None:
-        count = progress.step()
-        if time.time() - last[0] >= every:
-            last[0] = time.time()
-            start, end = ('\r\033[K', '') if sys.stderr.isatty() else ('', '\n')
-            print(f'{start}{count} {progress.eta}', end=end, file=sys.stderr, flush=True)
+        nonlocal last, done
+        done, now = done + 1, time.time()
+        if now - last >= every:
+            last, left = now, int((now - start) / done * (total - done))
+            text = f'[{done:,}/{total:,}] eta: {left // 60}:{left % 60:02d}'
+            print(f'{before}{text}', end=after, file=sys.stderr, flush=True)
 
     return step
 
@@ -135,7 +139,7 @@ def split_lines(check: DataCheck, parts: Sequence[dict[str, list[int]]]) -> list
     pooled = [name for name in before if not (kept and name == 'test')]
     lines = []
     if len(pooled) > 1:
-        lines.append(f'{" and ".join(pooled)} are put together and split anew')
+        lines.append(f'{", ".join(pooled)} are put together and split anew')
     used = {i for part in parts for places in part.values() for i in places}
     if left := len(source.pictures) - len(used):
         lines.append(

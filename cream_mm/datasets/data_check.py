@@ -145,7 +145,7 @@ def _files(check: DataCheck) -> Iterable[Finding]:
             cmyk='save them as RGB with their colour profile: printing colours are read roughly',
         ).get(kind, '')
         of_all = 'all ' if len(places) == total else ''
-        text = f'{of_all}{_images(len(places))} with {KINDS[kind]}'
+        text = f'{of_all}{_images(len(places))} {KINDS[kind]}'
         yield Finding(level, text, remedy, len(places), _names(pictures, places), places=places)
 
 
@@ -161,13 +161,13 @@ def _short_reason(problem: str) -> str:
 def _copies(check: DataCheck) -> Iterable[Finding]:
     source, pictures, splits = check.source, check.source.pictures, check.source.split_names
     keep = 'a split of your own has to keep them on one side'
-    wrong = 'WRONG LABELS: pictures {} in two classes, so that one label is wrong'
+    wrong = '{} in two classes: WRONG LABELS, one of them at least'
     if source.has_boxes or source.is_multi:
-        wrong = 'pictures {} that are labelled differently: one of them is wrong or incomplete'
+        wrong = '{}, labelled differently: one of them is wrong or incomplete'
     for groups, how in (
         (check.copies.by_bytes, 'with the same bytes'),
         (check.copies.by_look, 'that look the same'),
-        (check.copies.by_name, 'augmented from one picture, as their names say,'),
+        (check.copies.by_name, 'augmented from one, as their names say,'),
     ):
         is_one = groups is not check.copies.by_name  # an augmented copy may lack a box
         other = [g for g in groups if is_one and len({_label_counts(pictures[i]) for i in g}) > 1]
@@ -175,9 +175,9 @@ def _copies(check: DataCheck) -> Iterable[Finding]:
         rest = [g for g in groups if g not in two and g not in other]
         for level, text, remedy, found in (
             ('warning', wrong.format(how), 'look at them, and correct or remove one', other),
-            ('warning', f'pictures {how} in two splits, so that results come out too high',
+            ('warning', f'{how} in two splits, so that results come out too high',
              f'remove them from one; {SPLITTER}', two),
-            ('note', f'pictures {how} within one split', keep, rest),
+            ('note', f'{how} within one split', keep, rest),
         ):  # fmt: skip
             yield _of_groups(level, text, remedy, found, pictures)
     if not check.copies.is_whole:
@@ -197,7 +197,9 @@ def _of_groups(
     shown = [' = '.join(_names(pictures, group)) for group in groups[:MAX_EXAMPLES]]
     if len(groups) > MAX_EXAMPLES:
         shown.append(f'and {len(groups) - MAX_EXAMPLES} more')
-    return Finding(level, f'{len(groups)} x {text}', remedy, len(groups), shown, groups)
+    number = len(groups)
+    text = f'{number:,} group{"s" * (number != 1)} of pictures {text}'
+    return Finding(level, text, remedy, len(groups), shown, groups)
 
 
 # ---- classes -------------------------------------------------------------------------------------
@@ -220,7 +222,7 @@ def _classes(check: DataCheck) -> Iterable[Finding]:
         )  # fmt: skip
     alike = [' / '.join(names) for names in same_but_for_case(source.classes)]
     yield Finding(
-        'warning', f'{len(alike)} x names of classes that differ in case, blanks or accents alone',
+        'warning', f'{len(alike)} x class names that differ in case, blanks or accents alone',
         'they are trained as different classes: rename if they are one', len(alike), alike,
     )  # fmt: skip
     for split, counts in whole.items():
@@ -361,17 +363,22 @@ def _boxes(check: DataCheck) -> Iterable[Finding]:
         many += [i] * (len(picture.boxes) > MANY_BOXES)
         bare += [i] * (not picture.boxes)
     for level, places, text, remedy in (
-        ('warning', twice, 'boxes that lie on another of the same class', 'remove one of each pair'),
-        ('note', tiny, f'boxes of less than {TINY_BOX:.0f} pixels',
+        ('warning', twice, 'box~ on top of another of the same class', 'remove one of each'),
+        ('note', tiny, f'box~ of less than {TINY_BOX:.0f} pixels',
          'a detector hardly finds them: larger images, or leave them out'),
-        ('note', many, f'images with more than {MANY_BOXES} boxes',
+        ('note', many, f'image~ with more than {MANY_BOXES} boxes',
          'a detector gives 100 for an image: raise max_per_img of its test_cfg'),
-        ('note', bare, 'images without a box', 'they train as background; are they really empty?'),
+        ('note', bare, 'image~ without a box', 'they train as background; are they really empty?'),
     ):  # fmt: skip
         yield Finding(
-            level, f'{len(places):,} {text}', remedy, len(places),
+            level, f'{len(places):,} {_plural(text, len(places))}', remedy, len(places),
             _names(pictures, dict.fromkeys(places)), places=list(dict.fromkeys(places)),
         )  # fmt: skip
+
+
+def _plural(text: str, number: int) -> str:
+    ending = '' if number == 1 else 'es' if text.startswith('box') else 's'
+    return text.replace('~', ending)
 
 
 def _num_twice(picture: Picture) -> int:

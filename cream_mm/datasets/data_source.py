@@ -10,6 +10,7 @@ from ..files import some_of
 from .box_set import Box, BoxSet
 from .coco_file import CocoFile, read_coco
 from .coco_layout import find_annotations, find_pictures, json_files
+from .coco_pictures import Folder
 from .folder_listing import (
     TEST_NAMES,
     TRAIN_NAMES,
@@ -176,8 +177,9 @@ def _add_classes(source: DataSource, names: Iterable[str], first: str, other: st
     if more:
         source.classes += more
         source.errors.append(
-            f'{other} has classes that {first} has not: {some_of(more)}. Names have to agree letter '
-            'by letter: rename, remove them, or put images of them into the training folder too'
+            f'{other} has classes that {first} has not: {some_of(more)}. Names have to agree '
+            'letter by letter, case included: rename them, or put images of them into the training '
+            'folder too'
         )
 
 
@@ -276,7 +278,7 @@ def _read_coco(root: str) -> DataSource:
         files = {ALL: paths[0]}
     source, taken = DataSource(root, ''), []
     for split, path in files.items():
-        file, folder = _open_coco(root, path, _NAMES.get(split, ()), taken)
+        file, folder = _open_coco(root, path, split, taken)
         taken.append(folder)
         source.notes += file.notes
         source.classes = source.classes or file.classes
@@ -286,15 +288,15 @@ def _read_coco(root: str) -> DataSource:
     return source
 
 
-def _open_coco(
-    root: str, path: str, split: Sequence[str], taken: Sequence[str]
-) -> tuple[CocoFile, str]:
+def _open_coco(root: str, path: str, split: str, taken: Sequence[str]) -> tuple[CocoFile, str]:
     """An annotation file, and the folder of its pictures."""
     whole = os.path.join(root, path)
     names = [image.get('file_name', '') for image in read_coco(whole).content['images']]
-    folder = find_pictures(names, root, path, split, taken) or find_pictures(
-        names, root, path, split, ()
-    )
+    usual = (os.path.join(root, name) for name in (f'{split}2017', 'images', ''))
+    folder = next((f for f in usual if names and all(map(Folder(f).has, names))), None)
+    words = _NAMES.get(split, ())
+    folder = folder or find_pictures(names, root, path, words, taken)
+    folder = folder or find_pictures(names, root, path, words, ())  # one folder for all splits
     if folder is None:
         raise FileNotFoundError(
             f'{whole}: no folder below {root} holds its {len(names)} pictures, {some_of(names, 3)}'

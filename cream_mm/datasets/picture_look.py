@@ -53,16 +53,16 @@ class Look:
 
 
 KINDS = dict(
-    other_name='a file whose extension is of another format; its content counts here, not its name',
-    palette='a palette of colours',
-    see_through='transparent parts; transparency is left out, and the colours below it come forth',
-    alpha='a transparency channel that is opaque everywhere',
-    deep='16 or 32 bits a channel, read as the upper 8',
-    cmyk='colours for print (CMYK)',
-    binary='black and white alone (1 bit)',
-    grey='grey',
-    moving='several frames, of which the first is read',
-    turned='an EXIF tag that turns it; boxes have to be drawn on the turned picture',
+    other_name='named as another format than they are of; the content counts here, not the name',
+    palette='with a palette of colours',
+    see_through='with transparent parts: transparency is left out, the colours below it stay',
+    alpha='with a transparency channel that is opaque everywhere',
+    deep='with 16 or 32 bits a channel, of which the upper 8 are read',
+    cmyk='in colours for print (CMYK)',
+    binary='in black and white alone (1 bit)',
+    grey='in grey',
+    moving='with several frames, of which the first is read',
+    turned='turned by an EXIF tag; boxes have to be drawn on the turned picture',
 )
 
 

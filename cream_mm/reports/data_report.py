@@ -84,8 +84,10 @@ class DataReport:
                 shorten(finding.text, 2000), width, initial_indent=start,
                 subsequent_indent=' ' * 9, break_long_words=False, break_on_hyphens=False,
             )  # fmt: skip
-            for example in finding.examples:
-                lines.append(' ' * 11 + shorten(example, 300))
+            examples = [shorten(example, 300) for example in finding.examples]
+            if sum(map(len, examples)) + 2 * len(examples) < width - 11:
+                examples = [', '.join(examples)] if examples else []
+            lines += [' ' * 11 + example for example in examples]
             if finding.remedy:
                 lines += textwrap.wrap(
                     finding.remedy, width, initial_indent=' ' * 9 + '-> ',
@@ -196,10 +198,12 @@ class DataReport:
                 if all(items):
                     more = len(group) - len(items)
                     names = [pictures[i].name for i in group[:MAX_IN_GROUP]]
-                    shown.append(dict(
-                        level=finding.level, text=finding.text.partition(' x ')[2].split(',')[0],
-                        items=list(zip(items, names)), more=more,
-                    ))  # fmt: skip
+                    text = finding.text.partition(' of pictures ')[2].split(',')[0]
+                    shown.append(
+                        dict(
+                            level=finding.level, text=text, items=list(zip(items, names)), more=more
+                        )
+                    )
         return shown
 
     def _thumb(self, place: int, side: int = THUMB) -> str | None:
