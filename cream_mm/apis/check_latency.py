@@ -9,7 +9,6 @@ import numpy as np
 
 from ..costs import build_cost_model
 from ..costs.latency import MAX_ERROR_PCT, MIN_TAU, LatencyTable, machine_words
-from ..environment import processor_name
 from ..evaluation.rank_correlation import compare, correlation
 from ..files.latency_file import read_latency
 from ..files.read import read_json
@@ -86,8 +85,7 @@ def _check_table(
     size, classes = table.input_size, table.num_classes or 1000
     networks = TimedNetworks(space, size, classes, **counted)
     costs = build_cost_model(space, size, classes, **counted, latency=table.for_costs())
-    design = networks.design(int(entries.get('seed') or 0))
-    fitted = set(itertools.islice(design, int(entries.get('networks') or 0)))
+    fitted = networks.designed(int(entries.get('networks') or 0), int(entries.get('seed') or 0))
     drawn = (arch for arch in networks.random(seed) if arch not in fitted)
     archs = list(itertools.islice(drawn, number))
     predicted = np.array([costs.cost(arch).latency_ms for arch in archs])

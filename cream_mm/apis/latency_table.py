@@ -1,6 +1,5 @@
 """Measures tables of latency."""
 
-import itertools
 import os
 import time
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
@@ -189,7 +188,7 @@ def _build_table(
         log.add(table, 'layer', name, timing)
     say(f'layers    {len(single)} timed alone' if single else 'layers    none can be timed alone')
 
-    archs = list(itertools.islice(networks.design(seed), number))
+    archs = networks.designed(number, seed)
     _time_archs(archs, stand, log, table, minutes, say)
     known = log.of(table)
     done = [arch for arch in archs if ('network', str(arch)) in known]
@@ -220,10 +219,10 @@ def _time_archs(
     archs: Sequence[Arch], stand: 'Stand', log: LatencyLog, table: dict, minutes: float, say: Say
 ) -> None:
     """Time the networks that the log lacks, in groups, until the time is over."""
-    networks, known, start = stand.networks, log.of(table), time.monotonic()
-    left = [arch for arch in dict.fromkeys(archs) if ('network', str(arch)) not in known]
-    progress = Progress(len(set(archs)))
-    for _ in range(len(set(archs)) - len(left)):
+    known, start = log.of(table), time.monotonic()
+    left = [arch for arch in archs if ('network', str(arch)) not in known]
+    progress = Progress(len(archs))
+    for _ in range(len(archs) - len(left)):
         progress.step(known=True)
     for first in range(0, len(left), GROUP):
         group = left[first : first + GROUP]
