@@ -82,7 +82,9 @@ def onnx_bytes(
     try:
         outs = module(example)
         outs = [outs] if isinstance(outs, torch.Tensor) else outs
-        if not isinstance(outs, (list, tuple)) or not all(isinstance(x, torch.Tensor) for x in outs):
+        if not isinstance(outs, (list, tuple)) or not all(
+            isinstance(x, torch.Tensor) for x in outs
+        ):
             raise ValueError(
                 f'only what gives a tensor, or a sequence of tensors, becomes ONNX; '
                 f'{type(module).__name__} gives {type(outs).__name__}'

@@ -1,5 +1,6 @@
 """Which networks of a space are timed, as which modules, and what their layers are called."""
 
+import itertools
 from collections.abc import Hashable, Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -101,12 +102,21 @@ class TimedNetworks:
         if isinstance(self.space, BlockSpace):
             network, space = self.space.network(arch)
             found = [layer for layer, _ in _mbconv_layers(space, network, self.input_size)]
-            several = len(self.costs.widths(self.space.num_blocks - 1)) > 1
-            return [*found, _tail(space, self.input_size)] if several else found
+            return [*found, _tail(space, self.input_size)] if self._last_widths() else found
         if isinstance(self.space, MBConvSpace):
             layers = _mbconv_layers(self.space, arch, self.input_size)
             return [layer for layer, _ in layers]
         return list(enumerate(self.space.encode(arch)))
+
+    def names(self) -> list[list[Hashable | None]]:
+        """Of each choice at each position its layer; None where it is none. No blocks."""
+        if not isinstance(self.space, MBConvSpace):
+            return [[(p, c) for c in range(size)] for p, size in enumerate(self.space.sizes)]
+        found, size = [], _strided(self.input_size, self.space.stem_stride)
+        for spec in self.space.layers():
+            found.append([_layer(spec, meaning, size) for meaning in self.space.choices])
+            size = _strided(size, spec.stride)
+        return found
 
     def all_layers(self) -> dict[Hashable, tuple[nn.Module, tuple[int, int, int]] | None]:
         """Every layer that a network may have, as a module and the (C, H, W) that it takes.
@@ -117,7 +127,7 @@ class TimedNetworks:
         if isinstance(self.space, BlockSpace):
             for space in _neighbours(self.space):
                 found |= self._modules(space)
-            for width in self.costs.widths(self.space.num_blocks - 1):
+            for width in self._last_widths():
                 space = _ends_in(self.space, width)
                 layer = _tail(space, self.input_size)
                 norm_cfg = norm_of(space)
@@ -130,6 +140,12 @@ class TimedNetworks:
             sizes = self.space.sizes
             found = {(p, c): None for p, size in enumerate(sizes) for c in range(size)}
         return found
+
+    def _last_widths(self) -> list[int]:
+        """Of the last block, where what stands behind it takes a time that depends on them."""
+        widths = self.costs.widths(self.space.num_blocks - 1)
+        has_tail = self.space.skeleton.final_channels or self.head
+        return widths if len(widths) > 1 and has_tail else []
 
     def _modules(self, space: MBConvSpace) -> dict:
         found = {}
@@ -214,6 +230,11 @@ class TimedNetworks:
                 yield space.decode([int(columns[name][row]) for name in names])
             step += 1
 
+    def designed(self, number: int, seed: int) -> list[Arch]:
+        """The first different ones of the design; fewer where a space has hardly more."""
+        drawn = itertools.islice(self.design(seed), 3 * number)
+        return list(itertools.islice(dict.fromkeys(drawn), number))
+
     def _rarest(self, seed: int) -> Iterator[Arch]:
         seen: dict[Hashable, int] = {}
         step = 0
@@ -234,13 +255,17 @@ def _mbconv_layers(
 ) -> Iterator[tuple[Layer, LayerSpec]]:
     size = _strided(input_size, space.stem_stride)
     for spec in space.layers(arch.depths):
-        meaning = space.choices[arch.stages[spec.stage - 1][spec.layer]]
-        shape = spec.in_channels, spec.out_channels, spec.stride, size
-        if meaning != IDENTITY:
-            yield Layer('mbconv', *meaning, *shape), spec
-        elif spec.reshapes:
-            yield Layer('conv1x1', 1, None, *shape), spec
+        layer = _layer(spec, space.choices[arch.stages[spec.stage - 1][spec.layer]], size)
+        if layer is not None:
+            yield layer, spec
         size = _strided(size, spec.stride)
+
+
+def _layer(spec: LayerSpec, meaning: tuple[int, int] | str, size: tuple[int, int]) -> Layer | None:
+    shape = spec.in_channels, spec.out_channels, spec.stride, size
+    if meaning != IDENTITY:
+        return Layer('mbconv', *meaning, *shape)
+    return Layer('conv1x1', 1, None, *shape) if spec.reshapes else None
 
 
 def _tail(space: MBConvSpace, input_size: tuple[int, int]) -> Layer:

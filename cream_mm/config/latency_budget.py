@@ -19,7 +19,7 @@ HEAD_HIDDEN = 1280  # of a CreamClsHead, where a config does not say it
 SPACES = {**CELLS, 'BlockSupernet': 'BlockSpace'}  # of supernets whose space names no type
 
 
-class _Place(NamedTuple):
+class Place(NamedTuple):
     """Where a config counts its networks, and how."""
 
     holder: dict  # whose entry "latency" the times become
@@ -53,7 +53,7 @@ def fit_latency(cfg: Config, say: Callable[[str], None]) -> None:
         ValueError: If it has no times for what the config counts, is of another space, or lacks
             layers; or if a budget bounds the latency and there is no table.
     """
-    place = _place_of(cfg)
+    place = place_of(cfg)
     wanted = cfg.get('latency')
     if place is None:
         if wanted is not None:
@@ -89,7 +89,7 @@ def fit_latency(cfg: Config, say: Callable[[str], None]) -> None:
 # ---- what the config counts ----------------------------------------------------------------------
 
 
-def _place_of(cfg: Config) -> _Place | None:
+def place_of(cfg: Config) -> Place | None:
     """Of a search; None where nothing counts networks."""
     model = cfg.get('model')
     backbone = model.get('backbone') if isinstance(model, dict) else None
@@ -98,7 +98,7 @@ def _place_of(cfg: Config) -> _Place | None:
     costs = backbone.get('costs')
     if isinstance(costs, dict) and 'input_size' in costs:
         counted = {key: costs[key] for key in costs if key != 'latency'}
-        return _Place(costs, _space_of(backbone), counted)
+        return Place(costs, _space_of(backbone), counted)
     head = model.get('head')
     # The model counts its paths itself, as Cream does.
     if model.get('input_size') is None or not isinstance(head, dict) or 'space' not in backbone:
@@ -107,7 +107,7 @@ def _place_of(cfg: Config) -> _Place | None:
         input_size=model['input_size'], num_classes=head.get('num_classes', 1000),
         head_channels=head.get('hidden_channels', HEAD_HIDDEN),
     )  # fmt: skip
-    return _Place(model, _space_of(backbone), counted)
+    return Place(model, _space_of(backbone), counted)
 
 
 def _space_of(backbone: Mapping) -> Space:
@@ -131,7 +131,7 @@ def _latency_bounds(cfg: Config) -> tuple[float | None, float | None] | None:
     return bounds[-1] if bounds else None
 
 
-def _refuse_budget(cfg: Config, place: _Place) -> None:
+def _refuse_budget(cfg: Config, place: Place) -> None:
     bound = _latency_bounds(cfg)
     if bound is not None:
         raise ValueError(
@@ -140,9 +140,9 @@ def _refuse_budget(cfg: Config, place: _Place) -> None:
         )
 
 
-def _command(cfg: Config, place: _Place, file: str = 'latency.json', batch: int = 1) -> str:
+def _command(cfg: Config, place: Place, file: str = 'latency.json', batch: int = 1) -> str:
     config = _short(cfg.filename) if cfg.filename else 'CONFIG'
-    size = ' '.join(map(str, dict.fromkeys(place.input_size)))
+    size = 'x'.join(map(str, dict.fromkeys(place.input_size)))
     more = ' --head none' if place.head is None else ''
     more += f' --batch {batch}' if batch != 1 else ''
     return f'python tools/latency.py build {config} --size {size}{more} --out {file}'
@@ -156,7 +156,7 @@ def _short(path: str) -> str:
 # ---- what the table says -------------------------------------------------------------------------
 
 
-def _key(wanted: Mapping, place: _Place) -> dict:
+def _key(wanted: Mapping, place: Place) -> dict:
     """What times are of: a dumped config keeps those that it has while this stays."""
     counted = {k: list(v) if isinstance(v, tuple) else v for k, v in place.counted.items()}
     return dict(
@@ -165,7 +165,7 @@ def _key(wanted: Mapping, place: _Place) -> dict:
     )  # fmt: skip
 
 
-def _pick(file: LatencyFile, wanted: Mapping, place: _Place, cfg: Config) -> LatencyTable:
+def _pick(file: LatencyFile, wanted: Mapping, place: Place, cfg: Config) -> LatencyTable:
     if file.space is not None and (differ := space_differences(file, place.space)):
         raise ValueError(f'{file.path} is of another space: {"; ".join(differ)}')
     table = pick_table(
@@ -184,7 +184,7 @@ def _pick(file: LatencyFile, wanted: Mapping, place: _Place, cfg: Config) -> Lat
     return table
 
 
-def _count(place: _Place, file: LatencyFile, table: LatencyTable) -> CostModel:
+def _count(place: Place, file: LatencyFile, table: LatencyTable) -> CostModel:
     try:
         return build_cost_model(place.space, **place.counted, latency=table.for_costs())
     except ValueError as error:
@@ -205,7 +205,7 @@ def _plain(space: Space, table: LatencyTable, costs: CostModel) -> dict:
 
 
 def _lines(
-    file: LatencyFile, table: LatencyTable, place: _Place, costs: CostModel, cfg: Config
+    file: LatencyFile, table: LatencyTable, place: Place, costs: CostModel, cfg: Config
 ) -> Iterator[str]:
     machine = file.machine
     line = f'latency: {_short(file.path)} ({table.told()})'
