@@ -17,8 +17,8 @@ from ..registry import argument_names, runner_arguments
 _ALSO_READ = (
     'activation_checkpointing', 'batch_size', 'budget', 'compile', 'custom_imports', 'data_root',
     'default_scope', 'efficient_conv_bn_eval', 'find_unused_parameters', 'input_size',
-    'max_epochs', 'max_minutes', 'model_wrapper_cfg', 'num_classes', 'num_workers', 'own_names', 'runner_type',
-    'sized_epochs', 'strategy', 'sync_bn', 'tta_model', 'tta_pipeline', 'classes',
+    'max_epochs', 'max_minutes', 'model_wrapper_cfg', 'num_classes', 'num_workers', 'own_names',
+    'runner_type', 'sized_epochs', 'strategy', 'sync_bn', 'tta_model', 'tta_pipeline', 'classes',
 )  # fmt: skip
 KNOWN_KEYS = sorted({*runner_arguments(), *_ALSO_READ} - {'cfg'})
 _OURS = [
