@@ -188,6 +188,7 @@ RULES: dict[str, Rule] = {
     'test_evaluator.proposal_nums': _COUNTS,
     # the run
     'max_epochs': _COUNT,
+    'max_minutes': _POSITIVE.or_none(),
     'max_iters': _COUNT,
     'val_interval': _real(
         'a whole number of at least 1', lambda v: v >= 1 and v == int(v)

@@ -102,12 +102,14 @@ def dry_run(runner: Runner, began: float) -> DryRun:
         stages = [
             Stage('start', 'time', 1, stopwatch.start_seconds),
             *stopwatch.stages(runner),
-            *_told(stopwatch.speaking, runner),
+            *(stage for hook in stopwatch.speaking for stage in hook.own_stages(runner)),
             *_validations(runner),
         ]
         checkpoints, size = _checkpoints(runner)
-        stages += checkpoints + _told([runner.train_loop], runner)
-    loader, loop = runner.train_dataloader, runner.train_loop
+        stages += checkpoints
+        if hasattr(loop := runner.train_loop, 'stages'):
+            stages += loop.stages(runner)
+    loader = runner.train_dataloader
     batch = loader.batch_size or getattr(loader.batch_sampler, 'batch_size', None) or 1
     waits = stopwatch.wait_share
     has_gpu = torch.cuda.is_available()
@@ -226,8 +228,8 @@ class Stopwatch(Hook):
         loop, hooks = runner.train_loop, runner.hooks
         if isinstance(loop, EpochBasedTrainLoop):  # no end of an epoch among the steps
             loop.dataloader = _Endless(loop.dataloader)
-        self.speaking = [hook for hook in hooks if hasattr(hook, 'stages')]
-        runner._hooks = [hook for hook in hooks if not hasattr(hook, 'stages')]
+        self.speaking = [hook for hook in hooks if hasattr(hook, 'own_stages')]
+        runner._hooks = [hook for hook in hooks if hook not in self.speaking]
         turns = [t for hook in hooks if hasattr(hook, 'turns') for t in hook.turns(runner)]
         done = runner.iter / max(runner.max_iters, 1)
         self._turns = sorted(turn for turn in turns if done < turn[0] < 1)
@@ -366,10 +368,6 @@ def _finish() -> None:
 
 
 # ---- everything else -----------------------------------------------------------------------------
-
-
-def _told(parts: list, runner: Runner) -> list[Stage]:
-    return [stage for part in parts if hasattr(part, 'stages') for stage in part.stages(runner)]
 
 
 def _validations(runner: Runner) -> list[Stage]:

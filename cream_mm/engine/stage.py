@@ -17,9 +17,9 @@ SPREAD = 0.1
 class Stage(NamedTuple):
     """So many of something, each of which takes so long.
 
-    A train loop, a test loop or a hook with work beside the plain steps of a training has
-    ``stages(runner)``, a list of these, which a dry run asks for after a few steps. What a hook
-    tells there it does not do in the steps that are timed.
+    A train or test loop with work beside the plain steps of a training has ``stages(runner)``, a
+    list of these, which a dry run asks for after a few steps; a hook has ``own_stages(runner)``
+    (``stages`` is mmengine's). What a hook tells there it does not do in the steps that are timed.
     """
 
     name: str  # 'training'

@@ -113,7 +113,7 @@ class MetaMatchingHook(Hook):
             val_loss = self._virtual_step(runner, model, *args)
         runner.message_hub.update_scalar('train/meta_val_loss', float(val_loss))
 
-    def stages(self, runner: Runner) -> list[Stage]:
+    def own_stages(self, runner: Runner) -> list[Stage]:
         """For a dry run: the meta steps, from where the board opens."""
         model, dataset = unwrap(runner.model), runner.train_dataloader.dataset
         if not len(model.board):

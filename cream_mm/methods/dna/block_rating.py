@@ -164,8 +164,9 @@ class BlockRating:
                 layers = [model.backbone.cell_layers(block, cell, c) for c in timed]
                 shared = SharedPrefix(layers, images, bn_images, self.max_bytes)
                 start = perf_counter()
-                for i in range(len(layers)):
-                    relative_l1(shared[i], targets)
+                with of_this_rank(model.backbone.modules()):
+                    for i in range(len(layers)):
+                        relative_l1(shared[i], targets)
                 each = (perf_counter() - start) / shared.layers_run
                 seconds += each * sum(choices**n for n in range(1, len(candidates[0]) + 1))
             return seconds
