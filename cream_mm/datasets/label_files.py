@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from itertools import islice
 from pathlib import Path, PurePath
 from typing import NamedTuple
@@ -130,7 +130,7 @@ def _are_there(root: Path, names: Iterable[str]) -> bool:
             stem = os.path.splitext(entry.name)[0]
             if stem in wanted and is_image_name(entry.name):
                 return True
-            if entry.is_dir() and not is_system(entry.name):
+            if _is(entry.is_dir) and not is_system(entry.name):
                 below.append(Path(entry.path))
         level = below[:MAX_FOLDERS]
     return False
@@ -139,7 +139,7 @@ def _are_there(root: Path, names: Iterable[str]) -> bool:
 def _candidates(root: Path) -> list[Path]:
     places = [root]
     for entry in _entries(root):
-        if entry.is_dir() and entry.name.lower() in (*_FOLDERS, *_SPLITS):
+        if _is(entry.is_dir) and entry.name.lower() in (*_FOLDERS, *_SPLITS):
             places.append(Path(entry.path))
     found = []
     for place in places:
@@ -149,7 +149,7 @@ def _candidates(root: Path) -> list[Path]:
             if os.path.splitext(entry.name)[1].lower() in EXTENSIONS
             and not _NO_TABLES.search(entry.name)
             and not is_system(entry.name)
-            and entry.is_file()
+            and _is(entry.is_file)
         ]
         found += files if len(files) <= MAX_FILES else []
     return found
@@ -161,6 +161,13 @@ def _entries(folder: Path) -> list[os.DirEntry]:
             return sorted(islice(entries, MAX_ENTRIES), key=lambda entry: entry.name)
     except OSError:
         return []
+
+
+def _is(question: Callable[[], bool]) -> bool:
+    try:
+        return question()
+    except OSError:  # links in a circle
+        return False
 
 
 def _split_of(path: Path, root: Path) -> str | None:

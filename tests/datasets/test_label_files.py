@@ -46,3 +46,10 @@ def test_ids_have_to_be_those_of_images(tmp_path):
     assert not holds_labels(tmp_path / 'labels.csv')
     write(tmp_path, 'images/deep/2.jpg')
     assert holds_labels(tmp_path / 'labels.csv')
+
+
+def test_links_in_a_circle_end(tmp_path):
+    (tmp_path / 'loop.csv').symlink_to(tmp_path / 'loop.csv')
+    (tmp_path / 'train').symlink_to(tmp_path)
+    write(tmp_path, 'labels.csv', text='id,label\n1,cat\n2,dog\n')
+    assert find_tables(tmp_path) == ([], [])
