@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from ..datasets.data_check import DataCheck, check_source
 from ..datasets.data_source import ALL, DataSource, open_source
 from ..datasets.split import fold_of, split_off
+from ..engine.progress import Progress
 
 MIN_SECONDS = 0.5  # between two lines of progress on a screen
 
@@ -59,19 +60,17 @@ def _opened(root: str, kind: str | None) -> DataSource:
 
 def _step(total: int) -> Callable[[], None]:
     """Counts pictures, and says now and then how many are done and how long the rest takes."""
-    # Not engine.progress: the engine takes seconds to import, longer than most sets take.
-    start = last = time.time()
-    is_screen, done = sys.stderr.isatty(), 0
+    progress, last = Progress(total), time.time()
+    is_screen = sys.stderr.isatty()
     every = MIN_SECONDS if is_screen else 20 * MIN_SECONDS
     before, after = ('\r\033[K', '') if is_screen else ('', '\n')
 
     def step() -> None:
-        nonlocal last, done
-        done, now = done + 1, time.time()
-        if now - last >= every:
-            last, left = now, int((now - start) / done * (total - done))
-            text = f'[{done:,}/{total:,}] eta: {left // 60}:{left % 60:02d}'
-            print(f'{before}{text}', end=after, file=sys.stderr, flush=True)
+        nonlocal last
+        count = progress.step()
+        if time.time() - last >= every:
+            last = time.time()
+            print(f'{before}{count} {progress.eta}', end=after, file=sys.stderr, flush=True)
 
     return step
 
