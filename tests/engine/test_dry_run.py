@@ -41,6 +41,7 @@ def data(tmp_path_factory):
 @pytest.fixture(autouse=True)
 def our_runner(monkeypatch):
     monkeypatch.setattr(test_search_run, 'Runner', Runner)
+    monkeypatch.setattr(Config, 'pretty_text', 'seed = 3')  # to format one takes seconds
 
 
 class Slow(Hook):

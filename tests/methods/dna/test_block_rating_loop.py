@@ -112,3 +112,18 @@ def test_ratings_of_another_space_are_refused_before_any_training(run, tmp_path)
     with pytest.raises(ValueError, match='another space'):
         runner.train()
     assert runner.iter == 0
+
+
+def test_a_dry_run_tells_the_ratings(tmp_path):
+    """All candidates, by the time of a few; nothing is recorded."""
+    cfg = load_config(str(write_config(tmp_path)))
+    cfg.work_dir = str(tmp_path / 'dry')
+    init_default_scope('mmpretrain')
+    runner = Runner.from_cfg(cfg)
+    loop = runner.test_loop
+    choices = len(loop.supernet.space.skeleton.choices)
+    (stage,) = loop.stages(runner)
+    expected = sum(choices**layers for block in CELLS for layers, _ in block)
+    assert (stage.name, stage.unit, stage.number) == ('rating', 'candidates', expected)
+    assert 0 < stage.seconds_each < 5 and not stage.grows
+    assert not list((tmp_path / 'dry').glob('*.jsonl'))

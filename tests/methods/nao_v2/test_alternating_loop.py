@@ -4,18 +4,20 @@ import json
 import os
 import signal
 import socket
+import time
 from collections import Counter
 
 import pytest
 import torch
 import torch.multiprocessing as mp
 from killed_run import in_a_process, kill, train
-from made_phases import LAST, NEW, PHASES, POOL, Record, nao_search, ratings_of
+from made_phases import EPOCHS, LAST, NEW, PHASES, POOL, Record, nao_search, ratings_of
 from mmengine.config import Config
 from mmengine.hooks import Hook
 
 from cream_mm.checkpoints import load_checkpoint_file
 from cream_mm.engine import Runner
+from cream_mm.engine.dry_run import dry_run
 from cream_mm.evaluation import ArchEvaluator
 from cream_mm.methods.nao_v2 import AlternatingLoop, Controller, NAOSearch
 from cream_mm.testing import differences, run_differences, write_image_folder
@@ -267,3 +269,16 @@ def test_all_ranks_draw_rate_and_fit_alike(data, tmp_path):
     assert ours == theirs
     both = Counter((line['key'], str(line['arch'])) for line in ratings_of(tmp_path / 'run'))
     assert max(both.values()) == 1
+
+
+def test_a_dry_run_tells_what_lies_between_the_phases(data, tmp_path):
+    cfg = nao_search(data, tmp_path / 'dry')
+    found = dry_run(Runner.from_cfg(cfg), time.perf_counter())
+    stages = {stage.name: stage for stage in found.stages}
+    # The archive at the ends of the first two phases, then with the third pool and the references.
+    assert stages['rating between phases'].number == POOL + (POOL + NEW)
+    assert stages['rating'].number == POOL + 2 * NEW + 2 + 2
+    assert stages['new pools'].number == PHASES - 1
+    assert stages['rating between phases'].seconds_each == stages['rating'].seconds_each
+    assert (found.max_epochs, found.multiple) == (EPOCHS, PHASES)
+    assert not list((tmp_path / 'dry').glob('phase_*'))
