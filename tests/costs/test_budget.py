@@ -143,9 +143,7 @@ def test_a_budget_of_time():
 
 
 def test_a_budget_of_time_needs_times(model):
-    with pytest.raises(
-        ValueError, match='measured times: .python tools.latency.py build CONFIG'
-    ):
+    with pytest.raises(ValueError, match='measured times: .python tools.latency.py build CONFIG'):
         Budget(model, latency_ms=(None, 3))
 
 
