@@ -130,9 +130,9 @@ def _fit_to_data(cfg: Config, options: dict, writes: bool = False) -> None:
     fit_boxes(cfg, options, say_early, writes)
     chosen = 'num_classes' in options
     is_moved = any(key.split('.')[-1] in ('data_root', 'ann_file') for key in options)
+    fit_label_tables(cfg, _datasets(cfg))
     fit_folds(cfg)
     datasets = _datasets(cfg)
-    fit_label_tables(cfg, datasets)
     classes = fit_to_folders(cfg, datasets)
     _check_split(datasets, _whole_sets(cfg.get('train_dataloader')))
     classes = fit_coco(cfg, say_early, is_moved=is_moved) or classes
