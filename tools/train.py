@@ -40,7 +40,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         '--dry-run',
         action='store_true',
-        help='tell how long the run will take, by its first steps, and what memory; nothing is kept',
+        help='tell how long the run will take, by its first steps; nothing is kept',
     )
     parser.add_argument(
         '--dry-run-out', metavar='FILE', help='with --dry-run: its numbers as JSON, too'
