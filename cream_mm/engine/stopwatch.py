@@ -35,7 +35,9 @@ class _Part:
     def mean(self) -> float:
         """Seconds of a step."""
         if not self.seconds:
-            raise ValueError('no step is left to be timed: the run is at its end, or has hardly any')
+            raise ValueError(
+                'no step is left to be timed: the run is at its end, or has hardly any'
+            )
         return sum(self.seconds) / len(self.seconds)
 
     @property
