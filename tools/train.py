@@ -40,7 +40,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         '--dry-run',
         action='store_true',
-        help='tell how long the run will take, by its first steps, and what memory; nothing is kept',
+        help='tell how long the run will take, by its first steps; nothing is kept',
     )
     parser.add_argument(
         '--dry-run-out', metavar='FILE', help='with --dry-run: its numbers as JSON, too'
@@ -83,14 +83,14 @@ def build_runner(args: argparse.Namespace, folder: str | None = None) -> 'Runner
         check_checkpoint(args.resume)
     from cream_mm.config.folder_data import look_before_training
     from cream_mm.config.load import load_config
-    from cream_mm.config.max_minutes import size_epochs
-    from cream_mm.engine import Runner
 
     options = dict(args.cfg_options or {})
     if args.work_dir:
         options['work_dir'] = args.work_dir
-    begun = options.get('work_dir')
     if folder:
+        from cream_mm.config.carry import read_config
+
+        begun = options.get('work_dir') or read_config(args.config)[0].get('work_dir')
         options['work_dir'] = folder
     cfg = load_config(args.config, options, writes=True)
     if args.resume:
@@ -101,6 +101,8 @@ def build_runner(args: argparse.Namespace, folder: str | None = None) -> 'Runner
 
         leave_no_trace(cfg, folder, begun)
     else:
+        from cream_mm.config.max_minutes import size_epochs
+
         size_epochs(cfg, options, args.command)
     look_before_training(cfg)
     cfg.launcher = args.launcher
@@ -115,6 +117,8 @@ def build_runner(args: argparse.Namespace, folder: str | None = None) -> 'Runner
         if 'base_batch_size' not in cfg.get('auto_scale_lr', {}):
             raise ValueError('--auto-scale-lr needs auto_scale_lr.base_batch_size in the config')
         cfg.auto_scale_lr.enable = True
+    from cream_mm.engine import Runner
+
     return Runner.from_cfg(cfg)
 
 

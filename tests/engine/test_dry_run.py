@@ -11,7 +11,6 @@ import pytest
 import test_search_run
 from made_blocks import write_config
 from mmengine.config import Config
-from mmengine.hooks import Hook
 from mmengine.runner import EpochBasedTrainLoop
 from test_search_run import build
 from torch.utils.data import DataLoader
@@ -44,24 +43,6 @@ def our_runner(monkeypatch):
     monkeypatch.setattr(Config, 'pretty_text', 'seed = 3')  # to format one takes seconds
 
 
-class Slow(Hook):
-    """Steps take 10 ms, and 30 from the sixth tenth of the training on."""
-
-    def after_train_iter(self, runner, *args, **kwargs):
-        time.sleep(0.03 if runner.iter >= 0.6 * runner.max_iters else 0.01)
-
-    def turns(self, runner):
-        return [(0.6, 4)]
-
-
-class Telling(Hook):
-    def own_stages(self, runner):
-        return [Stage('mine', 'things', 3, 2.0)]
-
-    def before_train_iter(self, runner, *args, **kwargs):
-        raise AssertionError('what it tells is not to be timed')
-
-
 def named(found):
     return {stage.name: stage for stage in found.stages}
 
@@ -85,18 +66,6 @@ def test_a_search_tells_all_that_it_will_do(data, tmp_path):
     assert 0 <= found.wait_share < 1 and found.peak_bytes > 2**26
     assert len(runner.model.board) == 3  # steps with a teacher were timed with a full one
     assert not list(tmp_path.glob('run/*.pth')) and not list(tmp_path.glob('run/*.json*'))
-
-
-def test_steps_that_change_are_timed_on_both_sides(data, tmp_path):
-    runner = build(data, tmp_path / 'run', board=False, max_epochs=4)
-    runner.register_hook(Slow())
-    runner.register_hook(Telling())
-    found = dry_run(runner, time.perf_counter())
-    first, second = (named(found)[name] for name in ('training', 'training from 60% on'))
-    assert (first.number, second.number) == pytest.approx((0.6 * 28, 0.4 * 28))
-    assert first.seconds_each >= 0.01 and second.seconds_each >= 0.03
-    assert found.images_per_second == pytest.approx(4 / first.seconds_each)
-    assert named(found)['mine'] == Stage('mine', 'things', 3, 2.0)
 
 
 @pytest.mark.parametrize(

@@ -192,7 +192,7 @@ class BlockRatingLoop(BaseLoop):
         return [sum(choices**cell.layers for cell in space.cells[b - 1]) for b in self.model.blocks]
 
     def stages(self, runner: Runner) -> list[Stage]:
-        """For a dry run: all ratings, by a few candidates of each block on a share of the images."""
+        """For a dry run: all ratings, by a few candidates of each block on some images."""
         args = self.rating_args
         held_out = min(args['num_images'] or math.inf, len(self.dataloader.dataset))
 
