@@ -11,7 +11,7 @@ from ..structures.randomness import named_rng
 STRENGTHS = tuple(10.0**power for power in range(-5, 2))
 """Of the pull towards the layers' own times, that a cross-validation chooses from."""
 FOLDS = 8
-RESAMPLES = 200
+RESAMPLES = 100
 SMALLEST = 0.1
 """Layers are pulled as if they took at least this share of the average layer's time."""
 
