@@ -96,6 +96,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     for what, path in files.items():
         print(f'{what:9s} {osp.relpath(path)}')
     about = read_arch_file(files['arch'])
+    if about['costs'].get('latency_ms') is not None:
+        print(f'latency   {time_words(about)}')
     notes += (about.get('choice') or {}).get('notes') or []
     for note in notes:
         print(f'note:     {note}')
@@ -127,6 +129,15 @@ def check_files(args: argparse.Namespace) -> None:
         check_config(args.detector)
 
 
+def time_words(about: dict) -> str:
+    """How long the network takes, and where."""
+    from cream_mm.costs.latency import machine_words
+
+    machine = (about.get('latency') or {}).get('machine')
+    where = f', by a table of {machine_words(machine)}' if machine else ''
+    return f'{about["costs"]["latency_ms"]:.3g} ms{where}'
+
+
 def print_note(note: str) -> None:
     print(f'note: {note}')
 
@@ -150,6 +161,8 @@ def print_all(args: argparse.Namespace) -> None:
         about = read_arch_file(files['arch'])
         rating, costs = about.get('rating') or {}, about['costs']
         told = [f'{costs["macs_m"]:.2f} MMACs, {costs["params_m"]:.3f} M params']
+        if costs.get('latency_ms') is not None:
+            told.append(f'{costs["latency_ms"]:.3g} ms')
         if 'top1_pct' in rating:
             told.append(f'rated {rating["top1_pct"]:.2f} % top-1 in the supernet')
         elif 'score' in rating:

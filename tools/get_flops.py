@@ -4,6 +4,7 @@
   python tools/get_flops.py configs/retinanet_cream.py --shape 800 1280
   python tools/get_flops.py cream-287m
   python tools/get_flops.py work_dirs/export/arch.json
+  python tools/get_flops.py cream-287m --latency latency.json
 
 FLOPs are printed in three conventions:
   macs       multiply-adds of convolutions and matrix products; what budgets mean here, and half
@@ -14,6 +15,9 @@ FLOPs are printed in three conventions:
              what its table means: macs and the bias of the classifier; of NAO's, macs
   board      what the released Cream code prints during a search: convolutions, their biases,
              batch norm, pools and ReLU, without the stem's norm and the classifier
+
+With --latency, a table that tools/latency.py built or one of another device (docs/latency.md),
+also the milliseconds of each layer of a network and of the whole; of a search, their range.
 """
 
 import argparse
@@ -44,6 +48,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         help="height and width, or one side; default: the config's input_size or scale, 800 1280 "
         'where that is 1333 x 800',
     )
+    parser.add_argument('--latency', metavar='FILE', help='a table of times, see docs/latency.md')
     parser.add_argument(
         '--cfg-options',
         nargs='+',
@@ -62,7 +67,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     if os.path.isdir(args.config):
         args.config = config_file(args.config)
 
-    cfg = load_config(args.config, args.cfg_options, check_data=False)
+    options = dict(args.cfg_options or {})
+    if args.latency:
+        options['latency'] = args.latency
+    cfg = load_config(args.config, options, check_data=False)
     from mmengine.registry import MODELS, init_default_scope
 
     from cream_mm.apis.probe_maps import without_weights
@@ -78,6 +86,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     if getattr(model.backbone, 'shares_weights', False):
         return print_search(model)
     print_counts(model, height, width)
+    if args.latency:
+        raise ValueError(
+            f'--latency: {args.config} is no search and names no network by itself; give '
+            'an arch.json, a published name or the config of a search'
+        )
 
 
 def print_network(arch: str, args: argparse.Namespace) -> bool:
@@ -98,7 +111,21 @@ def print_network(arch: str, args: argparse.Namespace) -> bool:
     print(f'network    {arch}')
     shape = args.shape or [model._config.test_dataloader.dataset.pipeline[2].crop_size]
     print_counts(model, shape[0], shape[-1])
+    if args.latency:
+        print_latency(arch, args.latency, (shape[0], shape[-1]), model.head.num_classes)
     return True
+
+
+def print_latency(name: str, path: str, size: tuple[int, int], num_classes: int) -> None:
+    """Milliseconds of a classifier, layer by layer, by a table."""
+    from cream_mm.apis.count_latency import count_latency
+
+    found = count_latency(name, path, size, num_classes)
+    print(f'latency    {found.ms:.3f} ms, {found.about}')
+    for layer, words, ms in found.layers:
+        print(f'  {ms:9.4f} ms  {layer:12s} {words}')
+    for doubt in found.doubts:
+        print(f'note: {doubt}')
 
 
 def print_counts(model: 'BaseModel', height: int, width: int) -> None:
@@ -148,6 +175,9 @@ def print_search(model: 'BaseModel') -> None:
                       ('published', 'published_flops_m'), ('board', 'board_flops_m')):  # fmt: skip
         if ends is not None:  # else nobody knows them
             print(f'{name:9s}  {ends[0][key]:.3f} to {ends[1][key]:.3f} M for a path')
+    if ends is not None and 'latency_ms' in ends[0]:
+        low, high = (end['latency_ms'] for end in ends)
+        print(f'latency    {low:.3f} to {high:.3f} ms for a path')
 
 
 if __name__ == '__main__':

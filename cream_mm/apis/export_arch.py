@@ -89,7 +89,7 @@ def export_arch(
         checkpoint = latest_checkpoint(Path(arch).parent)
     arch_value, other, checkpoint = _in_space(arch_value, its_space, space, checkpoint, say)
     if other != its_space:
-        about.pop('budget', None)  # of the search's networks
+        about = _without_costs(about)  # of the search's networks
     out = Path(out).resolve()
     return _export(arch_value, other, about, checkpoint, out, root, detector, say)
 
@@ -136,14 +136,14 @@ def export_front(
     for step, name in zip(steps, names):
         row = dict(arch=step['arch'], space=step.get('space') or its_space.to_dict())
         arch, own = network_of(row, f'{Path(work_dir, "front.json")}: the step {name}')
-        mine = dict(about, rating=step.get('rating') or {})
+        mine = dict(about, rating=step.get('rating') or {}, costs=step['costs'])
         if (arch, own) != (answer, its_space):
             mine['choice'] = dict(about.get('choice') or {}, notes=[])  # of the answer alone
         folder = Path(out, name).resolve()
         lines = said.setdefault
         arch, other, weights = _in_space(arch, own, space, checkpoint, lines)
         if other != own:
-            mine.pop('budget', None)
+            mine = _without_costs(mine)
         files[name] = _export(arch, other, mine, weights, folder, root, detector, lines)
     for line in said if say else ():
         say(line)
@@ -171,6 +171,19 @@ def _in_space(
             say(f'no weights: those of the search are of {_scale(space, changes)}')
         checkpoint = None
     return arch, other, checkpoint
+
+
+def _without_costs(about: Mapping) -> dict:
+    """Without what was said of the networks of another space."""
+    return {k: v for k, v in about.items() if k not in ('budget', 'costs', 'latency')}
+
+
+def _with_latency(content: dict, about: Mapping) -> dict:
+    """With the time that the search knew: it is no count that the architecture tells."""
+    time = (about.get('costs') or {}).get('latency_ms')
+    if time is None:
+        return {key: value for key, value in content.items() if key != 'latency'}
+    return dict(content, costs=dict(content['costs'], latency_ms=time))
 
 
 def _scale(space: Space, keys: Iterable[str]) -> str:
@@ -265,7 +278,8 @@ def _export(
             cfg = None
 
     files = dict(arch=out / 'arch.json')
-    write_json(files['arch'], {**about, **arch_content(arch_value, costs)})
+    content = {**about, **arch_content(arch_value, costs)}
+    write_json(files['arch'], _with_latency(content, about))
     if weights:
         files['weights'] = out / 'weights.pth'
         meta = dict(arch=arch_value.to_list())

@@ -9,7 +9,7 @@ from mmengine.config import Config
 from ..costs import CostModel, build_cost_model
 from ..costs.latency import LatencyTable, machine_words, pick_table
 from ..environment import processor_name
-from ..files.latency_file import LatencyFile, read_latency
+from ..files.latency_file import LatencyFile, read_latency, space_differences
 from ..registry import kind_of
 from ..spaces import BlockSpace, Space, build_space
 from .fit_network import CELLS
@@ -17,10 +17,9 @@ from .fit_network import CELLS
 KEYS = ('file', 'batch', 'dtype', 'unit', 'table')
 HEAD_HIDDEN = 1280  # of a CreamClsHead, where a config does not say it
 SPACES = {**CELLS, 'BlockSupernet': 'BlockSpace'}  # of supernets whose space names no type
-UNTIMED = ('name', 'type', 'published_flops', 'bn_eps')  # fields of a space that cost no time
 
 
-class Place(NamedTuple):
+class _Place(NamedTuple):
     """Where a config counts its networks, and how."""
 
     holder: dict  # whose entry "latency" the times become
@@ -90,7 +89,7 @@ def fit_latency(cfg: Config, say: Callable[[str], None]) -> None:
 # ---- what the config counts ----------------------------------------------------------------------
 
 
-def place_of(cfg: Config) -> Place | None:
+def place_of(cfg: Config) -> _Place | None:
     """Of a search; None where nothing counts networks."""
     model = cfg.get('model')
     backbone = model.get('backbone') if isinstance(model, dict) else None
@@ -99,7 +98,7 @@ def place_of(cfg: Config) -> Place | None:
     costs = backbone.get('costs')
     if isinstance(costs, dict) and 'input_size' in costs:
         counted = {key: costs[key] for key in costs if key != 'latency'}
-        return Place(costs, _space_of(backbone), counted)
+        return _Place(costs, _space_of(backbone), counted)
     head = model.get('head')
     # The model counts its paths itself, as Cream does.
     if model.get('input_size') is None or not isinstance(head, dict) or 'space' not in backbone:
@@ -108,7 +107,7 @@ def place_of(cfg: Config) -> Place | None:
         input_size=model['input_size'], num_classes=head.get('num_classes', 1000),
         head_channels=head.get('hidden_channels', HEAD_HIDDEN),
     )  # fmt: skip
-    return Place(model, _space_of(backbone), counted)
+    return _Place(model, _space_of(backbone), counted)
 
 
 def _space_of(backbone: Mapping) -> Space:
@@ -132,7 +131,7 @@ def _latency_bounds(cfg: Config) -> tuple[float | None, float | None] | None:
     return bounds[-1] if bounds else None
 
 
-def _refuse_budget(cfg: Config, place: Place) -> None:
+def _refuse_budget(cfg: Config, place: _Place) -> None:
     bound = _latency_bounds(cfg)
     if bound is not None:
         raise ValueError(
@@ -141,18 +140,23 @@ def _refuse_budget(cfg: Config, place: Place) -> None:
         )
 
 
-def _command(cfg: Config, place: Place, file: str = 'latency.json', batch: int = 1) -> str:
-    config = os.path.relpath(cfg.filename) if cfg.filename else 'CONFIG'
+def _command(cfg: Config, place: _Place, file: str = 'latency.json', batch: int = 1) -> str:
+    config = _short(cfg.filename) if cfg.filename else 'CONFIG'
     size = 'x'.join(map(str, dict.fromkeys(place.input_size)))
     more = ' --head none' if place.head is None else ''
     more += f' --batch {batch}' if batch != 1 else ''
     return f'python tools/latency.py build {config} --size {size}{more} --out {file}'
 
 
+def _short(path: str) -> str:
+    short = os.path.relpath(path)
+    return path if short.startswith('..') else short
+
+
 # ---- what the table says -------------------------------------------------------------------------
 
 
-def _key(wanted: Mapping, place: Place) -> dict:
+def _key(wanted: Mapping, place: _Place) -> dict:
     """What times are of: a dumped config keeps those that it has while this stays."""
     counted = {k: list(v) if isinstance(v, tuple) else v for k, v in place.counted.items()}
     return dict(
@@ -161,42 +165,26 @@ def _key(wanted: Mapping, place: Place) -> dict:
     )  # fmt: skip
 
 
-def _pick(file: LatencyFile, wanted: Mapping, place: Place, cfg: Config) -> LatencyTable:
-    if file.space is not None:
-        _check_space(file, place.space)
+def _pick(file: LatencyFile, wanted: Mapping, place: _Place, cfg: Config) -> LatencyTable:
+    if file.space is not None and (differ := space_differences(file, place.space)):
+        raise ValueError(f'{file.path} is of another space: {"; ".join(differ)}')
     table = pick_table(
         file.tables, place.input_size, place.head, wanted['batch'], wanted['dtype']
     )  # fmt: skip
     if table is None:
+        side = 'x'.join(map(str, dict.fromkeys(place.input_size)))
         asked = LatencyTable(
             place.input_size, wanted['batch'], wanted['dtype'], place.head, choices_ms=[]
         ).told()
         raise ValueError(
             f'{file.path} has no times of {asked}; it has: '
             f'{"; ".join(table.told() for table in file.tables)}. To measure them: '
-            f'"{_command(cfg, place, file.path, wanted["batch"])}"'
+            f'"{_command(cfg, place, f"latency_{side}.json", wanted["batch"])}"'
         )
     return table
 
 
-def _check_space(file: LatencyFile, space: Space) -> None:
-    """Raise where networks of two spaces are others, with the fields that differ."""
-    mine, theirs = space.to_dict(), file.space.to_dict()
-    differ = [
-        key for key in {**mine, **theirs}
-        if key not in UNTIMED and mine.get(key) != theirs.get(key)
-    ]  # fmt: skip
-    if type(space) is not type(file.space):
-        raise ValueError(
-            f'{file.path} is of a {type(file.space).__name__}; this search has a '
-            f'{type(space).__name__}'
-        )
-    if differ:
-        told = '; '.join(f'{key}: {theirs.get(key)}, here {mine.get(key)}' for key in differ)
-        raise ValueError(f'{file.path} is of another space: {told}')
-
-
-def _count(place: Place, file: LatencyFile, table: LatencyTable) -> CostModel:
+def _count(place: _Place, file: LatencyFile, table: LatencyTable) -> CostModel:
     try:
         return build_cost_model(place.space, **place.counted, latency=table.for_costs())
     except ValueError as error:
@@ -217,10 +205,10 @@ def _plain(space: Space, table: LatencyTable, costs: CostModel) -> dict:
 
 
 def _lines(
-    file: LatencyFile, table: LatencyTable, place: Place, costs: CostModel, cfg: Config
+    file: LatencyFile, table: LatencyTable, place: _Place, costs: CostModel, cfg: Config
 ) -> Iterator[str]:
     machine = file.machine
-    line = f'latency: {os.path.relpath(file.path)} ({table.told()})'
+    line = f'latency: {_short(file.path)} ({table.told()})'
     if machine:
         line += f', measured on {machine_words(machine)}'
     if machine.get('device', 'cpu') == 'cpu' and machine.get('processor'):

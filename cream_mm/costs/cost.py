@@ -26,6 +26,11 @@ class Cost(NamedTuple):
         units = {f'{name}_m': value / 1e6 for name, value in zip(self._fields[:4], self)}
         return units if self.latency_ms is None else dict(units, latency_ms=self.latency_ms)
 
+    def told(self) -> str:
+        """For a line: ``287.35 MMACs``, and ``4.21 ms`` where it was measured."""
+        time = '' if self.latency_ms is None else f', {self.latency_ms:.3g} ms'
+        return f'{self.macs / 1e6:.2f} MMACs{time}'
+
 
 BUDGET_KEYS = (*Cost().in_units(), 'latency_ms')
 """Names of the units, as budgets, reports and strategies have them."""

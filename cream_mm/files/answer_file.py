@@ -25,6 +25,18 @@ def rating_content(rating: Recorded, bn_policy: str) -> dict:
     return {key: value for key, value in content.items() if key not in ('losses', 'draws')}
 
 
+def measured_content(latency: Mapping) -> dict:
+    """What ``latency`` of a config says of where the times are from: an entry of answers.
+
+    Args:
+        latency (Mapping): With the ``table`` that it was taken from.
+    """
+    table = latency.get('table') or {}
+    kept = {key: latency.get(key) for key in ('file', 'batch', 'dtype')}
+    kept.update(machine=table.get('machine'), check=table.get('check'))
+    return {key: value for key, value in kept.items() if value is not None}
+
+
 def _preprocess(model) -> dict:
     """How the images were normalised, for whoever uses the network; None: not at all."""
     prep, mean, std = model.data_preprocessor, None, None
@@ -69,6 +81,8 @@ def answer_content(
     settings = run_settings(cfg, getattr(supernet, 'norm_cfg', None) or {})
     if len(settings.get('classes', ())) > (costs.num_classes or len(cfg.get('classes') or ())):
         del settings['classes']  # costs count a classifier of fewer: these are of other labels
+    if costs.cost(network).latency_ms is not None and (measured := cfg.get('latency')):
+        details = dict(details, latency=measured_content(measured))
     return arch_content(
         network,
         costs,

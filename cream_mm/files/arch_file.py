@@ -182,6 +182,13 @@ def _check(content: dict) -> None:
     _need(isinstance(preprocess.get('to_rgb', True), bool), 'preprocess.to_rgb', preprocess)
     share = content.get('crop_pct', 1)
     _need(type(share) in (int, float) and 0.01 <= share <= 1, 'crop_pct', share)
+    costs = content.get('costs') or {}
+    time = costs.get('latency_ms') if isinstance(costs, Mapping) else costs
+    ok = time is None or _is_number(time, 1e9) and time >= 0 and not isinstance(time, bool)
+    _need(ok, 'costs.latency_ms', time)
+    latency = content.get('latency') or {}
+    ok = isinstance(latency, Mapping) and isinstance(latency.get('machine') or {}, Mapping)
+    _need(ok, 'latency', latency)
     choice = content.get('choice') or {}
     ok = isinstance(choice, Mapping) and isinstance(choice.get('notes') or [], list)
     _need(ok, 'choice', choice)

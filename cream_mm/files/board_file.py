@@ -31,6 +31,7 @@ def board_content(
                 train_top1_pct=entry.score,
                 macs_m=costs['macs_m'],
                 params_m=costs['params_m'],
+                **{key: costs[key] for key in ('latency_ms',) if key in costs},
                 top1_pct=by_arch.get(str(nested)),
             )
         )

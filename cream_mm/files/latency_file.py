@@ -6,7 +6,7 @@ Both formats are documented in docs/latency.md.
 import csv
 import io
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from numbers import Real
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,10 +22,10 @@ from .read import read_json, read_text, shorten, some_of
 LATENCY_FORMAT = 'cream_mm.latency/1'
 ROWS_FORMAT = 'cream_mm.latency_rows/1'
 MAX_ROWS = 100_000
+UNTIMED = ('name', 'type', 'published_flops', 'bn_eps')  # fields of a space that cost no time
 MACHINE = ('processor', 'cores', 'threads', 'device', 'backend', 'dtype', 'system', 'versions')
 _WHOLE = (
     'kernel', 'expand', 'in_channels', 'out_channels', 'head_channels', 'num_classes', 'stride',
-    'batch',
 )  # fmt: skip
 _FLAGS = dict.fromkeys(('1', 'true', 'yes'), True) | dict.fromkeys(('0', 'false', 'no'), False)
 
@@ -44,6 +44,24 @@ class LatencyFile(NamedTuple):
     space: Space | None
     machine: dict
     tables: list[LatencyTable]
+
+
+def space_differences(file: LatencyFile, space: Space, but: Sequence[str] = ()) -> list[str]:
+    """What the networks of a space have that those of a file have not: ``depths: [4], here [2]``.
+
+    Args:
+        file (LatencyFile): Of a space.
+        space (Space): Another one.
+        but (Sequence[str]): Fields that may be others, beside those that cost no time.
+    """
+    if type(space) is not type(file.space):
+        return [f'{type(file.space).__name__}, here {type(space).__name__}']
+    mine, theirs = space.to_dict(), file.space.to_dict()
+    return [
+        f'{key}: {theirs.get(key)}, here {mine.get(key)}'
+        for key in {**theirs, **mine}
+        if key not in (*UNTIMED, *but) and mine.get(key) != theirs.get(key)
+    ]
 
 
 def read_latency(path: str | Path, unit: str | None = None) -> LatencyFile:
@@ -77,7 +95,11 @@ def read_latency(path: str | Path, unit: str | None = None) -> LatencyFile:
     machine = _machine(content.get('machine'), path)
     if kind == ROWS_FORMAT:
         rows = _rows(content.get('rows'), scale, f'{path}: rows')
-        batch = _batch(content.get('batch'), path)
+        told = {row.get('batch') for row in content['rows']} - {None, content.get('batch')}
+        if len(told) > 1 or told and content.get('batch') is not None:
+            names = some_of(sorted(map(str, told)))
+            raise ValueError(f'{path}: rows of batch {names}; a table is of one')
+        batch = _batch(content.get('batch', *told), path)
         dtype = content.get('dtype', machine.get('dtype'))
         return _of_rows(path, rows, machine, batch, dtype)
     space = _space(content.get('space'), path)

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.offsetbox import AnchoredOffsetbox, HPacker, TextArea, VPacker
 from matplotlib.ticker import MaxNLocator
 
-from .formats import format_cost, format_range
+from .formats import COST_NAMES, cost_name, format_cost, format_range
 from .front import Front, FrontPath
 from .metric import Metric
 from .rated_blocks import Blocks, RatedBlock
@@ -54,40 +54,45 @@ def draw_scatter(
     chosen: tuple[float | None, float | None],
     limits: Limits,
     metric: Metric,
+    cost: str = 'macs_m',
 ) -> Markup | None:
-    """Rating against MACs of rated paths, or None without any.
+    """Rating against the cost of rated paths, or None without any.
 
     Args:
-        points (list[dict]): "rated" of ``board.json`` or ``search.json``.
-        chosen (tuple): MACs in millions and rating of the answer, as far as they are known.
-        limits (tuple): Both ends of the budget of MACs, in millions.
+        points (list[dict]): "rated" of ``board.json`` or ``search.json``; each has the cost.
+        chosen (tuple): Cost and rating of the answer, as far as they are known.
+        limits (tuple): Both ends of the budget of the cost.
         metric (Metric): What the ratings are.
+        cost (str): 'macs_m' (default) or 'latency_ms'.
     """
     if not points:
         return None
+    unit = COST_NAMES[cost][1]
     with plot_style():
         fig = Figure(figsize=(9.2, 4.3), layout='constrained')
         ax = fig.add_subplot()
         for source, (label, style) in POINTS.items():
             part = [p for p in points if p.get('source') == source]
             if part:
-                xs, ys = [p['macs_m'] for p in part], [metric.shown(p) for p in part]
+                xs, ys = [p[cost] for p in part], [metric.shown(p) for p in part]
                 ax.scatter(xs, ys, label=f'{label} ({len(part)})', zorder=3, **style)
 
         x, y = chosen
         if x is not None and y is not None:
             _draw_star(ax, x, y, 'chosen')
         ax.margins(x=0.08, y=0.12)
-        left, right = _shade_budget(ax, limits, 'M')
+        left, right = _shade_budget(ax, limits, unit)
         if x is not None and y is not None:
             to_left = x > (left + right) / 2
-            ax.annotate(f'chosen: {format_cost(x)} M, {metric.format(y)}', (x, y),
+            ax.annotate(f'chosen: {format_cost(x)} {unit}, {metric.format(y)}', (x, y),
                         (-13 if to_left else 13, 9), textcoords='offset points',
                         ha='right' if to_left else 'left', color=ORANGE, weight='bold',
                         zorder=6)  # fmt: skip
-        ax.set(xlabel='MACs per image (millions)', ylabel=f'search rating, {metric.label}')
+        label = 'MACs per image (millions)' if cost == 'macs_m' else cost_name(cost)
+        ax.set(xlabel=label, ylabel=f'search rating, {metric.label}')
         fig.legend(loc='outside upper left', ncols=5, handletextpad=0.5, columnspacing=1.6)
-        return to_svg(fig, 'scatter', 'Rating against MACs of all rated paths')
+        name = 'MACs' if cost == 'macs_m' else COST_NAMES[cost][0]
+        return to_svg(fig, 'scatter', f'Rating against {name} of all rated paths')
 
 
 def draw_front(front: Front) -> Markup | None:

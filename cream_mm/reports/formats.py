@@ -65,18 +65,18 @@ def cost_name(key: str) -> str:
     return f'{name} ({unit})' if unit else name
 
 
-def budget_verdict(macs_m: float, limits: tuple[float | None, float | None]) -> str:
+def budget_verdict(cost: float, limits: tuple[float | None, float | None], unit: str = 'M') -> str:
     """Say whether a cost lies inside a range that may be open."""
     low, high = limits
     if low is None and high is None:
         return 'no budget was set'
-    inside = (low is None or macs_m >= low) and (high is None or macs_m <= high)
-    return f'{"inside" if inside else "outside"} the budget of {format_range(limits)} M'
+    inside = (low is None or cost >= low) and (high is None or cost <= high)
+    return f'{"inside" if inside else "outside"} the budget of {format_range(limits)} {unit}'
 
 
 def unbroken(text: str) -> str:
     """Keep numbers with their units, and top-1 in one piece, at the end of a line."""
-    return re.sub(r'(?<=\d) (?=[M%])', '\u00a0', text.replace('top-1', 'top\u20111'))
+    return re.sub(r'(?<=\d) (?=[M%]|ms\b)', '\u00a0', text.replace('top-1', 'top\u20111'))
 
 
 def wilson_interval(pct: float, num_images: int) -> tuple[float, float]:

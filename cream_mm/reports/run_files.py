@@ -29,8 +29,8 @@ MAX_COCO_BYTES, MAX_COCO_VALUES = 512 * 2**20, 10_000_000
 def read_answer(path: Path, notes: list[str]) -> dict:
     """``best_arch.json``; entries that a report does not know are left as they are.
 
-    ``space, costs, rating, choice, budget`` and ``layers`` are there, empty if the file has none.
-    Of layers that are too many to draw there is a note instead.
+    ``space, costs, rating, choice, budget, latency`` and ``layers`` are there, empty if the file
+    has none. Of layers that are too many to draw there is a note instead.
 
     Raises:
         OSError, ValueError: If it cannot be read, or holds what no search writes.
@@ -45,7 +45,7 @@ def read_answer(path: Path, notes: list[str]) -> dict:
             f'{MAX_LAYERS:,}.'
         )
         content['layers'] = []
-    nothing = dict(layers=[], space={}, costs={}, rating={}, choice={}, budget={})
+    nothing = dict(layers=[], space={}, costs={}, rating={}, choice={}, budget={}, latency={})
     return nothing | _checked(content, _ANSWER, path)
 
 
@@ -315,7 +315,7 @@ _budget = _dict_of(_limits)
 _LAYER = dict(
     name=_word, op=_word, stage=_integer(0, 10**6), kernel=_integer(0, 10**6), expand=_count,
     in_channels=_count, out_channels=_count, stride=_count, out_size=_size, macs=_count,
-    params=_count, edge=_word, cell=_word,
+    params=_count, latency_ms=_cost, edge=_word, cell=_word,
 )  # fmt: skip
 _ANSWER = dict(
     arch=_arch,
@@ -338,11 +338,20 @@ _ANSWER = dict(
     config=_word,
     seed=_any_of(_integer(-(2**63), 2**63), _word),
     layers=_list_of(_LAYER),
+    latency=_fields(
+        dict(
+            machine=_fields(
+                dict(processor=_word, device=_word, backend=_word, threads=_integer(0, 10**6))
+            ),
+            batch=_integer(1, 10**9),
+        )
+    ),
     cream_mm=_word,
 )  # fmt: skip
 _PATH = dict(
     rank=_integer(0, 10**9), arch=_arch, source=_word, macs_m=_cost, params_m=_cost,
-    top1_pct=_percent, train_top1_pct=_percent, loss=_number(0), metric=_word, value=_number(),
+    latency_ms=_cost, top1_pct=_percent, train_top1_pct=_percent, loss=_number(0), metric=_word,
+    value=_number(),
 )  # fmt: skip
 _SEARCH = dict(rated=_list_of(_PATH))
 _BOARD = dict(capacity=_integer(0, 10**9), entries=_list_of(_PATH), rated=_list_of(_PATH))

@@ -14,6 +14,7 @@ from pathlib import Path
 import jinja2
 import numpy as np
 
+from ..costs.latency import machine_words
 from ..files import shorten
 from ..files.arch_file import RULES
 from ..files.commands import read_commands
@@ -219,7 +220,8 @@ class SearchReport:
         best, front = self.best, self.front
         count = min(len(self.rated), MAX_POINTS)
         points = [self.rated[i * len(self.rated) // count] for i in range(count)]
-        chosen = best['costs'].get('macs_m'), self.metric.shown(best['rating'])
+        cost = self._plain_cost()
+        chosen = best['costs'].get(cost), self.metric.shown(best['rating'])
         half_curve = curve_of(self.detector_lines, 'coco/bbox_mAP_50')
         return env.get_template('search_report.html.j2').render(
             headline=self._headline(),
@@ -227,7 +229,7 @@ class SearchReport:
             warnings=best['choice'].get('notes', []),
             config_name=Path(best.get('config') or self.search_dir).stem,
             results=self.results(),
-            scatter=draw_scatter(points, chosen, self._macs_budget(), self.metric),
+            scatter=draw_scatter(points, chosen, self._budget(cost), self.metric, cost),
             num_rated=len(self.rated),
             front=front,
             front_figure=draw_front(front) if front else None,
@@ -238,6 +240,7 @@ class SearchReport:
             diagram=draw_arch(best['layers'], best.get('input_size')),
             cells=[draw_cell(graph) for graph in self._cell_graphs()],
             cost=cost_table(best['layers'], best['costs'].get('macs_m')),
+            latency_ms=best['costs'].get('latency_ms'),
             board=self.board_rows,
             scenes=self.scenes,
             min_score=MIN_SCORE,
@@ -258,9 +261,14 @@ class SearchReport:
             if key == 'published_flops_m' and plain:
                 continue
             if costs.get(key) is not None:
-                if key == 'macs_m':
-                    note += budget_verdict(costs[key], self._macs_budget())
-                rows.append((label, f'{format_cost(costs[key])} M', note))
+                if key == 'macs_m' and self._bounds('macs_m'):
+                    note += budget_verdict(costs[key], self._budget('macs_m'))
+                rows.append((label, f'{format_cost(costs[key])} M', note.removesuffix(', ')))
+        if (time := costs.get('latency_ms')) is not None:
+            note = self._measured()
+            if 'latency_ms' in self.best['budget']:
+                note += f', {budget_verdict(time, self._budget("latency_ms"), "ms")}'
+            rows.append(('Latency', f'{format_cost(time)} ms', note))
         if (shown := self.metric.shown(rating)) is not None:
             note = f'{self.metric.name} with the weights of the supernet'
             if self.metric.is_error:
@@ -329,9 +337,25 @@ class SearchReport:
             self.notes.append(f'{what}: no {key} in the scalars.json files under {work_dir}.')
         return curve
 
-    def _macs_budget(self) -> Limits:
-        """Ends of the MACs budget in millions; None for an open or absent one."""
-        return tuple(self.best['budget'].get('macs_m', (None, None)))
+    def _budget(self, cost: str) -> Limits:
+        """Ends of the budget of a cost; None for an open or absent one."""
+        return tuple(self.best['budget'].get(cost, (None, None)))
+
+    def _bounds(self, cost: str) -> bool:
+        """Whether the report tells how a cost meets its budget: not where another one has it."""
+        return cost in self.best['budget'] or not self.best['budget']
+
+    def _plain_cost(self) -> str:
+        """What ratings are drawn against: time where it was bounded and is known of all paths."""
+        is_timed = all(path.get('latency_ms') is not None for path in self.rated)
+        return 'latency_ms' if 'latency_ms' in self.best['budget'] and is_timed else 'macs_m'
+
+    def _measured(self) -> str:
+        """Where the times are from."""
+        latency = self.best['latency']
+        told = f'batch {latency["batch"]}, ' if latency.get('batch') else ''
+        machine = latency.get('machine')
+        return f'{told}by a table of {machine_words(machine)}' if machine else f'{told}by a table'
 
     # -- words --------------------------------------------------------------------------------
 
@@ -340,6 +364,8 @@ class SearchReport:
         what, parts = 'A network', []
         if macs_m is not None:
             what += f' of {format_cost(macs_m)} M multiply-adds'
+        if (time := self.best['costs'].get('latency_ms')) is not None:
+            what += f'{" of" if macs_m is None else " and"} {format_cost(time)} ms'
         if shown is not None:
             parts.append(f'{self.metric.told(shown)} in the search')
         if self.retrain_curve:
@@ -379,7 +405,14 @@ class SearchReport:
             text = f'One image costs it {format_cost(costs["macs_m"])} M multiply-adds'
             if costs.get('params_m') is not None:
                 text += f' and it has {format_cost(costs["params_m"])} M parameters'
-            sentences.append(f'{text}: {budget_verdict(costs["macs_m"], self._macs_budget())}.')
+            if self._bounds('macs_m'):
+                text += f': {budget_verdict(costs["macs_m"], self._budget("macs_m"))}'
+            sentences.append(f'{text}.')
+        if (time := costs.get('latency_ms')) is not None:
+            text = f'It takes {format_cost(time)} ms, {self._measured()}'
+            if 'latency_ms' in best['budget']:
+                text += f': {budget_verdict(time, self._budget("latency_ms"), "ms")}'
+            sentences.append(f'{text}.')
         if self.retrain_curve:
             last = format_pct(self.retrain_curve[-1][1])
             how = 'Retrained as a network of its own'

@@ -37,6 +37,7 @@ def cost_table(layers: list[dict], stated_macs_m: float | None) -> dict | None:
                 share=100 * macs / total if total else 0.0,
                 bar=100 * macs / top if top else 0.0,
                 params_k=(layer.get('params') or 0) / 1e3,
+                latency_ms=layer.get('latency_ms'),
                 color=kernel_color(layer.get('kernel')),
                 starts_group=group != previous,
             )
@@ -49,6 +50,7 @@ def cost_table(layers: list[dict], stated_macs_m: float | None) -> dict | None:
         'num_layers': len(layers),
         'macs_m': total / 1e6,
         'params_k': params / 1e3,
+        'is_timed': any(row['latency_ms'] is not None for row in rows),
         'stated': stated_macs_m if differs else None,
     }
 
@@ -138,6 +140,7 @@ def board_rows(
                 'train_top1_pct': entry.get('train_top1_pct'),
                 'macs_m': entry.get('macs_m'),
                 'params_m': entry.get('params_m'),
+                'latency_ms': entry.get('latency_ms'),
                 'top1_pct': entry.get('top1_pct'),
                 'chosen': bool(arch) and arch == chosen,
             }

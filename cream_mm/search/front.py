@@ -21,7 +21,8 @@ GRID = 2**14  # steps of a space's range, where its ends within bounds are sough
 def budget_steps(budget: Budget, num_steps: int = NUM_STEPS) -> list[tuple[float, Budget]]:
     """The budget with its upper bound lowered in equal steps through its range.
 
-    The cost is that of :func:`front_cost`; an open end of its range is that of the space. Where the cost model does not know that one, there are no steps.
+    The cost is that of :func:`front_cost`; an open end of its range is that of the space. Where
+    the cost model does not know that one, there are no steps.
 
     Returns:
         list[tuple[float, Budget]]: Upper bound and budget of each step, the tightest first; the

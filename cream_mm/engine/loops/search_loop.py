@@ -201,11 +201,12 @@ class SearchLoop(BaseLoop):
             references += [('random', a) for a, source in others.items() if source == 'random']
             self.write_front(ratings, steps, references, best)
             self.write(evaluator, ratings, sources, choice._replace(notes=notes))
-        rating, macs = ratings[best], self.budget.cost_model.cost(best).macs / 1e6
+        rating, costs = ratings[best], self.budget.cost_model.cost(best).in_units()
         shown = {'best/top1': rating.top1_pct} if rating.metric is None else {
             f'best/{rating.metric}': rating.value
         }  # fmt: skip
-        return {**shown, 'best/macs_m': macs}
+        told = {f'best/{key}': costs[key] for key in ('macs_m', 'latency_ms') if key in costs}
+        return {**shown, **told}
 
     # ---- ask, rate, tell ---------------------------------------------------------------------
 
@@ -266,6 +267,7 @@ class SearchLoop(BaseLoop):
             dict[Arch, Rating]: In the order in which they were asked for.
         """
         strategy, ratings = self.strategy, {}
+        unit = 'ms' if strategy.settings.get('cost') == 'latency_ms' else 'M'
         progress = Progress(num)
         while len(ratings) < num:
             archs = strategy.ask(1)
@@ -279,8 +281,9 @@ class SearchLoop(BaseLoop):
             best = strategy.best()
             self.runner.logger.info(
                 f'Rated {progress.step(known)} {ratings[archs[0]]}, '
-                f'{strategy.scored[-1].cost_m:.2f} M; best {ratings.get(best.arch, best.score)}, '
-                f'{best.cost_m:.2f} M  {progress.eta}',
+                f'{strategy.scored[-1].cost_m:.2f} {unit}; '
+                f'best {ratings.get(best.arch, best.score)}, {best.cost_m:.2f} {unit}  '
+                f'{progress.eta}',
                 extra=dict(share=progress.share),
             )
         return ratings
@@ -308,10 +311,9 @@ class SearchLoop(BaseLoop):
         )
 
         def tell(i: int, rating: Rating) -> None:
-            macs = self.budget.cost_model.cost(archs[i]).macs / 1e6
+            cost = self.budget.cost_model.cost(archs[i]).told()
             self.runner.logger.info(
-                f'Rated {progress.step()} {rating}, {macs:.2f} MMACs ({sources[archs[i]]})  '
-                f'{progress.eta}',
+                f'Rated {progress.step()} {rating}, {cost} ({sources[archs[i]]})  {progress.eta}',
                 extra=dict(share=progress.share),
             )
 
@@ -434,10 +436,10 @@ class SearchLoop(BaseLoop):
         export += ['--out', short_path(work_dir / 'export')]
         spelled = self.budget.cost_model.space.spell(best)
         runner.logger.info(f'Best path: {spelled}, chosen by {RULES[choice.rule]}')
-        macs = self.budget.cost_model.cost(best).macs / 1e6
+        cost = self.budget.cost_model.cost(best).told()
         told = rating if rating.metric is None else with_unit(rating.metric, rating.value)
         self.summary = [
-            ('best', f'{told} on {rating.num_images} held-out images, {macs:.2f} MMACs'),
+            ('best', f'{told} on {rating.num_images} held-out images, {cost}'),
             ('answer', short_path(file)),
             *self._front_told,
         ]
@@ -455,7 +457,7 @@ class SearchLoop(BaseLoop):
         costs = self.budget.cost_model.cost(arch).in_units()
         told = rating.record()
         told = {key: told[key] for key in ('top1_pct', 'loss', 'metric', 'value') if key in told}
-        costs = {key: costs[key] for key in ('macs_m', 'params_m')}
+        costs = {key: costs[key] for key in ('macs_m', 'params_m', 'latency_ms') if key in costs}
         return dict(arch=arch.to_list(), source=source, **costs, **told)
 
     # ---- the set of answers ------------------------------------------------------------------

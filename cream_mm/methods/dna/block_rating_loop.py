@@ -142,8 +142,9 @@ class BlockRatingLoop(BaseLoop):
         if is_main_process():
             self._write_front(joined, rating, best)
             self._write_answer(joined, rating, best)
-        macs = self.budget.cost_model.cost(best).macs / 1e6
-        return {f'best/{METRIC}': joined.score(best), 'best/macs_m': macs}
+        costs = self.budget.cost_model.cost(best).in_units()
+        told = {f'best/{key}': costs[key] for key in ('macs_m', 'latency_ms') if key in costs}
+        return {f'best/{METRIC}': joined.score(best), **told}
 
     # ---- rating ------------------------------------------------------------------------------
 
@@ -269,12 +270,12 @@ class BlockRatingLoop(BaseLoop):
         )  # fmt: skip
         file = Path(runner.work_dir) / 'best_arch.json'
         write_json(file, content)
-        macs = self.budget.cost_model.cost(best).macs / 1e6
+        cost = self.budget.cost_model.cost(best).told()
         network, _ = self.supernet.space.network(best)
         runner.logger.info(f'Best network: {network}, chosen by {RULES["blocks"]}')
         self.summary = [
             ('best', f'relative L1 {score:.4f} over {self.supernet.space.num_blocks} blocks on '
-             f'{rating.num_images} held-out images, {macs:.2f} MMACs'),
+             f'{rating.num_images} held-out images, {cost}'),
             ('answer', short_path(file)),
             *self.summary,
         ]  # fmt: skip

@@ -36,8 +36,8 @@ class Strategy(ABC):
         space (Space): The search space.
         budget (Budget): Bounds every asked path obeys.
         seed (int): Of all random choices. Defaults to 0.
-        cost (str): The cost that :meth:`front` weighs against the score, and by which
-            :meth:`best` breaks ties. Defaults to 'macs_m'.
+        cost (str, optional): The cost that :meth:`front` weighs against the score, and by which
+            :meth:`best` breaks ties. Defaults to 'latency_ms' where that has bounds, else 'macs_m'.
         key (callable, optional): Paths with the same key are the same network. Defaults to
             ``space.canonical``.
 
@@ -61,11 +61,12 @@ class Strategy(ABC):
         budget: Budget,
         *,
         seed: int = 0,
-        cost: str = 'macs_m',
+        cost: str | None = None,
         key: Callable[[Arch], Arch] | None = None,
     ):
         self.space = space
         self.budget = budget
+        cost = cost or ('latency_ms' if 'latency_ms' in budget.bounds else 'macs_m')
         known = budget.cost_model.cost(space.decode([0] * len(space.sizes))).in_units()
         if cost not in known:
             raise ValueError(f'there is no cost {cost!r} here; there are {", ".join(known)}')
