@@ -15,14 +15,14 @@ ROOT = Path(__file__).resolve().parents[1]
 FOLDER = ROOT / 'work_dirs/latency'
 RESULTS = ROOT / 'docs/results/latency.json'
 CASES = {
-    'nas_bench_macro-1': ('nas_bench_macro', 32, 'onnxruntime', 1, 2),
-    'cream-1': ('cream', 224, 'onnxruntime', 1, 5),
-    'nas_bench_macro-torch-1': ('nas_bench_macro', 32, 'torch', 1, 2),
-    'nas_bench_macro-openvino-1': ('nas_bench_macro', 32, 'openvino', 1, 2),
-    'lite0-1': ('lite0', 224, 'onnxruntime', 1, 5),
-    'cream-2': ('cream', 224, 'onnxruntime', 2, 5),
-    'nas_bench_macro-2': ('nas_bench_macro', 32, 'onnxruntime', 2, 2),
-    'lite0-2': ('lite0', 224, 'onnxruntime', 2, 5),
+    'nas_bench_macro-1': ('nas_bench_macro', 32, 'onnxruntime', 1, 1),
+    'cream-1': ('cream', 224, 'onnxruntime', 1, 4),
+    'nas_bench_macro-torch-1': ('nas_bench_macro', 32, 'torch', 1, 1),
+    'nas_bench_macro-openvino-1': ('nas_bench_macro', 32, 'openvino', 1, 1),
+    'lite0-1': ('lite0', 224, 'onnxruntime', 1, 4),
+    'cream-2': ('cream', 224, 'onnxruntime', 2, 3),
+    'nas_bench_macro-2': ('nas_bench_macro', 32, 'onnxruntime', 2, 1),
+    'lite0-2': ('lite0', 224, 'onnxruntime', 2, 3),
 }
 """Space, pixels, backend, threads, and minutes of the build."""
 
