@@ -251,7 +251,9 @@ class Stand:
     def __init__(self, networks: TimedNetworks, runtime: Backend, batch: int):
         self.networks, self.runtime, self.batch = networks, runtime, batch
         self.reference = self.load_network(networks.reference())
-        first = time_beside([self.reference] * 3, self.reference, rounds=MIN_ROUNDS)
+        first = time_beside(
+            [self.reference] * 3, self.reference, rounds=MIN_ROUNDS, clock=runtime.clock
+        )
         self.reference_ms = min(timing.reference_ms for timing in first)
         runs = 2 * 6 * self.reference_ms / 1e3  # of both, seconds a round
         self.rounds = int(min(max(SECONDS_EACH / runs, MIN_ROUNDS), MAX_ROUNDS))
@@ -277,8 +279,9 @@ class Stand:
             runs = [load() for load in loads[first : first + GROUP]]
             self._calls += 1
             yield from time_beside(
-                runs, self.reference, rounds=rounds or self.rounds, seed=self._calls
-            )
+                runs, self.reference, rounds=rounds or self.rounds, seed=self._calls,
+                clock=self.runtime.clock,
+            )  # fmt: skip
 
 
 def _by_macs(networks: TimedNetworks) -> dict[Hashable, float]:

@@ -20,6 +20,7 @@ class MadeBackend:
 
     loads = 0
     slowness = 1.0
+    clock = None
 
     def __init__(self, name, device='cpu', threads=1):
         self.name, self.device, self.threads = name, device, threads
