@@ -18,7 +18,13 @@ import re
 import sys
 from collections.abc import Sequence
 
-from cream_mm.command_line import OptionsAction, check_file, one_line_errors, tool_parser
+from cream_mm.command_line import (
+    OptionsAction,
+    check_config,
+    check_file,
+    one_line_errors,
+    tool_parser,
+)
 
 
 def image_size(text: str) -> tuple[int, int]:
@@ -96,6 +102,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         if not check_latency(args.file, args.networks, args.seed):
             sys.exit(1)
         return
+    if args.source.endswith('.py'):
+        check_config(args.source)
     from cream_mm.apis.latency_table import build_latency
     from cream_mm.apis.time_networks import default_threads
 

@@ -94,7 +94,7 @@ def build_latency(
         table = _build_table(networks, runtime, batch, log, minutes, seed, say)
         same = [_key(other) == _key(table) for other in content['tables']]
         before = [other for other, is_same in zip(content['tables'], same) if is_same]
-        if before and all(before[0].get(key) == value for key, value in table.items()):
+        if before and all(before[0].get(k) == v for k, v in table.items() if k != 'check'):
             table = before[0]  # with its check
         others = [other for other, is_same in zip(content['tables'], same) if not is_same]
         content['tables'] = [*others, table]
@@ -204,12 +204,15 @@ def _build_table(
         alone or _by_macs(networks),
         seed,
     )
-    disturbed = sum(record['outliers'] for record in records)
     say(
         f'fit       {len(done)} networks; those that a fit has not seen are {fit.error_pct:.1f} % '
         f'off on average (cross-validation)'
-        + (f'; {disturbed} rounds were disturbed and left out' if disturbed else '')
     )
+    if fit.left_out:
+        say(
+            f'note      {len(fit.left_out)} of them are left out as far from the rest, such as '
+            f'{done[fit.left_out[0]]}: something else ran while they were timed'
+        )
     table.update(_times(networks, fit), check=None)
     table.update(networks=len(done), seed=seed, reference_ms=reference)
     return table
@@ -248,8 +251,10 @@ class Stand:
     def __init__(self, networks: TimedNetworks, runtime: Backend, batch: int):
         self.networks, self.runtime, self.batch = networks, runtime, batch
         self.reference = self.load_network(networks.reference())
-        (timing,) = time_beside([self.reference], self.reference, rounds=MIN_ROUNDS)
-        self.reference_ms = timing.reference_ms
+        first = time_beside(
+            [self.reference] * 3, self.reference, rounds=MIN_ROUNDS, clock=runtime.clock
+        )
+        self.reference_ms = min(timing.reference_ms for timing in first)
         runs = 2 * 6 * self.reference_ms / 1e3  # of both, seconds a round
         self.rounds = int(min(max(SECONDS_EACH / runs, MIN_ROUNDS), MAX_ROUNDS))
         self._calls = 0
@@ -274,8 +279,9 @@ class Stand:
             runs = [load() for load in loads[first : first + GROUP]]
             self._calls += 1
             yield from time_beside(
-                runs, self.reference, rounds=rounds or self.rounds, seed=self._calls
-            )
+                runs, self.reference, rounds=rounds or self.rounds, seed=self._calls,
+                clock=self.runtime.clock,
+            )  # fmt: skip
 
 
 def _by_macs(networks: TimedNetworks) -> dict[Hashable, float]:

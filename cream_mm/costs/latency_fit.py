@@ -11,7 +11,11 @@ from ..structures.randomness import named_rng
 STRENGTHS = tuple(10.0**power for power in range(-5, 2))
 """Of the pull towards the layers' own times, that a cross-validation chooses from."""
 FOLDS = 8
-RESAMPLES = 200
+RESAMPLES = 100
+FAR = 5.0
+"""Standard deviations of the residuals, by their median: networks beyond are left out."""
+LEAST_FAR = 0.03
+"""Residuals up to this share of a time are never too far."""
 SMALLEST = 0.1
 """Layers are pulled as if they took at least this share of the average layer's time."""
 
@@ -26,6 +30,7 @@ class LatencyFit(NamedTuple):
         fixed_error_ms (float): The same of ``fixed_ms``.
         error_pct (float): Mean error of networks that a fit had not seen, by cross-validation.
         strength (float): Of the pull that was chosen.
+        left_out (list[int]): Places of networks that were timed too badly to count.
     """
 
     fixed_ms: float
@@ -34,6 +39,7 @@ class LatencyFit(NamedTuple):
     fixed_error_ms: float
     error_pct: float
     strength: float
+    left_out: list[int]
 
     def predict(self, layers: Sequence[Hashable]) -> float:
         """Milliseconds of a network of these layers."""
@@ -80,13 +86,15 @@ def fit_latency(
             row[place[layer]] += 1
     alone = np.maximum([alone_ms[name] for name in names], 0.0)
 
+    far = _far_off(counts, times, alone)
+    counts, times = counts[~far], times[~far]
     errors = [_held_out_error(counts, times, alone, strength, seed) for strength in STRENGTHS]
     strength = STRENGTHS[int(np.argmin(errors))]
     found = _fit(counts, times, alone, strength)
     half = _half_widths(counts, times, alone, strength, found, seed)
     return LatencyFit(
         float(found[0]), dict(zip(names, found[1:].tolist())), dict(zip(names, half[1:].tolist())),
-        float(half[0]), float(100 * min(errors)), strength,
+        float(half[0]), float(100 * min(errors)), strength, np.flatnonzero(far).tolist(),
     )  # fmt: skip
 
 
@@ -104,6 +112,18 @@ def _fit(counts: np.ndarray, times: np.ndarray, alone: np.ndarray, strength: flo
     rows[: len(times), 1:] = counts * weights[:, None]
     rows[len(times) :, 1:] = np.diag(pull)
     return nnls(rows, np.concatenate([np.ones_like(times), pull * towards]))[0]
+
+
+def _far_off(counts: np.ndarray, times: np.ndarray, alone: np.ndarray) -> np.ndarray:
+    """Which networks are far from a fit of the others; at most a quarter of them."""
+    far, most = np.zeros(len(times), bool), len(times) // 4
+    for _ in range(3):
+        found = _fit(counts[~far], times[~far], alone, STRENGTHS[len(STRENGTHS) // 2])
+        residuals = np.abs(_predicted(counts, found) / times - 1)
+        limit = FAR * 1.4826 * np.median(residuals)
+        limit = max(limit, np.sort(residuals)[-most - 1], LEAST_FAR)
+        far = residuals > limit
+    return far
 
 
 def _predicted(counts: np.ndarray, found: np.ndarray) -> np.ndarray:

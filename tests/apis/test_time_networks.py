@@ -1,5 +1,7 @@
 """Timing beside a reference takes out what slows both; loads run what they were given."""
 
+import time
+
 import pytest
 import torch
 from torch import nn
@@ -84,6 +86,13 @@ def test_a_backend_runs_the_module_on_noise(name):
     machine = backend.machine()
     assert (machine['backend'], machine['threads'], machine['dtype']) == (name, 1, 'float32')
     assert set(machine['versions']) == {name, 'torch'}
+
+
+def test_one_thread_is_timed_on_the_core_and_several_by_the_clock(monkeypatch):
+    monkeypatch.setattr('torch.set_num_threads', lambda threads: None)
+    monkeypatch.setattr('torch.set_flush_denormal', lambda on: None)
+    assert Backend('torch', threads=1).clock is time.process_time
+    assert Backend('torch', threads=2).clock is time.perf_counter
 
 
 def test_openvino_runs_the_module():

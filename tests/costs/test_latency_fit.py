@@ -51,6 +51,16 @@ def test_half_widths_are_of_the_size_of_the_noise():
     assert 1.0 < fit.error_pct < 3.0
 
 
+def test_networks_that_were_disturbed_are_left_out():
+    disturbed = times(NETWORKS)
+    disturbed[4] *= 1.5
+    disturbed[20] *= 0.6
+    fit = fit_latency(NETWORKS, disturbed, TRUE)
+    assert fit.left_out == [4, 20]
+    assert fit.layers_ms == pytest.approx(TRUE, abs=0.02)
+    assert fit_latency(NETWORKS, times(NETWORKS), TRUE).left_out == []
+
+
 def test_what_no_fit_can_be_made_of_is_refused():
     with pytest.raises(ValueError, match='at least 8 networks; got 3'):
         fit_latency(NETWORKS[:3], times(NETWORKS[:3]), TRUE)

@@ -81,6 +81,10 @@ MISSING = {
         ('gone', '--all', 'no gone/front.json'),
     ],
     'get_flops': [('gone.py', 'no config file gone.py')],
+    'latency': [
+        ('check', 'gone.json', 'no latency table gone.json'),
+        ('build', 'gone.py', '--out', '{tmp}/x.json', 'no config file gone.py'),
+    ],
     'predict': [
         ('gone.py', 'Makefile', 'no config file gone.py'),
         (SEARCH, 'gone.jpg', 'no image or folder gone.jpg'),
