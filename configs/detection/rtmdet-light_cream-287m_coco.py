@@ -11,8 +11,9 @@
 # those of rtmdet_cream-287m_8xb32-300e_coco.py. No published result is known, and none was
 # measured here.
 _base_ = './rtmdet_cream-287m_8xb32-300e_coco.py'
+from cream_mm.config import set_values
 
-scale = (320, 320)  # sides of the images, in pixels; multiples of 32
+set_values(_base_, scale=(320, 320))  # sides of the images, in pixels; multiples of 32
 
 model = dict(
     neck=dict(out_channels=96, use_depthwise=True),

@@ -2,8 +2,6 @@
 
 from collections.abc import Sequence
 
-from ..structures.randomness import named_rng
-
 
 def check_fold(folds: int | None, fold: int | None) -> None:
     """Check a pair of arguments.
@@ -36,6 +34,8 @@ def in_fold(
         spare_lone (bool): The only image of a class is in no fold, so that it is always trained
             on. Defaults to False.
     """
+    from ..structures.randomness import named_rng  # here: with torch, which configs do without
+
     held, before = [], 0
     for label, size in enumerate(sizes):
         lone = spare_lone and size == 1

@@ -149,7 +149,9 @@ def test_what_is_read_is_drawn_of_curves(files, search_dir):  # noqa: F811
 def test_good_files_are_read_as_they_are(files):
     answer = best_arch()
     layers = [{k: v for k, v in layer.items() if v is not None} for layer in answer['layers']]
-    assert read_answer(files['best_arch.json'][0], []) == dict(answer, layers=layers, choice={})
+    assert read_answer(files['best_arch.json'][0], []) == dict(
+        answer, layers=layers, choice={}, latency={}
+    )
     assert read_board(files['board.json'][0]) == board()
     whole = front()
     del whole['references'][3]['arch'], whole['references'][3]['rating']  # both null
