@@ -50,6 +50,8 @@ def take_over(cfg: Config, about: Mapping, keys: tuple[str, ...]) -> None:
     """Values of the search, carried to every place that uses them."""
     options = {key: about[key] for key in keys if about.get(key) is not None and key in cfg}
     override(cfg, options)
+    if 'data_root' in options and about.get('data_kind'):
+        cfg.data_kind = about['data_kind']
 
 
 def set_backbone(

@@ -72,8 +72,8 @@ def run_settings(cfg: Mapping, norm_cfg: Mapping) -> dict:
 
     Returns:
         dict: ``norm_cfg``, ``classes`` (their names, if known), ``batch_size``, ``num_workers``,
-        ``folders`` below ``data_root``, a detector's ``scale``, and what tells how a table of
-        labels is read, as far as the config has them.
+        ``folders`` below ``data_root``, a detector's ``scale``, and what tells how the data is
+        read, as far as the config has them.
     """
     loader = cfg.get('train_dataloader') or {}
     datasets = dict(train=loader, val=cfg.get('val_dataloader') or {})
@@ -90,6 +90,7 @@ def run_settings(cfg: Mapping, norm_cfg: Mapping) -> dict:
         num_workers=loader.get('num_workers'),
         folders=folders,
         scale=list(cfg.get('scale') or []),
+        data_kind=cfg.get('data_kind'),
         multi_label=cfg.get('multi_label'),
         label_column=cfg.get('label_column'),
     )
@@ -255,6 +256,8 @@ def _check_run_settings(content: Mapping, num_classes: int) -> None:
     for key, low, high in (('batch_size', 1, MAX_BATCH), ('num_workers', 0, MAX_WORKERS)):
         value = content.get(key, low)
         _need(type(value) is int and low <= value <= high, key, value)
+    kind = content.get('data_kind')
+    _need(kind is None or isinstance(kind, str) and kind.isidentifier(), 'data_kind', kind)
     several, column = content.get('multi_label'), content.get('label_column')
     _need(several is None or isinstance(several, bool), 'multi_label', several)
     ok = isinstance(column, (str, type(None))) and len(column or '') <= MAX_CLASS_NAME

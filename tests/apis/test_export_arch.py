@@ -204,7 +204,7 @@ CLASSES = ['ant', '{{$HOME:x}}', 'it\'s a "猫"\\n']
 FOLDER = "moved 'it\"s' {{$HOME:x}} ü\\n"
 ANSWER = dict(
     made_answer.ANSWER, data_root='photos', classes=CLASSES, batch_size=12, num_workers=0,
-    folders=dict(train='train', val='held'),
+    folders=dict(train='train', val='held'), data_kind='class_folders',
 )  # fmt: skip
 
 
@@ -294,6 +294,8 @@ def test_what_the_configs_take_over(moved):
         for side in ('train', 'val', 'test')
     ]
     assert folders == ['train', 'held', 'held']
+    # How a folder is read goes with the folder; the detector has another one.
+    assert retrain.data_kind == 'class_folders' and 'data_kind' not in detector
     for side in ('train', 'val', 'test'):
         dataset = retrain[f'{side}_dataloader'].dataset
         assert dataset.metainfo.classes == tuple(CLASSES) and dataset.data_root == 'photos'
