@@ -31,7 +31,8 @@ def check_latency(path: str | Path, networks: int = 30, seed: int = 0, say: Say 
 
     Args:
         path (str | Path): The file.
-        networks (int): How many; none of them was measured for the table.
+        networks (int): How many; none of them was measured for the table, as far as the space
+            has others.
         seed (int): Of the draw.
         say (callable): Takes lines for the user.
 
@@ -40,7 +41,8 @@ def check_latency(path: str | Path, networks: int = 30, seed: int = 0, say: Say 
         ``MIN_TAU``.
 
     Raises:
-        FileNotFoundError, ValueError: If the file cannot be read, or is a table of layers.
+        FileNotFoundError, ValueError: If the file cannot be read, is a table of layers, or of
+            another dtype than float32.
         ImportError: If the backend of the table is not installed.
     """
     file = read_latency(path)
@@ -50,6 +52,8 @@ def check_latency(path: str | Path, networks: int = 30, seed: int = 0, say: Say 
         raise ValueError(f'a check takes at least 3 networks; got {networks}')
     content = read_json(path)
     machine = file.machine
+    if machine.get('dtype', 'float32') != 'float32':
+        raise ValueError(f'{path} has times in {machine["dtype"]}; a check runs float32')
     runtime = Backend(
         machine.get('backend', 'onnxruntime'), machine.get('device', 'cpu'),
         int(machine.get('threads') or 1),
@@ -86,8 +90,15 @@ def _check_table(
     networks = TimedNetworks(space, size, classes, **counted)
     costs = build_cost_model(space, size, classes, **counted, latency=table.for_costs())
     fitted = networks.designed(int(entries.get('networks') or 0), int(entries.get('seed') or 0))
-    drawn = (arch for arch in networks.random(seed) if arch not in fitted)
-    archs = list(itertools.islice(drawn, number))
+    drawn = itertools.islice(networks.random(seed), number + len(fitted))
+    new = [arch for arch in dict.fromkeys(drawn) if arch not in fitted]
+    archs = [*new, *fitted][:number]
+    if len(archs) > len(new):
+        say(
+            f'note      this space has {len(new)} networks more than the table was built from; '
+            f'{len(archs) - len(new)} of those are timed again'
+        )
+        number = len(archs)
     predicted = np.array([costs.cost(arch).latency_ms for arch in archs])
 
     stand = Stand(networks, runtime, table.batch or 1)

@@ -1,6 +1,5 @@
 """Costs of architectures: the contract, and the table of those that add up."""
 
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from functools import singledispatch
@@ -223,7 +222,7 @@ def _expect(values, number: int, where: str, what: str) -> None:
 
 
 def _time(value, where: str) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < math.inf:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < 1e9:
         raise ValueError(f'latency.{where} is {value!r}, not milliseconds')
     return float(value)
 

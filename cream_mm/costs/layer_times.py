@@ -119,7 +119,8 @@ class LayerTimes:
             )
         ]
         if len({row['latency_ms'] for _, row in fits}) > 1:
-            (first, one), (second, other) = fits[:2]
+            first, one = fits[0]
+            second, other = next(fit for fit in fits if fit[1]['latency_ms'] != one['latency_ms'])
             raise ValueError(
                 f'rows {first} and {second} are both {named(layer)}, with {one["latency_ms"]:g} '
                 f'and {other["latency_ms"]:g} ms'

@@ -22,6 +22,7 @@ from .read import read_json, read_text, shorten, some_of
 LATENCY_FORMAT = 'cream_mm.latency/1'
 ROWS_FORMAT = 'cream_mm.latency_rows/1'
 MAX_ROWS = 100_000
+TIMES = ('latency', *(f'latency_{unit}' for unit in UNITS))
 UNTIMED = ('name', 'type', 'published_flops', 'bn_eps')  # fields of a space that cost no time
 MACHINE = ('processor', 'cores', 'threads', 'device', 'backend', 'dtype', 'system', 'versions')
 _WHOLE = (
@@ -82,7 +83,7 @@ def read_latency(path: str | Path, unit: str | None = None) -> LatencyFile:
             f'no latency table {path}; "python tools/latency.py build CONFIG --out {path}" '
             'measures one'
         )
-    if path.suffix != '.json':
+    if path.suffix.lower() != '.json':
         return _read_csv(path, unit)
     content = read_json(path)
     kind = content.get('format') if isinstance(content, dict) else None
@@ -91,17 +92,14 @@ def read_latency(path: str | Path, unit: str | None = None) -> LatencyFile:
             f'{path} has format {shorten(repr(kind))}; a latency table has "format": '
             f'"{LATENCY_FORMAT}" (of networks) or "{ROWS_FORMAT}" (of layers)'
         )
-    scale = _scale(content.get('unit', unit), str(path))
     machine = _machine(content.get('machine'), path)
     if kind == ROWS_FORMAT:
+        scale = _scale(_of_all(content, 'unit', path), unit, str(path))
         rows = _rows(content.get('rows'), scale, f'{path}: rows')
-        told = {row.get('batch') for row in content['rows']} - {None, content.get('batch')}
-        if len(told) > 1 or told and content.get('batch') is not None:
-            names = some_of(sorted(map(str, told)))
-            raise ValueError(f'{path}: rows of batch {names}; a table is of one')
-        batch = _batch(content.get('batch', *told), path)
-        dtype = content.get('dtype', machine.get('dtype'))
+        batch = _batch(_of_all(content, 'batch', path), path)
+        dtype = _of_all(dict(dict(dtype=machine.get('dtype')), **content), 'dtype', path)
         return _of_rows(path, rows, machine, batch, dtype)
+    scale = _scale(content.get('unit'), unit, str(path))
     space = _space(content.get('space'), path)
     tables = content.get('tables')
     if not isinstance(tables, list) or not tables:
@@ -135,6 +133,10 @@ def _table(entries: Any, space: Space, scale: float, dtype: str | None, where: s
         ok = isinstance(size, list) and len(size) == 2
         if not ok or any(type(side) is not int or not 1 <= side <= 100_000 for side in size):
             raise ValueError(f'"input_size" is {shorten(repr(size))}, not [height, width]')
+        for key in ('num_classes', 'head_channels'):
+            value = entries.get(key)
+            if value is not None and (type(value) is not int or value < 0):
+                raise ValueError(f'"{key}" is {shorten(repr(value))}, not a number of them')
         head = entries.get('head', 'classifier')
         rows = entries.get('rows')
         table = LatencyTable(
@@ -182,17 +184,36 @@ def _check(entries: Any, where: str) -> dict | None:
     for key, value in numbers.items():
         if isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value):
             found[key] = value
-    return found
+    return found if found.keys() & {'mean_error_pct', 'tau'} else None
 
 
 # ---- tables of layers ----------------------------------------------------------------------------
 
 
 def _of_rows(
-    path: Path, rows: list[dict], machine: dict, batch: int | None, dtype: str | None
+    path: Path, rows: list[dict], machine: dict, batch: int | None, dtype: Any
 ) -> LatencyFile:
+    if dtype is not None and not isinstance(dtype, str):
+        raise ValueError(f'{path}: "dtype" is {shorten(repr(dtype))}, not a name')
     table = LatencyTable(batch=batch, dtype=dtype, rows=rows)
     return LatencyFile(str(path), None, machine, [table])
+
+
+def _of_all(content: Mapping, key: str, path: Path) -> Any:
+    """What a file says once or in each of its rows; None if it does not.
+
+    Raises:
+        ValueError: If it says two things.
+    """
+    rows = content.get('rows')
+    rows = [row for row in rows if isinstance(row, Mapping)] if isinstance(rows, list) else []
+    told = [one[key] for one in (content, *rows) if one.get(key) is not None]
+    if others := {shorten(str(value)) for value in told if value != told[0]}:
+        names = some_of(sorted(others))
+        raise ValueError(
+            f'{path}: {key} is {shorten(str(told[0]))}, and of some rows {names}; a table is of one'
+        )
+    return told[0] if told else None
 
 
 def _rows(rows: Any, scale: float, where: str) -> list[dict]:
@@ -211,25 +232,28 @@ def _rows(rows: Any, scale: float, where: str) -> list[dict]:
         for key in _WHOLE:
             value = row.get(key)
             if value is not None:
-                if isinstance(value, bool) or not isinstance(value, Real) or value != int(value):
+                if not _is_whole(value):
                     raise ValueError(f'{where}[{i}].{key} is {shorten(repr(value))}, no number')
                 entry[key] = int(value)
         for key in ('in_size', 'out_size'):
             if row.get(key) is not None:
                 entry[key] = _size(row[key], f'{where}[{i}].{key}')
-        if row.get('se') is not None:
+        if row.get('se') is not None:  # a flag, or the ratio of the excitation
+            if not isinstance(row['se'], Real):
+                raise ValueError(f'{where}[{i}].se is {shorten(repr(row["se"]))}, no flag')
             entry['se'] = bool(row['se'])
         if row.get('act') is not None:
             entry['act'] = shorten(str(row['act'])).lower()
         if entry['op'].lower() in ('head', 'linear') and 'num_classes' in entry:
             entry.setdefault('out_channels', entry.pop('num_classes'))
-        time = row.get('latency', row.get('latency_ms'))
-        if 'latency' in row and 'latency_ms' in row:
-            raise ValueError(f'{where}[{i}] has both "latency" and "latency_ms"')
+        times = [key for key in TIMES if key in row]
+        if len(times) > 1:
+            raise ValueError(f'{where}[{i}] has both "{times[0]}" and "{times[1]}"')
+        time = row[times[0]] if times else None
         is_time = isinstance(time, Real) and not isinstance(time, bool)
         if not is_time or not 0 <= time < math.inf:
             raise ValueError(f'{where}[{i}]: the latency is {shorten(repr(time))}, no time')
-        entry['latency_ms'] = float(time) * (scale if 'latency' in row else 1.0)
+        entry['latency_ms'] = float(time) * UNITS.get(times[0].partition('_')[2], scale)
         found.append(entry)
     try:
         LayerTimes(found)
@@ -240,9 +264,14 @@ def _rows(rows: Any, scale: float, where: str) -> list[dict]:
 
 def _size(value: Any, where: str) -> list[int]:
     sides = value if isinstance(value, list) else [value, value]
-    if len(sides) != 2 or any(type(side) is not int or side < 1 for side in sides):
+    if len(sides) != 2 or not all(_is_whole(side) and side >= 1 for side in sides):
         raise ValueError(f'{where} is {shorten(repr(value))}, not a side or [height, width]')
-    return list(sides)
+    return [int(side) for side in sides]
+
+
+def _is_whole(value: Any) -> bool:
+    is_number = isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
+    return is_number and value == int(value)
 
 
 def _read_csv(path: Path, unit: str | None) -> LatencyFile:
@@ -258,8 +287,7 @@ def _read_csv(path: Path, unit: str | None) -> LatencyFile:
             f'{path}, line 1: a table of layers has a column "op" and one of times, "latency_ms", '
             f'"latency_us" or "latency_s"; got {shorten(some_of(header, 12), 200)}'
         )
-    told = times[0].partition('_')[2] or unit
-    scale = _scale(told, f'{path}, line 1')
+    scale = _scale(times[0].partition('_')[2] or None, unit, f'{path}, line 1')
     rows, places, constant = [], [], {}
     for line in lines:
         where = f'{path}, line {lines.line_num}'
@@ -287,7 +315,8 @@ def _read_csv(path: Path, unit: str | None) -> LatencyFile:
         raise ValueError(text if str(path) in text else f'{path}: {text}') from None
     batch = constant.pop('batch', None)
     dtype = constant.pop('dtype', None)
-    batch = _batch(int(batch) if batch and batch.isdigit() else batch, path)
+    whole = (batch or '').removesuffix('.0')  # as pandas writes whole numbers beside gaps
+    batch = _batch(int(whole) if whole.isdecimal() else batch, path)
     return _of_rows(path, rows, _machine(constant, path), batch, dtype)
 
 
@@ -300,7 +329,8 @@ def _csv_row(fields: Mapping[str, str], times: str, where: str) -> dict:
         try:
             sides = fields[key].strip('[]()').replace('x', ' ').replace(',', ' ').split()
             if key.endswith('_size'):
-                row[name] = [int(side) for side in sides] if len(sides) > 1 else int(sides[0])
+                numbers = [float(side) for side in sides]
+                row[name] = numbers if len(numbers) > 1 else numbers[0]
             else:
                 row[name] = float(fields[key])
         except (IndexError, ValueError):
@@ -317,7 +347,10 @@ def _csv_row(fields: Mapping[str, str], times: str, where: str) -> dict:
 # ---- what both have ------------------------------------------------------------------------------
 
 
-def _scale(unit: Any, where: str) -> float:
+def _scale(unit: Any, given: str | None, where: str) -> float:
+    if None not in (unit, given) and unit != given:
+        raise ValueError(f'{where}: the unit is {shorten(repr(unit))}, not {given!r} as given')
+    unit = given if unit is None else unit
     if unit is None:
         raise ValueError(
             f'{where} does not tell its unit: "unit" is one of {", ".join(UNITS)}, in CSV the '
@@ -349,5 +382,5 @@ def _machine(entries: Any, path: Path) -> dict:
         elif isinstance(value, int) and not isinstance(value, bool):
             found[key] = value
         elif value is not None:
-            found[key] = int(value) if str(value).isdigit() else shorten(str(value), 200)
+            found[key] = int(value) if str(value).isdecimal() else shorten(str(value), 200)
     return found

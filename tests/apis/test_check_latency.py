@@ -7,6 +7,7 @@ from made_machine import made_machine
 
 from cream_mm.apis.check_latency import check_latency
 from cream_mm.apis.latency_table import build_latency
+from cream_mm.testing import tiny_space
 
 
 @pytest.fixture
@@ -80,3 +81,26 @@ def test_tables_of_layers_cannot_be_checked(tmp_path):
     path.write_text(json.dumps(dict(format='cream_mm.latency_rows/1', unit='ms', rows=[row])))
     with pytest.raises(ValueError, match='it does not tell whose networks to time'):
         check_latency(path)
+
+
+def test_a_space_without_other_networks(monkeypatch, tmp_path):
+    """All 16 were measured for the table: they are timed again, and that is said."""
+    costs = dict(input_size=8, num_classes=3, head_channels=16)
+    backbone = dict(type='cream_mm.CreamSupernet', space=tiny_space().to_dict(), costs=costs)
+    config, out = tmp_path / 'search.py', tmp_path / 'latency.json'
+    config.write_text(f'model = dict(type="ImageClassifier", backbone={backbone!r})\n')
+    with made_machine(monkeypatch):
+        built = build_latency(str(config), out, minutes=0, say=lambda line: None)
+        assert built['tables'][0]['networks'] == 16
+        good, found, said = check(out)
+    assert found['networks'] == len(set(found['archs'])) == 16
+    assert good and found['mean_error_pct'] < 0.5
+    assert 'this space has 0 networks more than the table was built from; 16 of those' in said
+
+
+def test_a_table_of_another_dtype_cannot_be_checked(built):
+    content = json.loads(built[1].read_text())
+    content['machine']['dtype'] = 'int8'
+    built[1].write_text(json.dumps(content))
+    with pytest.raises(ValueError, match='has times in int8; a check runs float32'):
+        check_latency(built[1])

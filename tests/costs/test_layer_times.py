@@ -126,3 +126,10 @@ def test_a_table_of_blocks_names_what_all_cells_lack():
     ]
     with pytest.raises(ValueError, match='one for each layer; got .*choices_ms'):
         build_cost_model(space, 32, latency=dict(fixed_ms=1, choices_ms=[]))
+
+
+def test_rows_that_contradict_each_other():
+    row = dict(op='pool', in_channels=8, in_size=7, latency_ms=0.5)
+    table = LayerTimes([row, dict(row), dict(row, latency_ms=0.7)])
+    with pytest.raises(ValueError, match='rows 1 and 3 are both pool .*, with 0.5 and 0.7 ms'):
+        table.find(dict(op='pool', in_channels=8, in_size=(7, 7)))

@@ -128,6 +128,42 @@ def test_a_unit_that_the_file_does_not_tell(tmp_path):
         read_latency(write(tmp_path, 'op,in_size,latency\n', 't.csv'))
 
 
+def test_a_unit_that_contradicts_the_file(tmp_path):
+    for path in (write(tmp_path, layers()), write(tmp_path, networks(), 'n.json'),
+                 write(tmp_path, 'op,in_size,latency_ms\n', 't.csv')):  # fmt: skip
+        with pytest.raises(ValueError, match="the unit is 'ms', not 's' as given"):
+            read_latency(path, 's')
+
+
+def test_each_row_says_what_all_are_of(tmp_path):
+    rows = [dict(row, unit='us', dtype='int8', batch=64) for row in (ROW, SE)]
+    content = dict(format='cream_mm.latency_rows/1', rows=rows)
+    (table,) = read_latency(write(tmp_path, content)).tables
+    assert (table.dtype, table.batch) == ('int8', 64)
+    assert [row['latency_ms'] for row in table.rows] == pytest.approx([0.41e-3, 0.52e-3])
+    row = {key: value for key, value in ROW.items() if key != 'latency'}
+    (table,) = read_latency(write(tmp_path, layers(rows=[dict(row, latency_us=410)]))).tables
+    assert table.rows[0]['latency_ms'] == pytest.approx(0.41)
+
+
+def test_a_check_that_compares_nothing(tmp_path):
+    content = networks()
+    content['tables'][0]['check'] = dict(networks=0, mean_error_pct=None, tau=None)
+    assert read_latency(write(tmp_path, content)).tables[0].check is None
+
+
+def test_csv_with_whole_numbers_as_pandas_writes_them(tmp_path):
+    text = (
+        'op,kernel,expand,in_channels,out_channels,stride,in_size,batch,latency_ms\n'
+        'mbconv,3.0,6.0,16.0,24.0,2.0,112.0,1.0,0.41\n'
+        'linear,,,16.0,10.0,,,1.0,0.01\n'
+    )
+    (table,) = read_latency(write(tmp_path, text, 't.csv')).tables
+    assert table.batch == 1
+    assert table.rows[0]['in_size'] == [112, 112] and table.rows[0]['kernel'] == 3
+    assert 'in_size' not in table.rows[1]
+
+
 def damaged():
     table = networks()['tables'][0]
     shape = made_table(tiny_space())['choices_ms']
@@ -154,7 +190,16 @@ def damaged():
         (layers(rows=[ROW, dict(ROW, in_size=[1, 2, 3])]), f'{row}.in_size is'),
         (layers(rows=[ROW, {k: v for k, v in ROW.items() if k != 'stride'}]),
          r'row 2 \(mbconv\) has no stride'),
-        (layers(rows=[ROW, dict(ROW, batch=8)]), 'rows of batch 8; a table is of one'),
+        (layers(rows=[ROW, dict(ROW, batch=8)]), 'batch is 1, and of some rows 8; a table is of'),
+        (layers(rows=[ROW, dict(ROW, batch=[8])]), r'batch is 1, and of some rows \[8\];'),
+        (layers(rows=[ROW, dict(ROW, unit='us')]), 'unit is ms, and of some rows us;'),
+        (layers(rows=[dict(ROW, dtype='int8'), dict(SE, dtype='float32')]),
+         'dtype is int8, and of some rows float32;'),
+        (layers(rows=[ROW, dict(ROW, latency_us=3)]), f'{row} has both "latency" and "latency_us"'),
+        (layers(rows=[ROW, dict(ROW, se='no')]), f"{row}.se is 'no', no flag"),
+        (layers(dtype=['float32']), '"dtype" is .*, not a name'),
+        (networks(tables=[dict(table, num_classes='3')]), '"num_classes" is .3., not a number'),
+        (networks(tables=[dict(table, fixed_ms=1e12)]), 'fixed_ms is 1000000000000.0, not millis'),
         (layers(batch='one'), '"batch" is .one.'),
         ('{"format": "cream_mm.latency_rows/1", "unit": "ms", "rows": [{"latency": NaN}]}',
          'NaN is no number'),
