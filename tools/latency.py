@@ -3,13 +3,15 @@
   python tools/latency.py build cream --size 224 --out latency.json
   python tools/latency.py check latency.json
   python tools/train.py configs/cream/search_imagenet.py --cfg-options latency=latency.json \\
-      budget.latency_ms=[0,5]
+      budget.macs_m=None budget.latency_ms=[0,5]
+  python tools/latency.py time work_dirs/search_imagenet
 
 build takes a search space (cream, nas_bench_macro, dna, lite0, lite1, lite2, nas_bench_201) or the
 config of a search. It times some hundred whole networks, ten minutes for each size, and fits times
 of layers that add up to them. FILE.jsonl has every time as it was measured: the same command goes
 on after a kill, and another size is added to the file. check times 30 other networks and compares
-them with the table; exit code 1 says that it predicts them badly. Leave the machine alone
+them with the table; exit code 1 says that it predicts them badly. time times what a search has
+found, its answer and its front, beside what the table said of them. Leave the machine alone
 meanwhile. docs/latency.md tells how it is measured.
 """
 
@@ -45,7 +47,7 @@ def positive(text: str) -> int:
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser = tool_parser(__doc__)
-    commands = parser.add_subparsers(dest='command', required=True, metavar='build|check')
+    commands = parser.add_subparsers(dest='command', required=True, metavar='build|check|time')
     build = commands.add_parser('build', help='measure a table', description='Measure a table.')
     build.add_argument(
         'source', metavar='SPACE_OR_CONFIG', help="a space's name, a search's config"
@@ -90,6 +92,19 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     check.add_argument('file', metavar='FILE', help='what build wrote')
     check.add_argument('--networks', type=positive, default=30, help='how many (default: 30)')
     check.add_argument('--seed', type=int, default=0, help='of the draw')
+    found = commands.add_parser(
+        'time', help='time what a search has found', description='Time what a search has found.'
+    )
+    found.add_argument(
+        'place', metavar='WORK_DIR_OR_ARCH', help='of a search; or an exported arch.json'
+    )
+    found.add_argument(
+        '--backend',
+        choices=['onnxruntime', 'openvino', 'torch'],
+        help="default: the table's, else onnxruntime",
+    )
+    found.add_argument('--device', choices=['cpu', 'cuda'], help="default: the table's, else cpu")
+    found.add_argument('--threads', type=positive, help="default: the table's")
     return parser.parse_args(argv)
 
 
@@ -101,6 +116,11 @@ def main(argv: Sequence[str] | None = None) -> None:
 
         if not check_latency(args.file, args.networks, args.seed):
             sys.exit(1)
+        return
+    if args.command == 'time':
+        from cream_mm.apis.time_found import time_found
+
+        time_found(args.place, backend=args.backend, device=args.device, threads=args.threads)
         return
     if args.source.endswith('.py'):
         check_config(args.source)

@@ -51,11 +51,13 @@ def made_machine(monkeypatch):
     """All times are made."""
     import cream_mm.apis.check_latency as check
     import cream_mm.apis.latency_table as table
+    import cream_mm.apis.time_found as found
 
     monkeypatch.setattr(MadeBackend, 'loads', 0)
     monkeypatch.setattr(MadeBackend, 'slowness', 1.0)
     monkeypatch.setattr(table, 'Backend', MadeBackend)
     monkeypatch.setattr(check, 'Backend', MadeBackend)
+    monkeypatch.setattr(found, 'Backend', MadeBackend)
     monkeypatch.setattr(table, 'time_beside', made_times)
     monkeypatch.setattr(table, 'fit_norms', lambda module, shape: None)  # nothing is run
     yield MadeBackend
