@@ -102,7 +102,9 @@ def costs_of(
         arch=None if arch is None else arch.to_list(),
         parts=parts,
         machine=dict(
-            processor=torch.cuda.get_device_name(device) if device.type == 'cuda' else processor_name(),
+            processor=torch.cuda.get_device_name(device)
+            if device.type == 'cuda'
+            else processor_name(),
             device=device.type,
             backend='torch',
             threads=torch.get_num_threads(),
