@@ -208,6 +208,10 @@ def _build_table(
         f'fit       {len(done)} networks; those that a fit has not seen are {fit.error_pct:.1f} % '
         f'off on average (cross-validation)'
     )
+    if disturbed := sum(record['outliers'] for record in records):
+        say(
+            f'note      {disturbed} rounds were disturbed by something else; medians leave them out'
+        )
     if fit.left_out:
         say(
             f'note      {len(fit.left_out)} of them are left out as far from the rest, such as '

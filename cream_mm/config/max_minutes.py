@@ -35,8 +35,9 @@ def size_epochs(cfg: Config, options: Mapping[str, Any], command: Sequence[str])
         command (Sequence[str]): Of the run, without the interpreter; ``--dry-run`` is added.
 
     Raises:
-        ValueError: If ``max_epochs`` is given, too, there is none in the config, the run has
-            several processes, goes on from one without ``max_minutes``, or cannot be measured.
+        ValueError: If ``max_epochs`` is given, too, there is none in the config, the run is a
+            fold or has several processes, goes on from one without ``max_minutes``, or cannot be
+            measured.
     """
     minutes = cfg.get('max_minutes')
     if minutes is None or cfg.get('sized_epochs') and 'max_minutes' not in options:
@@ -47,6 +48,11 @@ def size_epochs(cfg: Config, options: Mapping[str, Any], command: Sequence[str])
         raise ValueError(
             'max_minutes chooses the max_epochs at the top level of a config, and this one has '
             'none there: write max_epochs=N, and use it in train_cfg'
+        )
+    if cfg.get('folds'):
+        raise ValueError(
+            'max_minutes would give each fold epochs of its own, and folds are compared: the '
+            'command without --folds and with --dry-run tells how many fit; give max_epochs'
         )
     if rank_and_number()[1] > 1:
         raise ValueError(

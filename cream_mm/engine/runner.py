@@ -49,6 +49,10 @@ from .resume_differences import check_classes, tell_differences
 from .screen import put_on_screen, quiet_start, rest_to_file
 from .work_dir_lock import hold_work_dir, release_work_dir
 
+MMENGINES_HOOKS = (
+    'runtime_info', 'timer', 'sampler_seed', 'logger', 'param_scheduler', 'checkpoint',
+)  # fmt: skip
+
 
 @RUNNERS.register_module()
 class Runner(_Runner):
@@ -195,14 +199,8 @@ class Runner(_Runner):
         checkpoint = hooks.get('checkpoint', dict(type='CheckpointHook', interval=1))
         if isinstance(checkpoint, dict) and _is_mmengines(checkpoint.get('type')):
             hooks['checkpoint'] = dict(checkpoint, type='cream_mm.CheckpointHook')
-        ours = (
-            'seeds',
-            'data_time',
-            'loop_state',
-            'summary',
-            'train_loss',
-        )  # None leaves one out; mmengine knows that of its own only
-        hooks = {k: v for k, v in hooks.items() if k not in ours or v}
+        # None leaves one out; mmengine knows that of its own only.
+        hooks = {k: v for k, v in hooks.items() if v or k in MMENGINES_HOOKS}
         super().register_default_hooks(hooks)
 
     def load_or_resume(self) -> None:

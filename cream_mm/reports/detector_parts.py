@@ -39,7 +39,8 @@ def read_parts(detector_dir: Path) -> Parts | None:
         machine = content['machine']
         where = f'{shorten(str(machine["processor"]))}, PyTorch'
         if machine['device'] == 'cpu':
-            where += f', {_number(machine["threads"], 1, 1e5):.0f} threads'
+            threads = _number(machine['threads'], 1, 1e5)
+            where += f', {threads:.0f} thread{"s" * (threads != 1)}'
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise ValueError(
             f'{path} holds what no training writes ({type(error).__name__}: {error}). Remove it: '

@@ -8,6 +8,7 @@ from mmengine.config import Config
 
 from cream_mm.apis.latency_networks import TimedNetworks
 from cream_mm.apis.latency_table import build_latency, read_space
+from cream_mm.apis.time_networks import Timing
 from cream_mm.costs import build_cost_model
 from cream_mm.files.latency_file import read_latency
 from cream_mm.spaces import NASBench201Space, build_space
@@ -148,6 +149,18 @@ def test_the_minutes_end_a_build_that_has_enough_networks(machine, tmp_path):
     content, lines = build('lite0', tmp_path / 'latency.json', sizes=[(32, 32)], minutes=0)
     assert content['tables'][0]['networks'] == 40
     assert 'networks  40: 0 minutes are over' in lines
+
+
+def test_disturbed_rounds_are_told(machine, config, tmp_path, monkeypatch):
+    def times(runs, reference, **kwargs):
+        return [Timing(run.ms / reference.ms, run.ms, reference.ms, 2) for run in runs]
+
+    monkeypatch.setattr('cream_mm.apis.latency_table.time_beside', times)
+    content, lines = build(config, tmp_path / 'latency.json')
+    number = 2 * content['tables'][0]['networks']
+    assert f'note      {number} rounds were disturbed by something else; medians' in '\n'.join(
+        lines
+    )
 
 
 def test_spaces_by_name_and_by_config(config):

@@ -136,6 +136,8 @@ def test_what_is_refused(tmp_path, dry_runs, monkeypatch):
     cfg.pop('max_epochs')
     with pytest.raises(ValueError, match='none there'):
         size_epochs(cfg, {}, [])
+    with pytest.raises(ValueError, match='would give each fold epochs of its own'):
+        size_epochs(config(tmp_path, max_minutes=30, folds=5, fold=0), {}, [])
     monkeypatch.setenv('RANK', '0')
     monkeypatch.setenv('WORLD_SIZE', '2')
     with pytest.raises(ValueError, match='for one process'):

@@ -901,3 +901,12 @@ def test_the_learning_rate_is_scaled_by_the_batch_of_the_config(data, tmp_path, 
     runner.register_hook(rates)
     runner.train()
     assert list(rates.seen.values()) == [(pytest.approx(0.01 * 4 / 16), 4)] * 9
+
+
+def test_none_leaves_out_a_hook_of_any_name():
+    runner = Runner.__new__(Runner)
+    runner._hooks = []
+    runner.register_default_hooks(dict(part_costs=None, data_time=None, timer=None))
+    names = {type(hook).__name__ for hook in runner.hooks}
+    assert {'LoggerHook', 'SeedHook', 'CheckpointHook'} <= names
+    assert not names & {'PartCostsHook', 'DataTimeHook', 'IterTimerHook'}

@@ -64,3 +64,9 @@ def test_a_damaged_file_is_named(detector_dir, content, change):  # noqa: F811
     path.write_text(json.dumps({**content, **change}))
     with pytest.raises(ValueError, match=str(path)):
         read_parts(detector_dir)
+
+
+def test_one_thread_is_one(detector_dir, content):  # noqa: F811
+    content['machine']['threads'] = 1
+    (detector_dir / 'part_costs.json').write_text(json.dumps(content))
+    assert read_parts(detector_dir).about.endswith('A chip, PyTorch, 1 thread.')

@@ -1,7 +1,5 @@
 """Says what the parts of a detector cost, before it is trained."""
 
-import os
-import platform
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +8,7 @@ from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
+from ...environment import processor_name
 from ...files import read_json, write_json
 from ...registry import HOOKS
 from ..distributed import unwrap
@@ -103,7 +102,9 @@ def costs_of(
         arch=None if arch is None else arch.to_list(),
         parts=parts,
         machine=dict(
-            processor=torch.cuda.get_device_name(device) if device.type == 'cuda' else processor(),
+            processor=torch.cuda.get_device_name(device)
+            if device.type == 'cuda'
+            else processor_name(),
             device=device.type,
             backend='torch',
             threads=torch.get_num_threads(),
@@ -145,13 +146,3 @@ def macs(millions: float) -> str:
     if millions >= 999.5:
         return f'{millions / 1e3:.1f} G'
     return f'{millions:.0f} M' if millions >= 10 else f'{millions:.1f} M'
-
-
-def processor() -> str:
-    """The name of the processor, as far as the system tells it."""
-    if os.path.isfile('/proc/cpuinfo'):
-        with open('/proc/cpuinfo', encoding='utf-8', errors='replace') as file:
-            for line in file:
-                if line.startswith('model name'):
-                    return line.partition(':')[2].strip()
-    return platform.processor() or platform.machine()
