@@ -16,13 +16,13 @@ FOLDER = ROOT / 'work_dirs/latency'
 RESULTS = ROOT / 'docs/results/latency.json'
 CASES = {
     'nas_bench_macro-1': ('nas_bench_macro', 32, 'onnxruntime', 1, 1),
-    'cream-1': ('cream', 224, 'onnxruntime', 1, 3),
+    'cream-1': ('cream', 224, 'onnxruntime', 1, 15),
     'nas_bench_macro-torch-1': ('nas_bench_macro', 32, 'torch', 1, 1),
     'nas_bench_macro-openvino-1': ('nas_bench_macro', 32, 'openvino', 1, 1),
-    'lite0-1': ('lite0', 224, 'onnxruntime', 1, 3),
-    'cream-2': ('cream', 224, 'onnxruntime', 2, 3),
+    'lite0-1': ('lite0', 224, 'onnxruntime', 1, 10),
+    'cream-2': ('cream', 224, 'onnxruntime', 2, 15),
     'nas_bench_macro-2': ('nas_bench_macro', 32, 'onnxruntime', 2, 1),
-    'lite0-2': ('lite0', 224, 'onnxruntime', 2, 3),
+    'lite0-2': ('lite0', 224, 'onnxruntime', 2, 10),
 }
 """Space, pixels, backend, threads, and minutes of the build."""
 
