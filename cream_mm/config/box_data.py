@@ -18,10 +18,11 @@ from ..datasets.coco_layout import find_annotations, split_of
 from ..datasets.coco_set import read_coco_set
 from ..datasets.folder_listing import TRAIN_NAMES, VAL_NAMES
 from ..datasets.set_kind import KINDS, find_kind
-from ..files import rank_and_number
+from ..files import rank_and_number, some_of
 from ..files.read import read_json
 from ..files.whole import write_whole
 from .coco_data import coco_metrics, coco_sets, file_and_folder
+from .fold_data import is_search
 
 SHARE = 0.2  # of the images, to validate on where a set has no split
 SEED = 0
@@ -77,7 +78,10 @@ def fit_boxes(cfg: Config, options: Mapping, say: Say, writes: bool) -> None:
             kept = Path(os.path.abspath(cfg.work_dir), below) if writes else None
             folder = kept if kept and rank_and_number()[0] == 0 else _temporary(root)
             pictures = _pictures(root, box_set.root)
-            _put(cfg, lacking, _write(box_set, lacking, folder, kept, say), pictures)
+            wanted = {_split_of(place, dataset) for place, dataset in lacking}
+            if cfg.get('folds') and not is_search(cfg):
+                wanted = {'train'}  # folds of all images: none are held out besides
+            _put(cfg, lacking, _write(box_set, wanted, folder, kept, say), pictures)
 
 
 def _is_lacking(dataset: Mapping, keys: set[str]) -> bool:
@@ -160,13 +164,13 @@ def _temporary(root: str) -> Path:
 
 
 def _write(
-    box_set: BoxSet, sets: Sequence[tuple[str, dict]], folder: Path, kept: Path | None, say: Say
+    box_set: BoxSet, wanted: set[str], folder: Path, kept: Path | None, say: Say
 ) -> dict[str, str]:
     """Write the file of each split into a folder.
 
     Args:
         box_set (BoxSet): What is written.
-        sets (Sequence[tuple[str, dict]]): Whom it is for.
+        wanted (set[str]): Splits that are asked for.
         folder (Path): Where; on further ranks that is one of their own.
         kept (Path, optional): Where the run has what it wrote before.
         say (Callable): Takes a line for the user.
@@ -176,7 +180,6 @@ def _write(
     """
     for note in box_set.notes:
         say(note)
-    wanted = {_split_of(place, dataset) for place, dataset in sets}
     before = {split: _names_in(kept, split) for split in ('train', 'val')}
     splits = divide(box_set, wanted, before, say)
     files, changed = {}, []
@@ -226,6 +229,7 @@ def divide(
     if rest is not None and len(wanted) == 1:
         return {next(iter(wanted)): rest}
     if rest is None:
+        _say_shared(root, splits, say)
         if 'val' in splits or 'train' not in splits or not wanted & {'val', 'test'}:
             return splits
         if 'test' in splits:
@@ -254,6 +258,17 @@ def divide(
         f'{len(splits["val"])} to validate on, seed {SEED}'
     )
     return splits
+
+
+def _say_shared(root: str, splits: Mapping[str, Sequence[BoxImage]], say: Say) -> None:
+    trained = {image.path for image in splits.get('train', ())}
+    for split in ('val', 'test'):
+        both = [image.path for image in splits.get(split, ()) if image.path in trained]
+        if both:
+            say(
+                f'{root}: {len(both)} of the {len(splits[split])} images of {split} are trained '
+                f'on as well, so that what is measured on it comes out too high: {some_of(both, 3)}'
+            )
 
 
 def _names_in(folder: Path | None, split: str) -> set[str]:

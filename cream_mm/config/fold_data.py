@@ -1,5 +1,6 @@
 """One fold of a set held out of the training: ``folds=5 fold=0`` at the top level of a config."""
 
+import os
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -57,7 +58,7 @@ def fit_folds(cfg: Config) -> None:
         if _is_part(holder[key]) and _place(holder[key]) == _place(first):
             holder[key].pop('holdout', None)
             holder[key].update(folds=folds, fold=fold)
-    if _is_search(cfg):
+    if is_search(cfg):
         say_early(f'fold {fold} of {folds} is held out of {_shown(first)}: paths are rated on it')
         return
     for side in ('val', 'test'):
@@ -74,7 +75,7 @@ def fit_folds(cfg: Config) -> None:
     )
 
 
-def _is_search(cfg: Mapping) -> bool:
+def is_search(cfg: Mapping) -> bool:
     """Whether a supernet is trained: what is held out rates its paths."""
     return 'bn_dataset' in (cfg.get('test_cfg') or {})
 
@@ -108,7 +109,7 @@ def _place(dataset: Mapping) -> tuple:
 
 def _shown(dataset: Mapping) -> str:
     root, below = _place(dataset)
-    return f'{root}/{below}' if root else str(below)
+    return os.path.join(root, below)
 
 
 def _part_of(dataset: dict, part: str) -> dict:

@@ -311,6 +311,25 @@ def test_which_images_are_of_which_split():
     found = splits(train='abcdefghij')
     assert (len(found['train']), len(found['val'])) == (8, 2)
     assert 'data has no split: 8 of 10 images' in lines.pop()
+    assert splits(train='abc', val='cd', test='d') == dict(train='abc', val='cd', test='d')
+    assert lines == [
+        'data: 1 of the 2 images of val are trained on as well, so that what is measured on it '
+        'comes out too high: c.jpg'
+    ]
+
+
+def test_folds_are_of_all_images_of_a_set_without_a_split(tmp_path):
+    root = tmp_path / 'data'
+    voc(root)
+    cfg, lines = fit(root, tmp_path / 'work', folds=2, fold=0)
+    file = cfg.train_dataloader.dataset.ann_file
+    assert sorted(names(file), key=int) == [str(n) for n in range(10)]
+    assert cfg.val_dataloader.dataset.ann_file == file
+    assert not any('no split' in line for line in lines)
+    # The answer of a search is retrained, and validated on images that did not choose it.
+    search = dict(test_cfg=dict(bn_dataset=dict()))
+    cfg, lines = fit(root, tmp_path / 'search', folds=2, fold=0, **search)
+    assert len(names(cfg.train_dataloader.dataset.ann_file)) == 8
 
 
 # ---- whole configs -------------------------------------------------------------------------------
