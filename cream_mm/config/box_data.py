@@ -14,7 +14,7 @@ from mmengine.config import Config
 
 from ..datasets.box_set import BoxImage, BoxSet
 from ..datasets.coco_file import MAX_COCO_BYTES
-from ..datasets.coco_layout import find_annotations, split_of
+from ..datasets.coco_layout import RUN_MARK, find_annotations, split_of
 from ..datasets.coco_set import read_coco_set
 from ..datasets.folder_listing import TRAIN_NAMES, VAL_NAMES
 from ..datasets.set_kind import KINDS, find_kind
@@ -58,7 +58,7 @@ def fit_boxes(cfg: Config, options: Mapping, say: Say, writes: bool) -> None:
     keys = {key.split('.')[-1] for key in options}
     for number, (root, sets) in enumerate(by_root.items()):
         lacking = [s for s in sets if _is_lacking(s[1], keys)]
-        if not lacking or not os.path.isdir(root) or not root.strip('./') and kind is None:
+        if not lacking or not os.path.isdir(root) or not root and kind is None:
             continue
         name, evidence = kind, f'data_kind={kind!r}'
         if name is None and (found := find_kind(root)):
@@ -185,7 +185,9 @@ def _write(
     files, changed = {}, []
     for split, images in splits.items():
         path = folder / f'{split}.json'
-        content = json.dumps(box_set.content(images), separators=(',', ':')).encode() + b'\n'
+        content = box_set.content(images)
+        info = {**dict([RUN_MARK]), **(content.pop('info', None) or {})}
+        content = json.dumps(dict(info=info, **content), separators=(',', ':')).encode() + b'\n'
         files[split] = str(path)
         if path.is_file() and path.read_bytes() == content:
             continue

@@ -76,6 +76,10 @@ def names(path):
     return [image['file_name'].split('/')[-1].split('.')[0] for image in content['images']]
 
 
+def images_of(path):
+    return [image['file_name'] for image in json.loads(Path(path).read_text())['images']]
+
+
 def test_a_set_with_lists(tmp_path):
     root, work = tmp_path / 'data', tmp_path / 'work'
     voc(root, lists=dict(train=[3, 1, 2], val=[4, 5], test=[6]))
@@ -103,6 +107,32 @@ def test_a_set_with_lists(tmp_path):
         f'{root}: 2 classes, written to {work}/annotations: train.json with 3 images and 3 boxes, '
         'val.json with 2 images and 2 boxes, test.json with 1 images and 1 boxes',
     ]
+
+
+@pytest.mark.parametrize('is_coco', [False, True])
+def test_runs_may_lie_in_the_folder_of_the_set(tmp_path, is_coco):
+    voc(tmp_path)
+    if is_coco:
+        fit(tmp_path, tmp_path / 'x')
+        content = json.loads((tmp_path / 'x/annotations/train.json').read_text())
+        del content['info']
+        (tmp_path / 'labels.json').write_text(json.dumps(content))
+    for run in ('runs/a', 'runs/b', 'runs/a', 'c'):
+        cfg, lines = fit(tmp_path, tmp_path / run)
+        file = cfg.train_dataloader.dataset.ann_file
+        assert file == f'{tmp_path}/{run}/annotations/train.json'
+        assert any('has no split: ' in line for line in lines)
+        assert all(n.startswith('JPEG') for n in images_of(file))
+        assert len(images_of(file)) == (6 if is_coco else 8)
+        assert not any('written anew' in line for line in lines)
+
+
+@pytest.mark.parametrize('root', ['.', './', '../data'])
+def test_a_set_in_the_current_folder(tmp_path, monkeypatch, root):
+    voc(tmp_path / 'data')
+    monkeypatch.chdir(tmp_path / 'data')
+    cfg, _ = fit(root, tmp_path / 'work')
+    assert cfg.train_dataloader.dataset.ann_file == f'{tmp_path}/work/annotations/train.json'
 
 
 def test_a_set_without_a_split(tmp_path):
