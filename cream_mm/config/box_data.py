@@ -27,7 +27,7 @@ from .fold_data import is_search
 SHARE = 0.2  # of the images, to validate on where a set has no split
 SEED = 0
 _BOXES = ('voc', 'yolo', 'box_csv')
-_WRITTEN = re.compile(r'annotations/(train|val|test)\.json$')
+_WRITTEN = re.compile(r'annotations(?:_\d+)?/(train|val|test)\.json$')
 Say = Callable[[str], None]
 
 
@@ -56,6 +56,7 @@ def fit_boxes(cfg: Config, options: Mapping, say: Say, writes: bool) -> None:
     for place, dataset in coco_sets(cfg):
         by_root.setdefault(dataset.get('data_root') or '', []).append((place, dataset))
     keys = {key.split('.')[-1] for key in options}
+    _follow_folder(cfg, [s[1] for sets in by_root.values() for s in sets], keys)
     for number, (root, sets) in enumerate(by_root.items()):
         lacking = [s for s in sets if _is_lacking(s[1], keys)]
         if not lacking or not os.path.isdir(root) or not root and kind is None:
@@ -89,6 +90,23 @@ def _is_lacking(dataset: Mapping, keys: set[str]) -> bool:
     path, _ = file_and_folder(dataset)
     is_of_other_data = 'data_root' in keys and _WRITTEN.search(dataset['ann_file'])
     return '://' not in path and (not os.path.exists(path) or bool(is_of_other_data))
+
+
+def _follow_folder(cfg: Config, sets: Sequence[dict], keys: set[str]) -> None:
+    """Take the files that lie beside the copy of a config, if its run's folder was moved.
+
+    Written anew, they could have images to train on where those to validate on were.
+    """
+    beside, moved = os.path.dirname(os.path.abspath(cfg.filename or '')), {}
+    for dataset in sets:
+        old, written = dataset['ann_file'], _WRITTEN.search(dataset['ann_file'])
+        new = os.path.join(beside, written[0]) if written and os.path.isabs(old) else ''
+        if _is_lacking(dataset, keys) and 'data_root' not in keys and os.path.isfile(new):
+            moved[old] = dataset['ann_file'] = new
+    for side in ('val', 'test'):
+        for metric in coco_metrics(cfg.get(f'{side}_evaluator')):
+            if metric.get('ann_file') in moved:
+                metric['ann_file'] = moved[metric['ann_file']]
 
 
 def _read(kind: str, root: str) -> BoxSet:
@@ -299,4 +317,5 @@ def _put(
         dataset['data_prefix'] = dict(img=pictures)
     for side in ('val', 'test'):
         for metric in coco_metrics(cfg.get(f'{side}_evaluator')):
-            metric['ann_file'] = moved.get(metric.get('ann_file'), metric.get('ann_file'))
+            if metric.get('ann_file') in moved:
+                metric['ann_file'] = moved[metric['ann_file']]

@@ -230,6 +230,22 @@ def test_the_copy_of_a_run_whose_folder_was_moved_or_whose_data_is_another(tmp_p
     assert set(names(cfg.val_dataloader.dataset.ann_file)) < set(map(str, range(20, 30)))
 
 
+def test_of_a_moved_run_whose_data_grew_no_trained_image_is_validated_on(tmp_path):
+    root = tmp_path / 'data'
+    voc(root)
+    cfg, _ = fit(root, tmp_path / 'work')
+    trained = images_of(cfg.train_dataloader.dataset.ann_file)
+    held = images_of(cfg.val_dataloader.dataset.ann_file)
+    cfg.dump(tmp_path / 'work/config.py')
+    (tmp_path / 'work').rename(tmp_path / 'moved')
+    voc(root, range(10, 30))
+    cfg = Config.fromfile(tmp_path / 'moved/config.py')
+    fit_boxes(cfg, {}, lambda line: None, False)
+    file = f'{tmp_path}/moved/annotations/val.json'
+    assert cfg.val_dataloader.dataset.ann_file == cfg.val_evaluator.ann_file == file
+    assert images_of(file) == held and not set(held) & set(trained)
+
+
 def test_the_kind_may_be_named(tmp_path):
     root, work = tmp_path / 'data', tmp_path / 'work'
     voc(root)
