@@ -1,7 +1,7 @@
 """One fold of a set held out of the training: ``folds=5 fold=0`` at the top level of a config."""
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from mmengine.config import Config, ConfigDict
@@ -14,6 +14,10 @@ from .carry import DATA_KEYS, entries
 IN_FOLDERS = ('ImageFolder', 'LabelledImages')
 PARTS = (*IN_FOLDERS, 'DatasetPart')
 _HOOK = 'FoldHook'
+# Of mmdet's PackDetInputs, where a config names none.
+_META_KEYS = (
+    'img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor', 'flip', 'flip_direction',
+)  # fmt: skip
 
 
 def fit_folds(cfg: Config) -> None:
@@ -63,6 +67,8 @@ def fit_folds(cfg: Config) -> None:
         return
     for side in ('val', 'test'):
         _forget_files(cfg.get(f'{side}_evaluator'))
+        for holder, key in _sets(cfg.get(f'{side}_dataloader')):
+            _keep_boxes(_inner(holder[key]).get('pipeline') or ())
     checkpoint = (cfg.get('default_hooks') or {}).get('checkpoint')
     if isinstance(checkpoint, dict):
         checkpoint.pop('save_best', None)
@@ -130,6 +136,14 @@ def _same_images(dataset: dict, trained: Mapping) -> dict:
         else:
             dataset.pop(key, None)
     return dataset
+
+
+def _keep_boxes(pipeline: Sequence) -> None:
+    """Have a detector's images carry the boxes that they are measured by."""
+    for step in pipeline:
+        if isinstance(step, dict) and kind_of(step) == 'PackDetInputs':
+            keys = step.get('meta_keys') or _META_KEYS
+            step['meta_keys'] = tuple(dict.fromkeys((*keys, 'instances')))
 
 
 def _forget_files(evaluator: Any) -> None:
