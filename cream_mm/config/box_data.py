@@ -14,19 +14,20 @@ from mmengine.config import Config
 
 from ..datasets.box_set import BoxImage, BoxSet
 from ..datasets.coco_file import MAX_COCO_BYTES
-from ..datasets.coco_layout import find_annotations, split_of
+from ..datasets.coco_layout import RUN_MARK, find_annotations, split_of
 from ..datasets.coco_set import read_coco_set
 from ..datasets.folder_listing import TRAIN_NAMES, VAL_NAMES
 from ..datasets.set_kind import KINDS, find_kind
-from ..files import rank_and_number
+from ..files import rank_and_number, some_of
 from ..files.read import read_json
 from ..files.whole import write_whole
 from .coco_data import coco_metrics, coco_sets, file_and_folder
+from .fold_data import is_search
 
 SHARE = 0.2  # of the images, to validate on where a set has no split
 SEED = 0
 _BOXES = ('voc', 'yolo', 'box_csv')
-_WRITTEN = re.compile(r'annotations/(train|val|test)\.json$')
+_WRITTEN = re.compile(r'annotations(?:_\d+)?/(train|val|test)\.json$')
 Say = Callable[[str], None]
 
 
@@ -55,9 +56,10 @@ def fit_boxes(cfg: Config, options: Mapping, say: Say, writes: bool) -> None:
     for place, dataset in coco_sets(cfg):
         by_root.setdefault(dataset.get('data_root') or '', []).append((place, dataset))
     keys = {key.split('.')[-1] for key in options}
+    _follow_folder(cfg, [s[1] for sets in by_root.values() for s in sets], keys)
     for number, (root, sets) in enumerate(by_root.items()):
         lacking = [s for s in sets if _is_lacking(s[1], keys)]
-        if not lacking or not os.path.isdir(root) or not root.strip('./') and kind is None:
+        if not lacking or not os.path.isdir(root) or not root and kind is None:
             continue
         name, evidence = kind, f'data_kind={kind!r}'
         if name is None and (found := find_kind(root)):
@@ -77,7 +79,10 @@ def fit_boxes(cfg: Config, options: Mapping, say: Say, writes: bool) -> None:
             kept = Path(os.path.abspath(cfg.work_dir), below) if writes else None
             folder = kept if kept and rank_and_number()[0] == 0 else _temporary(root)
             pictures = _pictures(root, box_set.root)
-            _put(cfg, lacking, _write(box_set, lacking, folder, kept, say), pictures)
+            wanted = {_split_of(place, dataset) for place, dataset in lacking}
+            if cfg.get('folds') and not is_search(cfg):
+                wanted = {'train'}  # folds of all images: none are held out besides
+            _put(cfg, lacking, _write(box_set, wanted, folder, kept, say), pictures)
 
 
 def _is_lacking(dataset: Mapping, keys: set[str]) -> bool:
@@ -85,6 +90,23 @@ def _is_lacking(dataset: Mapping, keys: set[str]) -> bool:
     path, _ = file_and_folder(dataset)
     is_of_other_data = 'data_root' in keys and _WRITTEN.search(dataset['ann_file'])
     return '://' not in path and (not os.path.exists(path) or bool(is_of_other_data))
+
+
+def _follow_folder(cfg: Config, sets: Sequence[dict], keys: set[str]) -> None:
+    """Take the files that lie beside the copy of a config, if its run's folder was moved.
+
+    Written anew, they could have images to train on where those to validate on were.
+    """
+    beside, moved = os.path.dirname(os.path.abspath(cfg.filename or '')), {}
+    for dataset in sets:
+        old, written = dataset['ann_file'], _WRITTEN.search(dataset['ann_file'])
+        new = os.path.join(beside, written[0]) if written and os.path.isabs(old) else ''
+        if _is_lacking(dataset, keys) and 'data_root' not in keys and os.path.isfile(new):
+            moved[old] = dataset['ann_file'] = new
+    for side in ('val', 'test'):
+        for metric in coco_metrics(cfg.get(f'{side}_evaluator')):
+            if metric.get('ann_file') in moved:
+                metric['ann_file'] = moved[metric['ann_file']]
 
 
 def _read(kind: str, root: str) -> BoxSet:
@@ -160,13 +182,13 @@ def _temporary(root: str) -> Path:
 
 
 def _write(
-    box_set: BoxSet, sets: Sequence[tuple[str, dict]], folder: Path, kept: Path | None, say: Say
+    box_set: BoxSet, wanted: set[str], folder: Path, kept: Path | None, say: Say
 ) -> dict[str, str]:
     """Write the file of each split into a folder.
 
     Args:
         box_set (BoxSet): What is written.
-        sets (Sequence[tuple[str, dict]]): Whom it is for.
+        wanted (set[str]): Splits that are asked for.
         folder (Path): Where; on further ranks that is one of their own.
         kept (Path, optional): Where the run has what it wrote before.
         say (Callable): Takes a line for the user.
@@ -176,13 +198,14 @@ def _write(
     """
     for note in box_set.notes:
         say(note)
-    wanted = {_split_of(place, dataset) for place, dataset in sets}
     before = {split: _names_in(kept, split) for split in ('train', 'val')}
     splits = divide(box_set, wanted, before, say)
     files, changed = {}, []
     for split, images in splits.items():
         path = folder / f'{split}.json'
-        content = json.dumps(box_set.content(images), separators=(',', ':')).encode() + b'\n'
+        content = box_set.content(images)
+        info = {**dict([RUN_MARK]), **(content.pop('info', None) or {})}
+        content = json.dumps(dict(info=info, **content), separators=(',', ':')).encode() + b'\n'
         files[split] = str(path)
         if path.is_file() and path.read_bytes() == content:
             continue
@@ -226,6 +249,7 @@ def divide(
     if rest is not None and len(wanted) == 1:
         return {next(iter(wanted)): rest}
     if rest is None:
+        _say_shared(root, splits, say)
         if 'val' in splits or 'train' not in splits or not wanted & {'val', 'test'}:
             return splits
         if 'test' in splits:
@@ -256,6 +280,17 @@ def divide(
     return splits
 
 
+def _say_shared(root: str, splits: Mapping[str, Sequence[BoxImage]], say: Say) -> None:
+    trained = {image.path for image in splits.get('train', ())}
+    for split in ('val', 'test'):
+        both = [image.path for image in splits.get(split, ()) if image.path in trained]
+        if both:
+            say(
+                f'{root}: {len(both)} of the {len(splits[split])} images of {split} are trained '
+                f'on as well, so that what is measured on it comes out too high: {some_of(both, 3)}'
+            )
+
+
 def _names_in(folder: Path | None, split: str) -> set[str]:
     """File names of the images of a split that was written before."""
     if folder is None:
@@ -282,4 +317,5 @@ def _put(
         dataset['data_prefix'] = dict(img=pictures)
     for side in ('val', 'test'):
         for metric in coco_metrics(cfg.get(f'{side}_evaluator')):
-            metric['ann_file'] = moved.get(metric.get('ann_file'), metric.get('ann_file'))
+            if metric.get('ann_file') in moved:
+                metric['ann_file'] = moved[metric['ann_file']]

@@ -1,6 +1,7 @@
 """One fold of a set held out of the training: ``folds=5 fold=0`` at the top level of a config."""
 
-from collections.abc import Iterator, Mapping
+import os
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from mmengine.config import Config, ConfigDict
@@ -13,6 +14,10 @@ from .carry import DATA_KEYS, entries
 IN_FOLDERS = ('ImageFolder', 'LabelledImages')
 PARTS = (*IN_FOLDERS, 'DatasetPart')
 _HOOK = 'FoldHook'
+# Of mmdet's PackDetInputs, where a config names none.
+_META_KEYS = (
+    'img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor', 'flip', 'flip_direction',
+)  # fmt: skip
 
 
 def fit_folds(cfg: Config) -> None:
@@ -57,11 +62,13 @@ def fit_folds(cfg: Config) -> None:
         if _is_part(holder[key]) and _place(holder[key]) == _place(first):
             holder[key].pop('holdout', None)
             holder[key].update(folds=folds, fold=fold)
-    if _is_search(cfg):
+    if is_search(cfg):
         say_early(f'fold {fold} of {folds} is held out of {_shown(first)}: paths are rated on it')
         return
     for side in ('val', 'test'):
         _forget_files(cfg.get(f'{side}_evaluator'))
+        for holder, key in _sets(cfg.get(f'{side}_dataloader')):
+            _keep_boxes(_inner(holder[key]).get('pipeline') or ())
     checkpoint = (cfg.get('default_hooks') or {}).get('checkpoint')
     if isinstance(checkpoint, dict):
         checkpoint.pop('save_best', None)
@@ -74,7 +81,7 @@ def fit_folds(cfg: Config) -> None:
     )
 
 
-def _is_search(cfg: Mapping) -> bool:
+def is_search(cfg: Mapping) -> bool:
     """Whether a supernet is trained: what is held out rates its paths."""
     return 'bn_dataset' in (cfg.get('test_cfg') or {})
 
@@ -108,7 +115,7 @@ def _place(dataset: Mapping) -> tuple:
 
 def _shown(dataset: Mapping) -> str:
     root, below = _place(dataset)
-    return f'{root}/{below}' if root else str(below)
+    return os.path.join(root, below)
 
 
 def _part_of(dataset: dict, part: str) -> dict:
@@ -129,6 +136,14 @@ def _same_images(dataset: dict, trained: Mapping) -> dict:
         else:
             dataset.pop(key, None)
     return dataset
+
+
+def _keep_boxes(pipeline: Sequence) -> None:
+    """Have a detector's images carry the boxes that they are measured by."""
+    for step in pipeline:
+        if isinstance(step, dict) and kind_of(step) == 'PackDetInputs':
+            keys = step.get('meta_keys') or _META_KEYS
+            step['meta_keys'] = tuple(dict.fromkeys((*keys, 'instances')))
 
 
 def _forget_files(evaluator: Any) -> None:

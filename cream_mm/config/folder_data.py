@@ -5,12 +5,14 @@ import math
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mmengine.config import Config, ConfigDict
 
 from ..command_line import PLACES
+from ..datasets.augmented import augmented_stem
 from ..datasets.folder_listing import (
     TRAIN_NAMES,
     VAL_NAMES,
@@ -23,7 +25,7 @@ from ..datasets.folder_listing import (
     num_of_all_held_out,
     same_but_for_case,
 )
-from ..datasets.folds import in_fold
+from ..datasets.folds import in_fold, in_share
 from ..datasets.packed_images import is_packed
 from ..files import rank_and_number, say_early, some_of
 from ..registry import kind_of
@@ -232,11 +234,11 @@ def _hold_out(
     missing = [d for d in folders if d['data_root'] == root and _lacks_validation(d)]
     if not missing:
         return
-    sizes = list(map(len, _files(first, listed).values()))
+    files = list(_files(first, listed).values())
     part = {key: first[key] for key in PART_KEYS if key in first}
     if first.get('part', 'all') == 'all':
         part = dict(holdout='auto')
-    held = sum(_held_out(sizes, part))
+    held = sum(_held_out(files, part))
     if first.get('part', 'all') == 'holdout' or not held:
         raise FileNotFoundError(
             f'{listing.missing(missing[0]["folder"])}\n(No class of {train} has two images, of '
@@ -249,8 +251,8 @@ def _hold_out(
         dataset.update(folder=train, part='holdout', **part)
     lacks, choose = listing.no_validation()
     warn(
-        f'{lacks}: {held} of the {sum(sizes)} images of {train} are held out of the training, some '
-        f'of each class, and validated on. To choose them yourself, {choose}'
+        f'{lacks}: {held} of the {sum(map(len, files))} images of {train} are held out of the '
+        f'training, some of each class, and validated on. To choose them yourself, {choose}'
     )
 
 
@@ -309,7 +311,7 @@ def _fit_batch(cfg: Config, training: Sequence[ConfigDict], listed: dict[Path, d
         sizes = list(map(len, files.values()))
         if empty := [_place(dataset) / name for name, images in files.items() if not images]:
             raise ValueError(no_image_in(empty))
-        held = _held_out(sizes, dataset)
+        held = _held_out(list(files.values()), dataset)
         part = dataset.get('part', 'all')
         number += {'all': sum(sizes), 'holdout': sum(held)}.get(part, sum(sizes) - sum(held))
         # One of several labels may be alone here, and beside others elsewhere.
@@ -323,18 +325,25 @@ def _fit_batch(cfg: Config, training: Sequence[ConfigDict], listed: dict[Path, d
     _fit_batch_to(cfg, training, number)
 
 
-def _held_out(sizes: Sequence[int], part: Mapping) -> list[int]:
+def _held_out(paths: Sequence[Sequence[str]], part: Mapping) -> list[int]:
     """How many images of each class a part of a set of folders holds out.
 
     Raises:
         ValueError: If there are more folds than images.
     """
+    sizes = list(map(len, paths))
     if not part.get('folds'):
-        return num_held_out(sizes, part.get('holdout', 0.02))
+        counts = num_held_out(sizes, part.get('holdout', 0.02))
+        if not any(map(augmented_stem, chain.from_iterable(paths))):
+            return counts
+        return [
+            len(in_share(names, count, part.get('split_seed', 0), label))
+            for label, (names, count) in enumerate(zip(paths, counts))
+        ]
     if sum(sizes) < part['folds']:
         raise ValueError(f'{sum(sizes)} images cannot be dealt out to {part["folds"]} folds')
     which = part['folds'], part['fold'], part.get('split_seed', 0)
-    return list(map(len, in_fold(sizes, *which, spare_lone=True)))
+    return list(map(len, in_fold(paths, *which, spare_lone=True)))
 
 
 def _fit_batch_to(cfg: Config, training: Sequence[ConfigDict], number: int) -> None:

@@ -1,16 +1,13 @@
 """Divides images with boxes into a part to train on and one to validate on."""
 
 import os
-import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 
 from ..structures.randomness import named_rng
+from .augmented import augmented_stem
 from .box_set import BoxImage
 from .coco_pictures import file_digest, file_size
-
-# What Roboflow makes of a.jpg, several times where it augments: a_jpg.rf.0123456789abcdef....jpg
-_ROBOFLOW = re.compile(r'(?P<stem>.+)\.rf\.[0-9a-zA-Z]{8,}(?=\.[^.]+$|$)')
 
 
 def split_images(
@@ -57,8 +54,8 @@ def group_copies(images: Sequence[BoxImage], root: str | None = None) -> list[li
     by_key: dict[object, str] = {}
     keys = defaultdict(list)
     for image in images:
-        if match := _ROBOFLOW.match(os.path.basename(image.path)):
-            keys[image.path].append(match['stem'])
+        if stem := augmented_stem(image.path):
+            keys[image.path].append(stem)
     if root is not None:
         for path, digest in _digests([i.path for i in images], root):
             keys[path].append(digest)

@@ -1,9 +1,12 @@
 """Where annotation tools put the files of a set, when not where COCO has them."""
 
+import json
 import os
 import re
 from collections.abc import Iterable
 
+from ..files.regular import open_regular
+from .coco_file import MAX_COCO_BYTES
 from .coco_pictures import folder_holding
 from .folder_listing import TRAIN_NAMES, VAL_NAMES
 from .system_entries import is_system
@@ -11,6 +14,10 @@ from .system_entries import is_system
 _COCO_NAME = re.compile(r'(?:annotations/)?instances_(train|val)2017\.json')
 _ALL = (*TRAIN_NAMES, *VAL_NAMES)
 _DEPTH = 3  # folders of root / split / annotations
+# What a run writes of a set into its folder, which may lie in the set's; see config/box_data.py.
+RUN_MARK = 'written_for', 'a run of cream_mm'
+_OF_RUN = re.compile(r'(?:^|/)annotations(?:_\d+)?/(?:train|val|test)\.json$')
+_HEAD_BYTES = 1024
 
 
 def split_of(ann_file: str) -> tuple[str, ...]:
@@ -61,7 +68,19 @@ def json_files(root: str) -> list[str]:
         folders[:] = sorted(f for f in folders if not is_system(f)) if depth < _DEPTH - 1 else []
         names = sorted(f for f in files if f.lower().endswith('.json') and not is_system(f))
         found += [(depth, os.path.normpath(os.path.join(below, name))) for name in names]
-    return [path.replace(os.sep, '/') for _, path in sorted(found)]
+    paths = [path.replace(os.sep, '/') for _, path in sorted(found)]
+    return [path for path in paths if not is_of_run(root, path)]
+
+
+def is_of_run(root: str, path: str) -> bool:
+    """Whether a file below a set's root was written by a run, and is no file of the set."""
+    if not _OF_RUN.search(path):
+        return False
+    try:
+        with open_regular(os.path.join(root, path), MAX_COCO_BYTES) as file:
+            return json.dumps(RUN_MARK[1]).encode() in file.read(_HEAD_BYTES)
+    except (OSError, ValueError):
+        return False
 
 
 def find_pictures(

@@ -1,7 +1,5 @@
 """Finds pictures of a set that are one: by their bytes, by how they look, by their names."""
 
-import os
-import re
 from collections import defaultdict
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -9,6 +7,7 @@ from time import perf_counter
 
 import numpy as np
 
+from .augmented import augmented_stem
 from .picture_look import SIDE, Look
 
 # Measured on 150 photographs: copies of half the size, of JPEG quality 30 or squeezed differ by at
@@ -18,8 +17,6 @@ MAX_DIFFERENCE = 6.5  # mean of a pixel's, in levels of 0 to 255, brightness and
 MIN_CONTRAST = 4.0  # levels; of pictures that are nearly one colour, the look tells nothing
 MAX_COMPARED = 100_000  # pictures each of which is compared with all others by look
 MAX_SECONDS = 60.0  # for that
-# Roboflow names each copy that it augments NAME_jpg.rf.HASH.jpg.
-_AUGMENTED = re.compile(r'(.+?)(?:_(?:jpe?g|png|bmp|webp|tiff?))?\.rf\.[0-9a-z]{16,}', re.I)
 
 
 @dataclass
@@ -60,16 +57,6 @@ def find_copies(looks: Sequence[Look], paths: Sequence[str]) -> Copies:
     in_pairs = {joined[i] for i, _ in pairs}
     by_look = _grouped((joined[i], i) for i in seen if joined[i] in in_pairs)
     return Copies(by_bytes, by_look, by_name, is_whole)
-
-
-def augmented_stem(path: str) -> str | None:
-    """The name of the picture that a file is an augmented copy of; None for any other file.
-
-    >>> augmented_stem('train/cat_7_jpg.rf.0123456789abcdef0123456789abcdef.jpg')
-    'cat_7'
-    """
-    found = _AUGMENTED.match(os.path.basename(path))
-    return found[1] if found else None
 
 
 def _grouped(keyed: Iterable[tuple[Hashable, int]]) -> list[list[int]]:

@@ -7,9 +7,9 @@ from mmengine.dataset import BaseDataset
 from mmengine.registry import DATASETS as MMENGINE_DATASETS
 
 from ..registry import DATASETS
-from ..structures.randomness import named_rng
+from .augmented import same_pictures
 from .folder_listing import holdout_share
-from .folds import check_fold, fold_name, in_fold
+from .folds import check_fold, fold_name, in_fold, in_share
 
 
 @DATASETS.register_module()
@@ -28,7 +28,7 @@ def DatasetPart(
     A detector's search trains on one side of the training set and rates paths on the other, so
     that the validation set stays unseen. Sides are a function of the images' ids (of their paths,
     where they have none), of ``holdout`` and of ``split_seed``: filters of the dataset do not move
-    an image from one to the other.
+    an image from one to the other. Images that Roboflow made of one picture stay on one side.
 
     Args:
         dataset (dict): Config of the dataset, e.g. of mmdet's ``CocoDataset``.
@@ -67,9 +67,9 @@ def DatasetPart(
             if holdout == 'auto':
                 holdout = holdout_share(number)
             count = min(max(1, round(number * holdout)), number - 1)
-            keys = sorted(map(_key, built.data_list))
-            order = named_rng('holdout', split_seed, 0).permutation(number)[:count]
-            held = {keys[i] for i in order}
+            infos = sorted(built.data_list, key=_key)
+            positions = in_share(list(map(_path, infos)), count, split_seed)
+            held = {_key(infos[i]) for i in positions}
         return [info for info in filtered() if (_key(info) in held) == (part == 'holdout')]
 
     built.filter_data = filter_data
@@ -92,12 +92,13 @@ def _keys_in_fold(data_list: list[dict], folds: int, fold: int, seed: int) -> se
     """
     if len(data_list) < folds:
         raise ValueError(f'{len(data_list)} images cannot be dealt out to {folds} folds')
-    by_label: dict[int, list[tuple]] = {}
-    for info in data_list:
-        by_label.setdefault(_label(info), []).append(_key(info))
-    groups = [sorted(by_label[label]) for label in sorted(by_label)]
-    held = in_fold([len(keys) for keys in groups], folds, fold, seed)
-    return {keys[i] for keys, positions in zip(groups, held) for i in positions}
+    infos = sorted(data_list, key=_key)
+    by_label: dict[int, list[dict]] = {}
+    for same in same_pictures(list(map(_path, infos))):  # their first boxes may be of two classes
+        by_label.setdefault(_label(infos[same[0]]), []).extend(infos[i] for i in same)
+    groups = [by_label[label] for label in sorted(by_label)]
+    held = in_fold([list(map(_path, group)) for group in groups], folds, fold, seed)
+    return {_key(group[i]) for group, positions in zip(groups, held) for i in positions}
 
 
 def _label(info: Mapping) -> int:
@@ -105,6 +106,10 @@ def _label(info: Mapping) -> int:
     boxes = info.get('instances')
     label = boxes[0].get('bbox_label', -1) if boxes else info.get('gt_label', -1)
     return label if isinstance(label, int) else -1
+
+
+def _path(info: Mapping) -> str:
+    return str(info.get('img_path', ''))
 
 
 def _key(info: Mapping) -> tuple:

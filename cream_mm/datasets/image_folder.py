@@ -9,7 +9,6 @@ from typing import Any
 from mmpretrain.datasets import CustomDataset
 
 from ..registry import DATASETS, type_name
-from ..structures.randomness import named_rng
 from .folder_listing import (
     TRAIN_NAMES,
     check_classes,
@@ -19,7 +18,7 @@ from .folder_listing import (
     no_image_in,
     num_held_out,
 )
-from .folds import check_fold, fold_name, in_fold
+from .folds import check_fold, fold_name, in_fold, in_share
 from .packed_images import PackedImages, is_packed
 from .pillow_image import readable_extensions
 from .system_entries import is_system
@@ -104,8 +103,10 @@ class ImageFolder(CustomDataset):
     def load_data_list(self) -> list[dict]:
         """``[{'img_path': ..., 'gt_label': ...}, ...]``, class by class, sorted."""
         by_class = self._list_classes()
-        sizes = list(map(len, by_class))
-        held = self._held_out(sizes) if self.part != 'all' else [range(size) for size in sizes]
+        if self.part == 'all':
+            held = [range(len(images)) for images in by_class]
+        else:
+            held = self._held_out([[info['img_path'] for info in images] for images in by_class])
         data = []
         for images, positions in zip(by_class, held):
             data += [
@@ -115,7 +116,7 @@ class ImageFolder(CustomDataset):
             raise ValueError(
                 f'no image for part {self.part!r} {self._where()} '
                 f'(accepted: {" ".join(readable_extensions())})'
-                + (': no class has two images' if self.part == 'holdout' and any(sizes) else '')
+                + (': no class has two images' if self.part == 'holdout' and any(by_class) else '')
             )
         return data
 
@@ -154,12 +155,12 @@ class ImageFolder(CustomDataset):
             info['img'] = self.packed[info['row']]
         return self.pipeline(info)
 
-    def _held_out(self, sizes: list[int]) -> list[set[int]]:
+    def _held_out(self, paths: list[list[str]]) -> list[set[int]]:
         """Positions of the images that are held out of each class."""
         if self.folds is not None:
-            return in_fold(sizes, self.folds, self.fold, self.split_seed, spare_lone=True)
-        held = []
-        for label, (size, count) in enumerate(zip(sizes, num_held_out(sizes, self.holdout))):
-            order = named_rng('holdout', self.split_seed, label).permutation(size)
-            held.append(set(order[:count].tolist()))
-        return held
+            return in_fold(paths, self.folds, self.fold, self.split_seed, spare_lone=True)
+        counts = num_held_out(list(map(len, paths)), self.holdout)
+        return [
+            in_share(names, count, self.split_seed, label)
+            for label, (names, count) in enumerate(zip(paths, counts))
+        ]

@@ -3,8 +3,9 @@
 import functools
 import os
 import re
-from collections import defaultdict
-from collections.abc import Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
@@ -295,6 +296,7 @@ class _Reader:
                 f'have several: {_MULTI}; else remove the wrong rows'
             )
         self.note(twice, 'rows stand twice, and are taken once')
+        self._note_case(found.values())
         self.note(joined, 'rows are of an image that has a row already: their labels are joined')
         splits: dict[str, list[str]] = defaultdict(list)
         for split, path in found:
@@ -302,6 +304,14 @@ class _Reader:
         both = [f'{path} ({", ".join(own)})' for path, own in splits.items() if len(own) > 1]
         self.note(both, 'images are in several splits, so that the accuracy comes out too high')
         return found
+
+    def _note_case(self, labels: Iterable[tuple[str, ...]]) -> None:
+        counts = Counter(chain.from_iterable(labels))
+        alike = defaultdict(list)
+        for name in sorted(counts):
+            alike[name.casefold()].append(f'{name!r} ({counts[name]} images)')
+        found = [' and '.join(names) for names in alike.values() if len(names) > 1]
+        self.note(found, 'groups of class names differ in case alone, and are taken as different')
 
     def _without_label(self, by_image: dict, is_multi: bool) -> None:
         empty = [key for key, own in by_image.items() if not own]

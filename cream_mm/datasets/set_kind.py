@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from ..files.regular import open_regular
 from .coco_file import MAX_COCO_BYTES
+from .coco_layout import is_of_run
 from .folder_listing import TRAIN_NAMES, VAL_NAMES
 from .label_files import find_tables
 from .packed_images import NAMES, PIXELS
@@ -187,7 +188,10 @@ def _exists(folder: str, name: str) -> bool:
 
 
 def _coco_signs(look: _Look) -> list[str]:
-    return [path for path in look.some('.json') if _is_coco(look.head(path, tail=True))]
+    return [
+        path for path in look.some('.json')
+        if _is_coco(look.head(path, tail=True)) and not is_of_run(look.root, path)
+    ]  # fmt: skip
 
 
 def _is_coco(text: str) -> bool:

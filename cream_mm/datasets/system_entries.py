@@ -9,6 +9,7 @@ _NAMES = frozenset((
     'thumbs.db', 'ehthumbs.db', 'ehthumbs_vista.db', 'desktop.ini',  # Windows
     '$recycle.bin', 'recycler', 'system volume information',
     'lost+found',  # Linux
+    'work_dirs',  # runs of OpenMMLab's tools, with drawn images and files of boxes
     '@eadir', '#recycle', '#snapshot', '@recycle', '@recently-snapshot', '@tmp',  # storage servers
 ))  # fmt: skip
 

@@ -55,7 +55,12 @@ def _of_places(
                 value = os.path.dirname(value)
             try:
                 place, is_named = find_place(value, index.path, index.base, root)
-            except FileNotFoundError:
+            except FileNotFoundError as error:
+                if split == 'val' and 'train' in index.places:
+                    raise FileNotFoundError(
+                        f'{error}. If there is none, remove the line: some of the images to train '
+                        'on are held out then'
+                    ) from None
                 if split != 'test':
                     raise
                 said.append(f'{index.path}: there is no {value}: taken as a set without {split}')

@@ -76,6 +76,10 @@ def names(path):
     return [image['file_name'].split('/')[-1].split('.')[0] for image in content['images']]
 
 
+def images_of(path):
+    return [image['file_name'] for image in json.loads(Path(path).read_text())['images']]
+
+
 def test_a_set_with_lists(tmp_path):
     root, work = tmp_path / 'data', tmp_path / 'work'
     voc(root, lists=dict(train=[3, 1, 2], val=[4, 5], test=[6]))
@@ -103,6 +107,32 @@ def test_a_set_with_lists(tmp_path):
         f'{root}: 2 classes, written to {work}/annotations: train.json with 3 images and 3 boxes, '
         'val.json with 2 images and 2 boxes, test.json with 1 images and 1 boxes',
     ]
+
+
+@pytest.mark.parametrize('is_coco', [False, True])
+def test_runs_may_lie_in_the_folder_of_the_set(tmp_path, is_coco):
+    voc(tmp_path)
+    if is_coco:
+        fit(tmp_path, tmp_path / 'x')
+        content = json.loads((tmp_path / 'x/annotations/train.json').read_text())
+        del content['info']
+        (tmp_path / 'labels.json').write_text(json.dumps(content))
+    for run in ('runs/a', 'runs/b', 'runs/a', 'c'):
+        cfg, lines = fit(tmp_path, tmp_path / run)
+        file = cfg.train_dataloader.dataset.ann_file
+        assert file == f'{tmp_path}/{run}/annotations/train.json'
+        assert any('has no split: ' in line for line in lines)
+        assert all(n.startswith('JPEG') for n in images_of(file))
+        assert len(images_of(file)) == (6 if is_coco else 8)
+        assert not any('written anew' in line for line in lines)
+
+
+@pytest.mark.parametrize('root', ['.', './', '../data'])
+def test_a_set_in_the_current_folder(tmp_path, monkeypatch, root):
+    voc(tmp_path / 'data')
+    monkeypatch.chdir(tmp_path / 'data')
+    cfg, _ = fit(root, tmp_path / 'work')
+    assert cfg.train_dataloader.dataset.ann_file == f'{tmp_path}/work/annotations/train.json'
 
 
 def test_a_set_without_a_split(tmp_path):
@@ -198,6 +228,22 @@ def test_the_copy_of_a_run_whose_folder_was_moved_or_whose_data_is_another(tmp_p
         loader.dataset.data_root = str(tmp_path / 'data2')
     fit_boxes(cfg, {'data_root': ''}, lambda line: None, False)
     assert set(names(cfg.val_dataloader.dataset.ann_file)) < set(map(str, range(20, 30)))
+
+
+def test_of_a_moved_run_whose_data_grew_no_trained_image_is_validated_on(tmp_path):
+    root = tmp_path / 'data'
+    voc(root)
+    cfg, _ = fit(root, tmp_path / 'work')
+    trained = images_of(cfg.train_dataloader.dataset.ann_file)
+    held = images_of(cfg.val_dataloader.dataset.ann_file)
+    cfg.dump(tmp_path / 'work/config.py')
+    (tmp_path / 'work').rename(tmp_path / 'moved')
+    voc(root, range(10, 30))
+    cfg = Config.fromfile(tmp_path / 'moved/config.py')
+    fit_boxes(cfg, {}, lambda line: None, False)
+    file = f'{tmp_path}/moved/annotations/val.json'
+    assert cfg.val_dataloader.dataset.ann_file == cfg.val_evaluator.ann_file == file
+    assert images_of(file) == held and not set(held) & set(trained)
 
 
 def test_the_kind_may_be_named(tmp_path):
@@ -311,6 +357,25 @@ def test_which_images_are_of_which_split():
     found = splits(train='abcdefghij')
     assert (len(found['train']), len(found['val'])) == (8, 2)
     assert 'data has no split: 8 of 10 images' in lines.pop()
+    assert splits(train='abc', val='cd', test='d') == dict(train='abc', val='cd', test='d')
+    assert lines == [
+        'data: 1 of the 2 images of val are trained on as well, so that what is measured on it '
+        'comes out too high: c.jpg'
+    ]
+
+
+def test_folds_are_of_all_images_of_a_set_without_a_split(tmp_path):
+    root = tmp_path / 'data'
+    voc(root)
+    cfg, lines = fit(root, tmp_path / 'work', folds=2, fold=0)
+    file = cfg.train_dataloader.dataset.ann_file
+    assert sorted(names(file), key=int) == [str(n) for n in range(10)]
+    assert cfg.val_dataloader.dataset.ann_file == file
+    assert not any('no split' in line for line in lines)
+    # The answer of a search is retrained, and validated on images that did not choose it.
+    search = dict(test_cfg=dict(bn_dataset=dict()))
+    cfg, lines = fit(root, tmp_path / 'search', folds=2, fold=0, **search)
+    assert len(names(cfg.train_dataloader.dataset.ann_file)) == 8
 
 
 # ---- whole configs -------------------------------------------------------------------------------

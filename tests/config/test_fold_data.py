@@ -4,7 +4,8 @@ import json
 from pathlib import Path
 
 import pytest
-from mmengine.registry import DATASETS, init_default_scope
+import torch
+from mmengine.registry import DATASETS, METRICS, init_default_scope
 from PIL import Image
 
 from cream_mm.config.load import load_config
@@ -81,6 +82,20 @@ def test_a_search_without_a_validation_set(folder):
     (folder / 'val').rename(folder / 'other')
     cfg = load_config(SEARCH, dict(data_root=str(folder), folds=3, fold=0))
     assert images(cfg, 'val') == images(cfg, 'test')
+
+
+def test_a_detector_is_measured_by_the_boxes_of_its_fold(coco):
+    """With each box found, the mean average precision is 1: no box of another fold is missed."""
+    cfg = load_config(RETINANET, dict(data_root=f'{coco}/', folds=3, fold=1))
+    init_default_scope('mmdet')
+    dataset, metric = DATASETS.build(cfg.val_dataloader.dataset), METRICS.build(cfg.val_evaluator)
+    metric.dataset_meta = dataset.metainfo
+    for i in range(len(dataset)):
+        sample = dataset[i]['data_samples'].to_dict()
+        boxes = torch.tensor([[1.0, 1.0, 41.0, 41.0]])  # as in the file, in pixels of the image
+        found = dict(bboxes=boxes, scores=torch.ones(1), labels=torch.zeros(1, dtype=torch.long))
+        metric.process({}, [dict(sample, pred_instances=found)])
+    assert metric.evaluate(len(dataset))['coco/bbox_mAP'] == 1.0
 
 
 def test_a_detector(coco):

@@ -114,3 +114,28 @@ def test_folds_that_cannot_be(root):
         build(root, 'train', folds=41, fold=0)
     with pytest.raises(ValueError, match='folds is 2 or more'):
         build(root, 'train', fold=0)
+
+
+def test_images_made_of_one_picture_are_on_one_side(tmp_path):
+    """Roboflow's copies of a picture; their first boxes are of two classes."""
+    images = [
+        dict(id=i, width=64, height=64, file_name=f'p{i % 8}_jpg.rf.{i:032x}.jpg')
+        for i in range(24)
+    ]
+    boxes = [
+        dict(id=i + 1, image_id=i, category_id=1 + i // 8 % 2, bbox=[1, 1, 20, 20], area=400,
+             iscrowd=0)
+        for i in range(24)
+    ]  # fmt: skip
+    kinds = [dict(id=1, name='ant'), dict(id=2, name='bee')]
+    content = dict(images=images, annotations=boxes, categories=kinds)
+    (tmp_path / 'all.json').write_text(json.dumps(content))
+    seen = []
+    for split in (dict(), dict(folds=2, fold=0), dict(folds=2, fold=1)):
+        train, held = (
+            {i % 8 for i in ids(build(tmp_path, part, holdout=0.25, **split))}
+            for part in ('train', 'holdout')
+        )
+        assert not train & held and len(train | held) == 8
+        seen.append(len(held))
+    assert seen == [2, 4, 4]

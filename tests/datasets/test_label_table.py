@@ -207,6 +207,14 @@ def test_names_with_commas_stay_one_label(tmp_path):
     assert found.classes == ['cock, Gallus', 'tench, Tinca'] and not found.is_multi
 
 
+def test_names_that_differ_in_case_alone_are_said(tmp_path):
+    text = 'file,label\na.jpg,Cat\nb.jpg,cat\nc.jpg,dog\n'
+    found = read_label_table(make(tmp_path, ABC, {'labels.csv': text}))
+    assert found.classes == ['Cat', 'cat', 'dog']
+    said = "1 groups of class names differ in case alone, and are taken as different: 'Cat' (1"
+    assert any(said in note for note in found.notes)
+
+
 def test_an_image_in_two_splits_is_said(tmp_path):
     tables = {'train.csv': ROWS, 'val.csv': 'file,label\na.jpg,cat\n'}
     found = read_label_table(make(tmp_path, ABC, tables))
