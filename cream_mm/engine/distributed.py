@@ -1,7 +1,7 @@
 """What mmengine's distributed runs lack: machines without a GPU, restarts, agreement of ranks."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -12,6 +12,7 @@ from mmengine.model import is_model_wrapper
 from mmengine.registry import MODEL_WRAPPERS
 from torch.distributed import PrefixStore
 from torch.distributed.rendezvous import rendezvous
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.parallel import DistributedDataParallel
 
 from ..models.layers.sync_batch_norm import SyncBatchNorm
@@ -69,11 +70,29 @@ def cpu_wrapper(wrapper_cfg: dict | None, find_unused_parameters: bool) -> dict:
     return cfg
 
 
+@contextmanager
+def hidden_sync_norms(model: nn.Module) -> Iterator[None]:
+    """Torch's synchronised batch norm, which only knows GPUs, is none while a model is wrapped.
+
+    Torch's wrapper refuses it on a CPU. Afterwards it is one that works there.
+    """
+    norms = [module for module in model.modules() if type(module) is nn.SyncBatchNorm]
+    for module in norms:
+        module.__class__ = _BatchNorm
+    try:
+        yield
+    finally:
+        _become_cpu_sync_norms(norms)
+
+
 def use_cpu_sync_norm(model: nn.Module) -> None:
-    """Let torch's synchronised batch norm, which only knows GPUs, work on a CPU."""
-    for module in model.modules():
-        if type(module) is nn.SyncBatchNorm:
-            module.__class__ = SyncBatchNorm  # the same state; only the forward pass differs
+    """Let torch's synchronised batch norm work on a CPU."""
+    _become_cpu_sync_norms(m for m in model.modules() if type(m) is nn.SyncBatchNorm)
+
+
+def _become_cpu_sync_norms(norms: Iterable[nn.Module]) -> None:
+    for module in norms:
+        module.__class__ = SyncBatchNorm  # the same state; only the forward pass differs
 
 
 def on_main_process(function: Callable, *args: Any) -> Any:

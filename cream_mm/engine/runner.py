@@ -13,7 +13,7 @@ from mmengine.dist import is_main_process
 from mmengine.fileio import LocalBackend, get_file_backend
 from mmengine.hooks import CheckpointHook
 from mmengine.logging import MMLogger
-from mmengine.model import BaseTTAModel, is_model_wrapper
+from mmengine.model import BaseTTAModel, convert_sync_batchnorm, is_model_wrapper
 from mmengine.runner import BaseLoop
 from mmengine.runner import Runner as _Runner
 from mmengine.runner.checkpoint import CheckpointLoader, _load_checkpoint_to_model
@@ -37,6 +37,7 @@ from ..registry import RUNNERS
 from .distributed import (
     cpu_backend,
     cpu_wrapper,
+    hidden_sync_norms,
     no_gpu,
     on_main_process,
     restart_store,
@@ -169,9 +170,19 @@ class Runner(_Runner):
         if not self.distributed or torch.cuda.is_available() or is_model_wrapper(model):
             return super().wrap_model(model_wrapper_cfg, model)
         unused = self.cfg.get('find_unused_parameters', False)
-        model = super().wrap_model(cpu_wrapper(model_wrapper_cfg, unused), model)
-        use_cpu_sync_norm(model)
-        return model
+        sync_bn = self.cfg.get('sync_bn')
+        if sync_bn == 'torch':  # once it is wrapped: torch's wrapper refuses it on a CPU
+            self.cfg.sync_bn = None
+        try:
+            with hidden_sync_norms(model):
+                wrapped = super().wrap_model(cpu_wrapper(model_wrapper_cfg, unused), model)
+        finally:
+            if sync_bn == 'torch':
+                self.cfg.sync_bn = sync_bn
+        if sync_bn == 'torch':
+            convert_sync_batchnorm(unwrap(wrapped), sync_bn)
+            use_cpu_sync_norm(wrapped)
+        return wrapped
 
     def build_train_loop(self, loop: BaseLoop | dict) -> BaseLoop:
         given = self._train_dataloader

@@ -11,9 +11,11 @@ import torch.multiprocessing as mp
 from mmengine.config import Config
 from mmengine.hooks import EMAHook, Hook
 from test_runner import retraining, search
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
 
 from cream_mm.engine import Runner
-from cream_mm.engine.distributed import on_main_process, restart_store, unwrap
+from cream_mm.engine.distributed import hidden_sync_norms, on_main_process, restart_store, unwrap
 from cream_mm.engine.hooks import FiniteLossHook
 from cream_mm.evaluation import ArchEvaluator
 from cream_mm.methods.cream.meta_matching_hook import MetaMatchingHook
@@ -263,3 +265,20 @@ def test_a_model_in_a_wrapper():
     model = torch.nn.Linear(1, 1)
     assert unwrap(model) is model
     assert unwrap(torch.nn.DataParallel(model)) is model
+
+
+def test_torchs_own_wrapper_takes_synchronised_norms_on_a_cpu(tmp_path):
+    """A detector's: it refuses torch's class, and whatever is derived from it."""
+    model = nn.Sequential(nn.Conv2d(3, 4, 1), nn.SyncBatchNorm(4))
+    store = torch.distributed.FileStore(str(tmp_path / 'store'), 1)
+    torch.distributed.init_process_group('gloo', store=store, rank=0, world_size=1)
+    try:
+        with pytest.raises(ValueError, match='only work with GPU'):
+            DistributedDataParallel(model)
+        with hidden_sync_norms(model):
+            wrapped = DistributedDataParallel(model)
+        assert type(model[1]) is SyncBatchNorm
+        x = torch.randn(2, 3, 4, 4)
+        torch.testing.assert_close(wrapped(x).mean((0, 2, 3)), torch.zeros(4), atol=1e-6, rtol=0)
+    finally:
+        torch.distributed.destroy_process_group()
