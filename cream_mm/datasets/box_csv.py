@@ -202,7 +202,7 @@ class _Reader:
         label = '' if columns.label is None else fields[columns.label]
         texts = [fields[i] for i in columns.box]
         if not any(texts):
-            if label and columns.label is not None:
+            if label:
                 raise ValueError(
                     f'{where}: the class {label!r} has no box. Of an image without objects, leave '
                     'the class empty, too'
@@ -221,7 +221,9 @@ class _Reader:
                 place = where.removeprefix(f'{self.root}{os.sep}')
                 self.notes.add('numbers with a comma for the point', 'read so', place)
         if columns.split is not None:
-            split = split_called(fields[columns.split]) or _partition(fields[columns.split], where)
+            text = fields[columns.split]
+            if (split := split_called(text)) is None:
+                raise ValueError(f'{where}: {shorten(text)!r} is not train, val or test')
         size = None
         if columns.size is not None:
             with suppress(ValueError):
@@ -244,10 +246,6 @@ class _Reader:
             )
         if not self.rows:
             raise ValueError(f'{self.root}: its tables have no row')
-
-
-def _partition(text: str, where: str) -> str:
-    raise ValueError(f'{where}: {shorten(text)!r} is not train, val or test')
 
 
 # ---- boxes ---------------------------------------------------------------------------------------

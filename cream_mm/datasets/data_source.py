@@ -24,7 +24,6 @@ from .folder_listing import (
 from .packed_images import PackedImages, is_packed
 from .set_kind import KINDS, find_kind
 
-SPLITS = ('train', 'val', 'test')
 ALL = 'all'  # the split of a set that has none
 _NAMES = dict(
     train=TRAIN_NAMES,

@@ -15,7 +15,6 @@ from ..files import read_bytes, shorten
 from .pillow_image import MAX_IMAGE_BYTES, UNREADABLE, open_image, upright_rgb
 
 SIDE = 32  # pixels of the small copy that is kept of each picture
-HASH_BITS = 64
 _ORIENTATION = 0x0112
 # What a file of each format may be called.
 _EXTENSIONS = dict(
