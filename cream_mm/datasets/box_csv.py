@@ -11,8 +11,7 @@ from contextlib import suppress
 from typing import NamedTuple
 
 from ..files import read_text, some_of
-from ..files.read import MAX_TABLE_BYTES, encoding_of, shorten
-from ..files.regular import open_regular
+from ..files.read import MAX_TABLE_BYTES, read_start, shorten
 from .box_classes import number_classes, read_class_names
 from .box_columns import BoxColumns, find_box_columns, read_numbers, table_rows
 from .box_set import Box, BoxImage, BoxNotes, BoxSet, image_size, mend_box
@@ -107,12 +106,9 @@ def _tables(root: str) -> list[str]:
 
 def _is_box_file(path: str) -> bool:
     try:
-        with open_regular(path, 2**40) as file:
-            content = file.read(HEAD_BYTES)
+        return is_box_table(read_start(path, HEAD_BYTES)[0])
     except (OSError, ValueError):
         return False
-    text = content.decode(encoding_of(content), errors='replace')
-    return is_box_table(text)
 
 
 def _splits_of(root: str, paths: Sequence[str]) -> dict[str, str]:

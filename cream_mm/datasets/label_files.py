@@ -8,8 +8,7 @@ from pathlib import Path, PurePath
 from typing import NamedTuple
 
 from ..files import some_of
-from ..files.read import encoding_of
-from ..files.regular import open_regular
+from ..files.read import read_start
 from .folder_listing import TRAIN_NAMES, VAL_NAMES
 from .image_index import is_image_name
 from .label_columns import BOX_NAMES, find_columns, has_header, plain, split_name, split_rows
@@ -81,13 +80,10 @@ def find_tables(root: str | os.PathLike) -> tuple[list[Table], list[str]]:
 def holds_labels(path: str | os.PathLike) -> bool:
     """Whether a file is a table of labels, as far as its first rows tell; false of boxes."""
     try:
-        with open_regular(path, 2**40) as file:
-            content = file.read(_HEAD_BYTES)
+        text, is_whole = read_start(path, _HEAD_BYTES)
     except (OSError, ValueError):
         return False
-    # What does not decode is named when the file is read.
-    text = content.decode(encoding_of(content), errors='replace')
-    if len(content) == _HEAD_BYTES:
+    if not is_whole:
         text = text.rpartition('\n')[0]
     try:
         rows = split_rows(text, str(path))

@@ -84,6 +84,19 @@ def read_text(path: str | Path, max_bytes: int = MAX_BYTES) -> str:
     return _decode(read_bytes(path, max_bytes), path)
 
 
+def read_start(path: str | Path, num_bytes: int) -> tuple[str, bool]:
+    """The text of the first bytes of a file, however large it is, and whether that is all of it.
+
+    What does not decode is replaced: :func:`read_text` names it.
+
+    Raises:
+        OSError, ValueError: As :func:`open_regular`.
+    """
+    with open_regular(path, 2**40) as file:
+        content = file.read(num_bytes)
+    return content.decode(encoding_of(content), errors='replace'), len(content) < num_bytes
+
+
 def read_json(
     path: str | Path,
     *,

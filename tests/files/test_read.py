@@ -188,6 +188,17 @@ def test_rows_of_a_table_know_where_they_begin(path):
     assert read_csv(path)[0] == []
 
 
+@pytest.mark.parametrize('encoding', ['utf-8', 'utf-16'])
+def test_the_start_of_a_file(path, encoding):
+    path.write_bytes('ab\ncd'.encode(encoding))
+    size = path.stat().st_size
+    assert module.read_start(path, size + 1) == ('ab\ncd', True)
+    assert module.read_start(path, size) == ('ab\ncd', False)  # there may be more
+    assert module.read_start(path, size - 2)[0].startswith('ab\n')
+    path.write_bytes(b'a\xff')
+    assert module.read_start(path, 9) == ('a\ufffd', True)
+
+
 def test_words_for_a_message():
     assert shorten('a\n  b\tc') == 'a b c'
     assert shorten('x' * 10**6, 20) == 'x' * 17 + '...'
