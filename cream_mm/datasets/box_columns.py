@@ -1,12 +1,12 @@
 """Which column of a table of boxes holds what."""
 
 import csv
-import io
 import re
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from ..files.read import shorten
+from ..files.read import csv_rows, shorten
+from .label_columns import plain
 
 SEPARATORS = (',', ';', '\t')
 _IMAGE = (
@@ -58,18 +58,10 @@ def table_rows(text: str, where: str) -> Iterator[tuple[int, list[str]]]:
     first = next((line for line in text.splitlines() if line.strip()), '')
     counts = [len(next(csv.reader([first], delimiter=s), ())) for s in SEPARATORS]
     separator = SEPARATORS[counts.index(max(counts))]
-    lines = io.StringIO(text, newline='')
-    reader = csv.reader(lines, delimiter=separator, skipinitialspace=True)
-    while True:
-        number = reader.line_num + 1
-        try:
-            fields = next(reader, None)
-        except csv.Error as error:  # a field of over 128 KB, a byte of zero
-            raise ValueError(f'{where}, line {number}: {error}') from None
-        if fields is None:
-            return
-        if any(field.strip() for field in fields):
-            yield number, [field.strip() for field in fields]
+    for line, fields in csv_rows(text, where, delimiter=separator, skipinitialspace=True):
+        fields = [field.strip() for field in fields]
+        if any(fields):
+            yield line, fields
 
 
 def find_box_columns(first: Sequence[str]) -> tuple[BoxColumns, bool]:
@@ -80,9 +72,9 @@ def find_box_columns(first: Sequence[str]) -> tuple[BoxColumns, bool]:
     Raises:
         ValueError: If a column is missing.
     """
-    plain = [re.sub(r'[\W_]', '', name).lower() for name in first]
-    form = next((f for f in _FORMS if set(f[0]) <= set(plain)), None)
-    has_cell = 'bbox' in plain or 'box' in plain
+    names = [plain(name) for name in first]
+    form = next((f for f in _FORMS if set(f[0]) <= set(names)), None)
+    has_cell = 'bbox' in names or 'box' in names
     if form is None and not has_cell:
         box = first[1:5]
         if len(first) == 6 and all(not field or _NUMBER.fullmatch(field) for field in box):
@@ -93,22 +85,22 @@ def find_box_columns(first: Sequence[str]) -> tuple[BoxColumns, bool]:
             'path, x1, y1, x2, y2, class'
         )
     if form is not None:
-        box = tuple(plain.index(name) for name in form[0])
+        box = tuple(names.index(name) for name in form[0])
     else:
-        box = (plain.index('bbox' if 'bbox' in plain else 'box'),)
-    others = [i for i in range(len(plain)) if i not in box]
+        box = (names.index('bbox' if 'bbox' in names else 'box'),)
+    others = [i for i in range(len(names)) if i not in box]
 
-    def column(names: Sequence[str]) -> int | None:
-        return next((i for name in names for i in others if plain[i] == name), None)
+    def column(called: Sequence[str]) -> int | None:
+        return next((i for name in called for i in others if names[i] == name), None)
 
     image = column(_IMAGE)
     if image is None:
         raise ValueError(
             f'no column is called as that of the image ("filename"); there are {", ".join(first)}'
         )
-    sizes = (tuple(map(plain.index, pair)) for pair in _SIZES if set(pair) <= set(plain))
+    sizes = (tuple(map(names.index, pair)) for pair in _SIZES if set(pair) <= set(names))
     size = next((pair for pair in sizes if not set(pair) & set(box)), None)
-    label = column([name for name in _CLASS if plain[image] != name])
+    label = column([name for name in _CLASS if names[image] != name])
     crowd = column(('isgroupof', 'iscrowd'))
     return BoxColumns(
         image, box, form[1] if form else 'size', label, column(_SPLIT), size, crowd

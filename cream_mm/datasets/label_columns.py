@@ -2,13 +2,12 @@
 
 import contextlib
 import csv
-import io
 import re
 from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from ..files.read import shorten
+from ..files.read import csv_rows, shorten
 from .folder_listing import TEST_NAMES, TRAIN_NAMES, VAL_NAMES
 from .image_index import is_image_name
 from .pillow_image import readable_extensions
@@ -81,19 +80,12 @@ def split_rows(text: str, where: str) -> list[Row]:
     separator = _separator(head)
     if separator is None:
         return _split_list(text)
-    reader = csv.reader(io.StringIO(text, newline=''), delimiter=separator, skipinitialspace=True)
     rows = []
-    while True:
-        line = reader.line_num + 1
-        try:
-            fields = next(reader, None)
-        except csv.Error as error:  # a field of over 128 KB, a byte of zero
-            raise ValueError(f'{where}, line {line}: {error}') from None
-        if fields is None:
-            return rows
+    for line, fields in csv_rows(text, where, delimiter=separator, skipinitialspace=True):
         fields = [field.strip() for field in fields]
         if any(fields):
             rows.append(Row(line, fields))
+    return rows
 
 
 def _separator(head: Sequence[str]) -> str | None:

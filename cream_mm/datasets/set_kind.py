@@ -14,6 +14,7 @@ from ..files.regular import open_regular
 from .coco_file import MAX_COCO_BYTES
 from .coco_layout import is_of_run
 from .folder_listing import TRAIN_NAMES, VAL_NAMES
+from .label_columns import plain
 from .label_files import find_tables
 from .packed_images import NAMES, PIXELS
 from .pillow_image import readable_extensions
@@ -245,7 +246,7 @@ def is_box_table(text: str) -> bool:
     lines = [line for line in text.splitlines()[:50] if line.strip()]
     if not lines:
         return False
-    columns = {re.sub(r'[\W_]', '', field).lower() for field in re.split('[,;\t]', lines[0])}
+    columns = {plain(field) for field in re.split('[,;\t]', lines[0])}
     if columns & _LEFT_COLUMNS and columns & _TOP_COLUMNS or 'bbox' in columns:
         return True
     fields = [[f.strip(' "\'') for f in re.split('[,;\t]', line)] for line in lines]

@@ -191,6 +191,30 @@ def read_json_lines(
         yield where, record
 
 
+def csv_rows(text: str, where: str | Path, **form: Any) -> Iterator[tuple[int, list[str]]]:
+    """The line on which each row of a table begins, from 1, and its fields; none of blank lines.
+
+    Args:
+        text (str): The table.
+        where (str | Path): Its file, for messages.
+        **form: Of :func:`csv.reader`, such as ``delimiter``.
+
+    Raises:
+        ValueError: With the line that is no row of a table.
+    """
+    reader = csv.reader(io.StringIO(text, newline=''), **form)
+    while True:
+        line = reader.line_num + 1
+        try:
+            row = next(reader, None)
+        except csv.Error as error:  # a field of over 128 KB, a byte of zero
+            raise ValueError(f'{where}, line {line}: {error}') from None
+        if row is None:
+            return
+        if row:
+            yield line, row
+
+
 def read_csv(path: str | Path, max_bytes: int = MAX_TABLE_BYTES) -> tuple[list[str], Iterator]:
     """A table with a header.
 
@@ -201,22 +225,10 @@ def read_csv(path: str | Path, max_bytes: int = MAX_TABLE_BYTES) -> tuple[list[s
     Raises:
         OSError, ValueError: As :func:`read_text`; with the line that is no row of a table.
     """
-    reader = csv.reader(io.StringIO(read_text(path, max_bytes), newline=''))
-
-    def rows() -> Iterator[tuple[str, list[str]]]:
-        while True:
-            where = f'{path}, line {reader.line_num + 1}'
-            try:
-                row = next(reader, None)
-            except csv.Error as error:  # a field of over 128 KB, a byte of zero
-                raise ValueError(f'{where}: {error}') from None
-            if row is None:
-                return
-            if row:
-                yield where, row
 
     def records() -> Iterator[tuple[str, dict]]:
-        for where, row in lines:
+        for line, row in rows:
+            where = f'{path}, line {line}'
             if len(row) > len(header):
                 raise ValueError(
                     f'{where}: more fields than the header has; a list that holds commas stands '
@@ -224,8 +236,8 @@ def read_csv(path: str | Path, max_bytes: int = MAX_TABLE_BYTES) -> tuple[list[s
                 )
             yield where, {key: field for key, field in zip(header, row) if field != ''}
 
-    lines = rows()
-    _, header = next(lines, ('', []))
+    rows = csv_rows(read_text(path, max_bytes), path)
+    _, header = next(rows, (1, []))
     twice = sorted({name for name in header if header.count(name) > 1}) if len(header) < 1000 else 0
     if twice or twice == 0:
         what = f'column {shorten(twice[0])} stands twice' if twice else f'{len(header)} columns'
