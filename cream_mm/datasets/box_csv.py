@@ -16,9 +16,9 @@ from .box_classes import number_classes, read_class_names
 from .box_columns import BoxColumns, find_box_columns, read_numbers, table_rows
 from .box_set import Box, BoxImage, BoxNotes, BoxSet, image_size, mend_box
 from .coco_mend import MARGIN
+from .folder_listing import outer_files
 from .image_index import ImageIndex
 from .set_kind import HEAD_BYTES, is_box_table
-from .system_entries import is_system
 from .yolo_places import split_called
 
 _DEPTH = 2  # folders below the root
@@ -53,11 +53,11 @@ def read_box_csv(root: str | os.PathLike) -> BoxSet:
             file and line.
     """
     root = os.fspath(root)
-    is_folder = not os.path.isfile(root)
-    if not is_folder:
-        paths, root = [root], os.path.dirname(root) or '.'
-    else:
-        paths = [path for path in _tables(root) if _is_box_file(path)]
+    given = root if os.path.isfile(root) else None
+    if given is not None:
+        root = os.path.dirname(root) or '.'
+    tables = [os.path.join(root, path) for path in outer_files(root, _DEPTH, _EXTENSIONS)]
+    paths = [path for path in tables if _is_box_file(path)] if given is None else [given]
     if not paths:
         raise FileNotFoundError(
             f'no table of boxes in {root}: a .csv file with the columns filename, class, xmin, '
@@ -65,11 +65,11 @@ def read_box_csv(root: str | os.PathLike) -> BoxSet:
         )
     notes, said = BoxNotes(root), []
     reader = _Reader(root, notes)
-    by_path = _splits_of(root, paths) if is_folder else {paths[0]: 'all'}
+    by_path = _splits_of(root, paths) if given is None else {given: 'all'}
     for path, split in by_path.items():
         reader.add(path, split)
     reader.check_missing()
-    names = read_class_names([path for path in _tables(root) if path not in paths])
+    names = read_class_names([path for path in tables if path not in paths])
     counts = Counter(row.label for row in reader.rows if row.numbers is not None)
     classes, labels = number_classes(root, counts, names, said)
     splits = _images(root, reader.rows, labels, notes)
@@ -88,20 +88,6 @@ def read_box_csv(root: str | os.PathLike) -> BoxSet:
 
 
 # ---- files ---------------------------------------------------------------------------------------
-
-
-def _tables(root: str) -> list[str]:
-    """Tables up to two folders below the root, the outer ones first."""
-    found = []
-    for folder, folders, files in os.walk(root):
-        below = os.path.relpath(folder, root)
-        depth = 0 if below == '.' else below.count(os.sep) + 1
-        folders[:] = sorted(f for f in folders if not is_system(f)) if depth < _DEPTH else []
-        found += [
-            (depth, os.path.join(folder, name)) for name in files
-            if name.lower().endswith(_EXTENSIONS) and not is_system(name)
-        ]  # fmt: skip
-    return [path for _, path in sorted(found)]
 
 
 def _is_box_file(path: str) -> bool:

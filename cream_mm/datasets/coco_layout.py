@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from ..files.regular import open_regular
 from .coco_file import MAX_COCO_BYTES
 from .coco_pictures import folder_holding
-from .folder_listing import TRAIN_NAMES, VAL_NAMES
+from .folder_listing import TRAIN_NAMES, VAL_NAMES, outer_files
 from .system_entries import is_system
 
 _COCO_NAME = re.compile(r'(?:annotations/)?instances_(train|val)2017\.json')
@@ -61,14 +61,8 @@ def find_annotations(root: str, split: Iterable[str]) -> str | None:
 
 def json_files(root: str) -> list[str]:
     """Sorted paths of JSON files up to two folders below ``root``, its own files first."""
-    found = []
-    for folder, folders, files in os.walk(root):
-        below = os.path.relpath(folder, root)
-        depth = 0 if below == '.' else below.count(os.sep) + 1
-        folders[:] = sorted(f for f in folders if not is_system(f)) if depth < _DEPTH - 1 else []
-        names = sorted(f for f in files if f.lower().endswith('.json') and not is_system(f))
-        found += [(depth, os.path.normpath(os.path.join(below, name))) for name in names]
-    paths = [path.replace(os.sep, '/') for _, path in sorted(found)]
+    found = outer_files(root, _DEPTH - 1, ('.json',))
+    paths = [path.replace(os.sep, '/') for path in found]
     return [path for path in paths if not is_of_run(root, path)]
 
 

@@ -256,6 +256,32 @@ def list_folder(
     return files
 
 
+def outer_files(
+    root: str | os.PathLike, depth: int, extensions: tuple[str, ...] = ('',)
+) -> list[str]:
+    """Paths below a folder of files up to so many folders deep, the outer ones first, sorted.
+
+    Unlike :func:`list_images`, which goes to the bottom: links to folders are not followed, and a
+    folder that cannot be read has no files.
+
+    Args:
+        root (str): The folder.
+        depth (int): Of folders below it; 0 for its own files alone.
+        extensions (tuple[str, ...]): Of the files, in lower case. Defaults to any.
+    """
+    found = []
+    for folder, folders, files in os.walk(root):
+        below = os.path.relpath(folder, root)
+        below = '' if below == '.' else below
+        level = below.count(os.sep) + 1 if below else 0
+        folders[:] = without_system(folders) if level < depth else []
+        found += [
+            (level, os.path.join(below, name)) for name in files
+            if _ends(name, extensions) and not is_system(name)
+        ]  # fmt: skip
+    return [path for _, path in sorted(found)]
+
+
 def _ends(name: str, extensions: tuple[str, ...]) -> bool:
     return name.lower().endswith(extensions)
 

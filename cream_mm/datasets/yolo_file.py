@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from ..files import some_of
 from .box_classes import check_case
 from .box_set import BoxImage, BoxNotes, BoxSet, image_size
+from .folder_listing import outer_files
 from .pillow_image import readable_extensions
 from .set_kind import is_yolo_yaml
-from .system_entries import is_system
 from .yolo_images import common_root, find_pictures
 from .yolo_labels import Labels, check_missing, names_in, text_of
 from .yolo_names import read_names
@@ -102,15 +102,9 @@ def _find_index(root: str, files: Sequence[str]) -> YoloIndex | None:
 
 def _files_near(root: str) -> list[str]:
     """Files that are no images up to three folders deep, the outer ones first."""
-    found = []
-    for folder, folders, files in os.walk(root):
-        below = os.path.relpath(folder, root)
-        depth = 0 if below == '.' else below.count(os.sep) + 1
-        folders[:] = sorted(f for f in folders if not is_system(f)) if depth < _DEPTH else []
-        found += [os.path.join(folder, name) for name in files if not is_system(name)]
     images = readable_extensions()
-    found = [path for path in found if not path.lower().endswith(images)]
-    return sorted(found, key=lambda path: (_depth(path), path))
+    found = [path for path in outer_files(root, _DEPTH) if not path.lower().endswith(images)]
+    return [os.path.join(root, path) for path in found]
 
 
 def _depth(path: str) -> int:

@@ -280,3 +280,15 @@ def test_a_folder_that_cannot_be_listed_is_no_reason_to_stop(tmp_path, monkeypat
 
     monkeypatch.setattr(os, 'scandir', refuse)
     assert 'expected one folder per class below' in message(tmp_path)
+
+
+def test_files_of_the_outer_folders(tmp_path):
+    for path in ('z.JSON', 'b/a.json', 'a/c/d/e.json', 'a/b.json', 'a/c/a.txt', '.git/a.json'):
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_text('')
+    (tmp_path / 'link').symlink_to(tmp_path / 'b')
+    (tmp_path / '.hidden.json').write_text('')
+    assert module.outer_files(tmp_path, 1, ('.json',)) == ['z.JSON', 'a/b.json', 'b/a.json']
+    assert module.outer_files(tmp_path, 0) == ['z.JSON']
+    assert module.outer_files(tmp_path, 2) == ['z.JSON', 'a/b.json', 'b/a.json', 'a/c/a.txt']
+    assert module.outer_files(tmp_path / 'none', 2) == []
