@@ -2,12 +2,13 @@
 
 import os
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from ..structures.randomness import named_rng
-from .augmented import augmented_stem
+from .augmented import same_pictures
 from .box_set import BoxImage
 from .coco_pictures import file_digest, file_size
+from .copies import first_of_each
 
 
 def split_images(
@@ -43,41 +44,26 @@ def split_images(
 
 def group_copies(images: Sequence[BoxImage], root: str | None = None) -> list[list[BoxImage]]:
     """Images by the picture that they are of, in the order of their paths."""
-    group_of: dict[str, str] = {}
-
-    def first(path: str) -> str:
-        while group_of[path] != path:
-            path = group_of[path]
-        return path
-
     images = sorted(images, key=lambda image: image.path)
-    by_key: dict[object, str] = {}
-    keys = defaultdict(list)
-    for image in images:
-        if stem := augmented_stem(image.path):
-            keys[image.path].append(stem)
+    paths = [image.path for image in images]
+    alike = same_pictures(paths)
     if root is not None:
-        for path, digest in _digests([i.path for i in images], root):
-            keys[path].append(digest)
-    for image in images:
-        group_of[image.path] = image.path
-        for key in keys[image.path]:
-            group_of[first(by_key.setdefault(key, image.path))] = first(image.path)
+        alike += _same_bytes([os.path.join(root, path) for path in paths])
     groups = defaultdict(list)
-    for image in images:
-        groups[first(image.path)].append(image)
-    return sorted(groups.values(), key=lambda group: group[0].path)
+    for image, first in zip(images, first_of_each(len(images), alike)):
+        groups[first].append(image)
+    return list(groups.values())
 
 
-def _digests(paths: Sequence[str], root: str) -> Iterable[tuple[str, bytes]]:
-    """Of files that are not alone with their size; others are no copies."""
-    by_size = defaultdict(list)
-    for path in paths:
-        by_size[file_size(os.path.join(root, path))].append(path)
-    for size, same in by_size.items():
-        if size > 0 and len(same) > 1:
-            for path in same:
-                yield path, file_digest(os.path.join(root, path), whole=True)
+def _same_bytes(paths: Sequence[str]) -> list[list[int]]:
+    """Positions of files that are the same; those that are alone with their size are not read."""
+    by_size, by_digest = defaultdict(list), defaultdict(list)
+    for i, path in enumerate(paths):
+        by_size[file_size(path)].append(i)
+    for size, places in by_size.items():
+        for i in places if size > 0 and len(places) > 1 else ():
+            by_digest[file_digest(paths[i], whole=True)].append(i)
+    return list(by_digest.values())
 
 
 class _Sides:

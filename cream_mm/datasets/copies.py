@@ -37,7 +37,7 @@ class Copies:
 
     def groups(self, number: int) -> list[int]:
         """For each of so many pictures, the first one that it is a copy of, by any sign."""
-        return _joined(number, [*self.by_bytes, *self.by_look, *self.by_name])
+        return first_of_each(number, [*self.by_bytes, *self.by_look, *self.by_name])
 
 
 def find_copies(looks: Sequence[Look], paths: Sequence[str]) -> Copies:
@@ -51,9 +51,9 @@ def find_copies(looks: Sequence[Look], paths: Sequence[str]) -> Copies:
     seen = [i for i, look in enumerate(looks) if look.problem is None]
     by_bytes = _grouped((looks[i].digest, i) for i in seen)
     by_name = _grouped((stem, i) for i, p in enumerate(paths) if (stem := augmented_stem(p)))
-    first = _joined(len(looks), by_bytes)
+    first = first_of_each(len(looks), by_bytes)
     pairs, is_whole = _alike(looks, [i for i in seen if first[i] == i])
-    joined = _joined(len(looks), [*by_bytes, *pairs])
+    joined = first_of_each(len(looks), [*by_bytes, *pairs])
     in_pairs = {joined[i] for i, _ in pairs}
     by_look = _grouped((joined[i], i) for i in seen if joined[i] in in_pairs)
     return Copies(by_bytes, by_look, by_name, is_whole)
@@ -66,8 +66,12 @@ def _grouped(keyed: Iterable[tuple[Hashable, int]]) -> list[list[int]]:
     return [group for group in groups.values() if len(group) > 1]
 
 
-def _joined(number: int, groups: Iterable[Sequence[int]]) -> list[int]:
-    """For each position the first one that it is connected with."""
+def first_of_each(number: int, groups: Iterable[Sequence[int]]) -> list[int]:
+    """For each of so many positions the first one that groups connect it with, else itself.
+
+    >>> first_of_each(5, [[1, 3], [3, 4]])
+    [0, 1, 2, 1, 1]
+    """
     first = list(range(number))
 
     def root(i: int) -> int:
