@@ -7,9 +7,7 @@ from dataclasses import dataclass, field
 from .box_set import Box, BoxImage, BoxSet
 from .coco_file import CocoFile, read_coco
 from .coco_layout import find_annotations, find_pictures, json_files
-from .folder_listing import TEST_NAMES, TRAIN_NAMES, VAL_NAMES
-
-_VAL_ONLY = tuple(name for name in VAL_NAMES if name not in TEST_NAMES)
+from .folder_listing import NAMES_OF_SPLITS
 
 
 @dataclass
@@ -54,8 +52,7 @@ def read_coco_set(
         ValueError: If several could be it, or one cannot be understood.
     """
     root = os.fspath(root)
-    splits = dict(train=TRAIN_NAMES, val=_VAL_ONLY, test=TEST_NAMES)
-    named = {split: find_annotations(root, names) for split, names in splits.items()}
+    named = {split: find_annotations(root, names) for split, names in NAMES_OF_SPLITS.items()}
     if ann_file is not None:
         named['train'] = ann_file
     named = {split: path for split, path in named.items() if path is not None}
@@ -65,7 +62,7 @@ def read_coco_set(
     classes: list[str] = []
     for split, path in named.items():
         folder = os.path.join(root, prefix) if prefix is not None and path == ann_file else None
-        file, below = _open(root, path, splits.get(split, ()), folder)
+        file, below = _open(root, path, NAMES_OF_SPLITS.get(split, ()), folder)
         classes = classes or file.classes
         files.append((file, below))
         notes += file.notes

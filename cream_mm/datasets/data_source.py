@@ -12,9 +12,7 @@ from .coco_file import CocoFile, read_coco
 from .coco_layout import find_annotations, find_pictures, json_files
 from .coco_pictures import Folder
 from .folder_listing import (
-    TEST_NAMES,
-    TRAIN_NAMES,
-    VAL_NAMES,
+    NAMES_OF_SPLITS,
     PassedOver,
     folders_in,
     list_classes,
@@ -25,11 +23,6 @@ from .packed_images import PackedImages, is_packed
 from .set_kind import KINDS, find_kind
 
 ALL = 'all'  # the split of a set that has none
-_NAMES = dict(
-    train=TRAIN_NAMES,
-    val=tuple(name for name in VAL_NAMES if name not in TEST_NAMES),
-    test=TEST_NAMES,
-)
 
 
 class Picture(NamedTuple):
@@ -135,7 +128,7 @@ def _split_folders(root: str) -> dict[str, str]:
     """The folder of each split that lies in a folder."""
     folders = folders_in(root)
     found = {}
-    for split, names in _NAMES.items():
+    for split, names in NAMES_OF_SPLITS.items():
         places = [f for name in names for f in folders if f.lower() == name]
         if places:
             found[split] = places[0]
@@ -160,14 +153,14 @@ def _read_folders(root: str) -> DataSource:
             source.errors.append(no_image_in(empty))
         _add_classes(source, files, f'{root}/{folders[first]}', place)
         source.splits[split] = [
-            Picture(
-                os.path.join(place, name, image),
-                os.path.relpath(os.path.join(place, name, image), root),
-                (source.classes.index(name),),
-            )
+            _picture(root, os.path.join(place, name, image), (source.classes.index(name),))
             for name, images in files.items() for image in images
         ]  # fmt: skip
     return source
+
+
+def _picture(root: str, path: str, labels: tuple[int, ...] = ()) -> Picture:
+    return Picture(path, os.path.relpath(path, root), labels)
 
 
 def _add_classes(source: DataSource, names: Iterable[str], first: str, other: str) -> None:
@@ -201,8 +194,7 @@ def _read_images(root: str) -> DataSource:
     for split, folder in (_split_folders(root) or {ALL: '.'}).items():
         place = os.path.normpath(os.path.join(root, folder))
         source.splits[split] = [
-            Picture(os.path.join(place, name), os.path.relpath(os.path.join(place, name), root))
-            for name in list_images(place, None, passed)
+            _picture(root, os.path.join(place, name)) for name in list_images(place, None, passed)
         ]
     source.notes += passed.lines(root)
     return source
@@ -216,12 +208,7 @@ def _read_table(root: str) -> DataSource:
     source.is_multi = table.is_multi
     for split, images in table.splits.items():
         source.splits[split] = [
-            Picture(
-                os.path.join(table.root, image.path),
-                os.path.relpath(os.path.join(table.root, image.path), root),
-                tuple(image.labels),
-            )
-            for image in images
+            _picture(root, os.path.join(table.root, image.path), image.labels) for image in images
         ]
     return source
 
@@ -234,15 +221,15 @@ def _of_boxes(read: Callable[[str], BoxSet], root: str) -> DataSource:
     source = DataSource(root, '', classes=list(box_set.classes), notes=list(box_set.notes))
     for split, images in box_set.splits.items():
         source.splits[split] = [
-            Picture(
-                os.path.join(box_set.root, image.path),
-                os.path.relpath(os.path.join(box_set.root, image.path), root),
-                tuple(box.label for box in image.boxes),
-                tuple(image.boxes),
-            )
+            _with_boxes(root, os.path.join(box_set.root, image.path), image.boxes)
             for image in images
         ]
     return source
+
+
+def _with_boxes(root: str, path: str, boxes: Iterable[Box]) -> Picture:
+    boxes = tuple(boxes)
+    return _picture(root, path, tuple(box.label for box in boxes))._replace(boxes=boxes)
 
 
 def _read_voc(root: str) -> DataSource:
@@ -265,7 +252,7 @@ def _read_csv(root: str) -> DataSource:
 
 def _read_coco(root: str) -> DataSource:
     """The COCO files of each split, or the only one."""
-    found = {split: find_annotations(root, names) for split, names in _NAMES.items()}
+    found = {split: find_annotations(root, names) for split, names in NAMES_OF_SPLITS.items()}
     files = {split: path for split, path in found.items() if path}
     if not files:
         paths = json_files(root)
@@ -293,7 +280,7 @@ def _open_coco(root: str, path: str, split: str, taken: Sequence[str]) -> tuple[
     names = [image.get('file_name', '') for image in read_coco(whole).content['images']]
     usual = (os.path.join(root, name) for name in (f'{split}2017', 'images', ''))
     folder = next((f for f in usual if names and all(map(Folder(f).has, names))), None)
-    words = _NAMES.get(split, ())
+    words = NAMES_OF_SPLITS.get(split, ())
     folder = folder or find_pictures(names, root, path, words, taken)
     folder = folder or find_pictures(names, root, path, words, ())  # one folder for all splits
     if folder is None:
@@ -313,10 +300,7 @@ def _coco_pictures(file: CocoFile, folder: str, source: DataSource) -> Iterable[
             boxes.setdefault(a['image_id'], []).append(box)
     for image in file.content['images']:
         path = os.path.join(folder, image['file_name'])
-        own = tuple(boxes.get(image['id'], ()))
-        yield Picture(
-            path, os.path.relpath(path, source.root), tuple(box.label for box in own), own
-        )
+        yield _with_boxes(source.root, path, boxes.get(image['id'], ()))
 
 
 _READERS: dict[str, Callable[[str], DataSource]] = dict(

@@ -19,6 +19,8 @@ from .system_entries import is_system, without_system
 TRAIN_NAMES = ('train', 'training')
 VAL_NAMES = ('val', 'valid', 'validation', 'eval', 'evaluation', 'dev', 'test', 'testing')
 TEST_NAMES = VAL_NAMES[-2:]
+# Where those to test on are not taken for those to validate on.
+NAMES_OF_SPLITS = dict(train=TRAIN_NAMES, val=VAL_NAMES[:-2], test=TEST_NAMES)
 
 
 def find_folder(data_root: str | os.PathLike, folder: str) -> str:
