@@ -103,10 +103,7 @@ def _follow_folder(cfg: Config, sets: Sequence[dict], keys: set[str]) -> None:
         new = os.path.join(beside, written[0]) if written and os.path.isabs(old) else ''
         if _is_lacking(dataset, keys) and 'data_root' not in keys and os.path.isfile(new):
             moved[old] = dataset['ann_file'] = new
-    for side in ('val', 'test'):
-        for metric in coco_metrics(cfg.get(f'{side}_evaluator')):
-            if metric.get('ann_file') in moved:
-                metric['ann_file'] = moved[metric['ann_file']]
+    _move_metrics(cfg, moved)
 
 
 def _read(kind: str, root: str) -> BoxSet:
@@ -315,6 +312,11 @@ def _put(
         old, _ = file_and_folder(dataset)
         moved[old] = dataset['ann_file'] = files[_split_of(place, dataset)]
         dataset['data_prefix'] = dict(img=pictures)
+    _move_metrics(cfg, moved)
+
+
+def _move_metrics(cfg: Config, moved: Mapping[str, str]) -> None:
+    """Have metrics read the files that sets read in place of others."""
     for side in ('val', 'test'):
         for metric in coco_metrics(cfg.get(f'{side}_evaluator')):
             if metric.get('ann_file') in moved:

@@ -315,7 +315,7 @@ def _fit_batch(cfg: Config, training: Sequence[ConfigDict], listed: dict[Path, d
         part = dataset.get('part', 'all')
         number += {'all': sum(sizes), 'holdout': sum(held)}.get(part, sum(sizes) - sum(held))
         # One of several labels may be alone here, and beside others elsewhere.
-        is_multi = getattr(listing_of(dataset), 'is_multi', False)
+        is_multi = listing_of(dataset).is_multi
         lone = [name for name, size in zip(files, sizes) if size == 1 and not is_multi]
         if lone and part != 'all':
             say_early(

@@ -19,6 +19,8 @@ from ..registry import kind_of
 class ClassFolders:
     """One folder per class below a root; what a :class:`LabelSet` answers, too."""
 
+    is_multi = False
+
     def __init__(self, root: str):
         self.root = root
 
