@@ -5,15 +5,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from ..files.read import shorten
 from .coco_mend import MARGIN
+from .coco_notes import Tally
 from .coco_pictures import picture_size as image_size
 
 __all__ = [
     'Box', 'BoxImage', 'BoxNotes', 'BoxSet', 'coco_content', 'image_size', 'mend_box',
 ]  # fmt: skip
-
-MAX_EXAMPLES = 3
 
 
 class Box(NamedTuple):
@@ -109,14 +107,11 @@ class BoxNotes:
 
     def __init__(self, where: str):
         self.where = where
-        self._kinds: dict[tuple[str, str], tuple[list[int], list[str]]] = {}
+        self._tally = Tally()
 
     def add(self, problem: str, done: str, example: object = '', count: int = 1) -> None:
         """Take note of one, or of several alike: what is odd, what is made of it, and where."""
-        number, examples = self._kinds.setdefault((problem, done), ([0], []))
-        number[0] += count
-        if len(examples) < MAX_EXAMPLES and example != '':
-            examples.append(shorten(str(example), 120))
+        self._tally.add((problem, done), example, count)
 
     def lines(self) -> list[str]:
         """One line of each kind.
@@ -126,12 +121,10 @@ class BoxNotes:
         >>> notes.lines()
         ['cards: boxes that reach outside the image: 1, clipped (a.xml, object 2)']
         """
-        found = []
-        for (problem, done), ([number], examples) in self._kinds.items():
-            tail = ', ...' if number > len(examples) else ''
-            shown = f' ({", ".join(examples)}{tail})' if examples else ''
-            found.append(f'{self.where}: {problem}: {number}, {done}{shown}')
-        return found
+        return [
+            f'{self.where}: {problem}: {number}, {done}{shown}'
+            for (problem, done), number, shown in self._tally.told()
+        ]
 
 
 def mend_box(

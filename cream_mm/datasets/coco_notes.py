@@ -1,5 +1,7 @@
 """Lines about what was mended in an annotation file: of each kind how often, and where first."""
 
+from collections.abc import Hashable, Iterator
+
 from ..files.read import shorten
 
 MAX_EXAMPLES = 3
@@ -49,7 +51,31 @@ def first_time(line: str) -> bool:
     return is_new
 
 
-class Notes:
+class Tally:
+    """How often there was something of a kind, and where first."""
+
+    def __init__(self):
+        self._kinds: dict[Hashable, tuple[list[int], list[str]]] = {}
+
+    def add(self, kind: Hashable, example: object = '', count: int = 1) -> None:
+        """Take note of one, or of several alike."""
+        number, examples = self._kinds.setdefault(kind, ([0], []))
+        number[0] += count
+        if len(examples) < MAX_EXAMPLES and example != '':
+            examples.append(shorten(str(example), 120))
+
+    def count(self, kind: Hashable) -> int:
+        """How many there were of a kind."""
+        return self._kinds[kind][0][0] if kind in self._kinds else 0
+
+    def told(self) -> Iterator[tuple[Hashable, int, str]]:
+        """Each kind, how many there were, and the first ones: `` (a, b, c, ...)``, or ''."""
+        for kind, ([number], examples) in self._kinds.items():
+            tail = ', ...' if number > len(examples) else ''
+            yield kind, number, f' ({", ".join(examples)}{tail})' if examples else ''
+
+
+class Notes(Tally):
     """What was mended in a file.
 
     Args:
@@ -57,20 +83,9 @@ class Notes:
     """
 
     def __init__(self, where: str):
+        super().__init__()
         self.where = where
         self.totals: dict[str, int] = {}  # how many images, annotations, categories there were
-        self._kinds: dict[str, tuple[list[int], list[str]]] = {}
-
-    def add(self, kind: str, example: object = '', count: int = 1) -> None:
-        """Take note of one, or of several alike."""
-        number, examples = self._kinds.setdefault(kind, ([0], []))
-        number[0] += count
-        if len(examples) < MAX_EXAMPLES and example != '':
-            examples.append(shorten(str(example), 120))
-
-    def count(self, kind: str) -> int:
-        """How often something was mended."""
-        return self._kinds[kind][0][0] if kind in self._kinds else 0
 
     def lines(self) -> list[str]:
         """One line of each kind.
@@ -82,11 +97,9 @@ class Notes:
         ['a.json: no iscrowd: 1 of 9 annotations, taken as 0 (annotation 5)']
         """
         found = []
-        for kind, ([number], examples) in self._kinds.items():
+        for kind, number, shown in self.told():
             things, problem, done = _KINDS[kind]
             total = f' of {self.totals[things]}' if things in self.totals else ''
-            tail = ', ...' if number > len(examples) else ''
-            shown = f' ({", ".join(examples)}{tail})' if examples else ''
             count = '' if things == 'file' else f'{number}{total} {things}, '
             found.append(f'{self.where}: {problem}: {count}{done}{shown}')
         return found
