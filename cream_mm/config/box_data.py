@@ -12,7 +12,7 @@ from pathlib import Path
 
 from mmengine.config import Config
 
-from ..datasets.box_set import BoxImage, BoxSet
+from ..datasets.box_set import BOX_KINDS, BoxImage, BoxSet, read_box_set
 from ..datasets.coco_file import MAX_COCO_BYTES
 from ..datasets.coco_layout import RUN_MARK, find_annotations, split_of
 from ..datasets.coco_set import read_coco_set
@@ -26,7 +26,6 @@ from .fold_data import is_search
 
 SHARE = 0.2  # of the images, to validate on where a set has no split
 SEED = 0
-_BOXES = ('voc', 'yolo', 'box_csv')
 _WRITTEN = re.compile(r'annotations(?:_\d+)?/(train|val|test)\.json$')
 Say = Callable[[str], None]
 
@@ -66,8 +65,8 @@ def fit_boxes(cfg: Config, options: Mapping, say: Say, writes: bool) -> None:
             name, evidence = found.name, found.evidence
             if found.also:
                 evidence += f' (not taken as {", ".join(found.also)}: data_kind=KIND chooses)'
-        if name in _BOXES and 'ann_file' not in keys:
-            box_set = _read(name, root)
+        if name in BOX_KINDS and 'ann_file' not in keys:
+            box_set = read_box_set(name, root)
             say(f'{root} is read as {evidence}')
         elif name == 'coco':
             sets = lacking = _undivided(root, sets, lacking)
@@ -104,16 +103,6 @@ def _follow_folder(cfg: Config, sets: Sequence[dict], keys: set[str]) -> None:
         if _is_lacking(dataset, keys) and 'data_root' not in keys and os.path.isfile(new):
             moved[old] = dataset['ann_file'] = new
     _move_metrics(cfg, moved)
-
-
-def _read(kind: str, root: str) -> BoxSet:
-    if kind == 'voc':
-        from ..datasets.voc_file import read_voc as read
-    elif kind == 'yolo':
-        from ..datasets.yolo_file import read_yolo as read
-    else:
-        from ..datasets.box_csv import read_box_csv as read
-    return read(root)
 
 
 def _split_of(place: str, dataset: Mapping) -> str:

@@ -1,6 +1,7 @@
 """Images with boxes as every reader of boxes gives them, and the COCO file that is made of them."""
 
 import math
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -10,8 +11,11 @@ from .coco_notes import Tally
 from .coco_pictures import picture_size as image_size
 
 __all__ = [
-    'Box', 'BoxImage', 'BoxNotes', 'BoxSet', 'coco_content', 'image_size', 'mend_box',
+    'BOX_KINDS', 'Box', 'BoxImage', 'BoxNotes', 'BoxSet', 'coco_content', 'image_size', 'mend_box',
+    'read_box_set',
 ]  # fmt: skip
+
+BOX_KINDS = ('voc', 'yolo', 'box_csv')  # of set_kind.KINDS, beside COCO's
 
 
 class Box(NamedTuple):
@@ -63,6 +67,21 @@ class BoxSet:
     def content(self, images: Sequence[BoxImage]) -> dict:
         """The content of a COCO annotation file of some of the images."""
         return coco_content(self, images)
+
+
+def read_box_set(kind: str, root: str | os.PathLike) -> BoxSet:
+    """Read a set of one of :data:`BOX_KINDS`, whose reader is imported now.
+
+    Raises:
+        OSError, ValueError: Of the reader, for what it refuses.
+    """
+    if kind == 'voc':
+        from .voc_file import read_voc as read
+    elif kind == 'yolo':
+        from .yolo_file import read_yolo as read
+    else:
+        from .box_csv import read_box_csv as read
+    return read(root)
 
 
 def coco_content(box_set: BoxSet, images: Sequence[BoxImage]) -> dict:

@@ -3,11 +3,12 @@
 import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 from ..files import some_of
-from .box_set import Box, BoxSet
+from .box_set import BOX_KINDS, Box, read_box_set
 from .coco_file import CocoFile, read_coco
 from .coco_layout import find_annotations, find_pictures, json_files
 from .coco_pictures import Folder
@@ -216,8 +217,8 @@ def _read_table(root: str) -> DataSource:
 # ---- pictures with boxes -------------------------------------------------------------------------
 
 
-def _of_boxes(read: Callable[[str], BoxSet], root: str) -> DataSource:
-    box_set = read(root)
+def _read_boxes(kind: str, root: str) -> DataSource:
+    box_set = read_box_set(kind, root)
     source = DataSource(root, '', classes=list(box_set.classes), notes=list(box_set.notes))
     for split, images in box_set.splits.items():
         source.splits[split] = [
@@ -230,24 +231,6 @@ def _of_boxes(read: Callable[[str], BoxSet], root: str) -> DataSource:
 def _with_boxes(root: str, path: str, boxes: Iterable[Box]) -> Picture:
     boxes = tuple(boxes)
     return _picture(root, path, tuple(box.label for box in boxes))._replace(boxes=boxes)
-
-
-def _read_voc(root: str) -> DataSource:
-    from .voc_file import read_voc
-
-    return _of_boxes(read_voc, root)
-
-
-def _read_yolo(root: str) -> DataSource:
-    from .yolo_file import read_yolo
-
-    return _of_boxes(read_yolo, root)
-
-
-def _read_csv(root: str) -> DataSource:
-    from .box_csv import read_box_csv
-
-    return _of_boxes(read_box_csv, root)
 
 
 def _read_coco(root: str) -> DataSource:
@@ -304,6 +287,6 @@ def _coco_pictures(file: CocoFile, folder: str, source: DataSource) -> Iterable[
 
 
 _READERS: dict[str, Callable[[str], DataSource]] = dict(
-    coco=_read_coco, voc=_read_voc, yolo=_read_yolo, box_csv=_read_csv, packed=_read_packed,
-    label_table=_read_table, class_folders=_read_folders, images=_read_images,
+    coco=_read_coco, packed=_read_packed, label_table=_read_table, class_folders=_read_folders,
+    images=_read_images, **{kind: partial(_read_boxes, kind) for kind in BOX_KINDS},
 )  # fmt: skip
