@@ -12,9 +12,8 @@ from PIL import Image
 
 from ..files.regular import open_regular
 from .folder_listing import list_images
-from .pillow_image import MAX_IMAGE_BYTES, UNREADABLE
+from .pillow_image import MAX_IMAGE_BYTES, UNREADABLE, upright_size
 
-_ORIENTATION = 0x0112
 MAX_COMPARED = 4000  # pictures read to tell whether they are in another set too
 
 
@@ -25,13 +24,11 @@ def picture_size(path: str | os.PathLike) -> tuple[int, int] | None:
     """
     try:
         with open_regular(path, MAX_IMAGE_BYTES) as file, Image.open(file) as image:
-            width, height = image.size
-            turned = image.getexif().get(_ORIENTATION) in (5, 6, 7, 8)
+            return upright_size(image)
     except UNREADABLE:
         return None
     except Exception:  # Pillow's plugins raise all sorts where a file is damaged
         return None
-    return (height, width) if turned else (width, height)
 
 
 # ---- where they lie ------------------------------------------------------------------------------

@@ -12,10 +12,16 @@ from PIL import Image
 
 from ..environment import usable_cores
 from ..files import read_bytes, shorten
-from .pillow_image import MAX_IMAGE_BYTES, UNREADABLE, open_image, upright_rgb
+from .pillow_image import (
+    MAX_IMAGE_BYTES,
+    ORIENTATION,
+    UNREADABLE,
+    open_image,
+    upright_rgb,
+    upright_size,
+)
 
 SIDE = 32  # pixels of the small copy that is kept of each picture
-_ORIENTATION = 0x0112
 # What a file of each format may be called.
 _EXTENSIONS = dict(
     JPEG=('.jpg', '.jpeg', '.jpe', '.jfif', '.pjpeg', '.pjp', '.mpo'),
@@ -82,14 +88,13 @@ def look_at_picture(path: str | os.PathLike) -> Look:
 def _look(content: bytes, extension: str) -> Look:
     with open_image(content) as image:
         kinds = [] if extension in _EXTENSIONS.get(image.format, (extension,)) else ['other_name']
-        mode, turned = image.mode, image.getexif().get(_ORIENTATION) in (5, 6, 7, 8)
-        width, height = image.size[::-1] if turned else image.size
+        mode, (width, height) = image.mode, upright_size(image)
         if getattr(image, 'n_frames', 1) > 1 and image.format != 'MPO':
             kinds.append('moving')
         if image.format == 'JPEG' and mode in ('RGB', 'L'):
             image.draft(mode, (4 * SIDE, 4 * SIDE))  # decodes a part of the pixels, all the bytes
         kinds += _kinds_of_mode(image, mode)
-        if image.getexif().get(_ORIENTATION, 1) not in (0, 1):
+        if image.getexif().get(ORIENTATION, 1) not in (0, 1):
             kinds.append('turned')
         small = upright_rgb(image).resize((SIDE, SIDE), Image.Resampling.BOX)
     return Look(

@@ -14,6 +14,7 @@ UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
 
 # Of an image's file: as Pillow's largest image without a warning has, at 16 bits a channel.
 MAX_IMAGE_BYTES = 2**29
+ORIENTATION = 0x0112  # of EXIF
 _BITS, _PHOTOMETRIC, _PLANAR = 258, 262, 284  # tags of TIFF
 
 # Of images that every Pillow reads; what a file holds is seen from its content all the same.
@@ -98,6 +99,13 @@ def _no_image(content: bytes) -> str:
     if start.startswith(b'version https://git-lfs'):
         return 'a pointer to an image in Git LFS: fetch it with git lfs pull'
     return 'no image of a format that Pillow knows'
+
+
+def upright_size(image: Image.Image) -> tuple[int, int]:
+    """Width and height of an image of Pillow's, turned upright as EXIF says; reads the header."""
+    width, height = image.size
+    is_turned = image.getexif().get(ORIENTATION) in (5, 6, 7, 8)
+    return (height, width) if is_turned else (width, height)
 
 
 def upright_rgb(image: Image.Image) -> Image.Image:
