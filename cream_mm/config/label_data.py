@@ -7,10 +7,10 @@ from pathlib import Path
 from mmengine.config import Config, ConfigDict
 
 from ..datasets.folder_listing import find_folder, folders_in
-from ..datasets.label_set import LabelSet, say_once
+from ..datasets.label_set import LabelSet
 from ..datasets.label_table import is_label_table
 from ..datasets.set_kind import find_kind
-from ..files import say_early
+from ..files import say_early, say_once
 from ..registry import kind_of
 from .image_listing import listing_of
 from .multi_label import fit_multi_label

@@ -1,6 +1,5 @@
 """What lies in an image folder: splits, classes, images, and what is none of these."""
 
-import functools
 import logging
 import os
 import re
@@ -11,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from ..files import say_early, some_of
+from ..files import say_once, some_of
 from .packed_images import PackedImages, is_packed
 from .pillow_image import readable_extensions, remedy
 from .system_entries import is_system, without_system
@@ -535,6 +534,5 @@ def _has_images(folder: Path) -> bool:
     return any(_is_ours(e) and _ends(e.name, extensions) for e in entries)
 
 
-@functools.cache  # once in a process
 def _report(text: str) -> None:
-    say_early(text, logging.WARNING)
+    say_once(text, logging.WARNING)

@@ -1,6 +1,5 @@
 """Images with one label or several, as a table of labels names them."""
 
-import functools
 import logging
 import os
 from collections import Counter
@@ -8,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-from ..files import say_early
+from ..files import say_once
 from .folder_listing import TEST_NAMES, TRAIN_NAMES, VAL_NAMES
 
 ALL = 'all'  # the one split of a set without any
@@ -116,12 +115,6 @@ class LabelSet:
 
 def _parts(path: str) -> list[str]:
     return path.split('/')
-
-
-@functools.cache
-def say_once(line: str, level: int = logging.INFO) -> None:
-    """:func:`say_early`, once in a process."""
-    say_early(line, level)
 
 
 def root_of(place: str | os.PathLike) -> str:

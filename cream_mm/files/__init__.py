@@ -1,6 +1,6 @@
 """What a run leaves on the disk, and reading it back when people or kills have been at it."""
 
-from .early_lines import rank_and_number, say_early, take_early_lines
+from .early_lines import rank_and_number, say_early, say_once, take_early_lines
 from .lines import mend_lines, set_aside
 from .path_log import PATH_LOG, cut_path_log, read_path_log
 from .read import (
@@ -32,6 +32,7 @@ __all__ = [
     'read_path_log',
     'read_text',
     'say_early',
+    'say_once',
     'set_aside',
     'shorten',
     'some_of',

@@ -1,5 +1,6 @@
 """What is said before a run has its log file, kept for that file."""
 
+import functools
 import logging
 import os
 
@@ -21,6 +22,12 @@ def say_early(message: str, level: int = logging.INFO) -> None:
     if rank_and_number()[0] == 0:
         print_log(message, 'current', level=level)
         _kept.append((level, message))
+
+
+@functools.cache
+def say_once(message: str, level: int = logging.INFO) -> None:
+    """:func:`say_early`, once in a process."""
+    say_early(message, level)
 
 
 def rank_and_number() -> tuple[int, int]:
