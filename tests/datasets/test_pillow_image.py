@@ -10,7 +10,13 @@ import numpy as np
 import pytest
 from PIL import Image, UnidentifiedImageError
 
-from cream_mm.datasets.pillow_image import open_image, readable_extensions, remedy, upright_rgb
+from cream_mm.datasets.pillow_image import (
+    open_image,
+    readable_extensions,
+    remedy,
+    upright_rgb,
+    upright_size,
+)
 from cream_mm.datasets.transforms.load_image import decode_image
 
 HEIGHT, WIDTH = 24, 32
@@ -232,6 +238,8 @@ def test_orientation(orientation):
     exif[0x0112] = orientation
     jpeg = rgb_of(save(RGB, 'JPEG', quality=95))
     assert np.array_equal(rgb_of(save(RGB, 'JPEG', quality=95, exif=exif)), turn(jpeg))
+    with open_image(save(RGB, 'JPEG', exif=exif)) as image:
+        assert upright_size(image) == turn(RGB).shape[1::-1]
     for kind, options in (
         ('PNG', dict(exif=exif)),
         ('WEBP', dict(exif=exif, lossless=True)),
