@@ -2,6 +2,7 @@
 
 import contextlib
 import csv
+import functools
 import re
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -108,13 +109,16 @@ def _separator(head: Sequence[str]) -> str | None:
     return found
 
 
-_EXTENSION = '|'.join(re.escape(ext) for ext in readable_extensions())
-_PATH_FIRST = re.compile(rf'(.*(?:{_EXTENSION}))(?:\s+(.*))?', re.I | re.S)
+@functools.cache  # not at import: all of Pillow's formats are loaded
+def _path_first() -> re.Pattern[str]:
+    extension = '|'.join(map(re.escape, readable_extensions()))
+    return re.compile(rf'(.*(?:{extension}))(?:\s+(.*))?', re.I | re.S)
 
 
 def _split_list(text: str) -> list[Row]:
+    path_first = _path_first()
     lines = [(i, line.strip()) for i, line in enumerate(text.splitlines(), 1) if line.strip()]
-    found = [(i, line, _PATH_FIRST.fullmatch(line)) for i, line in lines]
+    found = [(i, line, path_first.fullmatch(line)) for i, line in lines]
     if any(match for _, _, match in found):
         label_first = all(m is None or not m[2] for _, _, m in found) and _recur(
             [line.split()[0] for _, line, m in found if m]
