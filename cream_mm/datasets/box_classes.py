@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from ..files import read_text, some_of
 from .box_columns import table_rows
+from .folder_listing import same_but_for_case
 
 _CLASS_FILE = re.compile(r'class|label', re.I)
 
@@ -90,14 +91,9 @@ def check_case(root: str, counts: Mapping[str, int]) -> None:
     Raises:
         ValueError: If several have.
     """
-    alike: dict[str, list[str]] = {}
-    for name, number in counts.items():
-        if number:
-            alike.setdefault(name.casefold(), []).append(name)
-    for names in alike.values():
-        if len(names) > 1:
-            shown = ', '.join(f'{name!r} ({counts[name]} boxes)' for name in names)
-            raise ValueError(
-                f'{root}: its classes {shown} differ in case alone. Give them one name, or names '
-                'that are not alike'
-            )
+    for names in same_but_for_case(filter(counts.__getitem__, counts), str.casefold):
+        shown = ', '.join(f'{name!r} ({counts[name]} boxes)' for name in names)
+        raise ValueError(
+            f'{root}: its classes {shown} differ in case alone. Give them one name, or names '
+            'that are not alike'
+        )

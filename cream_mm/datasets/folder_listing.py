@@ -7,7 +7,7 @@ import shlex
 import stat
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from ..files import say_once, some_of
@@ -107,16 +107,22 @@ def check_classes(
     raise ValueError(f'{other} has classes that {train} has not: {some_of(listed)}. {hint}')
 
 
-def same_but_for_case(classes: Sequence[str]) -> list[list[str]]:
-    """Classes that are one name in another case, with other blanks or in another Unicode form."""
-    groups: dict[str, list[str]] = {}
-    for name in classes:
-        groups.setdefault(_plain(name), []).append(name)
-    return [names for names in groups.values() if len(names) > 1]
-
-
 def _plain(name: str) -> str:
     return unicodedata.normalize('NFKC', name).strip().casefold()
+
+
+def same_but_for_case(
+    classes: Iterable[str], form: Callable[[str], str] = _plain
+) -> list[list[str]]:
+    """Classes that are one name in another case, with other blanks or in another Unicode form.
+
+    >>> same_but_for_case(['cat', 'Cat', 'cat '], str.casefold)  # in case alone
+    [['cat', 'Cat']]
+    """
+    groups: dict[str, list[str]] = {}
+    for name in classes:
+        groups.setdefault(form(name), []).append(name)
+    return [names for names in groups.values() if len(names) > 1]
 
 
 # ---- images ------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from ..files import some_of
 from ..files.read import MAX_TABLE_BYTES, read_text, shorten
-from .folder_listing import TRAIN_NAMES, VAL_NAMES
+from .folder_listing import TRAIN_NAMES, VAL_NAMES, same_but_for_case
 from .image_index import ImageIndex, is_image_name
 from .label_columns import (
     Columns,
@@ -307,10 +307,10 @@ class _Reader:
 
     def _note_case(self, labels: Iterable[tuple[str, ...]]) -> None:
         counts = Counter(chain.from_iterable(labels))
-        alike = defaultdict(list)
-        for name in sorted(counts):
-            alike[name.casefold()].append(f'{name!r} ({counts[name]} images)')
-        found = [' and '.join(names) for names in alike.values() if len(names) > 1]
+        found = [
+            ' and '.join(f'{name!r} ({counts[name]} images)' for name in names)
+            for names in same_but_for_case(sorted(counts), str.casefold)
+        ]
         self.note(found, 'groups of class names differ in case alone, and are taken as different')
 
     def _without_label(self, by_image: dict, is_multi: bool) -> None:

@@ -10,7 +10,7 @@ from pathlib import PurePosixPath
 from ..files.read import shorten, some_of
 from .box_set import BoxImage, BoxNotes, BoxSet, image_size, mend_box
 from .coco_mend import MARGIN
-from .folder_listing import list_images
+from .folder_listing import list_images, same_but_for_case
 from .voc_layout import Lists, by_folders, find_pictures_of_voc, listed_classes, pair
 from .voc_xml import VocFile, read_voc_xml
 
@@ -123,17 +123,13 @@ def _classes(root: str, files: Mapping[str, VocFile], lists: Lists, notes: BoxNo
         if unused := [name for name in names if name not in counts]:
             notes.add(f'classes of {os.path.basename(path)} without a box', 'kept', some_of(unused))
         return names
-    alike: dict[str, list[str]] = {}
-    for name in sorted(counts):
-        alike.setdefault(name.casefold(), []).append(name)
-    for names in alike.values():
-        if len(names) > 1:
-            rare = min(names, key=counts.__getitem__)
-            raise ValueError(
-                f'{root}: class names differ in case alone: {_counted(names, counts)}'
-                f'{_first_with(rare, files)}. Write them alike. All names: '
-                f'{_counted(sorted(counts), counts)}'
-            )
+    for names in same_but_for_case(sorted(counts), str.casefold):
+        rare = min(names, key=counts.__getitem__)
+        raise ValueError(
+            f'{root}: class names differ in case alone: {_counted(names, counts)}'
+            f'{_first_with(rare, files)}. Write them alike. All names: '
+            f'{_counted(sorted(counts), counts)}'
+        )
     for name, count in sorted(counts.items()):
         often = [other for other in counts if counts[other] >= RARE * count]
         if close := difflib.get_close_matches(name, often, 1, 0.65):
