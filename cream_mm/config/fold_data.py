@@ -10,8 +10,8 @@ from ..datasets.folds import check_fold
 from ..files import say_early
 from ..registry import kind_of
 from .carry import DATA_KEYS, entries
+from .image_listing import IN_FOLDERS
 
-IN_FOLDERS = ('ImageFolder', 'LabelledImages')
 PARTS = (*IN_FOLDERS, 'DatasetPart')
 _HOOK = 'FoldHook'
 # Of mmdet's PackDetInputs, where a config names none.

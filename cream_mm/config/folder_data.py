@@ -30,7 +30,7 @@ from ..datasets.packed_images import is_packed
 from ..files import rank_and_number, say_early, some_of
 from ..registry import kind_of
 from .carry import carry, entries
-from .image_listing import listing_of
+from .image_listing import IN_FOLDERS, listing_of
 
 if TYPE_CHECKING:
     from ..datasets.folder_check import Picture
@@ -158,7 +158,7 @@ def limit_top_k(cfg: Config, num_classes: int) -> None:
 
 
 def _is_image_folder(dataset: Mapping) -> bool:
-    return kind_of(dataset) in ('ImageFolder', 'LabelledImages')
+    return kind_of(dataset) in IN_FOLDERS
 
 
 def _is_unlabelled(dataset: Mapping) -> bool:
