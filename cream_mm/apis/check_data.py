@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from ..datasets.data_check import DataCheck, check_source
 from ..datasets.data_source import ALL, DataSource, open_source
 from ..datasets.split import fold_of, split_off
-from ..engine.progress import Progress
+from ..files.progress import Progress
 
 MIN_SECONDS = 0.5  # between two lines of progress on a screen
 
