@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 
 from ..datasets.data_check import DataCheck, check_source
 from ..datasets.data_source import ALL, DataSource, open_source
-from ..datasets.split import fold_of, split_off
 from ..files.progress import Progress
 
 MIN_SECONDS = 0.5  # between two lines of progress on a screen
@@ -101,6 +100,8 @@ def divide(
     Raises:
         ValueError: If there are no labels, too few pictures, or an argument is out of range.
     """
+    from ..datasets.split import fold_of, split_off  # here: it imports torch, a look needs none
+
     source, splits = check.source, check.source.split_names
     if not source.classes:
         raise ValueError(f'{source.root} has no labels to split by')

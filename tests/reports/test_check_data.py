@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cream_mm.apis.check_data import check_data, divide, split_lines
 from cream_mm.config import load_config
 from cream_mm.datasets.set_kind import KINDS
+from cream_mm.reports.check_data import check_data, divide, split_lines
 
 ROOT = Path(__file__).resolve().parents[2]
 tool = runpy.run_path(str(ROOT / 'tools/check_data.py'))
