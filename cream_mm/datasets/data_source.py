@@ -129,6 +129,10 @@ def open_source(root: str | os.PathLike, kind: str | None = None) -> DataSource:
     return source
 
 
+def _picture(root: str, path: str, labels: tuple = (), boxes: tuple | None = None) -> Picture:
+    return Picture(path, os.path.relpath(path, root), labels, boxes)
+
+
 # ---- pictures without boxes ----------------------------------------------------------------------
 
 
@@ -161,13 +165,11 @@ def _read_folders(root: str) -> DataSource:
             source.errors.append(no_image_in(empty))
         _add_classes(source, files, f'{root}/{folders[first]}', place)
         source.splits[split] = [
-            Picture(
-                os.path.join(place, name, image),
-                os.path.relpath(os.path.join(place, name, image), root),
-                (source.classes.index(name),),
-            )
-            for name, images in files.items() for image in images
-        ]  # fmt: skip
+            _picture(root, os.path.join(place, name, image), labels)
+            for name, images in files.items()
+            for labels in [(source.classes.index(name),)]
+            for image in images
+        ]
     return source
 
 
@@ -191,9 +193,11 @@ def _read_packed(root: str) -> DataSource:
         source.classes = source.classes or sorted(files)
         _add_classes(source, sorted(files), next(iter(folders.values())), folder)
         source.splits[split] = [
-            Picture('', os.path.join(folder, name, image), (source.classes.index(name),))
-            for name, images in files.items() for image in images
-        ]  # fmt: skip
+            Picture('', os.path.join(folder, name, image), labels)
+            for name, images in files.items()
+            for labels in [(source.classes.index(name),)]
+            for image in images
+        ]
     return source
 
 
@@ -202,8 +206,7 @@ def _read_images(root: str) -> DataSource:
     for split, folder in (_split_folders(root) or {ALL: '.'}).items():
         place = os.path.normpath(os.path.join(root, folder))
         source.splits[split] = [
-            Picture(os.path.join(place, name), os.path.relpath(os.path.join(place, name), root))
-            for name in list_images(place, None, passed)
+            _picture(root, os.path.join(place, name)) for name in list_images(place, None, passed)
         ]
     source.notes += passed.lines(root)
     return source
@@ -217,11 +220,7 @@ def _read_table(root: str) -> DataSource:
     source.is_multi = table.is_multi
     for split, images in table.splits.items():
         source.splits[split] = [
-            Picture(
-                os.path.join(table.root, image.path),
-                os.path.relpath(os.path.join(table.root, image.path), root),
-                tuple(image.labels),
-            )
+            _picture(root, os.path.join(table.root, image.path), tuple(image.labels))
             for image in images
         ]
     return source
@@ -230,17 +229,16 @@ def _read_table(root: str) -> DataSource:
 # ---- pictures with boxes -------------------------------------------------------------------------
 
 
+def _with_boxes(root: str, path: str, boxes: Sequence[Box]) -> Picture:
+    return _picture(root, path, tuple(box.label for box in boxes), tuple(boxes))
+
+
 def _of_boxes(read: Callable[[str], BoxSet], root: str) -> DataSource:
     box_set = read(root)
     source = DataSource(root, '', classes=list(box_set.classes), notes=list(box_set.notes))
     for split, images in box_set.splits.items():
         source.splits[split] = [
-            Picture(
-                os.path.join(box_set.root, image.path),
-                os.path.relpath(os.path.join(box_set.root, image.path), root),
-                tuple(box.label for box in image.boxes),
-                tuple(image.boxes),
-            )
+            _with_boxes(root, os.path.join(box_set.root, image.path), image.boxes)
             for image in images
         ]
     return source
@@ -314,10 +312,7 @@ def _coco_pictures(file: CocoFile, folder: str, source: DataSource) -> Iterable[
             boxes.setdefault(a['image_id'], []).append(box)
     for image in file.content['images']:
         path = os.path.join(folder, image['file_name'])
-        own = tuple(boxes.get(image['id'], ()))
-        yield Picture(
-            path, os.path.relpath(path, source.root), tuple(box.label for box in own), own
-        )
+        yield _with_boxes(source.root, path, boxes.get(image['id'], ()))
 
 
 _READERS: dict[str, Callable[[str], DataSource]] = dict(
