@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 
 from ..datasets.data_check import DataCheck, check_source
 from ..datasets.data_source import ALL, DataSource, open_source
+from ..datasets.set_kind import KINDS
 from ..files.progress import Progress
 
 MIN_SECONDS = 0.5  # between two lines of progress on a screen
@@ -40,11 +41,9 @@ def check_data(
 def _opened(root: str, kind: str | None) -> DataSource:
     try:
         return open_source(root, kind)
-    except FileNotFoundError:
-        if not os.path.isdir(root):
-            raise
-        refusal = sys.exc_info()[1]
     except (OSError, ValueError) as error:
+        if not os.path.isdir(root) or kind not in (None, *KINDS):
+            raise
         refusal = error
     try:
         source = open_source(root, 'images')

@@ -53,6 +53,13 @@ def test_folds_hold_out_each_image_once(flowers):
     assert all(not set(part['train']) & set(part['val']) for part in parts)
 
 
+def test_what_nobody_could_read_is_refused(flowers):
+    with pytest.raises(ValueError, match="kind is one of coco, .*; got 'folders'"):
+        check_data(flowers, 'folders')
+    with pytest.raises(FileNotFoundError, match='gone is not there'):
+        check_data(flowers / 'gone')
+
+
 def test_what_a_reader_refuses_is_an_error_and_pictures_are_looked_at(tmp_path):
     scene(tmp_path / 'voc/JPEGImages/a.png', 0)
     (tmp_path / 'voc/JPEGImages/bad.png').write_bytes(b'')
