@@ -8,7 +8,6 @@ from typing import Any
 from mmengine.registry import DATASETS, MODELS, init_default_scope
 
 from ..config import load_config
-from ..engine.progress import Progress
 from ..evaluation import (
     AccuracyTable,
     ArchEvaluator,
@@ -20,6 +19,7 @@ from ..evaluation import (
 )
 from ..files import PATH_LOG, write_json
 from ..files.block_ratings import is_of_blocks, read_block_ratings, sum_of_ratings
+from ..files.progress import Progress
 from ..search import MainEffects, combined, training_effects_until
 from ..spaces import MBConvSpace
 from ..structures.randomness import named_rng

@@ -13,9 +13,9 @@ from ..config.latency_budget import place_of
 from ..config.work_dir import config_file
 from ..costs.latency import machine_words
 from ..costs.latency_fit import LatencyFit, fit_latency
-from ..engine.progress import Progress
 from ..files.latency_file import LATENCY_FORMAT, read_latency
 from ..files.latency_log import LatencyLog
+from ..files.progress import Progress
 from ..files.read import read_json
 from ..files.whole import write_json
 from ..spaces import SPACE_PRESETS, BlockSpace, Space, build_space, known_spaces

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from scipy import stats
 
 # Both have to hold: a difference that is no chance, and large enough to move an accuracy.
 MAX_P = 0.001
@@ -52,6 +51,8 @@ def compare_shares(one: Sequence[int], other: Sequence[int]) -> ShareDifference:
     table = np.hstack([table[:, places], rare[:, : int(rare.sum() > 0)]])
     if table.shape[1] < 2:
         return ShareDifference(1.0, 0.0, [])
+    from scipy import stats  # here: it takes a second, and a set without splits needs none
+
     chi2, p_value, freedom, expected = stats.chi2_contingency(table, correction=False)
     v = math.sqrt(max(0.0, chi2 / total - freedom / (total - 1)))
     rows, columns = table.sum(axis=1) / total, table.sum(axis=0) / total

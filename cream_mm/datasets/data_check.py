@@ -22,7 +22,8 @@ MAX_ASPECT = 4.0
 TINY_BOX = 4.0  # pixels, the shorter side
 SAME_BOX = 0.95  # IoU of two boxes of one class that are taken for one object
 MANY_BOXES = 100  # what detectors here give for an image at most
-SPLITTER = 'tools/check_data.py DIR --split 0.1 --apply copy writes a split without that'
+SPLITTER = 'tools/check_data.py DIR --split 0.1 --apply copy'
+WITHOUT_THAT = f'{SPLITTER} writes a split without that'
 
 
 @dataclass
@@ -93,9 +94,12 @@ def check_source(source: DataSource, step: Callable[[], None] | None = None) -> 
 
 
 def _names(pictures: Sequence[Picture], places: Iterable[int]) -> list[str]:
-    places = list(places)
-    shown = [pictures[i].name for i in places[:MAX_EXAMPLES]]
-    return shown + ([f'and {len(places) - MAX_EXAMPLES} more'] if len(places) > len(shown) else [])
+    return _first_of([pictures[i].name for i in places])
+
+
+def _first_of(texts: list[str]) -> list[str]:
+    more = len(texts) - MAX_EXAMPLES
+    return texts[:MAX_EXAMPLES] + ([f'and {more} more'] if more > 0 else [])
 
 
 def _per_class(pictures: Iterable[Picture], number: int, whole: bool = False) -> list[int]:
@@ -135,7 +139,7 @@ def _files(check: DataCheck) -> Iterable[Finding]:
         )  # fmt: skip
     total = len(pictures)
     for kind, places in by_kind.items():
-        if kind == 'grey' and len(places) in (0, total):
+        if kind == 'grey' and len(places) == total:
             continue
         level = 'warning' if kind in ('see_through', 'deep', 'cmyk') else 'note'
         remedy = dict(
@@ -172,11 +176,12 @@ def _copies(check: DataCheck) -> Iterable[Finding]:
         is_one = groups is not check.copies.by_name  # an augmented copy may lack a box
         other = [g for g in groups if is_one and len({_label_counts(pictures[i]) for i in g}) > 1]
         two = [g for g in groups if len({splits[i] for i in g}) > 1]
-        rest = [g for g in groups if g not in two and g not in other]
+        told = {g[0] for g in (*two, *other)}
+        rest = [g for g in groups if g[0] not in told]
         for level, text, remedy, found in (
             ('warning', wrong.format(how), 'look at them, and correct or remove one', other),
             ('warning', f'{how} in two splits, so that results come out too high',
-             f'remove them from one; {SPLITTER}', two),
+             f'remove them from one; {WITHOUT_THAT}', two),
             ('note', f'{how} within one split', keep, rest),
         ):  # fmt: skip
             yield _of_groups(level, text, remedy, found, pictures)
@@ -194,9 +199,7 @@ def _label_counts(picture: Picture) -> tuple[int, ...]:
 def _of_groups(
     level: str, text: str, remedy: str, groups: list[list[int]], pictures: Sequence[Picture]
 ) -> Finding:
-    shown = [' = '.join(_names(pictures, group)) for group in groups[:MAX_EXAMPLES]]
-    if len(groups) > MAX_EXAMPLES:
-        shown.append(f'and {len(groups) - MAX_EXAMPLES} more')
+    shown = _first_of([' = '.join(_names(pictures, group)) for group in groups])
     number = len(groups)
     text = f'{number:,} group{"s" * (number != 1)} of pictures {text}'
     return Finding(level, text, remedy, len(groups), shown, groups)
@@ -210,10 +213,8 @@ def _classes(check: DataCheck) -> Iterable[Finding]:
     if not source.classes:
         return
     what = 'boxes' if source.has_boxes else 'images'
-    whole = {
-        s: _per_class(p, len(source.classes), source.has_boxes) for s, p in source.splits.items()
-    }
-    train = whole[next(iter(whole))]
+    by_split = check.counts()
+    train = by_split[next(iter(by_split))]
     name_of = source.classes.__getitem__
     if len(source.classes) == 1 and not source.has_boxes:
         yield Finding(
@@ -225,7 +226,7 @@ def _classes(check: DataCheck) -> Iterable[Finding]:
         'warning', f'{len(alike)} x class names that differ in case, blanks or accents alone',
         'they are trained as different classes: rename if they are one', len(alike), alike,
     )  # fmt: skip
-    for split, counts in whole.items():
+    for split, counts in by_split.items():
         empty = [name_of(k) for k, n in enumerate(counts) if n == 0]
         is_first = counts is train
         yield Finding(
@@ -266,7 +267,7 @@ def _shares(check: DataCheck) -> Iterable[Finding]:
             yield Finding(
                 'warning', f'{other} has other class shares than {one} '
                 f"(Cramer's V {found.cramers_v:.2f}, p {_p(found)})",
-                f'what is better on {other} may be so by the shares alone; {SPLITTER}',
+                f'what is better on {other} may be so by the shares alone; {WITHOUT_THAT}',
                 1, list(_share_lines(source, counts, one, other, found)),
             )  # fmt: skip
 
@@ -292,7 +293,7 @@ def _hold_out(check: DataCheck) -> Iterable[Finding]:
     if not held:
         yield Finding(
             'note', 'no split to validate on: a part of the images is held out of the training',
-            'to choose it yourself: tools/check_data.py DIR --split 0.1 --apply copy',
+            f'to choose it yourself: {SPLITTER}',
         )  # fmt: skip
     for split in held:
         number = len(source.splits[split])
@@ -370,9 +371,10 @@ def _boxes(check: DataCheck) -> Iterable[Finding]:
          'a detector gives 100 for an image: raise max_per_img of its test_cfg'),
         ('note', bare, 'image~ without a box', 'they train as background; are they really empty?'),
     ):  # fmt: skip
+        once = list(dict.fromkeys(places))
         yield Finding(
             level, f'{len(places):,} {_plural(text, len(places))}', remedy, len(places),
-            _names(pictures, dict.fromkeys(places)), places=list(dict.fromkeys(places)),
+            _names(pictures, once), places=once,
         )  # fmt: skip
 
 

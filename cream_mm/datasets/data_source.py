@@ -122,6 +122,10 @@ def open_source(root: str | os.PathLike, kind: str | None = None) -> DataSource:
     return source
 
 
+def _picture(root: str, path: str, labels: tuple = (), boxes: tuple | None = None) -> Picture:
+    return Picture(path, os.path.relpath(path, root), labels, boxes)
+
+
 # ---- pictures without boxes ----------------------------------------------------------------------
 
 
@@ -154,14 +158,12 @@ def _read_folders(root: str) -> DataSource:
             source.errors.append(no_image_in(empty))
         _add_classes(source, files, f'{root}/{folders[first]}', place)
         source.splits[split] = [
-            _picture(root, os.path.join(place, name, image), (source.classes.index(name),))
-            for name, images in files.items() for image in images
-        ]  # fmt: skip
+            _picture(root, os.path.join(place, name, image), labels)
+            for name, images in files.items()
+            for labels in [(source.classes.index(name),)]
+            for image in images
+        ]
     return source
-
-
-def _picture(root: str, path: str, labels: tuple[int, ...] = ()) -> Picture:
-    return Picture(path, os.path.relpath(path, root), labels)
 
 
 def _add_classes(source: DataSource, names: Iterable[str], first: str, other: str) -> None:
@@ -184,9 +186,11 @@ def _read_packed(root: str) -> DataSource:
         source.classes = source.classes or sorted(files)
         _add_classes(source, sorted(files), next(iter(folders.values())), folder)
         source.splits[split] = [
-            Picture('', os.path.join(folder, name, image), (source.classes.index(name),))
-            for name, images in files.items() for image in images
-        ]  # fmt: skip
+            Picture('', os.path.join(folder, name, image), labels)
+            for name, images in files.items()
+            for labels in [(source.classes.index(name),)]
+            for image in images
+        ]
     return source
 
 
@@ -209,12 +213,17 @@ def _read_table(root: str) -> DataSource:
     source.is_multi = table.is_multi
     for split, images in table.splits.items():
         source.splits[split] = [
-            _picture(root, os.path.join(table.root, image.path), image.labels) for image in images
+            _picture(root, os.path.join(table.root, image.path), tuple(image.labels))
+            for image in images
         ]
     return source
 
 
 # ---- pictures with boxes -------------------------------------------------------------------------
+
+
+def _with_boxes(root: str, path: str, boxes: Sequence[Box]) -> Picture:
+    return _picture(root, path, tuple(box.label for box in boxes), tuple(boxes))
 
 
 def _read_boxes(kind: str, root: str) -> DataSource:
@@ -226,11 +235,6 @@ def _read_boxes(kind: str, root: str) -> DataSource:
             for image in images
         ]
     return source
-
-
-def _with_boxes(root: str, path: str, boxes: Iterable[Box]) -> Picture:
-    boxes = tuple(boxes)
-    return _picture(root, path, tuple(box.label for box in boxes))._replace(boxes=boxes)
 
 
 def _read_coco(root: str) -> DataSource:

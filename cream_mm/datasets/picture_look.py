@@ -127,18 +127,15 @@ def difference_hash(image: Image.Image) -> int:
     return int.from_bytes(np.packbits(bits).tobytes(), 'big')
 
 
-def look_at_pictures(
-    paths: Sequence[str], step: Callable[[], None] | None = None, num_workers: int | None = None
-) -> list[Look]:
+def look_at_pictures(paths: Sequence[str], step: Callable[[], None] | None = None) -> list[Look]:
     """:func:`look_at_picture` of each, on all cores.
 
     Args:
         paths (Sequence[str]): The files.
         step (Callable, optional): Is called after each picture.
-        num_workers (int, optional): Threads; decoding holds no lock. Defaults to the cores.
     """
     looks = []
-    with ThreadPoolExecutor(num_workers or usable_cores()) as pool:
+    with ThreadPoolExecutor(usable_cores()) as pool:  # decoding holds no lock
         try:
             for look in pool.map(look_at_picture, paths):
                 looks.append(look)

@@ -86,7 +86,8 @@ def deal_out(
             f'cannot be split into {len(shares)} parts'
         )
     rng = named_rng('data split', seed, len(labels))
-    order = [list(members)[i] for i in rng.permutation(len(members))]
+    names = list(members)
+    order = [names[i] for i in rng.permutation(len(names))]
     order.sort(key=lambda group: -len(members[group]))  # large ones find a place first
     none = 1 + max((label for item in labels for label in item), default=-1)
     counts = {g: Counter(k for i in members[g] for k in set(labels[i]) or (none,)) for g in order}

@@ -39,7 +39,7 @@ def write_lists(check: DataCheck, parts: Parts, folder: str | os.PathLike) -> Pa
     folder, source = Path(folder), check.source
     _check_files(check)
     base = _base(check, parts)
-    if Path(folder).resolve().is_relative_to(base):
+    if folder.resolve().is_relative_to(base):
         raise ValueError(f'{folder} lies in {base}, which it would link to: name another place')
     _begin(folder, parts, source.root)
     names = [os.path.relpath(os.path.abspath(p.path), base) for p in source.pictures]
@@ -70,8 +70,8 @@ def write_copy(check: DataCheck, parts: Parts, folder: str | os.PathLike) -> Pat
 
     Raises:
         FileExistsError: If it is there.
-        OSError: If the disk is full.
-        ValueError: If the pictures are no files of their own.
+        OSError: If files cannot be read or written.
+        ValueError: If the pictures are no files of their own, or would not fit on the disk.
     """
     folder, source = Path(folder), check.source
     _check_files(check)
@@ -113,11 +113,11 @@ def _check_files(check: DataCheck) -> None:
 
 def _base(check: DataCheck, parts: Parts) -> Path:
     """The folder that holds all pictures: the set's, or one above it."""
-    root = Path(check.source.root).resolve()
+    root = Path(os.path.abspath(check.source.root))
     paths = [os.path.abspath(check.source.pictures[i].path) for p in parts.values() for i in p]
-    if all(Path(path).is_relative_to(os.path.abspath(check.source.root)) for path in paths):
-        return Path(os.path.abspath(check.source.root))
-    return Path(os.path.commonpath([str(root), *paths]))
+    if all(Path(path).is_relative_to(root) for path in paths):
+        return root
+    return Path(os.path.commonpath([root.resolve(), *paths]))
 
 
 def _begin(folder: Path, parts: Parts, root: str) -> None:

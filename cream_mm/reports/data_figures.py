@@ -51,8 +51,8 @@ def draw_sizes(check: DataCheck) -> Markup | None:
     width, height = np.array(sizes[::step], float).T
     with plot_style():
         fig = Figure(figsize=(9.2, 3.6), layout='constrained')
-        left, right = fig.subplots(1, 2, width_ratios=(1, 1))
-        left.scatter(width, height, s=9, alpha=0.35, lw=0, color=BLUE, rasterized=False)
+        left, right = fig.subplots(1, 2)
+        left.scatter(width, height, s=9, alpha=0.35, lw=0, color=BLUE)
         if max(width.max() / width.min(), height.max() / height.min()) > 8:
             left.set(xscale='log', yscale='log')
         else:
@@ -62,8 +62,8 @@ def draw_sizes(check: DataCheck) -> Markup | None:
         ratio = np.log2(width / height)
         edge = max(1.0, np.ceil(2 * np.abs(ratio).max()) / 2)
         right.hist(ratio, np.linspace(-edge, edge, 41), color=BLUE)
-        ticks = [t for t in (-3, -2, -1, 0, 1, 2, 3) if abs(t) <= edge]
         words = {-3: '1:8', -2: '1:4', -1: '1:2', 0: 'square', 1: '2:1', 2: '4:1', 3: '8:1'}
+        ticks = [t for t in words if abs(t) <= edge]
         right.set_xticks(ticks, [words[t] for t in ticks])
         right.set(xlabel='width to height', ylabel='pictures')
         right.set_title('Shape')

@@ -107,8 +107,7 @@ class DataReport:
             head, tail = by_size[: MAX_ROWS - 8], by_size[-8:]
             order = [*head, None, *tail]
         names = {k: shorten(source.classes[k], 32) for k in order if k is not None}
-        wide = max(map(len, names.values()), default=0)
-        wide = max(wide, 10)
+        wide = max(10, *map(len, names.values()))
         head = 'boxes' if source.has_boxes else 'images'
         lines = [f'  {head:<{wide}}' + ''.join(f' {split:>9}' for split in self.counts)]
         for k in order:

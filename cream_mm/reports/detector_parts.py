@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..files import read_json, shorten
+from ..files.part_costs_file import PARTS_FILE, PARTS_FORMAT
 
-PARTS_FILE, PARTS_FORMAT = 'part_costs.json', 'cream_mm.part_costs/1'
 NAMES = ('backbone', 'neck', 'heads', 'whole')
 
 

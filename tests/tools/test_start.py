@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 ROOT = Path(__file__).resolve().parents[2]
 TOOLS = sorted(path.stem for path in (ROOT / 'tools').glob('*.py'))
@@ -140,6 +141,15 @@ def test_a_report_without_a_search(tmp_path, torch_seconds):
     seconds, code, out, errors, imported = start('report', tmp_path)
     assert (code, out) == (1, '') and f'{tmp_path}/best_arch.json not found' in errors
     assert 'torch' not in imported and seconds < torch_seconds + 3
+
+
+def test_a_look_at_data(tmp_path):
+    for name, level in (('ants', 40), ('bees', 200)):
+        (tmp_path / 'set' / name).mkdir(parents=True)
+        Image.new('RGB', (40, 40), (level, 0, 0)).save(tmp_path / f'set/{name}/0.png')
+    _, code, out, _, imported = start('check_data', tmp_path / 'set', '--out', tmp_path / 'out')
+    assert code == 0 and '2 images of 2 classes' in out
+    assert imported == {'mmengine', 'matplotlib'}
 
 
 WITH_CONFIG = {

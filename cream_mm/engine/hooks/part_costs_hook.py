@@ -10,13 +10,12 @@ from mmengine.runner import Runner
 
 from ...environment import processor_name
 from ...files import read_json, write_json
+from ...files.part_costs_file import PARTS_FILE, PARTS_FORMAT
 from ...registry import HOOKS
 from ..distributed import unwrap
 from ..part_costs import PARTS, count_parts, is_detector, on_median_path, size_of_tests, time_parts
 from ..words import short_path
 
-FILE = 'part_costs.json'
-FORMAT = 'cream_mm.part_costs/1'
 LARGE = 2.0  # neck and heads of more than so many backbones get a line
 LIGHT_CONFIG = 'configs/detection/rtmdet-light_cream-287m_coco.py'
 LIGHT_MACS_PER_PIXEL = 1729  # of its neck and head, with 80 classes
@@ -38,7 +37,7 @@ class PartCostsHook(Hook):
         model = unwrap(runner.model)
         if not is_main_process() or not is_detector(model):
             return
-        path = Path(runner.work_dir, FILE)
+        path = Path(runner.work_dir, PARTS_FILE)
         try:
             content = self._known(path, model, size_of_tests(runner.cfg))
             if content is None:
@@ -95,7 +94,7 @@ def costs_of(
         part['ms'] = ms.get(name)
     device = next(model.parameters()).device
     return dict(
-        format=FORMAT,
+        format=PARTS_FORMAT,
         detector=type(model).__name__,
         input_size=list(size),
         num_params=sum(p.numel() for p in model.parameters()),

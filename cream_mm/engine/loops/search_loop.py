@@ -30,13 +30,13 @@ from ...files import PATH_LOG, write_json
 from ...files.answer_file import SEARCH_FORMAT, answer_content, rating_content
 from ...files.arch_file import RULES
 from ...files.front_file import front_content
+from ...files.progress import Progress
 from ...models.backbones.published import published_costs
 from ...registry import LOOPS, TASK_UTILS, argument_names
 from ...search import PathSampler, Strategy
 from ...search.front import budget_steps, ends, front_cost
 from ...structures import Arch
 from ..distributed import on_main_process, unwrap
-from ..progress import Progress
 from ..stage import Stage
 from ..words import short_path, with_unit
 from .rating_time import SPREAD, time_a_rating

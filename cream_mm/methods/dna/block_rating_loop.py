@@ -17,7 +17,6 @@ from ...costs import Budget
 from ...engine.distributed import unwrap
 from ...engine.loops.rating_time import SPREAD
 from ...engine.loops.search_loop import averaged_weights
-from ...engine.progress import Progress
 from ...engine.stage import Stage, share_to_time
 from ...engine.words import short_path
 from ...files import write_json
@@ -25,6 +24,7 @@ from ...files.answer_file import answer_content
 from ...files.arch_file import RULES
 from ...files.block_ratings import Tables, block_ratings_content, read_block_ratings
 from ...files.front_file import front_content
+from ...files.progress import Progress
 from ...models.backbones.published import published_costs
 from ...registry import LOOPS
 from ...search.front import budget_steps, front_cost

@@ -15,10 +15,10 @@ from ...engine.distributed import on_main_process
 from ...engine.loops import SearchLoop, SupernetTrainLoop
 from ...engine.loops.rating_time import SPREAD, time_a_rating
 from ...engine.loops.search_loop import averaged_weights
-from ...engine.progress import Progress
 from ...engine.stage import Stage
 from ...evaluation import ArchEvaluator, Rating
 from ...files import read_json, shorten, write_json
+from ...files.progress import Progress
 from ...registry import LOOPS, argument_names
 from ...search import Strategy
 from ...spaces import Space

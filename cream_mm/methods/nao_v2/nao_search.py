@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from ...costs import Budget
-from ...engine.progress import Progress
+from ...files.progress import Progress
 from ...registry import TASK_UTILS
 from ...search.strategies.strategy import Scored, Strategy, collect
 from ...spaces import Space

@@ -1,7 +1,7 @@
 import pytest
 
-from cream_mm.engine import progress as module
-from cream_mm.engine.progress import Progress
+from cream_mm.files import progress as module
+from cream_mm.files.progress import Progress
 
 
 def test_known_steps_take_no_time(monkeypatch):

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cream_mm.apis.check_data import check_data, divide, split_lines
 from cream_mm.config import load_config
 from cream_mm.datasets.set_kind import KINDS
+from cream_mm.reports.check_data import check_data, divide, split_lines
 
 ROOT = Path(__file__).resolve().parents[2]
 tool = runpy.run_path(str(ROOT / 'tools/check_data.py'))
@@ -51,6 +51,13 @@ def test_folds_hold_out_each_image_once(flowers):
     held = [i for part in parts for i in part['val']]
     assert sorted(held) == list(range(37))
     assert all(not set(part['train']) & set(part['val']) for part in parts)
+
+
+def test_what_nobody_could_read_is_refused(flowers):
+    with pytest.raises(ValueError, match="kind is one of coco, .*; got 'folders'"):
+        check_data(flowers, 'folders')
+    with pytest.raises(FileNotFoundError, match='gone is not there'):
+        check_data(flowers / 'gone')
 
 
 def test_what_a_reader_refuses_is_an_error_and_pictures_are_looked_at(tmp_path):

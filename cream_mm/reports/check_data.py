@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 
 from ..datasets.data_check import DataCheck, check_source
 from ..datasets.data_source import ALL, DataSource, open_source
-from ..datasets.split import fold_of, split_off
-from ..engine.progress import Progress
+from ..datasets.set_kind import KINDS
+from ..files.progress import Progress
 
 MIN_SECONDS = 0.5  # between two lines of progress on a screen
 
@@ -41,11 +41,9 @@ def check_data(
 def _opened(root: str, kind: str | None) -> DataSource:
     try:
         return open_source(root, kind)
-    except FileNotFoundError:
-        if not os.path.isdir(root):
-            raise
-        refusal = sys.exc_info()[1]
     except (OSError, ValueError) as error:
+        if not os.path.isdir(root) or kind not in (None, *KINDS):
+            raise
         refusal = error
     try:
         source = open_source(root, 'images')
@@ -101,6 +99,8 @@ def divide(
     Raises:
         ValueError: If there are no labels, too few pictures, or an argument is out of range.
     """
+    from ..datasets.split import fold_of, split_off  # here: it imports torch, a look needs none
+
     source, splits = check.source, check.source.split_names
     if not source.classes:
         raise ValueError(f'{source.root} has no labels to split by')
