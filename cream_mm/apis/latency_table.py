@@ -15,7 +15,7 @@ from ..costs.latency import machine_words
 from ..costs.latency_fit import LatencyFit, fit_latency
 from ..engine.progress import Progress
 from ..files.latency_file import LATENCY_FORMAT, read_latency
-from ..files.latency_log import LatencyLog
+from ..files.latency_log import LatencyLog, other_source
 from ..files.read import read_json
 from ..files.whole import write_json
 from ..spaces import SPACE_PRESETS, BlockSpace, Space, build_space, known_spaces
@@ -144,12 +144,8 @@ def _tables_before(out: str | Path, content: Mapping) -> list[dict]:
         return []
     read_latency(out)  # refuses what is none
     before = read_json(out)
-    for key in ('space', 'machine'):
-        mine, theirs = (dict(c.get(key) or {}, system=None) for c in (content, before))
-        differ = [k for k in {**mine, **theirs} if mine.get(k) != theirs.get(k)]
-        if differ:
-            told = '; '.join(f'{k}: {theirs.get(k)}, now {mine.get(k)}' for k in differ)
-            raise ValueError(f'{out} is of another {key} ({told}): name another file, --out FILE')
+    if other := other_source(before, content):
+        raise ValueError(f'{out} is of {other}: name another file, --out FILE')
     return list(before.get('tables') or [])
 
 
