@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -108,8 +108,7 @@ def on_median_path(model: BaseModel, seed: int = 0) -> Iterator[Arch | None]:
     """
     backbone = model.backbone
     if not getattr(backbone, 'shares_weights', False) or not hasattr(backbone, 'using'):
-        with nullcontext():
-            yield None
+        yield None
         return
     sampler = PathSampler(backbone.space, backbone.budget, seed=seed)
     costs = backbone.budget.cost_model
