@@ -155,9 +155,7 @@ def run_folds(args: argparse.Namespace, words: Sequence[str]) -> None:
         )
     from cream_mm.apis.train_folds import train_folds
 
-    work_dir = args.work_dir or os.path.join(
-        'work_dirs', os.path.splitext(os.path.basename(args.config))[0]
-    )
+    work_dir = args.work_dir or os.path.join('work_dirs', Path(args.config).stem)
     train_folds(
         args.config, work_dir, args.folds,
         root=os.path.dirname(os.path.dirname(os.path.abspath(__file__))),

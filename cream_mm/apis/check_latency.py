@@ -104,8 +104,7 @@ def _check_table(
     stand = Stand(networks, runtime, table.batch or 1)
     sessions = []
     for session in range(SESSIONS):
-        loads = [lambda arch=arch: stand.load_network(arch) for arch in archs]
-        sessions.append(list(stand.time(loads)))
+        sessions.append(list(stand.time_networks(archs)))
         say(f'timing    {table.told()}: {number} networks, {session + 1} of {SESSIONS} times')
     ratios = np.array([[timing.ratio for timing in timings] for timings in sessions])
     times = np.array([[timing.ms for timing in timings] for timings in sessions])

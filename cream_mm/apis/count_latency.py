@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 from ..costs import CostTable, build_cost_model
-from ..costs.latency import machine_words, pick_table
+from ..costs.latency import machine_words, no_such_table, pick_table
 from ..files.latency_file import read_latency, space_differences
 from ..models.backbones.resolve_arch import resolve_arch
 from ..structures import Arch
@@ -45,13 +45,10 @@ def count_latency(
     """
     network, space, about = resolve_arch(arch)
     file = read_latency(path)
-    table = pick_table(file.tables, input_size, 'classifier', batch, 'float32')
+    asked = file.tables, input_size, 'classifier', batch, 'float32'
+    table = pick_table(*asked)
     if table is None:
-        size = '{}x{}'.format(*input_size)
-        raise ValueError(
-            f'{path} has no times of {size}, with a classifier, batch {batch}, float32; it has: '
-            f'{"; ".join(table.told() for table in file.tables)}'
-        )
+        raise ValueError(f'{path} has {no_such_table(*asked)}')
     if file.space is not None and table.rows is None:
         # That of the search, whose stages may be deeper than the network's.
         if differ := space_differences(file, space, but=('depths',)):

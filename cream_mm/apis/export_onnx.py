@@ -11,6 +11,7 @@ import torch
 import torch.nn as nn
 
 from ..files.whole import write_whole
+from ..models.eval_mode import eval_mode
 
 OPSET = 17
 
@@ -77,9 +78,7 @@ def onnx_bytes(
         ) from error
     first = next((p for p in (*module.parameters(), *module.buffers())), None)
     example = torch.zeros(tuple(input_shape), device='cpu' if first is None else first.device)
-    modes = {child: child.training for child in module.modules()}
-    module.eval()
-    try:
+    with eval_mode(module):
         outs = module(example)
         outs = [outs] if isinstance(outs, torch.Tensor) else outs
         if not isinstance(outs, (list, tuple)) or not all(
@@ -98,9 +97,6 @@ def onnx_bytes(
                 f'{list(input_names)} and {list(output_names)}'
             )
         content = _traced(module, example, input_names, output_names, opset, dynamic_batch)
-    finally:
-        for child, mode in modes.items():
-            child.training = mode
     onnx.checker.check_model(onnx.load_from_string(content))
     return content
 

@@ -9,6 +9,7 @@ import torch.nn as nn
 from torch import Tensor
 
 from ..costs import BlockCosts, CostTable, build_cost_model
+from ..costs.mbconv import strided
 from ..models.backbones import network_class
 from ..models.heads import CreamClsHead
 from ..models.layers import build_choice, build_last, norm_of
@@ -112,10 +113,10 @@ class TimedNetworks:
         """Of each choice at each position its layer; None where it is none. No blocks."""
         if not isinstance(self.space, MBConvSpace):
             return [[(p, c) for c in range(size)] for p, size in enumerate(self.space.sizes)]
-        found, size = [], _strided(self.input_size, self.space.stem_stride)
+        found, size = [], strided(self.input_size, self.space.stem_stride)
         for spec in self.space.layers():
             found.append([_layer(spec, meaning, size) for meaning in self.space.choices])
-            size = _strided(size, spec.stride)
+            size = strided(size, spec.stride)
         return found
 
     def all_layers(self) -> dict[Hashable, tuple[nn.Module, tuple[int, int, int]] | None]:
@@ -253,12 +254,12 @@ class TimedNetworks:
 def _mbconv_layers(
     space: MBConvSpace, arch: Arch, input_size: tuple[int, int]
 ) -> Iterator[tuple[Layer, LayerSpec]]:
-    size = _strided(input_size, space.stem_stride)
+    size = strided(input_size, space.stem_stride)
     for spec in space.layers(arch.depths):
         layer = _layer(spec, space.choices[arch.stages[spec.stage - 1][spec.layer]], size)
         if layer is not None:
             yield layer, spec
-        size = _strided(size, spec.stride)
+        size = strided(size, spec.stride)
 
 
 def _layer(spec: LayerSpec, meaning: tuple[int, int] | str, size: tuple[int, int]) -> Layer | None:
@@ -269,9 +270,9 @@ def _layer(spec: LayerSpec, meaning: tuple[int, int] | str, size: tuple[int, int
 
 
 def _tail(space: MBConvSpace, input_size: tuple[int, int]) -> Layer:
-    size = _strided(input_size, space.stem_stride)
+    size = strided(input_size, space.stem_stride)
     for stride in space.strides:
-        size = _strided(size, stride)
+        size = strided(size, stride)
     width, out = space.stage_channels[-2:]
     return Layer('tail', None, None, width, out, 1, size)
 
@@ -290,7 +291,3 @@ def _ends_in(space: BlockSpace, width: int) -> MBConvSpace:
     chosen = [0] * space.num_blocks
     chosen[-1] = [cell.width for cell in space.cells[-1]].index(width)
     return space.network_space(chosen)
-
-
-def _strided(size: tuple[int, int], stride: int) -> tuple[int, int]:
-    return tuple(-(-side // stride) for side in size)

@@ -2,7 +2,8 @@
 
 import os
 import time
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from ..config.work_dir import config_file
 from ..costs.latency import machine_words
 from ..costs.latency_fit import LatencyFit, fit_latency
 from ..files.latency_file import LATENCY_FORMAT, read_latency
-from ..files.latency_log import LatencyLog
+from ..files.latency_log import LatencyLog, other_source
 from ..files.progress import Progress
 from ..files.read import read_json
 from ..files.whole import write_json
@@ -144,12 +145,8 @@ def _tables_before(out: str | Path, content: Mapping) -> list[dict]:
         return []
     read_latency(out)  # refuses what is none
     before = read_json(out)
-    for key in ('space', 'machine'):
-        mine, theirs = (dict(c.get(key) or {}, system=None) for c in (content, before))
-        differ = [k for k in {**mine, **theirs} if mine.get(k) != theirs.get(k)]
-        if differ:
-            told = '; '.join(f'{k}: {theirs.get(k)}, now {mine.get(k)}' for k in differ)
-            raise ValueError(f'{out} is of another {key} ({told}): name another file, --out FILE')
+    if other := other_source(before, content):
+        raise ValueError(f'{out} is of {other}: name another file, --out FILE')
     return list(before.get('tables') or [])
 
 
@@ -236,8 +233,7 @@ def _time_archs(
         if time.monotonic() - start > 60 * minutes and progress.done >= MIN_NETWORKS:
             say(f'networks  {progress.done}: {minutes:g} minutes are over')
             return
-        loads = [lambda arch=arch: stand.load_network(arch) for arch in group]
-        for arch, timing in zip(group, stand.time(loads)):
+        for arch, timing in zip(group, stand.time_networks(group)):
             log.add(table, 'network', str(arch), timing)
             place = progress.step()
         say(f'networks  {place} {progress.eta}')
@@ -286,6 +282,10 @@ class Stand:
                 runs, self.reference, rounds=rounds or self.rounds, seed=self._calls,
                 clock=self.runtime.clock,
             )  # fmt: skip
+
+    def time_networks(self, archs: Iterable[Arch]) -> Iterator[Timing]:
+        """Times of whole networks, in their order."""
+        return self.time([partial(self.load_network, arch) for arch in archs])
 
 
 def _by_macs(networks: TimedNetworks) -> dict[Hashable, float]:

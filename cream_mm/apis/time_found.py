@@ -1,7 +1,6 @@
 """Times the networks that a search has found, beside what its table said of them."""
 
 from collections.abc import Callable, Iterator, Mapping
-from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -71,8 +70,7 @@ def time_found(
             answer.get('head_channels'), head='classifier' if 'num_classes' in answer else None,
         )  # fmt: skip
         stand = Stand(networks, runtime, int(table.get('batch') or 1))
-        loads = [partial(stand.load_network, arch) for arch in archs.values()]
-        sessions = [[timing.ms for timing in stand.time(loads)] for _ in range(SESSIONS)]
+        sessions = [[t.ms for t in stand.time_networks(archs.values())] for _ in range(SESSIONS)]
         times.update(zip(archs, np.median(sessions, 0).tolist()))
     found = [
         Found(name, arch, costs.get('macs_m'), costs.get('latency_ms'), times[name])

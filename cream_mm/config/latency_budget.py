@@ -7,7 +7,7 @@ from typing import NamedTuple
 from mmengine.config import Config
 
 from ..costs import CostModel, build_cost_model
-from ..costs.latency import LatencyTable, machine_words, pick_table
+from ..costs.latency import LatencyTable, machine_words, no_such_table, pick_table
 from ..environment import processor_name
 from ..files.latency_file import LatencyFile, read_latency, space_differences
 from ..registry import kind_of
@@ -31,6 +31,11 @@ class Place(NamedTuple):
         size = self.counted['input_size']
         height, width = (size, size) if isinstance(size, int) else size
         return int(height), int(width)
+
+    @property
+    def size(self) -> str:
+        """As a command has it: ``224``, ``800x1280``."""
+        return 'x'.join(map(str, dict.fromkeys(self.input_size)))
 
     @property
     def head(self) -> str | None:
@@ -142,10 +147,9 @@ def _refuse_budget(cfg: Config, place: Place) -> None:
 
 def _command(cfg: Config, place: Place, file: str = 'latency.json', batch: int = 1) -> str:
     config = _short(cfg.filename) if cfg.filename else 'CONFIG'
-    size = 'x'.join(map(str, dict.fromkeys(place.input_size)))
     more = ' --head none' if place.head is None else ''
     more += f' --batch {batch}' if batch != 1 else ''
-    return f'python tools/latency.py build {config} --size {size}{more} --out {file}'
+    return f'python tools/latency.py build {config} --size {place.size}{more} --out {file}'
 
 
 def _short(path: str) -> str:
@@ -168,19 +172,11 @@ def _key(wanted: Mapping, place: Place) -> dict:
 def _pick(file: LatencyFile, wanted: Mapping, place: Place, cfg: Config) -> LatencyTable:
     if file.space is not None and (differ := space_differences(file, place.space)):
         raise ValueError(f'{file.path} is of another space: {"; ".join(differ)}')
-    table = pick_table(
-        file.tables, place.input_size, place.head, wanted['batch'], wanted['dtype']
-    )  # fmt: skip
+    asked = file.tables, place.input_size, place.head, wanted['batch'], wanted['dtype']
+    table = pick_table(*asked)
     if table is None:
-        side = 'x'.join(map(str, dict.fromkeys(place.input_size)))
-        asked = LatencyTable(
-            place.input_size, wanted['batch'], wanted['dtype'], place.head, choices_ms=[]
-        ).told()
-        raise ValueError(
-            f'{file.path} has no times of {asked}; it has: '
-            f'{"; ".join(table.told() for table in file.tables)}. To measure them: '
-            f'"{_command(cfg, place, f"latency_{side}.json", wanted["batch"])}"'
-        )
+        command = _command(cfg, place, f'latency_{place.size}.json', wanted['batch'])
+        raise ValueError(f'{file.path} has {no_such_table(*asked)}. To measure them: "{command}"')
     return table
 
 

@@ -117,6 +117,19 @@ def pick_table(
     return None
 
 
+def no_such_table(
+    tables: Sequence[LatencyTable],
+    input_size: tuple[int, int],
+    head: str | None,
+    batch: int,
+    dtype: str,
+) -> str:
+    """Where :func:`pick_table` found none: what was asked for, and what there is."""
+    asked = LatencyTable(input_size, batch, dtype, head, choices_ms=[])
+    known = '; '.join(table.told() for table in tables)
+    return f'no times of {asked.told()}; it has: {known}'
+
+
 def machine_words(machine: Mapping[str, Any]) -> str:
     """Where times are from: ``AMD EPYC 7763 with onnxruntime, 2 threads``."""
     words = str(machine.get('processor') or machine.get('device') or 'a machine without a name')

@@ -147,7 +147,7 @@ def mbconv_costs(
     input_size = as_pair(input_size)
     # Every kernel is odd and padded by k // 2, or as TensorFlow does it: either way a stride
     # divides sizes by rounding up.
-    size = _strided(input_size, space.stem_stride)
+    size = strided(input_size, space.stem_stride)
     pixels = size[0] * size[1]
     channels, stem_width, relu = space.stage_channels, space.stem_width, space.act in RELUS
     stem = conv_bn(space.in_channels, stem_width, 3, pixels, relu=relu, board_counts_bn=False)
@@ -164,7 +164,7 @@ def mbconv_costs(
     table: list[list[list[Cost]]] = []
     sizes: list[tuple[int, int]] = []
     for spec in space.layers(depths=(2,) * space.num_stages):
-        pixels_in, size = pixels, _strided(size, spec.stride)
+        pixels_in, size = pixels, strided(size, spec.stride)
         pixels = size[0] * size[1]
         if spec.layer == 0:
             table.append([])
@@ -253,5 +253,6 @@ def _row(name, op, stage, kernel, expand, cin, cout, stride, size, cost=None) ->
     )  # fmt: skip
 
 
-def _strided(size: tuple[int, int], stride: int) -> tuple[int, int]:
+def strided(size: tuple[int, int], stride: int) -> tuple[int, int]:
+    """Of a map behind a stride: it rounds up."""
     return tuple(-(-side // stride) for side in size)

@@ -192,13 +192,10 @@ def _validations(runner: Runner) -> list[Stage]:
 
 def _num_validations(loop: Any) -> int:
     """As mmengine's loops count them."""
-    if not isinstance(loop, EpochBasedTrainLoop):
-        first = max(loop.iter + 1, loop.val_begin)
-        steps = range(first, loop.max_iters + 1)
-        return sum(_due(loop, step) or step == loop.max_iters for step in steps)
-    first = max(loop.epoch + 1, loop.val_begin)
-    epochs = range(first, loop.max_epochs + 1)
-    return sum(_due(loop, epoch) or epoch == loop.max_epochs for epoch in epochs)
+    by_epoch = isinstance(loop, EpochBasedTrainLoop)
+    done, last = (loop.epoch, loop.max_epochs) if by_epoch else (loop.iter, loop.max_iters)
+    numbers = range(max(done + 1, loop.val_begin), last + 1)
+    return sum(_due(loop, number) or number == last for number in numbers)
 
 
 def _due(loop: Any, number: int) -> bool:

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -11,6 +11,7 @@ from mmengine.model import BaseModel
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from ..models.eval_mode import eval_mode
 from ..ops import cpu_kernels
 from ..registry import kind_of
 from ..search import PathSampler
@@ -107,8 +108,7 @@ def on_median_path(model: BaseModel, seed: int = 0) -> Iterator[Arch | None]:
     """
     backbone = model.backbone
     if not getattr(backbone, 'shares_weights', False) or not hasattr(backbone, 'using'):
-        with nullcontext():
-            yield None
+        yield None
         return
     sampler = PathSampler(backbone.space, backbone.budget, seed=seed)
     costs = backbone.budget.cost_model
@@ -119,14 +119,8 @@ def on_median_path(model: BaseModel, seed: int = 0) -> Iterator[Arch | None]:
 
 @contextmanager
 def _evaluated(model: nn.Module) -> Iterator[None]:
-    modes = [(module, module.training) for module in model.modules()]
-    with torch.random.fork_rng(devices=[]):  # a training goes on after this
-        model.eval()
-        try:
-            yield
-        finally:
-            for module, mode in modes:
-                module.training = mode
+    with torch.random.fork_rng(devices=[]), eval_mode(model):  # a training goes on after this
+        yield
 
 
 def _image(model: nn.Module, size: tuple[int, int]) -> Tensor:

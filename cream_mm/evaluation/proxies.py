@@ -11,6 +11,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.data import Dataset
 
 from ..models.backbones import network_class
+from ..models.eval_mode import eval_mode
 from ..models.layers.bn_policy import batch_stats
 from ..models.layers.init import init_cream_weights
 from ..models.layers.squeeze_excite import SqueezeExcite
@@ -75,15 +76,11 @@ def naswot(network: nn.Module, images: Tensor) -> float:
     gates = [m for m in network.modules() if isinstance(m, SqueezeExcite)]
     hooks = [m.register_forward_pre_hook(signs.enter_gate) for m in gates]
     hooks += [m.register_forward_hook(signs.leave_gate) for m in gates]
-    modes = [(m, m.training) for m in network.modules()]
-    network.eval()
     try:
         # Under a dispatch mode our own operators step aside, see ops.is_ordinary.
-        with torch.no_grad(), batch_stats(network.modules()), signs:
+        with eval_mode(network), torch.no_grad(), batch_stats(network.modules()), signs:
             network(images)
     finally:
-        for m, training in modes:
-            m.training = training
         for hook in hooks:
             hook.remove()
     if signs.num_units == 0:

@@ -39,15 +39,8 @@ class LatencyLog:
         first = lines[0] if lines and isinstance(lines[0], dict) else {}
         if first.get('format') != LOG_FORMAT:
             raise ValueError(f'{self.path} is no log of latency: name another file, --out FILE')
-        for key in ('space', 'machine'):
-            theirs, ours = (dict(one.get(key) or {}, system=None) for one in (first, mine))
-            differ = [k for k in {**ours, **theirs} if ours.get(k) != theirs.get(k)]
-            if differ:
-                told = '; '.join(f'{k}: {theirs.get(k)}, now {ours.get(k)}' for k in differ)
-                raise ValueError(
-                    f'{self.path} has times of another {key} ({told}): name another file, '
-                    '--out FILE'
-                )
+        if other := other_source(first, mine):
+            raise ValueError(f'{self.path} has times of {other}: name another file, --out FILE')
         self._lines = [line for line in lines[1:] if _is_timing(line)]
 
     def of(self, table: Mapping[str, Any]) -> dict[tuple[str, str], dict]:
@@ -60,6 +53,25 @@ class LatencyLog:
         line = dict(table=_key(table), kind=kind, name=name, **timing._asdict())
         append_lines(self.path, [json.dumps(line)])
         self._lines.append(line)
+
+
+def other_source(theirs: Mapping[str, Any], mine: Mapping[str, Any]) -> str | None:
+    """What two times that are not to be mixed differ in: ``another machine (threads: 1, now 2)``.
+
+    Args:
+        theirs, mine (Mapping): ``space`` and ``machine`` of a file, and those of now. ``system`` of
+            a machine may change.
+
+    Returns:
+        str, optional: For a message; None if they are the same.
+    """
+    for key in ('space', 'machine'):
+        was, now = (dict(one.get(key) or {}, system=None) for one in (theirs, mine))
+        differ = [k for k in {**now, **was} if now.get(k) != was.get(k)]
+        if differ:
+            told = '; '.join(f'{k}: {was.get(k)}, now {now.get(k)}' for k in differ)
+            return f'another {key} ({told})'
+    return None
 
 
 def _key(table: Mapping[str, Any]) -> list:

@@ -8,14 +8,13 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-import test_search_run
 from made_blocks import write_config
+from made_runs import small_images, use_our_runner
 from mmengine.config import Config
 from mmengine.runner import EpochBasedTrainLoop
 from test_search_run import build
 from torch.utils.data import DataLoader
 
-from cream_mm.engine import Runner
 from cream_mm.engine.dry_run import (
     DryRun,
     _num_validations,
@@ -25,22 +24,18 @@ from cream_mm.engine.dry_run import (
 )
 from cream_mm.engine.stage import Stage
 from cream_mm.search.front import budget_steps
-from cream_mm.testing import write_image_folder
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope='module')
 def data(tmp_path_factory):
-    return write_image_folder(
-        tmp_path_factory.mktemp('data'), classes=('a', 'b', 'c'), train=12, size=(8, 8)
-    )
+    return small_images(tmp_path_factory)
 
 
 @pytest.fixture(autouse=True)
 def our_runner(monkeypatch):
-    monkeypatch.setattr(test_search_run, 'Runner', Runner)
-    monkeypatch.setattr(Config, 'pretty_text', 'seed = 3')  # to format one takes seconds
+    use_our_runner(monkeypatch)
 
 
 def named(found):

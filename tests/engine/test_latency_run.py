@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from made_blocks import CELLS, SKELETON, run_search
 from made_latency import by_hand, made_rows, made_table
+from made_runs import small_images
 from mmengine.config import Config
 
 from cream_mm.apis.export_arch import export_arch, export_front
@@ -16,7 +17,7 @@ from cream_mm.engine import Runner
 from cream_mm.files.block_ratings import read_block_ratings
 from cream_mm.reports.search_report import SearchReport
 from cream_mm.spaces import MBConvSpace, build_space
-from cream_mm.testing import tiny_space, write_image_folder
+from cream_mm.testing import tiny_space
 
 ROOT = str(Path(__file__).parents[2])
 TABLE = made_table(tiny_space())
@@ -34,9 +35,7 @@ def hand_ms(nested):
 
 @pytest.fixture(scope='module')
 def data(tmp_path_factory):
-    return write_image_folder(
-        tmp_path_factory.mktemp('data'), classes=('a', 'b', 'c'), train=12, size=(8, 8)
-    )
+    return small_images(tmp_path_factory)
 
 
 def write_table(folder):

@@ -3,28 +3,22 @@
 import time
 
 import pytest
-import test_search_run
-from mmengine.config import Config
+from made_runs import small_images, use_our_runner
 from mmengine.hooks import Hook
 from test_search_run import build
 
-from cream_mm.engine import Runner
 from cream_mm.engine.dry_run import dry_run
 from cream_mm.engine.stage import Stage
-from cream_mm.testing import write_image_folder
 
 
 @pytest.fixture(scope='module')
 def data(tmp_path_factory):
-    return write_image_folder(
-        tmp_path_factory.mktemp('data'), classes=('a', 'b', 'c'), train=12, size=(8, 8)
-    )
+    return small_images(tmp_path_factory)
 
 
 @pytest.fixture(autouse=True)
 def our_runner(monkeypatch):
-    monkeypatch.setattr(test_search_run, 'Runner', Runner)
-    monkeypatch.setattr(Config, 'pretty_text', 'seed = 3')  # to format one takes seconds
+    use_our_runner(monkeypatch)
 
 
 class Slow(Hook):

@@ -39,9 +39,10 @@ class PartCostsHook(Hook):
             return
         path = Path(runner.work_dir, PARTS_FILE)
         try:
-            content = self._known(path, model, size_of_tests(runner.cfg))
+            size = size_of_tests(runner.cfg)
+            content = self._known(path, model, size)
             if content is None:
-                content = costs_of(model, size_of_tests(runner.cfg))
+                content = costs_of(model, size)
                 write_json(path, content)
         except Exception as error:  # of some model of somebody's: no reason not to train it
             runner.logger.warning(
