@@ -4,9 +4,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ..files.arch_file import check_space, read_arch_file
+from ..files.arch_file import read_arch_file
 from ..files.config_values import read_values
 from ..files.read import shorten
+from ..files.space_entry import check_space
 from ..spaces import MBConvSpace, Space
 from ..structures import Arch
 from .work_dir import checkpoint_file

@@ -171,12 +171,12 @@ def _skip_full(cfg: Config, options: Mapping, start: Start, say: Say) -> None:
     if start.classes != classes:
         say(f'{start.name} has the classes in another order: the whole network is fine-tuned first')
         return
-    cfg.train_cfg['full_share'] = 0
-    if 'full_share' in cfg:
-        cfg.full_share = 0
+    from ..engine.schedulers.two_cosines import first_epochs  # with torch
+
     epochs = cfg.get('max_epochs')
     if epochs and 'max_epochs' not in options:
-        override(cfg, dict(max_epochs=max(1, epochs - round(share * epochs))))
+        override(cfg, dict(max_epochs=epochs - first_epochs(epochs, share)))
+    override(cfg, dict(full_share=0) if 'full_share' in cfg else {'train_cfg.full_share': 0})
     say(
         f'{start.name} knows these {len(classes)} classes: the whole network is not fine-tuned '
         f'again; {cfg.max_epochs} epochs for its slices'

@@ -263,7 +263,6 @@ RULES: dict[str, Rule] = {
     'param_scheduler.warmup_lr': _NOT_NEGATIVE,
     'param_scheduler.decay_epochs': _POSITIVE,
     'param_scheduler.second': _POSITIVE,
-    'full_share': _BELOW_ONE,
     'num_paths': _COUNT,
     # search
     'num_random': _FROM_ZERO,
