@@ -125,6 +125,8 @@ class CostTable(CostModel):
     def extremes(self) -> tuple[dict[str, float], dict[str, float]]:
         """Smallest and largest attainable value of each unit at whole architectures.
 
+        Of times: among the choices that have one.
+
         Returns:
             tuple[dict, dict]: ``{'macs_m': ..., ...}`` of both; each unit on its own.
         """
@@ -134,7 +136,7 @@ class CostTable(CostModel):
             for costs in self._positions:
                 for i, value in enumerate(total):
                     if value is not None:
-                        total[i] += pick(c[i] for c in costs)
+                        total[i] += pick(c[i] for c in costs if c[i] is not None)
             bounds.append(Cost(*total).in_units())
         return tuple(bounds)
 
