@@ -135,9 +135,7 @@ optim_wrapper = dict(
     clip_grad=dict(max_norm=5.0),
 )
 param_scheduler = [  # a cosine for the whole network, another one for its slices
-    dict(type='cream_mm.WarmupCosineLR', begin=0, end=10, T_max=10, warmup_epochs=0.7,
-         convert_to_iter_based=True),
-    dict(type='cream_mm.WarmupCosineLR', begin=10, end=16, T_max=6, warmup_epochs=0.7,
+    dict(type='cream_mm.TwoCosinesLR', T_max=max_epochs, full_share=full_share, warmup_epochs=0.7,
          convert_to_iter_based=True),
 ]  # fmt: skip
 auto_scale_lr = dict(enable=False, base_batch_size=64)
