@@ -256,6 +256,9 @@ RULES: dict[str, Rule] = {
     'param_scheduler.warmup_epochs': _NOT_NEGATIVE,
     'param_scheduler.warmup_lr': _NOT_NEGATIVE,
     'param_scheduler.decay_epochs': _POSITIVE,
+    'param_scheduler.second': _POSITIVE,
+    'full_share': _BELOW_ONE,
+    'num_paths': _COUNT,
     # search
     'num_random': _FROM_ZERO,
     'num_images': _COUNT_OR_NONE,
@@ -281,6 +284,8 @@ RULES: dict[str, Rule] = {
     'board.capacity': _COUNT,
     'board.num_images': _COUNT,
     'board.score_gap': _FINITE,
+    'distill_weight': _SHARE,
+    'model.temperature': _POSITIVE,
     'model.blocks': _list_of('whole numbers of at least 1', _COUNT).or_none(),
     'model.late_bn_momentum': _real('a share above 0, at most 1', lambda v: 0 < v <= 1).or_none(),
     'model.teacher_channels': _list_of('whole numbers of at least 1', _COUNT),

@@ -7,6 +7,7 @@ from .supernets import BlockSupernet, CreamSupernet, NAOSupernet, NASBench201Sup
 from .unfit_weights import refuse_unfit
 
 if TYPE_CHECKING:
+    from .classifiers import DistilledClassifier
     from .heads import CreamClsHead, CreamMultiLabelClsHead, NAOClsHead
 
 __all__ = [
@@ -15,6 +16,7 @@ __all__ = [
     'CreamMultiLabelClsHead',
     'CreamNet',
     'CreamSupernet',
+    'DistilledClassifier',
     'NAOClsHead',
     'NAONet',
     'NAOSupernet',
@@ -29,4 +31,8 @@ def __getattr__(name: str) -> Any:
         from . import heads  # a backbone alone needs no mmpretrain
 
         return getattr(heads, name)
+    if name == 'DistilledClassifier':
+        from .classifiers import DistilledClassifier
+
+        return DistilledClassifier
     raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
