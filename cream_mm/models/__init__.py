@@ -3,7 +3,13 @@
 from typing import TYPE_CHECKING, Any
 
 from .backbones import CreamNet, NAONet, NASBench201Net
-from .supernets import BlockSupernet, CreamSupernet, NAOSupernet, NASBench201Supernet
+from .supernets import (
+    BlockSupernet,
+    CreamSupernet,
+    ElasticSupernet,
+    NAOSupernet,
+    NASBench201Supernet,
+)
 from .unfit_weights import refuse_unfit
 
 if TYPE_CHECKING:
@@ -16,7 +22,11 @@ __all__ = [
     'CreamMultiLabelClsHead',
     'CreamNet',
     'CreamSupernet',
+<<<<<<< HEAD
     'DistilledClassifier',
+=======
+    'ElasticSupernet',
+>>>>>>> w/net
     'NAOClsHead',
     'NAONet',
     'NAOSupernet',
