@@ -22,11 +22,8 @@ __all__ = [
     'CreamMultiLabelClsHead',
     'CreamNet',
     'CreamSupernet',
-<<<<<<< HEAD
     'DistilledClassifier',
-=======
     'ElasticSupernet',
->>>>>>> w/net
     'NAOClsHead',
     'NAONet',
     'NAOSupernet',
