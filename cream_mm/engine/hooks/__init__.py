@@ -1,6 +1,7 @@
 from .checkpoint_hook import CheckpointHook
 from .data_time_hook import DataTimeHook
 from .drop_path_hook import DropPathHook
+from .early_stopping_hook import EarlyStoppingHook
 from .ema_hook import EMAHook
 from .errors_hook import ErrorsHook
 from .finite_loss_hook import FiniteLossHook
@@ -20,6 +21,7 @@ __all__ = [
     'DropPathHook',
     'EMAHook',
     'ErrorsHook',
+    'EarlyStoppingHook',
     'FiniteLossHook',
     'FoldHook',
     'LabelRangeHook',
