@@ -85,11 +85,7 @@ train_cfg = dict(max_epochs=max_epochs, val_interval=4)
 optim_wrapper = dict(
     constructor='cream_mm.MergedGroupsConstructor',
     optimizer=dict(_delete_=True, type='AdamW', lr=7e-4, weight_decay=0.05),
-    paramwise_cfg=dict(
-        norm_decay_mult=0.0,
-        bias_decay_mult=0.0,
-        bypass_duplicate=True,  # the head shares convolutions between its maps
-    ),
+    paramwise_cfg=dict(norm_decay_mult=0.0, bias_decay_mult=0.0),
     clip_grad=dict(max_norm=10),
 )
 param_scheduler = [
