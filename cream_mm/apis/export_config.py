@@ -33,9 +33,11 @@ USED_AS = dict(
 # mmengine compiles a config under its own absolute path, wherever it was moved. Its template
 # {{ fileDirname }} would paste the name of a folder into the code.
 # And an import would make it one of mmengine's new style, for its older versions.
-WEIGHTS_BESIDE = Code(
-    "str(__import__('pathlib').Path((lambda: 0).__code__.co_filename).with_name('weights.pth'))"
-)
+_THIS = "__import__('pathlib').Path((lambda: 0).__code__.co_filename)"
+WEIGHTS_BESIDE = Code(f"str({_THIS}.with_name('weights.pth'))")
+# The full network that slices are distilled from: beside the config, or once for several folders.
+FULL_BESIDE = Code(f"str({_THIS}.with_name('full.pth'))")
+FULL_ABOVE = Code(f"str({_THIS}.parents[1] / 'full.pth')")
 # Keys of augmentations whose value is a colour: what is erased, or left empty by a shift.
 FILLS = (
     'fill_color', 'pad_val', 'fill_in', 'fill', 'fill_val', 'img_fill_val', 'img_border_value',

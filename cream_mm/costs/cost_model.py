@@ -33,6 +33,14 @@ class CostModel(ABC):
         """
         return arch, self
 
+    def tables_by_end(self) -> list[tuple[tuple[int, ...], 'CostTable']]:
+        """Where costs add up: tables, and the choices at the last positions that each is for.
+
+        A table's own space has the positions before these. One table for ``()`` is that of all
+        positions; an empty list says that costs do not add up.
+        """
+        return []
+
     def extremes(self) -> tuple[dict[str, float], dict[str, float]] | None:
         """Smallest and largest value of each unit among whole architectures; None: not known.
 
@@ -117,6 +125,10 @@ class CostTable(CostModel):
                 if latency is not None:
                     latency = None if c[4] is None else latency + c[4]
         return Cost(macs, params, board, published, latency)
+
+    def tables_by_end(self) -> list[tuple[tuple[int, ...], 'CostTable']]:
+        """This table, of all positions."""
+        return [((), self)]
 
     def choice_costs(self, position: int) -> list[Cost]:
         """Cost of every choice at a position of ``space.sizes``."""

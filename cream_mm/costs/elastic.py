@@ -155,6 +155,12 @@ class ElasticCosts(CostModel):
             self._networks[size, kept] = costs
         return network, self._networks[size, kept]
 
+    def tables_by_end(self) -> list[tuple[tuple[int, ...], CostTable]]:
+        """One table for each size, which is the last choice."""
+        if not self.space.input_sizes:
+            return [((), self.tables[0])]
+        return [((choice,), table) for choice, table in enumerate(self.tables)]
+
     def extremes(self) -> tuple[dict[str, float], dict[str, float]]:
         """Smallest and largest value of each unit among all paths, each unit on its own."""
         ends = [table.extremes() for table in self.tables]

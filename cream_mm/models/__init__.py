@@ -13,6 +13,7 @@ from .supernets import (
 from .unfit_weights import refuse_unfit
 
 if TYPE_CHECKING:
+    from .classifiers import DistilledClassifier
     from .heads import CreamClsHead, CreamMultiLabelClsHead, NAOClsHead
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     'CreamMultiLabelClsHead',
     'CreamNet',
     'CreamSupernet',
+    'DistilledClassifier',
     'ElasticSupernet',
     'NAOClsHead',
     'NAONet',
@@ -36,4 +38,8 @@ def __getattr__(name: str) -> Any:
         from . import heads  # a backbone alone needs no mmpretrain
 
         return getattr(heads, name)
+    if name == 'DistilledClassifier':
+        from .classifiers import DistilledClassifier
+
+        return DistilledClassifier
     raise AttributeError(f'module {__name__!r} has no attribute {name!r}')

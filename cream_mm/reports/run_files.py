@@ -15,9 +15,10 @@ from ..datasets.coco_notes import Notes
 from ..datasets.coco_pictures import Folder
 from ..files import Dropped, read_json, read_json_lines, read_lines, shorten
 from ..files.answer_file import SEARCH_FORMAT
-from ..files.arch_file import ARCH_FORMAT, MAX_LAYERS, network_of
+from ..files.arch_file import ARCH_FORMAT, network_of
 from ..files.board_file import BOARD_FORMAT
 from ..files.front_file import FRONT_FORMAT
+from ..files.space_entry import MAX_LAYERS
 from ..spaces import Space
 from ..structures import Arch
 

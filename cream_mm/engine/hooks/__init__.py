@@ -1,7 +1,9 @@
 from .checkpoint_hook import CheckpointHook
 from .data_time_hook import DataTimeHook
 from .drop_path_hook import DropPathHook
+from .early_stopping_hook import EarlyStoppingHook
 from .ema_hook import EMAHook
+from .errors_hook import ErrorsHook
 from .finite_loss_hook import FiniteLossHook
 from .fold_hook import FoldHook
 from .label_range_hook import LabelRangeHook
@@ -18,6 +20,8 @@ __all__ = [
     'DataTimeHook',
     'DropPathHook',
     'EMAHook',
+    'EarlyStoppingHook',
+    'ErrorsHook',
     'FiniteLossHook',
     'FoldHook',
     'LabelRangeHook',

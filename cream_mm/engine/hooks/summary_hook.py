@@ -11,6 +11,7 @@ from mmengine.hooks import CheckpointHook, Hook
 from mmengine.runner import BaseLoop, EpochBasedTrainLoop, Runner
 from torch import nn
 
+from ...files.errors_file import ERRORS_FILE
 from ...registry import HOOKS
 from ..distributed import unwrap
 from ..small_sets import measured_sets, small_set_line
@@ -155,7 +156,9 @@ def _model(model: nn.Module) -> str:
         text += f' around {type(backbone).__name__}'
     device = next((str(p.device) for p in model.parameters()), 'cpu')
     count = sum(p.numel() for p in model.parameters()) / 1e6
-    return f'{text}, {count:.3f} M parameters, on {device}'
+    frozen = sum(p.numel() for p in model.parameters() if not p.requires_grad) / 1e6
+    count = f'{count:.3f} M parameters' + (f' ({frozen:.3f} M of them frozen)' if frozen else '')
+    return f'{text}, {count}, on {device}'
 
 
 def _paths(count: int) -> str:
@@ -186,6 +189,8 @@ def _after_training(runner) -> list[list[str]]:
     if (search := _search_of(runner)) is not None:
         report = ['python', 'tools/report.py', short_path(search)]
         return [test, [*report, '--retrain', short_path(work_dir)]]
+    if (work_dir / ERRORS_FILE).is_file():
+        return [test, ['python', 'tools/report.py', short_path(work_dir)]]
     return [test]
 
 
