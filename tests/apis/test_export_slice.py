@@ -55,7 +55,6 @@ def test_an_export_is_its_path_with_batch_norm_measured(home, exported):
     images = torch.rand(4, 3, 48, 48, generator=torch.Generator().manual_seed(0))
     work_dir = home / 'search'
     files = str(work_dir / 'mine.py'), str(work_dir / 'epoch_1.pth')
-    options = dict(batch_size=32)
     with open_search(*files, str(home / 'again'), None) as loop, torch.no_grad():
         model = loop.model.eval()
         evaluator = loop.build_evaluator(batch_size=32, num_bn_images=1000, log_file=None)
@@ -72,7 +71,6 @@ def test_an_export_is_its_path_with_batch_norm_measured(home, exported):
             )
             found = own(resize_images(images, about['input_size'][0]))
             torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
-    assert options
 
 
 def test_each_row_has_its_size_its_costs_and_its_own_slice(home, exported):
@@ -180,8 +178,7 @@ def test_where_parts_of_the_search_are_gone(home, tmp_path):
     cfg = Config.fromfile(str(files['retrain']))
     assert cfg.model.teacher is None and Path(cfg.load_from) == files['weights']
     whole = load_weights(work_dir / 'epoch_1.pth')
-    own = load_weights(files['weights'])
-    assert torch.equal(own['bn1.running_var' if 'bn1.running_var' in own else
-                           'backbone.bn1.running_var'], whole['backbone.bn1.running_var'])  # fmt: skip
+    name = 'backbone.bn1.running_var'
+    assert torch.equal(load_weights(files['weights'])[name], whole[name])
     with pytest.raises(ValueError, match='--space: this network is a slice of another one'):
         export_arch(answer, None, tmp_path / 'other', root=ROOT, space=dict(act='silu'))
