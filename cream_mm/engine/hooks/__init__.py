@@ -1,6 +1,7 @@
 from .checkpoint_hook import CheckpointHook
 from .data_time_hook import DataTimeHook
 from .drop_path_hook import DropPathHook
+from .early_stopping_hook import EarlyStoppingHook
 from .ema_hook import EMAHook
 from .finite_loss_hook import FiniteLossHook
 from .fold_hook import FoldHook
@@ -18,6 +19,7 @@ __all__ = [
     'DataTimeHook',
     'DropPathHook',
     'EMAHook',
+    'EarlyStoppingHook',
     'FiniteLossHook',
     'FoldHook',
     'LabelRangeHook',

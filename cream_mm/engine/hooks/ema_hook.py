@@ -27,8 +27,11 @@ class EMAHook(_EMAHook):
         momentum (float): Share of the newest weights in the long run. Defaults to 1e-4.
         raw_metrics (bool): Whether to measure the raw weights, which takes as long as the
             validation itself. Defaults to True.
+        update_buffers (bool): Whether batch norm's statistics are averaged like the weights. With
+            False the average runs with those of the newest weights, which are not its own.
+            Defaults to True.
         **kwargs: Other arguments of mmengine's ``EMAHook`` and of the rule, such as ``gamma``
-            (10, unless given) and ``update_buffers``.
+            (10, unless given).
 
     Reference:
         The warm-up of timm's ``ModelEmaV3`` with ``warmup_gamma=10, warmup_power=1``. With its own
@@ -41,13 +44,25 @@ class EMAHook(_EMAHook):
         ema_type: str = 'MomentumAnnealingEMA',
         momentum: float = 1e-4,
         raw_metrics: bool = True,
+        update_buffers: bool = True,
         **kwargs: Any,
     ):
         if ema_type == 'MomentumAnnealingEMA':
             kwargs.setdefault('gamma', 10)
-        super().__init__(ema_type=ema_type, momentum=momentum, **kwargs)
+        super().__init__(
+            ema_type=ema_type, momentum=momentum, update_buffers=update_buffers, **kwargs
+        )
         self.raw_metrics = raw_metrics
         self._raw: dict = {}
+
+    def restart(self) -> None:
+        """Begin anew with the weights of now, and with the warm-up.
+
+        For whoever changes the weights otherwise than by a step: where channels were put into
+        another order, an average with those before means nothing.
+        """
+        self.ema_model.module.load_state_dict(self.src_model.state_dict())
+        self.ema_model.steps.zero_()
 
     def before_val_epoch(self, runner: Runner) -> None:
         if self.raw_metrics:

@@ -155,7 +155,9 @@ def _model(model: nn.Module) -> str:
         text += f' around {type(backbone).__name__}'
     device = next((str(p.device) for p in model.parameters()), 'cpu')
     count = sum(p.numel() for p in model.parameters()) / 1e6
-    return f'{text}, {count:.3f} M parameters, on {device}'
+    frozen = sum(p.numel() for p in model.parameters() if not p.requires_grad) / 1e6
+    count = f'{count:.3f} M parameters' + (f' ({frozen:.3f} M of them frozen)' if frozen else '')
+    return f'{text}, {count}, on {device}'
 
 
 def _paths(count: int) -> str:

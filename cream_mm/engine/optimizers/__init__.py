@@ -3,8 +3,9 @@
 from timm.optim import RMSpropTF
 
 from ...registry import OPTIMIZERS
+from .layer_decay import LayerDecayConstructor
 from .merged_groups import MergedGroupsConstructor
 
 OPTIMIZERS.register_module(module=RMSpropTF)
 
-__all__ = ['MergedGroupsConstructor', 'RMSpropTF']
+__all__ = ['LayerDecayConstructor', 'MergedGroupsConstructor', 'RMSpropTF']

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from ...checkpoints import find_mismatch, load_weights
 from ...checkpoints.load_weights import local_file, without_wrappers
 from ...registry import MODELS
+from ..layers.resize_images import resize_images
 
 TEACHER_KEYS = ('backbone', 'neck', 'head', 'checkpoint')
 
@@ -135,8 +136,6 @@ class DistilledClassifier(ImageClassifier):
         """
         images = inputs
         if self.input_size is not None and max(inputs.shape[-2:]) > self.input_size:
-            from ..layers.resize_images import resize_images  # TODO top, once w/net is merged
-
             images = resize_images(inputs, self.input_size)
         teacher = self._teacher.it
         taught = self._taught if teacher is None else teacher(inputs)
