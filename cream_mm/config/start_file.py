@@ -131,6 +131,28 @@ def _read_file(path: Path) -> Start:
     )  # fmt: skip
 
 
+def images_of(name: str) -> dict | None:
+    """How the images of weights were normalised; None where nobody says it.
+
+    Args:
+        name (str): A published network, or a file; of one that is not there or cannot be read,
+            whoever loads it tells.
+    """
+    from ..checkpoints import load_checkpoint_file  # with torch
+    from ..models.backbones.published import published_nets
+
+    if name in published_nets:
+        return published_nets[name].preprocess or IMAGENET
+    path = Path(name).expanduser()
+    if not path.is_file():
+        return None
+    try:
+        told = _told(load_checkpoint_file(path).get('meta'), path)
+    except (OSError, ValueError):
+        return None
+    return told and told.get('preprocess')
+
+
 def _check_tensors(path: Path, weights: Mapping, arch: Arch, space: Space) -> None:
     """Say early what the loading would refuse."""
     if not _has_network(weights, arch, space):
