@@ -192,7 +192,8 @@ class SearchLoop(BaseLoop):
         self._rate(evaluator, list(sources), ratings, sources)
         if strategy is not None and not strategy.learns:
             self._tell(asked, ratings)
-        choice = self.choose(asked, {**others, **_ends(references, others)}, ratings)
+        allowed = [item for item in references if self.budget.is_feasible(item[1])]
+        choice = self.choose(asked, {**others, **_ends(allowed, others)}, ratings)
         best = choice.arch
         rest = [rating for arch, rating in ratings.items() if arch != best]
         notes = [
@@ -496,8 +497,12 @@ class SearchLoop(BaseLoop):
         return found
 
     def reference_paths(self) -> list[tuple[str, Arch]]:
-        """What one would take without a search: the cheapest and the costliest path."""
-        return list(zip(('cheapest', 'costliest'), ends(self.budget)))
+        """What one would take without a search: the cheapest, the costliest, the full network."""
+        found = list(zip(('cheapest', 'costliest'), ends(self.budget)))
+        full = getattr(self.budget.cost_model.space, 'full_path', None)  # that paths are slices of
+        if full is None:
+            return found
+        return [*((name, arch) for name, arch in found if arch != full), ('full network', full)]
 
     def write_front(
         self,
