@@ -1,5 +1,6 @@
 """Which network a checkpoint holds, and what its images and classes were."""
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -27,11 +28,8 @@ class Start(NamedTuple):
     norm_cfg: dict | None
     classes: tuple[str, ...] | None  # of its head, where they are known
     input_size: int | None
-    is_trained: bool  # by itself, for its classes
-
-    @property
-    def is_published(self) -> bool:
-        return self.name == self.checkpoint
+    is_trained: bool = False  # by itself, for its classes
+    is_published: bool = False  # by its name
 
 
 def read_start(start: str) -> Start:
@@ -81,7 +79,7 @@ def _published(name: str) -> Start:
     arch, space = net.network()
     return Start(
         name, name, arch, space, net.preprocess or IMAGENET, space.head_channels, None, None, None,
-        is_trained=False,
+        is_published=True,
     )  # fmt: skip
 
 
@@ -98,7 +96,7 @@ def _inside(folder: Path) -> Path:
 
 def _read_file(path: Path) -> Start:
     from ..checkpoints import load_checkpoint_file  # with torch
-    from ..checkpoints.load_weights import weights_of
+    from ..checkpoints.load_weights import WRAPPERS, weights_of
 
     content = load_checkpoint_file(path)
     weights = weights_of(content, path)
