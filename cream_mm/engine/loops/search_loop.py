@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader
 
 from ...checkpoints import load_checkpoint_file
 from ...checkpoints.load_weights import local_file
-from ...costs import Budget
+from ...costs import Budget, CostModel
 from ...evaluation import (
     ArchEvaluator,
     Rating,
@@ -465,12 +465,13 @@ class SearchLoop(BaseLoop):
         if runner.iter == 0 and runner._load_from and self.supernet.weights_travel:
             export += ['--checkpoint', short_path(runner._load_from)]
         export += ['--out', short_path(work_dir / 'export')]
-        spelled = self.budget.cost_model.space.spell(best)
-        runner.logger.info(f'Best path: {spelled}, chosen by {RULES[choice.rule]}')
+        network, costs = self.budget.cost_model.network(best)
+        spelled, size = costs.space.spell(network), _own_size(costs, self.budget)
+        runner.logger.info(f'Best path: {spelled}{size}, chosen by {RULES[choice.rule]}')
         cost = self.budget.cost_model.cost(best).told()
         told = rating if rating.metric is None else with_unit(rating.metric, rating.value)
         self.summary = [
-            ('best', f'{told} on {rating.num_images} held-out images, {cost}'),
+            ('best', f'{told} on {rating.num_images} held-out images, {cost}{size}'),
             ('answer', short_path(file)),
             *self._front_told,
         ]
@@ -627,6 +628,13 @@ def _not_worse(
         if arch == answer or not any(d.mean > 0 and d.is_beyond_chance for d in less):
             kept.append((bound, arch))
     return kept
+
+
+def _own_size(costs: CostModel, budget: Budget) -> str:
+    """`` at 96 px`` for a network of a front that may have images of another size than others."""
+    if not getattr(budget.cost_model.space, 'input_sizes', ()):
+        return ''
+    return f' at {costs.input_size[0]} px'
 
 
 def _in_front(rating: Rating) -> dict:
