@@ -11,6 +11,7 @@ from .norm_stats_hook import NormStatsHook
 from .part_costs_hook import PartCostsHook
 from .path_log_hook import PathLogHook
 from .seed_hook import SeedHook
+from .small_batch_norm_hook import SmallBatchNormHook
 from .summary_hook import SummaryHook
 from .train_loss_hook import TrainLossHook
 
@@ -28,6 +29,7 @@ __all__ = [
     'PartCostsHook',
     'PathLogHook',
     'SeedHook',
+    'SmallBatchNormHook',
     'SummaryHook',
     'TrainLossHook',
 ]
