@@ -15,8 +15,9 @@ from ..registry import argument_names, runner_arguments
 
 # Read by the Runner outside its signature, by tools of OpenMMLab, or by this package.
 _ALSO_READ = (
-    'activation_checkpointing', 'batch_size', 'budget', 'classes', 'compile', 'custom_imports',
-    'data_kind', 'data_root', 'default_scope', 'efficient_conv_bn_eval', 'find_unused_parameters',
+    'activation_checkpointing', 'batch_size', 'budget', 'class_balance', 'classes', 'compile',
+    'custom_imports', 'data_kind', 'data_root', 'default_scope', 'efficient_conv_bn_eval',
+    'find_unused_parameters',
     'fold', 'folds', 'input_size', 'label_column', 'latency', 'max_epochs', 'max_minutes',
     'model_wrapper_cfg', 'multi_label', 'num_classes', 'num_workers', 'own_names', 'runner_type',
     'sized_epochs', 'strategy', 'sync_bn', 'tta_model', 'tta_pipeline',

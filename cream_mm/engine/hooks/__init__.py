@@ -1,4 +1,5 @@
 from .checkpoint_hook import CheckpointHook
+from .class_weights_hook import ClassWeightsHook
 from .data_time_hook import DataTimeHook
 from .drop_path_hook import DropPathHook
 from .early_stopping_hook import EarlyStoppingHook
@@ -17,6 +18,7 @@ from .train_loss_hook import TrainLossHook
 
 __all__ = [
     'CheckpointHook',
+    'ClassWeightsHook',
     'DataTimeHook',
     'DropPathHook',
     'EMAHook',
