@@ -116,12 +116,11 @@ def _read_file(path: Path) -> Start:
             'the MBConv space'
         )
     _check_tensors(path, weights, arch, space)
-    ends = {
-        name.rpartition('head.')[2]: value for name, value in weights.items() if 'head.' in name
-    }
+    begins = re.compile(f'{WRAPPERS}head\\.')
+    head = {begins.sub('', k): value for k, value in weights.items() if begins.match(k)}
     hidden = None
-    if 'classifier.weight' in ends:
-        hidden = len(ends['conv_head.weight']) if 'conv_head.weight' in ends else 0
+    if 'classifier.weight' in head:
+        hidden = len(head['conv_head.weight']) if 'conv_head.weight' in head else 0
     return Start(
         str(path), str(path), arch, space, told.get('preprocess') or IMAGENET, hidden,
         told.get('norm_cfg'), told.get('classes'), told.get('input_size'),

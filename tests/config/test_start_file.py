@@ -65,8 +65,9 @@ def test_a_checkpoint_of_a_run(save):
 
 
 def test_the_whole_network_of_a_search(save):
-    meta = dict(arch=ARCH.to_list(), space=SPACE.to_dict(), classes=['a', 'b', 'c'],
-                input_size=64, preprocess=dict(mean=[9.0] * 3, std=[9.0] * 3, to_rgb=True))  # fmt: skip
+    images = dict(mean=[9.0] * 3, std=[9.0] * 3, to_rgb=True)
+    meta = dict(arch=ARCH.to_list(), space=SPACE.to_dict(), preprocess=images, input_size=64)
+    meta['classes'] = ['a', 'b', 'c']
     start = read_start(save('full.pth', **meta))
     assert (start.arch, start.space) == (ARCH, SPACE.of_network(ARCH))
     assert start.preprocess['mean'] == [9.0] * 3 and start.classes == ('a', 'b', 'c')
