@@ -212,6 +212,7 @@ def _of_meta(meta: Mapping) -> dict:
     return dict(
         network=(arch, space.of_network(arch)), preprocess=_images(meta.get('preprocess')),
         classes=_classes(meta.get('classes'), meta), input_size=_side(meta.get('input_size')),
+        norm_cfg=meta.get('norm_cfg'),
     )  # fmt: skip
 
 
