@@ -19,7 +19,7 @@ Say = Callable[[str], None]
 
 BACKBONES = ('ElasticSupernet', 'CreamNet')  # that a start can be put into
 MIN_SIDE = 32  # pixels; the last maps of a smaller image have no pixel beside their own padding
-SIDE_STEP = 8  # pixels; sizes that follow input_size are multiples of it
+SIDE_STEP = 4  # pixels; sizes that follow input_size are multiples of it
 
 
 def fit_start(cfg: Config, options: Mapping[str, Any], say: Say) -> None:
