@@ -18,9 +18,11 @@ from ..costs.latency import machine_words
 from ..files import shorten
 from ..files.arch_file import RULES
 from ..files.commands import read_commands
+from ..files.errors_file import ERRORS_FILE
 from ..spaces import CellGraph, Space
 from .arch_diagram import draw_arch
 from .cell_diagram import draw_cell
+from .class_errors import read_class_errors
 from .detection_scenes import MIN_SCORE, read_scenes
 from .detector_parts import read_parts
 from .figures import (
@@ -171,6 +173,12 @@ class SearchReport:
         self.retrain_curve = self._metric_curve(
             self._validation(self.retrain_dir), 'accuracy/top1', '--retrain'
         )
+        self.errors = read_class_errors(self.retrain_dir) if self.retrain_dir else None
+        if self.retrain_dir and self.errors is None:
+            self.notes.append(
+                f'Errors by class: no {ERRORS_FILE} in {self.retrain_dir}. Validations of a '
+                'classifier with one label an image write it.'
+            )
         self.detector_lines = self._validation(self.detector_dir)
         self.map_curve = self._metric_curve(self.detector_lines, 'coco/bbox_mAP', '--detector')
         self.scenes = read_scenes(self.detector_dir, self.notes) if self.detector_dir else []
@@ -246,6 +254,7 @@ class SearchReport:
             board=self.board_rows,
             scenes=self.scenes,
             parts=self.parts,
+            errors=self.errors,
             min_score=MIN_SCORE,
             provenance=self._provenance(),
             commands=self._commands(out),
