@@ -465,7 +465,10 @@ class SearchLoop(BaseLoop):
         export = ['python', 'tools/export_arch.py', short_path(file)]
         if runner.iter == 0 and runner._load_from and self.supernet.weights_travel:
             export += ['--checkpoint', short_path(runner._load_from)]
-        export += ['--out', short_path(work_dir / 'export')]
+        if getattr(self.budget.cost_model.space, 'full_path', None) is None:
+            export += ['--out', short_path(work_dir / 'export')]
+        else:  # of slices all that are good for their cost are the answer
+            export[2:3] = [short_path(work_dir), '--all']
         network, costs = self.budget.cost_model.network(best)
         spelled, size = costs.space.spell(network), _own_size(costs, self.budget)
         runner.logger.info(f'Best path: {spelled}{size}, chosen by {RULES[choice.rule]}')
