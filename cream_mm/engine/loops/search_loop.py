@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader
 
 from ...checkpoints import load_checkpoint_file
 from ...checkpoints.load_weights import local_file
-from ...costs import Budget
+from ...costs import Budget, CostModel
 from ...evaluation import (
     ArchEvaluator,
     Rating,
@@ -195,7 +195,8 @@ class SearchLoop(BaseLoop):
                 self._tell(asked, ratings)
             for line in strategy.notes():
                 self.runner.logger.info(line)
-        choice = self.choose(asked, {**others, **_ends(references, others)}, ratings)
+        allowed = [item for item in references if self.budget.is_feasible(item[1])]
+        choice = self.choose(asked, {**others, **_ends(allowed, others)}, ratings)
         best = choice.arch
         rest = [rating for arch, rating in ratings.items() if arch != best]
         notes = [
@@ -467,13 +468,17 @@ class SearchLoop(BaseLoop):
         export = ['python', 'tools/export_arch.py', short_path(file)]
         if runner.iter == 0 and runner._load_from and self.supernet.weights_travel:
             export += ['--checkpoint', short_path(runner._load_from)]
-        export += ['--out', short_path(work_dir / 'export')]
-        spelled = self.budget.cost_model.space.spell(best)
-        runner.logger.info(f'Best path: {spelled}, chosen by {RULES[choice.rule]}')
+        if getattr(self.budget.cost_model.space, 'full_path', None) is None:
+            export += ['--out', short_path(work_dir / 'export')]
+        else:  # of slices all that are good for their cost are the answer
+            export[2:3] = [short_path(work_dir), '--all']
+        network, costs = self.budget.cost_model.network(best)
+        spelled, size = costs.space.spell(network), _own_size(costs, self.budget)
+        runner.logger.info(f'Best path: {spelled}{size}, chosen by {RULES[choice.rule]}')
         cost = self.budget.cost_model.cost(best).told()
         told = rating if rating.metric is None else with_unit(rating.metric, rating.value)
         self.summary = [
-            ('best', f'{told} on {rating.num_images} held-out images, {cost}'),
+            ('best', f'{told} on {rating.num_images} held-out images, {cost}{size}'),
             ('answer', short_path(file)),
             *self._front_told,
         ]
@@ -511,8 +516,12 @@ class SearchLoop(BaseLoop):
         return found
 
     def reference_paths(self) -> list[tuple[str, Arch]]:
-        """What one would take without a search: the cheapest and the costliest path."""
-        return list(zip(('cheapest', 'costliest'), ends(self.budget)))
+        """What one would take without a search: the cheapest, the costliest, the full network."""
+        found = list(zip(('cheapest', 'costliest'), ends(self.budget)))
+        full = getattr(self.budget.cost_model.space, 'full_path', None)  # that paths are slices of
+        if full is None:
+            return found
+        return [*((name, arch) for name, arch in found if arch != full), ('full network', full)]
 
     def write_front(
         self,
@@ -630,6 +639,13 @@ def _not_worse(
         if arch == answer or not any(d.mean > 0 and d.is_beyond_chance for d in less):
             kept.append((bound, arch))
     return kept
+
+
+def _own_size(costs: CostModel, budget: Budget) -> str:
+    """`` at 96 px`` for a network of a front that may have images of another size than others."""
+    if not getattr(budget.cost_model.space, 'input_sizes', ()):
+        return ''
+    return f' at {costs.input_size[0]} px'
 
 
 def _in_front(rating: Rating) -> dict:
