@@ -138,6 +138,12 @@ def time_words(about: dict) -> str:
     return f'{about["costs"]["latency_ms"]:.3g} ms{where}'
 
 
+def share_of_full(about: dict) -> str:
+    """What share a slice has of the multiply-adds of the network that it is a slice of."""
+    full = ((about.get('slice_of') or {}).get('full_costs') or {}).get('macs_m')
+    return f' ({100 * about["costs"]["macs_m"] / full:.0f} % of the full network)' if full else ''
+
+
 def print_note(note: str) -> None:
     print(f'note: {note}')
 
@@ -160,7 +166,10 @@ def print_all(args: argparse.Namespace) -> None:
     for files in every.values():
         about = read_arch_file(files['arch'])
         rating, costs = about.get('rating') or {}, about['costs']
-        told = [f'{costs["macs_m"]:.2f} MMACs, {costs["params_m"]:.3f} M params']
+        share = share_of_full(about)
+        told = [f'{costs["macs_m"]:.2f} MMACs{share}, {costs["params_m"]:.3f} M params']
+        if about.get('slice_of', {}).get('space', {}).get('input_sizes'):
+            told.insert(0, f'{about["input_size"][0]} px')
         if costs.get('latency_ms') is not None:
             told.append(f'{costs["latency_ms"]:.3g} ms')
         if 'top1_pct' in rating:

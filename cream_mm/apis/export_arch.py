@@ -25,7 +25,7 @@ from ..structures import Arch
 from .detector_config import read_detector
 from .export_config import FULL_ABOVE, FULL_BESIDE, write_config
 from .export_detector import DetectorFit, fit_default
-from .export_retrain import retrain_config, start_from_slice
+from .export_retrain import fine_tune, fine_tunes, retrain_config
 from .export_slice import Sliced, copy_full, places, slices_of
 
 FROM_SCRATCH = (
@@ -315,8 +315,9 @@ def _export(
     scratch = scratch if not about.get('weights_travel', True) and not weights else []
     name = space.spell(arch_value)
     start = scratch
-    if sliced:
-        start = start_from_slice(retrain, about, with_weights=with_weights, teacher=sliced.teacher)
+    if sliced or fine_tunes(retrain):
+        teacher = sliced.teacher if sliced else None
+        start = [*scratch, *fine_tune(retrain, about, with_weights=with_weights, teacher=teacher)]
     write_config(files['retrain'], retrain, '\n'.join([f'Retrain {name}.', *start]))
     for note in notes if say else ():
         say(note)

@@ -7,11 +7,12 @@ from mmengine.config import Config
 from ..config.carry import entries, override
 from ..config.label_data import LABEL_OPTIONS
 from ..config.multi_label import fit_multi_label
+from ..config.normalisation import in_bgr, refill
 from ..models.backbones import network_class
 from ..registry import kind_of
 from ..spaces import ElasticSpace, Space
 from ..structures import Arch
-from .export_config import WEIGHTS_BESIDE, in_bgr, ready, refill, set_backbone, take_over
+from .export_config import WEIGHTS_BESIDE, ready, set_backbone, take_over
 
 
 def retrain_config(cfg: Config, arch: Arch, space: Space, about: Mapping) -> Config:
@@ -72,17 +73,23 @@ def retrain_config(cfg: Config, arch: Arch, space: Space, about: Mapping) -> Con
     return ready(cfg, scope='mmpretrain')
 
 
-def start_from_slice(
+def fine_tunes(cfg: Config) -> bool:
+    """Whether a config begins with trained weights."""
+    parts = (cfg.model.get(part) or {} for part in ('backbone', 'head'))
+    return any(part.get('init_cfg') for part in parts)
+
+
+def fine_tune(
     cfg: Config, about: Mapping, *, with_weights: bool, teacher: str | None = None
 ) -> list[str]:
-    """Train a slice from its weights, a classifier with the full network as its teacher, in place.
+    """Begin with ``weights.pth``, a slice of a full network with that as its teacher, in place.
 
     Images are read at the full network's size where there is a teacher, so that it sees them as
     it was trained. The network takes them at its own size; so do validation and tests.
 
     Args:
         cfg (Config): That of the network, without them.
-        about (dict): What the network's file says, with ``slice_of``.
+        about (dict): What the network's file says.
         with_weights (bool): Whether ``weights.pth`` stands beside the config.
         teacher (str, optional): The full network's file, as the config is to name it.
 
@@ -90,11 +97,12 @@ def start_from_slice(
         list[str]: What to know of the config, a line each.
     """
     lines = []
-    cfg.model.backbone.pop('init_cfg', None)  # of the network that the base is around
+    for part in ('backbone', 'head'):  # that of the network that the base is around
+        (cfg.model.get(part) or {}).pop('init_cfg', None)
     if with_weights:  # of head and neck, too; what does not fit other classes is said, and drawn
         cfg.load_from = WEIGHTS_BESIDE
-        lines.append('It starts from weights.pth beside it, a slice of the full network.')
-    if 'teacher' not in cfg.model:
+        lines.append('It starts from weights.pth beside it.')
+    if 'teacher' not in cfg.model or not about.get('slice_of'):
         return lines
     if teacher is None:
         return [*lines, 'It has no teacher: there is no full.pth. The labels alone train it.']
@@ -102,7 +110,7 @@ def start_from_slice(
     cfg.model.teacher = dict(_full_network(cfg.model, space), checkpoint=teacher)
     own = cfg.input_size
     full = space.input_sizes[0] if space.input_sizes else own
-    line = 'It is distilled from the full network, full.pth, which training alone needs'
+    line = 'It is distilled from the full network, full.pth, which only the training needs'
     if own == full:
         return [*lines, f'{line}.']
     for node, key in list(entries(cfg.train_dataloader)):

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -216,13 +216,22 @@ class ArchEvaluator:
     @torch.no_grad()
     def rate(self, arch: Arch) -> Rating:
         """Rate one path. The model is left as it was."""
-        model, backbone = self.model, self.model.backbone
-        was_training = model.training
+        with self.fitted(arch):
+            return self._count() if self.metric is None else self._measure()
+
+    @contextmanager
+    def fitted(self, arch: Arch) -> Iterator[None]:
+        """The model as a path is rated: in eval mode, with BN fitted; afterwards as it was."""
+        model, was_training = self.model, self.model.training
         model.eval()
         try:
             # The other ranks rate other paths.
-            with backbone.using(arch), of_this_rank(modules_of_path(model)), self._fitted():
-                return self._count() if self.metric is None else self._measure()
+            with (
+                model.backbone.using(arch),
+                of_this_rank(modules_of_path(model)),
+                self._fitted(),
+            ):
+                yield
         finally:
             model.train(was_training)
 

@@ -1,5 +1,6 @@
 """Which path next? Everything here sees architectures and scores, never the model."""
 
+from .cost_path_sampler import CostPathSampler
 from .fair_path_sampler import FairPathSampler
 from .main_effects import MainEffects
 from .pareto_merge import best_paths, best_sums, pareto_merge
@@ -8,6 +9,7 @@ from .strategies import NSGA2, MainEffectsSearch, RandomSearch, RegularizedEvolu
 from .training_effects import combined, training_effects, training_effects_until
 
 __all__ = [
+    'CostPathSampler',
     'FairPathSampler',
     'NSGA2',
     'MainEffects',

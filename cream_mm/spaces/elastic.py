@@ -5,10 +5,16 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import ClassVar
 
+import numpy as np
+
 from ..registry import TASK_UTILS
 from ..structures import Arch
 from .mbconv import IDENTITY, LayerSpec, MBConvSpace
 from .space import Space
+
+LEFT_OUT = 0.25
+"""Share of draws that leave out a layer which can be. As one of nine choices that would be seldom,
+and networks of few layers, a usual way to save, would hardly be trained."""
 
 Choice = tuple[int, float] | str
 
@@ -148,6 +154,30 @@ class ElasticSpace(Space):
             stages.append(tuple(flat[start : start + depth]))
             start += depth
         return Arch(tuple(stages), self.name, fixed_ends=False)
+
+    def odds(self, position: int) -> list[float]:
+        """How often a draw takes each choice: a layer that can be left out is, at ``LEFT_OUT``."""
+        size = self.sizes[position]
+        if position == len(self._choices) or size == 1 or self._choices[position][-1] != IDENTITY:
+            return [1.0] * size
+        return [(1 - LEFT_OUT) / (size - 1)] * (size - 1) + [LEFT_OUT]
+
+    def sample(self, rng: np.random.Generator, op_prob: Sequence[float] | None = None) -> Arch:
+        """Draw a path, each position on its own, by :meth:`odds`.
+
+        Raises:
+            ValueError: If there is an ``op_prob``: positions have different choices.
+        """
+        if op_prob is not None:
+            raise ValueError(f'op_prob needs equal sizes at all positions; got {self.sizes}')
+        drawn = zip(self._cumulative_odds, rng.random(len(self.sizes)))
+        return self.decode([int(np.searchsorted(odds, x, side='right')) for odds, x in drawn])
+
+    @cached_property
+    def _cumulative_odds(self) -> list[np.ndarray]:
+        """The inner borders between choices on the line from 0 to 1."""
+        odds = [np.array(self.odds(position)) for position in range(len(self.sizes))]
+        return [np.cumsum(part / part.sum())[:-1] for part in odds]
 
     def count_layers(self, arch: Arch) -> int:
         """Layers that are no identity."""

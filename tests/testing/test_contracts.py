@@ -6,7 +6,7 @@ import pytest
 from cream_mm.costs import Budget, build_cost_model
 from cream_mm.registry import MODELS, TASK_UTILS
 from cream_mm.spaces import SPACE_PRESETS, NASBench201Space, build_space
-from cream_mm.testing import ToySpace, tiny_space
+from cream_mm.testing import ToySpace, tiny_elastic, tiny_space
 from cream_mm.testing.contracts import (
     CostModelContract,
     SamplerContract,
@@ -85,7 +85,7 @@ class TestTimes(CostModelContract):
 
 def budget_of(space, *shares):
     """A budget of params between shares of the largest; without shares, an open one."""
-    model = build_cost_model(space, 4, 10)
+    model = build_cost_model(space, 8, 10)
     most = model.extremes() and model.extremes()[1]['params_m']
     most = most or model.cost(space.decode([n - 1 for n in space.sizes])).in_units()['params_m']
     return Budget(model, **({'params_m': [share * most for share in shares]} if shares else {}))
@@ -103,6 +103,11 @@ SAMPLERS = {
     'cells': (dict(type='PathSampler'), NASBench201Space(), ()),
     'cells, a prior': (dict(type='PathSampler', op_prob=[9, 1, 1, 1, 1]), NASBench201Space(), ()),
     'cells and a budget': (dict(type='PathSampler'), NASBench201Space(), (0.3, 0.4)),
+    'by costs': (dict(type='CostPathSampler'), tiny_space(), ()),
+    'slices': (dict(type='PathSampler'), tiny_elastic(), (0.5, 0.7)),
+    'slices by costs': (dict(type='CostPathSampler'), tiny_elastic(), ()),
+    'slices by costs within a budget': (dict(type='CostPathSampler'), tiny_elastic(), (0.5, 0.7)),
+    'fair slices': (dict(type='FairPathSampler'), tiny_elastic(), ()),
     'fair cells': (dict(type='FairPathSampler'), NASBench201Space(), ()),
 }
 
