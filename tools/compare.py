@@ -50,7 +50,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument('--seeds', type=int, default=1, metavar='N',
                         help='trainings of each network (default: %(default)s)')  # fmt: skip
     parser.add_argument('--only', nargs='+', metavar='NAME',
-                        help='networks, such as full or found, or found-50 of one share')  # fmt: skip
+                        help='such as full or found, or found-50 of one share')  # fmt: skip
     parser.add_argument('--out', metavar='DIR', help='default: WORK_DIR/compare')
     parser.add_argument('--list', action='store_true',
                         help='tell what would be trained, and train nothing')  # fmt: skip
@@ -70,10 +70,16 @@ def main(argv: Sequence[str] | None = None) -> None:
     from cream_mm.apis.compare_all import compare_all
 
     compare_all(
-        args.work_dir, args.out or os.path.join(args.work_dir, 'compare'), root=ROOT,
-        shares=args.at, epochs=args.epochs, seeds=args.seeds, only=args.only, options=args.cfg_options,
+        args.work_dir,
+        args.out or os.path.join(args.work_dir, 'compare'),
+        root=ROOT,
+        shares=args.at,
+        epochs=args.epochs,
+        seeds=args.seeds,
+        only=args.only,
+        options=args.cfg_options,
         dry=args.list,
-    )  # fmt: skip
+    )
 
 
 if __name__ == '__main__':
