@@ -229,8 +229,8 @@ class Runs:
             trainer = Trainer(
                 search, folder, root=ROOT, epochs=self.epochs, options=self.train_options
             )
-            networks = {one.name: one for one in search.networks(self.setting.shares)}
-            record = trainer.run(networks[name])
+            networks = search.networks(self.setting.shares, hold_to_found=False)
+            record = trainer.run(next(one for one in networks if one.name == name))
         return dict(record, threads=threads)
 
     def _search(self, folder: Path, data: Path) -> dict:

@@ -1,4 +1,4 @@
-"""benchmarks/photos.py: which runs there are, which one is next, and what the page makes of records."""
+"""benchmarks/photos.py: which runs there are, which one is next, and what the page says."""
 
 import json
 import sys
