@@ -6,7 +6,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from mmengine.hooks import EMAHook
+from mmengine.hooks import CheckpointHook, EMAHook
 from mmengine.runner import Runner
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
@@ -241,8 +241,11 @@ class ElasticTrainLoop(SupernetTrainLoop):
         self._evaluator = None  # the test loop has its own
         if not self.stop_training or not self.trains_paths:
             return
+        hub = self.runner.message_hub  # as it is at the end of an epoch, also after a resume
+        hub.update_info('epoch', self._epoch - 1)
+        hub.update_info('iter', self._iter - 1)
         for hook in self.runner.hooks:
-            if hasattr(hook, '_save_checkpoint_with_step'):
+            if isinstance(hook, CheckpointHook):
                 meta = dict(epoch=self._epoch, iter=self._iter)
                 hook._save_checkpoint_with_step(self.runner, self._epoch, meta)
 
