@@ -119,7 +119,7 @@ class FinishedSearch:
             least = min(map(self.share_of, steps), default=1)
             raise ValueError(
                 f'the cheapest network of {self.work_dir / "front.json"} has {least:.3f} of the '
-                f"full network's MACs, and none {share:g} or less: search within another budget"
+                f'full network\'s MACs, and none {share:g} or less: search within another budget'
             )
         return max(within, key=self.share_of)
 
@@ -297,10 +297,10 @@ class Trainer:
         return config, told
 
 
-SCRATCH = """# The same network from random weights.
+SCRATCH = '''# The same network from random weights.
 _base_ = ['export/retrain.py']
 load_from = None
-"""
+'''
 
 
 def shelf_config(retrain: Path) -> str:
