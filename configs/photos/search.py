@@ -25,6 +25,7 @@ input_sizes = [128, 112, 96]  # what a network may take; [128] fixes it. Follows
 budget = dict(macs_m=None)
 batch_size = 64
 max_epochs = 16
+min_steps = 400  # a set of few photographs gets more epochs, unless max_epochs is given
 full_share = 0.625  # of max_epochs: the whole network on the labels; the rest is for its slices
 # Paths are chosen by these; they are trained on again in the last fine-tuning of what is found.
 holdout = 0.2
