@@ -1,4 +1,4 @@
-"""benchmarks/photos.py: which runs there are, which one is next, and what the page makes of records."""
+"""benchmarks/photos.py: which runs there are, which one is next, and what the page says."""
 
 import json
 import sys
@@ -88,7 +88,15 @@ def test_the_next_run(modules, tmp_path, monkeypatch):
     photos, ran, busy = modules.photos, [], set()
     (tmp_path / 'cifar10/data').mkdir(parents=True)
     (tmp_path / 'cifar10/data/done').write_text('')
-    given = ['--all', '--set', 'cifar10', '--work-dir', str(tmp_path), '--records', str(tmp_path / 'r.jsonl')]
+    given = [
+        '--all',
+        '--set',
+        'cifar10',
+        '--work-dir',
+        str(tmp_path),
+        '--records',
+        str(tmp_path / 'r.jsonl'),
+    ]
     runs = photos.Runs(photos.parse_args(given))
 
     def hold(place):
