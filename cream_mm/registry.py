@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from mmengine.registry import DATA_SAMPLERS as MMENGINE_DATA_SAMPLERS
 from mmengine.registry import DATASETS as MMENGINE_DATASETS
 from mmengine.registry import HOOKS as MMENGINE_HOOKS
 from mmengine.registry import LOOPS as MMENGINE_LOOPS
@@ -54,6 +55,7 @@ DATASETS = _registry(
     'datasets.labelled_images',
     'datasets.unlabelled_images',
 )
+DATA_SAMPLERS = _registry('data sampler', MMENGINE_DATA_SAMPLERS, 'datasets.balanced_sampler')
 TRANSFORMS = _registry('transform', MMENGINE_TRANSFORMS, 'datasets.transforms')
 HOOKS = _registry('hook', MMENGINE_HOOKS, 'engine')
 RUNNERS = _registry('runner', MMENGINE_RUNNERS, 'engine')

@@ -110,13 +110,14 @@ train_cfg = dict(
     max_epochs=max_epochs,
     full_share=full_share,
     paths='random',
+    sampler=dict(type='cream_mm.CostPathSampler'),  # small and large ones alike
 )
 default_hooks = dict(path_log=dict(type='cream_mm.PathLogHook'))
 visualizer = dict(type='UniversalVisualizer', vis_backends=[dict(type='LocalVisBackend')])
 val_cfg = val_dataloader = val_evaluator = None
 test_cfg = dict(
     type='cream_mm.SearchLoop',  # runs when the training ends
-    strategy=dict(type='cream_mm.CombinedEffectsSearch', num_random=40),
+    strategy=dict(type='cream_mm.MainEffectsSearch', num_random=40),
     num=48,
     num_random=0,
     bn_dataset=dict(train_set, pipeline=test_pipeline),

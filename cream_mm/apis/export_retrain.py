@@ -7,11 +7,12 @@ from mmengine.config import Config
 from ..config.carry import entries, override
 from ..config.label_data import LABEL_OPTIONS
 from ..config.multi_label import fit_multi_label
+from ..config.normalisation import in_bgr, refill
 from ..models.backbones import network_class
 from ..registry import kind_of
 from ..spaces import ElasticSpace, Space
 from ..structures import Arch
-from .export_config import WEIGHTS_BESIDE, in_bgr, ready, refill, set_backbone, take_over
+from .export_config import WEIGHTS_BESIDE, ready, set_backbone, take_over
 
 
 def retrain_config(cfg: Config, arch: Arch, space: Space, about: Mapping) -> Config:

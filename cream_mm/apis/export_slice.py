@@ -27,7 +27,9 @@ from ..structures.randomness import named_rng
 from .open_search import search_config
 
 FULL = 'full.pth'
-BN_IMAGES = 1024  # for the statistics of an exported slice; the pilot took as many
+# For the statistics of an exported slice, which stay, more than for a rating; not beyond what took
+# the pilot's networks to their figures.
+MORE_BN_IMAGES, MAX_BN_IMAGES = 2, 1024
 
 Network = tuple[Arch, Space, Mapping]  # and what its file says beside
 
@@ -135,8 +137,11 @@ def _opened(
             raise ValueError(f'{checkpoint} is not a checkpoint of {cfg.filename}: {mismatch}')
         model.load_state_dict(weights, strict=False)  # counters may be left out
         loader = cfg.test_dataloader
+        number = min(
+            MAX_BN_IMAGES, MORE_BN_IMAGES * cfg.test_cfg.get('num_bn_images', MAX_BN_IMAGES)
+        )
         yield model.to(get_device()), KeptBatches(
-            dataset, BN_IMAGES, named_rng('export', 0, 0), batch_size=max(2, loader.batch_size),
+            dataset, number, named_rng('export', 0, 0), batch_size=max(2, loader.batch_size),
             num_workers=loader.num_workers, spare_one=True,
         )  # fmt: skip
 

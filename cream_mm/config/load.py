@@ -12,6 +12,7 @@ from ..registry import kind_of
 from .box_data import fit_boxes
 from .carry import DATA_KEYS, Places, carry, entries, override, read_config
 from .check import check_keys, check_options, check_top_level, is_settled, own_names
+from .class_balance import fit_class_balance
 from .coco_data import fit_coco, follow_annotations, lacks_files
 from .fit_network import fit_network
 from .fold_data import fit_folds
@@ -60,6 +61,7 @@ def load_config(
     follow_annotations(cfg)
     fit_network(cfg, options)
     _follow_metric(cfg)
+    fit_class_balance(cfg)
     if check_data:
         _fit_to_data(cfg, options, writes)
     fit_start(cfg, options, say_early)

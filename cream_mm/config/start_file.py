@@ -1,5 +1,6 @@
 """Which network a checkpoint holds, and what its images and classes were."""
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -27,11 +28,8 @@ class Start(NamedTuple):
     norm_cfg: dict | None
     classes: tuple[str, ...] | None  # of its head, where they are known
     input_size: int | None
-    is_trained: bool  # by itself, for its classes
-
-    @property
-    def is_published(self) -> bool:
-        return self.name == self.checkpoint
+    is_trained: bool = False  # by itself, for its classes
+    is_published: bool = False  # by its name
 
 
 def read_start(start: str) -> Start:
@@ -81,7 +79,7 @@ def _published(name: str) -> Start:
     arch, space = net.network()
     return Start(
         name, name, arch, space, net.preprocess or IMAGENET, space.head_channels, None, None, None,
-        is_trained=False,
+        is_published=True,
     )  # fmt: skip
 
 
@@ -98,7 +96,7 @@ def _inside(folder: Path) -> Path:
 
 def _read_file(path: Path) -> Start:
     from ..checkpoints import load_checkpoint_file  # with torch
-    from ..checkpoints.load_weights import weights_of
+    from ..checkpoints.load_weights import WRAPPERS, weights_of
 
     content = load_checkpoint_file(path)
     weights = weights_of(content, path)
@@ -118,17 +116,38 @@ def _read_file(path: Path) -> Start:
             'the MBConv space'
         )
     _check_tensors(path, weights, arch, space)
-    ends = {
-        name.rpartition('head.')[2]: value for name, value in weights.items() if 'head.' in name
-    }
+    begins = re.compile(f'{WRAPPERS}head\\.')
+    head = {begins.sub('', k): value for k, value in weights.items() if begins.match(k)}
     hidden = None
-    if 'classifier.weight' in ends:
-        hidden = len(ends['conv_head.weight']) if 'conv_head.weight' in ends else 0
+    if 'classifier.weight' in head:
+        hidden = len(head['conv_head.weight']) if 'conv_head.weight' in head else 0
     return Start(
         str(path), str(path), arch, space, told.get('preprocess') or IMAGENET, hidden,
         told.get('norm_cfg'), told.get('classes'), told.get('input_size'),
         is_trained=told.get('is_trained', True),
     )  # fmt: skip
+
+
+def images_of(name: str) -> dict | None:
+    """How the images of weights were normalised; None where nobody says it.
+
+    Args:
+        name (str): A published network, or a file; of one that is not there or cannot be read,
+            whoever loads it tells.
+    """
+    from ..checkpoints import load_checkpoint_file  # with torch
+    from ..models.backbones.published import published_nets
+
+    if name in published_nets:
+        return published_nets[name].preprocess or IMAGENET
+    path = Path(name).expanduser()
+    if not path.is_file():
+        return None
+    try:
+        told = _told(load_checkpoint_file(path).get('meta'), path)
+    except (OSError, ValueError):
+        return None
+    return told and told.get('preprocess')
 
 
 def _check_tensors(path: Path, weights: Mapping, arch: Arch, space: Space) -> None:
@@ -193,6 +212,7 @@ def _of_meta(meta: Mapping) -> dict:
     return dict(
         network=(arch, space.of_network(arch)), preprocess=_images(meta.get('preprocess')),
         classes=_classes(meta.get('classes'), meta), input_size=_side(meta.get('input_size')),
+        norm_cfg=meta.get('norm_cfg'),
     )  # fmt: skip
 
 

@@ -12,13 +12,15 @@ from mmengine.config import Config
 
 from ..registry import kind_of
 from .carry import override
+from .fit_network import WITH_HIDDEN
+from .normalisation import put_images
 from .start_file import Start, read_start
 
 Say = Callable[[str], None]
 
 BACKBONES = ('ElasticSupernet', 'CreamNet')  # that a start can be put into
 MIN_SIDE = 32  # pixels; the last maps of a smaller image have no pixel beside their own padding
-SIDE_STEP = 8  # pixels; sizes that follow input_size are multiples of it
+SIDE_STEP = 4  # pixels; sizes that follow input_size are multiples of it
 
 
 def fit_start(cfg: Config, options: Mapping[str, Any], say: Say) -> None:
@@ -59,7 +61,7 @@ def fit_start(cfg: Config, options: Mapping[str, Any], say: Say) -> None:
         raise ValueError(f'start is the name of a network, a file or a folder; got {start!r}')
     found = read_start(str(start))
     _put_network(cfg, found)
-    _put_images(cfg, options, found, say)
+    put_images(cfg, found.preprocess, found.name, options, say)
     if 'input_sizes' in cfg:
         fit_sizes(cfg, options, found.input_size, say)
     _skip_full(cfg, options, found, say)
@@ -79,7 +81,7 @@ def _put_network(cfg: Config, start: Start) -> None:
         backbone[key] = value  # a config's update() would merge two spaces
     if start.norm_cfg:
         backbone['norm_cfg'] = start.norm_cfg
-    if head is None or kind_of(head) != 'CreamClsHead':
+    if head is None or kind_of(head) not in WITH_HIDDEN:
         return
     network = network_class(start.space)
     hidden = start.hidden if start.hidden is not None else head.get('hidden_channels')
@@ -89,28 +91,6 @@ def _put_network(cfg: Config, start: Start) -> None:
     head['init_cfg'] = init if start.hidden is not None else None
     if isinstance(backbone.get('costs'), dict):
         backbone['costs']['head_channels'] = settings['hidden_channels']
-
-
-def _put_images(cfg: Config, options: Mapping, start: Start, say: Say) -> None:
-    """Mean and deviation are those of the weights; others that are asked for are refused."""
-    images = cfg.model.get('data_preprocessor') or cfg.get('data_preprocessor')
-    if images is None:
-        images = cfg.model['data_preprocessor'] = dict(start.preprocess)
-        return
-    flag = 'to_rgb' if 'to_rgb' in images or 'bgr_to_rgb' not in images else 'bgr_to_rgb'
-    wanted = {'mean': start.preprocess['mean'], 'std': start.preprocess['std'],
-              flag: start.preprocess['to_rgb']}  # fmt: skip
-    wrong = [key for key, value in wanted.items() if _plain(images.get(key)) != _plain(value)]
-    told = ', '.join(f'{key}={wanted[key]}' for key in wrong)
-    if asked := [key for key in wrong if f'model.data_preprocessor.{key}' in options]:
-        raise ValueError(
-            f'model.data_preprocessor.{asked[0]}: the weights of {start.name} were trained with '
-            f'{told}; leave it out, and the images are normalised so'
-        )
-    for key, value in wanted.items():
-        images[key] = value
-    if wrong:
-        say(f'model.data_preprocessor: {told}, as the weights of {start.name} were trained with')
 
 
 def fit_sizes(cfg: Config, options: Mapping[str, Any], own: int | None, say: Say) -> None:
@@ -181,8 +161,3 @@ def _skip_full(cfg: Config, options: Mapping, start: Start, say: Say) -> None:
         f'{start.name} knows these {len(classes)} classes: the whole network is not fine-tuned '
         f'again; {cfg.max_epochs} epochs for its slices'
     )
-
-
-def _plain(value: Any) -> Any:
-    """Numbers of a list compare as numbers, whatever the list is."""
-    return [float(x) for x in value] if isinstance(value, (list, tuple)) else value

@@ -219,6 +219,8 @@ RULES: dict[str, Rule] = {
     'custom_hooks.momentum': _real('a share above 0, at most 1', lambda v: 0 < v <= 1),
     'custom_hooks.num_images': _COUNT,
     'custom_hooks.patience': _COUNT,
+    'custom_hooks.refit': _FROM_ZERO.or_none(),
+    'custom_hooks.min_batch': _COUNT,
     'custom_hooks.min_delta': _NOT_NEGATIVE,
     'custom_hooks.stopping_threshold': _FINITE.or_none(),
     'custom_hooks.schedule': _list_of('epochs from 1 on, or shares of the run below 1', _EPOCH),

@@ -273,6 +273,8 @@ class SearchReport:
             if key == 'published_flops_m' and plain:
                 continue
             if costs.get(key) is not None:
+                if key == 'macs_m':
+                    note += self._share_of_full()
                 if key == 'macs_m' and self._bounds('macs_m'):
                     note += budget_verdict(costs[key], self._budget('macs_m'))
                 rows.append((label, f'{format_cost(costs[key])} M', note.removesuffix(', ')))
@@ -311,6 +313,13 @@ class SearchReport:
             note += f'; best epoch {format_pct(best)}'
             rows.append(('Detector mAP', format_pct(100 * self.map_curve[-1][1]), note))
         return rows
+
+    def _share_of_full(self) -> str:
+        """For a slice, its share of the full network's multiply-adds; else nothing."""
+        full = ((self.best.get('slice_of') or {}).get('full_costs') or {}).get('macs_m')
+        if not full:
+            return ''
+        return f'{format_pct(100 * self.best["costs"]["macs_m"] / full)} of the full network, '
 
     def _architecture(self) -> tuple[str, str]:
         """The answer as text, and how that is to be read."""
@@ -392,7 +401,10 @@ class SearchReport:
         if best['space'].get('name'):
             text += f' of the space “{best["space"]["name"]}”'
         text += ' was trained'
-        if best.get('input_size'):
+        sizes = ((best.get('slice_of') or {}).get('space') or {}).get('input_sizes')
+        if sizes:
+            text += f' on images of {", ".join(map(str, sizes))} pixels'
+        elif best.get('input_size'):
             text += f' on {format_size(best["input_size"])} images'
         if self.blocks:
             text += (
@@ -417,6 +429,8 @@ class SearchReport:
             text = f'One image costs it {format_cost(costs["macs_m"])} M multiply-adds'
             if costs.get('params_m') is not None:
                 text += f' and it has {format_cost(costs["params_m"])} M parameters'
+            if sizes and best.get('input_size'):
+                text += f', at {format_size(best["input_size"])} pixels'
             if self._bounds('macs_m'):
                 text += f': {budget_verdict(costs["macs_m"], self._budget("macs_m"))}'
             sentences.append(f'{text}.')
@@ -455,7 +469,8 @@ class SearchReport:
         losses = [best['rating'].get('loss'), *(p.get('loss') for p in rated)]
         if None not in losses:
             own, *scores = (-loss for loss in losses)
-        others = [s for p, s in zip(rated, scores, strict=True) if p.get('arch') != best['arch']]
+        arch = (best.get('slice_of') or best).get('arch')  # as the search's paths are written
+        others = [s for p, s in zip(rated, scores, strict=True) if p.get('arch') != arch]
         better, level = sum(s > own for s in others), others.count(own)
         place = 'the best rating of all' if not better else f'place {better + 1} by rating'
         place += f' (shared with {level} more)' if level else ''

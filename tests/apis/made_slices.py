@@ -28,7 +28,7 @@ model = dict(
         input_sizes=input_sizes,
         costs=dict(input_size=input_size, num_classes=num_classes, head_channels=16),
     ),
-    head=dict(num_classes=num_classes, hidden_channels=16, norm_cfg=None, act='relu'),
+    head=dict(num_classes=num_classes, hidden_channels=16, norm_cfg=None, act='silu'),
     data_preprocessor=dict(num_classes=num_classes, mean=[100.0] * 3, std=[50.0] * 3),
 )
 train_cfg = dict(_delete_=True, type='cream_mm.SupernetTrainLoop', max_epochs=16)

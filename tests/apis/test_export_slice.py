@@ -15,9 +15,13 @@ import cream_mm
 from cream_mm.apis.export_arch import export_arch, export_front
 from cream_mm.apis.open_search import open_search
 from cream_mm.checkpoints import load_weights
+from cream_mm.config.carry import read_config
 from cream_mm.config.load import load_config
+from cream_mm.files.arch_file import DETECTION, arch_content
+from cream_mm.files.slice_of import slice_content
 from cream_mm.models.layers.bn_policy import modules_of_path, recalibrated
 from cream_mm.models.layers.resize_images import resize_images
+from cream_mm.registry import kind_of
 from cream_mm.spaces import ElasticSpace
 
 ROOT = str(Path(__file__).parents[2])
@@ -55,7 +59,6 @@ def test_an_export_is_its_path_with_batch_norm_measured(home, exported):
     images = torch.rand(4, 3, 48, 48, generator=torch.Generator().manual_seed(0))
     work_dir = home / 'search'
     files = str(work_dir / 'mine.py'), str(work_dir / 'epoch_1.pth')
-    options = dict(batch_size=32)
     with open_search(*files, str(home / 'again'), None) as loop, torch.no_grad():
         model = loop.model.eval()
         evaluator = loop.build_evaluator(batch_size=32, num_bn_images=1000, log_file=None)
@@ -72,7 +75,6 @@ def test_an_export_is_its_path_with_batch_norm_measured(home, exported):
             )
             found = own(resize_images(images, about['input_size'][0]))
             torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
-    assert options
 
 
 def test_each_row_has_its_size_its_costs_and_its_own_slice(home, exported):
@@ -180,8 +182,42 @@ def test_where_parts_of_the_search_are_gone(home, tmp_path):
     cfg = Config.fromfile(str(files['retrain']))
     assert cfg.model.teacher is None and Path(cfg.load_from) == files['weights']
     whole = load_weights(work_dir / 'epoch_1.pth')
-    own = load_weights(files['weights'])
-    assert torch.equal(own['bn1.running_var' if 'bn1.running_var' in own else
-                           'backbone.bn1.running_var'], whole['backbone.bn1.running_var'])  # fmt: skip
+    name = 'backbone.bn1.running_var'
+    assert torch.equal(load_weights(files['weights'])[name], whole[name])
     with pytest.raises(ValueError, match='--space: this network is a slice of another one'):
         export_arch(answer, None, tmp_path / 'other', root=ROOT, space=dict(act='silu'))
+
+
+def test_a_slice_of_a_detector_is_trained_as_that_detector(tmp_path):
+    """retrain.py is the search's detector around the slice: no classifier, and no teacher."""
+    cfg = read_config(f'{ROOT}/configs/photos/detector.py')[0]
+    supernet = dict(
+        type='cream_mm.ElasticSupernet', arch='lite0', expansions=(6, 3), out_indices=(2, 4, 6),
+        costs=dict(input_size=[64, 64], head=None),
+    )  # fmt: skip
+    with DefaultScope.overwrite_default_scope('mmdet'):
+        model = MODELS.build(dict(cfg.model, backbone=supernet))
+    costs, space = model.backbone.budget.cost_model, model.backbone.space
+    path = space.decode([1] * len(space.sizes))
+    network, its_costs = costs.network(path)
+    content = arch_content(
+        network, its_costs, task=DETECTION, classes=list('abcdef'), scale=[96, 96],
+        next_steps=dict(detector='configs/photos/detector.py'), **slice_content(costs, path),
+    )  # fmt: skip
+    (tmp_path / 'best_arch.json').write_text(json.dumps(content))
+    torch.save(dict(state_dict=model.state_dict()), tmp_path / 'epoch_1.pth')
+    files = export_arch(str(tmp_path / 'best_arch.json'), None, tmp_path / 'out', root=ROOT)
+    assert set(files) == {'arch', 'weights', 'retrain'}
+    cfg = load_config(str(files['retrain']), check_data=False)
+    assert kind_of(cfg.model) == 'RetinaNet' and 'teacher' not in cfg.model
+    assert cfg.load_from == str(files['weights']) and not cfg.model.backbone.get('init_cfg')
+    assert cfg.scale == (96, 96) and cfg.model.bbox_head.num_classes == 6
+    with DefaultScope.overwrite_default_scope('mmdet'):
+        own = MODELS.build(cfg.model)
+    own.load_state_dict(load_weights(files['weights']), strict=True)  # neck and head, too
+    images = torch.rand(1, 3, 64, 64)
+    with torch.no_grad(), model.backbone.using(path):
+        expected = model.backbone.export(path).eval()(images)
+        found = own.eval().backbone(images)
+    assert [x.shape[1] for x in found] == [40, 112, 320]
+    assert all(torch.equal(a, b) for a, b in zip(found, expected, strict=True))

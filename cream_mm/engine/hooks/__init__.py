@@ -1,4 +1,5 @@
 from .checkpoint_hook import CheckpointHook
+from .class_weights_hook import ClassWeightsHook
 from .data_time_hook import DataTimeHook
 from .drop_path_hook import DropPathHook
 from .early_stopping_hook import EarlyStoppingHook
@@ -12,11 +13,13 @@ from .norm_stats_hook import NormStatsHook
 from .part_costs_hook import PartCostsHook
 from .path_log_hook import PathLogHook
 from .seed_hook import SeedHook
+from .small_batch_norm_hook import SmallBatchNormHook
 from .summary_hook import SummaryHook
 from .train_loss_hook import TrainLossHook
 
 __all__ = [
     'CheckpointHook',
+    'ClassWeightsHook',
     'DataTimeHook',
     'DropPathHook',
     'EMAHook',
@@ -30,6 +33,7 @@ __all__ = [
     'PartCostsHook',
     'PathLogHook',
     'SeedHook',
+    'SmallBatchNormHook',
     'SummaryHook',
     'TrainLossHook',
 ]

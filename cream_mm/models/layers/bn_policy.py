@@ -80,6 +80,27 @@ def recalibrated(
             m.num_batches_tracked.copy_(count)
 
 
+def refit(modules: Iterable[nn.Module], run: Callable[[], None]) -> None:
+    """Measure running statistics afresh, as the plain average over the batches of a run.
+
+    Args:
+        modules (Iterable[nn.Module]): Norm layers; their mode and momentum stay. One that runs
+            several times in a forward, as in a head on several maps, gets the average of its calls.
+        run (callable): Forwards images; called once, without gradient.
+    """
+    norms = _norms(modules)
+    saved = [(m.training, m.momentum) for m in norms]
+    try:
+        for m in norms:
+            m.reset_running_stats()
+            m.training, m.momentum = True, None  # None: cumulative average
+        with torch.no_grad():
+            run()
+    finally:
+        for m, (training, momentum) in zip(norms, saved):
+            m.training, m.momentum = training, momentum
+
+
 class _StatisticsPerCall:
     """Running statistics for each call of whatever runs several times in a forward of a root.
 

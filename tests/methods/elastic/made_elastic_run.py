@@ -48,7 +48,8 @@ def elastic_cfg(data, work_dir, *, lr=0.02, second=1.0, max_epochs=4, **train_cf
                      full_share=train_cfg['full_share'], convert_to_iter_based=True)
             ],
             default_hooks=dict(
-                path_log=dict(type='cream_mm.PathLogHook'), logger=dict(type='LoggerHook', interval=2),
+                path_log=dict(type='cream_mm.PathLogHook'),
+                logger=dict(type='LoggerHook', interval=2),
                 checkpoint=dict(type='cream_mm.CheckpointHook', interval=1, max_keep_ckpts=2),
             ),
             runner_type='cream_mm.Runner',

@@ -1,6 +1,8 @@
 import copy
 import json
 import logging
+import shutil
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -66,93 +68,84 @@ class Kill(Hook):
             raise Killed
 
 
-def said(caplog):
-    return [record.getMessage() for record in caplog.records]
-
-
-def test_first_the_full_network_and_then_its_slices(data, tmp_path):
-    notes, cfg = Notes(), elastic_cfg(data, tmp_path / 'run')
-    runner = train(cfg, notes)
-    space = runner.model.backbone.space
-    first, sampler = 2 * STEPS, runner.train_loop.sampler
-    assert notes.paths[:first] == [space.full_path] * first
-    assert notes.paths[first:] == [sampler.sample(step) for step in range(first, 2 * first)]
-    assert notes.taught == [False] * first + [True] * first
-    assert notes.moments[1] > 0 and notes.moments[first - 1] > 0 and notes.moments[first] == 0
-    steps = [json.loads(line) for line in open(tmp_path / 'run/path_log.jsonl')]
-    assert [line['step'] for line in steps] == list(range(first, 2 * first))
-    assert {'loss', 'teacher_loss'} <= steps[0].keys()
-    assert json.loads((tmp_path / 'run/best_arch.json').read_text())['arch']
-
-
-def test_the_full_network_is_a_plain_classifier_and_teaches(data, tmp_path):
-    cfg = elastic_cfg(data, tmp_path / 'run')
-    models = []
+@pytest.fixture(scope='module')
+def whole(data, tmp_path_factory):
+    """A run to its end: its config, runner, what its steps trained, the model before the 15th."""
+    notes, models = Notes(), []
 
     class Look(Hook):
         def before_train_iter(self, runner, batch_idx, data_batch=None):
             if runner.iter == 2 * STEPS:
                 models.append(copy.deepcopy(runner.model))
 
-    runner = train(cfg, Look())
-    content = load_checkpoint_file(tmp_path / 'run/full.pth')
+    cfg = elastic_cfg(data, tmp_path_factory.mktemp('whole') / 'run')
+    runner = train(cfg, notes, Look())
+    return SimpleNamespace(
+        cfg=cfg, runner=runner, notes=notes, model=models[0], folder=Path(cfg.work_dir)
+    )
+
+
+def test_first_the_full_network_and_then_its_slices(whole):
+    notes, runner, first = whole.notes, whole.runner, 2 * STEPS
+    space, sampler = runner.model.backbone.space, runner.train_loop.sampler
+    assert notes.paths[:first] == [space.full_path] * first
+    assert notes.paths[first:] == [sampler.sample(step) for step in range(first, 2 * first)]
+    assert notes.taught == [False] * first + [True] * first
+    assert notes.moments[1] > 0 and notes.moments[first - 1] > 0 and notes.moments[first] == 0
+    lines = (whole.folder / 'path_log.jsonl').read_text().splitlines()
+    steps = [json.loads(line) for line in lines]
+    assert [line['step'] for line in steps] == list(range(first, 2 * first))
+    assert {'loss', 'teacher_loss'} <= steps[0].keys()
+    assert json.loads((whole.folder / 'best_arch.json').read_text())['arch']
+
+
+def test_the_full_network_is_a_plain_classifier_and_teaches(whole):
+    content = load_checkpoint_file(whole.folder / 'full.pth')
     meta = content['meta']
     net = dict(type='cream_mm.CreamNet', arch=meta['arch'], space=meta['space'])
     with DefaultScope.overwrite_default_scope('mmpretrain'):
-        plain = MODELS.build(dict(type='ImageClassifier', backbone=net, head=cfg.model.head))
+        head = whole.cfg.model.head
+        plain = MODELS.build(dict(type='ImageClassifier', backbone=net, head=head))
     plain.load_state_dict(content['state_dict'])  # strictly
     assert meta['preprocess'] == dict(mean=[127.5] * 3, std=[127.5] * 3, to_rgb=True)
     assert meta['input_size'] == [8, 8]
     images = torch.randn(4, 3, 8, 8)
     with torch.no_grad():
-        taught = runner.model._teacher.it(images)
-    torch.testing.assert_close(taught, plain.eval()(images).detach())
-    # Its batch norm is fitted, and the slices begin as its own: with the statistics of a batch
-    # both are the same network, in another order.
-    (model,) = models
-    ours, theirs = model.backbone.train(), plain.backbone.train()
-    ours.set_arch(ours.space.full_path)
-    torch.testing.assert_close(ours(images)[0], theirs(images)[0], rtol=1e-4, atol=1e-5)
-    assert not torch.equal(
-        model.backbone.blocks[1][0].conv_pw.weight, plain.backbone.blocks[1][0].conv_pw.weight
-    )
+        taught = whole.runner.model._teacher.it(images)
+        torch.testing.assert_close(taught, plain.eval()(images))
+        # The slices begin as its own: with the statistics of a batch both are the same network,
+        # in another order of channels.
+        ours, theirs = whole.model.backbone.train(), plain.backbone.train()
+        ours.set_arch(ours.space.full_path)
+        torch.testing.assert_close(ours(images)[0], theirs(images)[0], rtol=1e-4, atol=1e-5)
+    weights = (net.blocks[1][0].conv_pw.weight for net in (ours, theirs))
+    assert not torch.equal(*weights)
 
 
-@pytest.mark.parametrize('paths', ['random', 'sandwich'])
-def test_a_killed_run_ends_as_the_whole_one(data, tmp_path, paths):
-    """In each phase, in the first step of the second, and while the full path is rated."""
-    cfg = elastic_cfg(data, tmp_path / 'whole', paths=paths)
-    train(cfg)
-    cfg.work_dir = str(tmp_path / 'part')
-    cfg.experiment_name += '-part'
-    resume = False
-    for step in (STEPS + 3, 2 * STEPS, 3 * STEPS, 3 * STEPS + 2):
+@pytest.mark.parametrize('paths', ['random', pytest.param('sandwich', marks=pytest.mark.slow)])
+def test_a_killed_run_ends_as_the_whole_one(whole, data, tmp_path, paths):
+    """In the first step of the second phase, and in the middle of an epoch of it."""
+    folder = whole.folder
+    if paths == 'sandwich':
+        folder = tmp_path / 'whole'
+        train(elastic_cfg(data, folder, paths=paths))
+    cfg = elastic_cfg(data, tmp_path / 'part', paths=paths)
+    for step, resume in ((2 * STEPS, False), (3 * STEPS + 2, True)):
         with pytest.raises(Killed):
             train(cfg, Kill(step), resume=resume)
-        resume = True
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ElasticTrainLoop, 'look', killed_look)
-        with pytest.raises(Killed):
-            train(cfg, resume=True)
     train(cfg, resume=True)
-    assert run_differences(tmp_path / 'part', tmp_path / 'whole', 'epoch_4.pth') == []
-    files = [tmp_path / name / 'full.pth' for name in ('part', 'whole')]
+    assert run_differences(tmp_path / 'part', folder, 'epoch_4.pth') == []
+    files = [folder / 'full.pth', tmp_path / 'part/full.pth']
     contents = [load_checkpoint_file(file)['state_dict'] for file in files]
     assert all(torch.equal(contents[0][k], v) for k, v in contents[1].items())
 
 
-def killed_look(loop):
-    raise Killed
-
-
-def test_a_training_that_falls_apart_stops_and_the_search_goes_on(data, tmp_path, caplog):
+def test_a_training_that_falls_apart_stops_and_the_search_goes_on(data, tmp_path):
     """Ratings of the full path as they are wished for; a kill in between changes nothing."""
     hard = [0.5 + 0.1 * i for i in range(9)]
 
     def rated(evaluator, arch):
-        loop = runner_of['now'].train_loop
-        after = loop.epoch - 2
-        worse = 0.0 if after < 2 else 1.0
+        worse = 0.0 if runner_of['now'].train_loop.epoch < 3 else 1.0
         return Rating(90.0 - 20 * worse, 9, sum(hard) / 9 + worse, tuple(x + worse for x in hard))
 
     runner_of = {}
@@ -161,23 +154,25 @@ def test_a_training_that_falls_apart_stops_and_the_search_goes_on(data, tmp_path
         priority = 'VERY_HIGH'
 
         def before_run(self, runner):
-            runner_of['now'] = runner
+            runner_of.update(now=runner, told=[])
+            handler = logging.Handler()
+            handler.emit = lambda record: runner_of['told'].append(record.getMessage())
+            runner.logger.addHandler(handler)
 
-    cfg = elastic_cfg(data, tmp_path / 'whole', max_epochs=6, full_share=1 / 3)
+    cfg = elastic_cfg(data, tmp_path / 'whole', full_share=0.25)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(elastic_train_loop.ArchEvaluator, 'rate', rated)
-        caplog.set_level(logging.WARNING)
         runner = train(cfg, Remember())
-        told = [line for line in said(caplog) if line.startswith('Training stops')]
+        told = [line for line in runner_of['told'] if line.startswith('Training stops')]
         assert len(told) == 1
-        assert 'with the weights after epoch 3. Lower optim_wrapper.optimizer.lr' in told[0]
-        assert runner.train_loop.epoch == 4
+        assert 'with the weights after epoch 2. Lower optim_wrapper.optimizer.lr' in told[0]
+        assert runner.train_loop.epoch == 3
 
         cfg.work_dir, cfg.experiment_name = str(tmp_path / 'part'), 'part'
         look = ElasticTrainLoop.look
 
         def killed_after_the_second(loop):
-            if loop.epoch == 4:
+            if loop.epoch == 3:
                 raise Killed
             look(loop)
 
@@ -186,11 +181,10 @@ def test_a_training_that_falls_apart_stops_and_the_search_goes_on(data, tmp_path
             train(cfg, Remember())
         patch.setattr(ElasticTrainLoop, 'look', look)
         train(cfg, Remember(), resume=True)
-        train(cfg, Remember(), resume=True)  # nothing is left to do
     kept, last = (load_checkpoint_file(tmp_path / f'whole/epoch_{epoch}.pth') for epoch in (3, 4))
     assert last['loops']['train_loop']['stopped']
     assert all(torch.equal(last['state_dict'][k], v) for k, v in kept['state_dict'].items())
-    found = run_differences(tmp_path / 'part', tmp_path / 'whole', 'epoch_4.pth')
+    found = run_differences(tmp_path / 'part', tmp_path / 'whole', 'epoch_3.pth')
     assert found == []
     assert json.loads((tmp_path / 'whole/best_arch.json').read_text())['rating']['num_images'] == 9
 
@@ -219,23 +213,22 @@ def test_what_falls_apart():
     assert not fell_apart(metric(percent, 69.5), metric(percent, 70.0))
 
 
-def test_a_network_of_ones_own_is_not_trained_again(data, tmp_path):
+def test_a_network_of_ones_own_is_not_trained_again(whole, data, tmp_path):
     """full_share=0: the weights of load_from are the teacher's, as they are."""
-    train(elastic_cfg(data, tmp_path / 'first'))
-    cfg = elastic_cfg(data, tmp_path / 'second', full_share=0, max_epochs=1)
-    cfg.load_from = str(tmp_path / 'first/full.pth')
+    cfg = elastic_cfg(data, tmp_path / 'run', full_share=0, max_epochs=1)
+    cfg.load_from = str(whole.folder / 'full.pth')
     notes = Notes()
     runner = train(cfg, notes)
     assert all(notes.taught) and len(notes.taught) == STEPS
     theirs, ours = (
-        load_checkpoint_file(tmp_path / name / 'full.pth')['state_dict']
-        for name in ('first', 'second')
+        load_checkpoint_file(folder / 'full.pth')['state_dict']
+        for folder in (whole.folder, tmp_path / 'run')
     )
     assert all(torch.equal(ours[k], v) for k, v in theirs.items())
     assert runner.train_loop.full_epochs == 0
 
 
-def test_what_is_wrong_is_told(data, tmp_path):
+def test_what_is_wrong_is_told(whole, data, tmp_path):
     def build(change):
         cfg = elastic_cfg(data, tmp_path / 'run')
         change(cfg)
@@ -257,9 +250,8 @@ def test_what_is_wrong_is_told(data, tmp_path):
 
     with pytest.raises(ValueError, match='a CreamSupernet has none'):
         build(cells)
-    cfg = elastic_cfg(data, tmp_path / 'other')
-    train(cfg)
-    cfg.train_cfg.full_share = 0.25
+    cfg = elastic_cfg(data, tmp_path / 'other', full_share=0.25)
+    shutil.copytree(whole.folder, tmp_path / 'other')
     with pytest.raises(ValueError, match=r'trained for 2 epochs; .*make it 1\. Set them as they'):
         train(cfg, resume=True)
     cfg.train_cfg.full_share = 0.5
