@@ -5,10 +5,11 @@
   python benchmarks/elastic_training.py --page      # docs/results/elastic_training.md
 
 The full network is fine-tuned once (full.pth). From it each way trains slices for the same CPU
-seconds, with a whole cosine of its own: as many steps as fit, by a probe of a few. Then the same paths are rated on the held-out images, half of them at 45 to 55 % of the full network's MACs,
-half at 60 to 70 %. CPU seconds are the process's, which reads its images itself, on one thread:
-other work on the machine does not count. One record a run in docs/results/elastic_training.json;
-what is there is not run again.
+seconds, with a whole cosine of its own: as many steps as fit, by a probe of a few. Then the same
+paths are rated on the held-out images, half of them at 45 to 55 % of the full network's MACs, half
+at 60 to 70 %. CPU seconds are the process's, which reads its images itself, on one thread: other
+work on the machine does not count. One record a run in docs/results/elastic_training.json; what is
+there is not run again.
 """
 
 import argparse
