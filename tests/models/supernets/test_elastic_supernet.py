@@ -16,9 +16,10 @@ from cream_mm.models.eval_mode import eval_mode
 from cream_mm.models.layers.bn_policy import recalibrated
 from cream_mm.models.layers.init import init_cream_weights
 from cream_mm.models.layers.resize_images import resize_images
+from cream_mm.registry import MODELS
 from cream_mm.structures.randomness import named_rng
 from cream_mm.testing import tiny_space
-from cream_mm.testing.contracts import SupernetContract
+from cream_mm.testing.contracts import RatingContract, SupernetContract
 
 FULL = [[0], [1, 1, 0], [1, 1], [0]]
 # Cream's squeezes and padding; EfficientNet's and TensorFlow's, with a stride in both stages.
@@ -84,6 +85,18 @@ class TestWithoutEnds(SupernetContract):
     @pytest.fixture
     def chain(self):
         return elastic('plain', out_indices=(1,))
+
+
+class TestRatings(RatingContract):
+    @pytest.fixture
+    def model(self):
+        torch.manual_seed(0)
+        backbone = dict(type='cream_mm.ElasticSupernet', arch=FULL, input_sizes=(8, 6),
+                        space=tiny_space(**SPACES['cream']).to_dict())  # fmt: skip
+        head = dict(type='cream_mm.CreamClsHead', in_channels=32, num_classes=3)
+        model = MODELS.build(dict(type='mmpretrain.ImageClassifier', backbone=backbone, head=head))
+        filled(model)
+        return model
 
 
 def images(side=16, count=4):
