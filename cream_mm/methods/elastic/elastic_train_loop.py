@@ -6,7 +6,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from mmengine.hooks import EMAHook
+from mmengine.hooks import CheckpointHook, EMAHook
 from mmengine.runner import Runner
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
@@ -60,6 +60,9 @@ class ElasticTrainLoop(SupernetTrainLoop):
             they are written to ``full.pth`` as they are. Defaults to 0.625.
         paths (str): 'random' (default) or 'sandwich'.
         num_paths (int): Random paths of a sandwich. Defaults to 2.
+        stops (bool): Whether to stop when the full network falls behind. False: a detector's falls
+            by many points of mAP while the learning rate is high, and comes back at its end; a
+            warning then says if it does not. Defaults to True.
         **kwargs: Arguments of :class:`SupernetTrainLoop`.
 
     Raises:
@@ -79,6 +82,7 @@ class ElasticTrainLoop(SupernetTrainLoop):
         full_share: float = 0.625,
         paths: str = 'random',
         num_paths: int = 2,
+        stops: bool = True,
         **kwargs: Any,
     ):
         super().__init__(runner, dataloader, **kwargs)
@@ -92,7 +96,7 @@ class ElasticTrainLoop(SupernetTrainLoop):
                 'has none. Give it backbone=dict(type="cream_mm.ElasticSupernet", ...)'
             )
         self.full_epochs = first_epochs(self.max_epochs, full_share)
-        self.paths, self.num_paths = paths, num_paths
+        self.paths, self.num_paths, self.stops = paths, num_paths, stops
         self.start: Rating | None = None  # of the full path, when the second phase began
         self._looked = 0  # the last epoch after which the full path was rated
         self._good: dict[str, Tensor] = {}  # weights of the last look that found nothing wrong
@@ -211,8 +215,15 @@ class ElasticTrainLoop(SupernetTrainLoop):
             f'Full network after {self._epoch - self.full_epochs} epochs of its slices: {rating}; '
             f'before, {self.start}'
         )
-        if not fell_apart(rating, self.start):
+        fell = fell_apart(rating, self.start)
+        if not fell or not self.stops:
             self._good = state
+            if fell and self._epoch == self.max_epochs:
+                logger.warning(
+                    f'The full network ends at {rating}, and had {self.start} before its slices '
+                    'were trained: ratings of large slices tell less. Lower '
+                    'param_scheduler.0.second, or give the slices more epochs'
+                )
             return
         self.stop_training = True
         self.model.load_state_dict(self._good)
@@ -230,8 +241,11 @@ class ElasticTrainLoop(SupernetTrainLoop):
         self._evaluator = None  # the test loop has its own
         if not self.stop_training or not self.trains_paths:
             return
+        hub = self.runner.message_hub  # as it is at the end of an epoch, also after a resume
+        hub.update_info('epoch', self._epoch - 1)
+        hub.update_info('iter', self._iter - 1)
         for hook in self.runner.hooks:
-            if hasattr(hook, '_save_checkpoint_with_step'):
+            if isinstance(hook, CheckpointHook):
                 meta = dict(epoch=self._epoch, iter=self._iter)
                 hook._save_checkpoint_with_step(self.runner, self._epoch, meta)
 
