@@ -37,7 +37,14 @@ def _registry(name: str, parent: Registry, *packages: str) -> Registry:
     return Registry(name, parent=parent, scope=_SCOPE, locations=locations)
 
 
-MODELS = _registry('model', MMENGINE_MODELS, 'models.backbones', 'models.heads', 'models.supernets')
+MODELS = _registry(
+    'model',
+    MMENGINE_MODELS,
+    'models.backbones',
+    'models.classifiers',
+    'models.heads',
+    'models.supernets',
+)
 MODEL_WRAPPERS = _registry('model_wrapper', MMENGINE_MODEL_WRAPPERS, 'engine')
 DATASETS = _registry(
     'dataset',

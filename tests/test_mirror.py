@@ -19,6 +19,7 @@ ELSEWHERE = {
     'converters/to_official.py': ('checkpoints/test_official.py', 'to_official'),
     'costs/blocks.py': ('costs/test_block_costs.py', 'BlockCosts'),
     'costs/cost.py': ('costs/test_cost_model.py', 'Cost'),
+    'costs/elastic.py': ('costs/test_elastic_costs.py', 'ElasticCosts'),
     'costs/mbconv.py': ('costs/test_mbconv_costs.py', 'ds_block'),
     'engine/hooks/checkpoint_hook.py': ('engine/test_runner.py', 'CheckpointHook'),
     'files/answer_file.py': ('engine/test_search_run.py', 'best_arch.json'),

@@ -56,7 +56,9 @@ def main(argv: Sequence[str] | None = None) -> dict:
     args = parse_args(argv)
     check_pair(args.config, args.checkpoint)
     from cream_mm.config.load import load_config
+    from cream_mm.config.normalisation import fit_images
     from cream_mm.config.work_dir import config_and_checkpoint
+    from cream_mm.files import say_early
 
     is_work_dir = osp.isdir(args.config)
     args.config, args.checkpoint = config_and_checkpoint(args.config, args.checkpoint)
@@ -70,6 +72,7 @@ def main(argv: Sequence[str] | None = None) -> dict:
         work_dir = osp.join(folder, 'test')
     cfg.work_dir = args.work_dir or work_dir
     cfg.load_from = args.checkpoint
+    fit_images(cfg, args.cfg_options or {}, say_early)
     if args.tta:
         from cream_mm.config.tta import use_tta
 

@@ -9,9 +9,7 @@ from torch import Tensor
 
 from ..checkpoints import load_weights
 from ..checkpoints.whole_file import latest_checkpoint
-from ..config.carry import entries, override, read_config
-from ..config.label_data import LABEL_OPTIONS
-from ..config.multi_label import fit_multi_label
+from ..config.carry import read_config
 from ..costs import build_cost_model
 from ..files import write_json
 from ..files.arch_file import DETECTION, arch_content, check_next_steps, network_of
@@ -25,8 +23,10 @@ from ..registry import kind_of
 from ..spaces import Space
 from ..structures import Arch
 from .detector_config import read_detector
-from .export_config import in_bgr, ready, refill, set_backbone, take_over, write_config
+from .export_config import FULL_ABOVE, FULL_BESIDE, write_config
 from .export_detector import DetectorFit, fit_default
+from .export_retrain import fine_tune, fine_tunes, retrain_config
+from .export_slice import Sliced, copy_full, places, slices_of
 
 FROM_SCRATCH = (
     'no weights: those of this supernet mean nothing in the network ("weights_travel": false in '
@@ -52,6 +52,11 @@ def export_arch(
     run needs, except that a detector's classes are those of the data that it is trained on: that
     run's own config, in its work_dir, has them.
 
+    A slice of a full network (``slice_of`` in its file) has the batch norm statistics that are its
+    own on training images, which the search's config in the work directory names. Its
+    ``retrain.py`` starts from its weights and is distilled from the full network, ``full.pth``,
+    which goes into the folder; that of a detector's search is the detector's config.
+
     Args:
         arch (str): A published name, ``best_arch.json``, a nested list, or as a benchmark writes
             it.
@@ -71,8 +76,8 @@ def export_arch(
             changed beside its backbone, and on why there are no weights.
 
     Returns:
-        dict[str, Path]: ``arch``, ``weights`` (if any), ``retrain`` and ``detector`` (of
-        ``next_steps``: if the network has the stages that it takes).
+        dict[str, Path]: ``arch``, ``weights`` (if any), ``retrain``, ``detector`` (of
+        ``next_steps``: if the network has the stages that it takes) and ``full`` (of a slice).
 
     Raises:
         ValueError: If the architecture is unknown, a config to build on is not one of
@@ -89,11 +94,16 @@ def export_arch(
             say(FROM_SCRATCH)
     elif checkpoint is None and str(arch).endswith('.json'):
         checkpoint = latest_checkpoint(Path(arch).parent)
-    arch_value, other, checkpoint = _in_space(arch_value, its_space, space, checkpoint, say)
+    arch_value, other, checkpoint = _in_space(arch_value, its_space, about, space, checkpoint, say)
     if other != its_space:
         about = _without_costs(about)  # of the search's networks
-    out = Path(out).resolve()
-    return _export(arch_value, other, about, checkpoint, out, root, detector, say)
+    out, sliced, full = Path(out).resolve(), None, None
+    if about.get('slice_of'):
+        network = arch_value, other, about
+        folders = places(Path(arch).parent, checkpoint)
+        full, (sliced,) = slices_of([network], checkpoint, folders, FULL_BESIDE, say)
+    files = _export(arch_value, other, about, checkpoint, out, root, detector, say, sliced)
+    return dict(files, full=copy_full(full, out)) if full else files
 
 
 def export_front(
@@ -114,7 +124,8 @@ def export_front(
             folder for each; what is said of all is said once.
 
     Returns:
-        dict[str, dict[str, Path]]: Files by the name of the folder, the cheapest first.
+        dict[str, dict[str, Path]]: Files by the name of the folder, the cheapest first. The full
+        network of slices lies once, in ``out``.
 
     Raises:
         FileNotFoundError: If a file is missing.
@@ -124,6 +135,7 @@ def export_front(
     path = str(Path(work_dir, 'best_arch.json'))
     answer, its_space, about = resolve_arch(path)
     said: dict[str, None] = {}
+    lines = said.setdefault
     if not about.get('weights_travel', True):
         _refuse_weights(checkpoint, path)
         said[FROM_SCRATCH] = None
@@ -133,27 +145,42 @@ def export_front(
             raise FileNotFoundError(
                 f'no checkpoint in {work_dir}: name the supernet with --checkpoint'
             )
-    files = {}
     names = _folder_names([step['costs'][cost] for step in steps], cost.rpartition('_')[2])
+    networks, sliced, full = [], [None] * len(steps), None
     for step, name in zip(steps, names):
-        row = dict(arch=step['arch'], space=step.get('space') or its_space.to_dict())
+        row = dict(step, space=step.get('space') or its_space.to_dict())
         arch, own = network_of(row, f'{Path(work_dir, "front.json")}: the step {name}')
-        mine = dict(about, rating=step.get('rating') or {}, costs=step['costs'])
+        mine = {key: value for key, value in about.items() if key != 'slice_of'}
+        mine.update(rating=step.get('rating') or {}, costs=step['costs'])
+        mine.update({key: step[key] for key in ('input_size', 'slice_of') if step.get(key)})
         if (arch, own) != (answer, its_space):
             mine['choice'] = dict(about.get('choice') or {}, notes=[])  # of the answer alone
-        folder = Path(out, name).resolve()
-        lines = said.setdefault
-        arch, other, weights = _in_space(arch, own, space, checkpoint, lines)
+        arch, other, weights = _in_space(arch, own, mine, space, checkpoint, lines)
         if other != own:
             mine = _without_costs(mine)
-        files[name] = _export(arch, other, mine, weights, folder, root, detector, lines)
+        networks.append((arch, other, mine, weights))
+    if networks and all(mine.get('slice_of') for _, _, mine, _ in networks):
+        folders = places(Path(work_dir), checkpoint)
+        every = [network[:3] for network in networks]
+        full, sliced = slices_of(every, checkpoint, folders, FULL_ABOVE, lines)
+    files = {
+        name: _export(*network, Path(out, name).resolve(), root, detector, lines, mine)
+        for name, network, mine in zip(names, networks, sliced)
+    }
+    if full:
+        copy_full(full, Path(out).resolve())
     for line in said if say else ():
         say(line)
     return files
 
 
 def _in_space(
-    arch: Arch, space: Space, changes: Mapping | None, checkpoint: str | None, say: Say | None
+    arch: Arch,
+    space: Space,
+    about: Mapping,
+    changes: Mapping | None,
+    checkpoint: str | None,
+    say: Say | None,
 ) -> tuple[Arch, Space, str | None]:
     """The same architecture in a space with other fields, and the checkpoint if it still fits.
 
@@ -162,6 +189,8 @@ def _in_space(
     """
     if not changes:
         return arch, space, checkpoint
+    if about.get('slice_of'):
+        raise ValueError('--space: this network is a slice of another one, at the scale of that')
     known = [key for key in space.to_dict() if key not in ('type', 'name')]
     if unknown := sorted(set(changes) - set(known)):
         raise ValueError(f'--space {unknown[0]}: a {type(space).__name__} has {", ".join(known)}')
@@ -228,23 +257,16 @@ def _export(
     root: str,
     detector: str | None,
     say: Say | None,
+    sliced: Sliced | None = None,
 ) -> dict[str, Path]:
     detects = about.get('task') == DETECTION
-    network = network_class(space)
-    bases, notes = {}, []
-    for key, own in network.next_steps.items():
-        named = (about.get('next_steps') or {}).get(key)
-        bases[key] = read_config(_base_config(root, named or own))[0]
-        backbone = bases[key].model.backbone
-        if named and own_class(backbone) is not network:
-            notes.append(
-                f'next_steps.{key}={named} is around {kind_of(backbone)}, and {space.name!r} is a '
-                f'space of {network.__name__}: {own} is built on in its place'
-            )
-            bases[key] = read_config(_base_config(root, own))[0]
-    larger = _published_scale(bases['retrain'], space)
+    network, notes = network_class(space), []
+    bases = _bases(root, space, about, notes)
+    larger = None if detects else _published_scale(bases['retrain'], space)
     target = out / _detector_name(detector, out)
-    weights = _weights(checkpoint, arch_value, space, about) if checkpoint else None
+    weights = sliced.weights if sliced else None
+    if weights is None and checkpoint:
+        weights = _weights(checkpoint, arch_value, space, about)
     size = about.get('input_size', network.images['input_size'])
     own_head = network.head_settings(arch_value, space)['hidden_channels']
     if detects:  # its data, classes and batches are a detector's, and no classifier's
@@ -263,21 +285,21 @@ def _export(
         costs = build_cost_model(space, size, num_classes, head_channels)
         classifier = about
 
-    if larger is not None and not detects:
+    if larger is not None:
         notes.append(_say_scale(arch_value, space, larger, about))
     with_weights = bool(weights)
+    cfg, part = bases['detector'], 'model'
+    fits = max(cfg.model.backbone.out_indices) < len(network.map_channels(arch_value, space))
+    cfg = fit_default(cfg, arch_value, space, about, with_weights=with_weights) if fits else None
+    if sliced and detects:  # it is trained as the detector that it was searched in
+        retrain, cfg = cfg, None
+    else:
+        retrain = retrain_config(bases['retrain'], arch_value, space, classifier)
     if detector:
         fit = DetectorFit(read_detector(detector), target.name)
         cfg = fit.put(arch_value, space, about, with_weights=with_weights)
         part = fit.where
         notes += fit.notes
-    else:
-        cfg, part = bases['detector'], 'model'
-        fits = max(cfg.model.backbone.out_indices) < len(network.map_channels(arch_value, space))
-        if fits:
-            cfg = fit_default(cfg, arch_value, space, about, with_weights=with_weights)
-        else:
-            cfg = None
 
     files = dict(arch=out / 'arch.json')
     content = {**about, **arch_content(arch_value, costs)}
@@ -289,11 +311,14 @@ def _export(
             meta['dataset_meta'] = dict(classes=tuple(about['classes']))
         torch.save(dict(state_dict=weights, meta=meta), files['weights'])
     files['retrain'] = out / 'retrain.py'
-    retrain = _retrain_config(bases['retrain'], arch_value, space, classifier)
     scratch = ['It starts from scratch: no weights of the supernet fit the network.']
     scratch = scratch if not about.get('weights_travel', True) and not weights else []
     name = space.spell(arch_value)
-    write_config(files['retrain'], retrain, '\n'.join([f'Retrain {name}.', *scratch]))
+    start = scratch
+    if sliced or fine_tunes(retrain):
+        teacher = sliced.teacher if sliced else None
+        start = [*scratch, *fine_tune(retrain, about, with_weights=with_weights, teacher=teacher)]
+    write_config(files['retrain'], retrain, '\n'.join([f'Retrain {name}.', *start]))
     for note in notes if say else ():
         say(note)
     if cfg is None:
@@ -319,6 +344,26 @@ def _export(
     ]
     write_config(target, cfg, '\n'.join(lines), own=not detector)
     return files
+
+
+def _bases(root: str, space: Space, about: Mapping, notes: list[str]) -> dict[str, Config]:
+    """The configs of the repository that those of an export are made from.
+
+    Args:
+        notes (list[str]): Lines on those that cannot be are added.
+    """
+    network, bases = network_class(space), {}
+    for key, own in network.next_steps.items():
+        named = (about.get('next_steps') or {}).get(key)
+        bases[key] = read_config(_base_config(root, named or own))[0]
+        backbone = bases[key].model.backbone
+        if named and own_class(backbone) is not network:
+            notes.append(
+                f'next_steps.{key}={named} is around {kind_of(backbone)}, and {space.name!r} is a '
+                f'space of {network.__name__}: {own} is built on in its place'
+            )
+            bases[key] = read_config(_base_config(root, own))[0]
+    return bases
 
 
 def _weights(checkpoint: str, arch: Arch, space: Space, about: Mapping) -> dict[str, Tensor]:
@@ -397,57 +442,3 @@ def _say_scale(arch: Arch, space: Space, other: Space, about: Mapping) -> str:
         f'the network has the scale of the search, {_scale(space, keys)} ({told[0]}); published '
         f'ones are trained at {_scale(other, keys)} ({told[1]}): export with --space {options}'
     )
-
-
-# ---- the two configs -----------------------------------------------------------------------------
-
-
-def _retrain_config(cfg: Config, arch: Arch, space: Space, about: Mapping) -> Config:
-    take_over(cfg, about, ('data_root', 'num_classes', 'batch_size', 'num_workers'))
-    cfg.pop('classes', None)
-    if about.get('classes'):
-        cfg.classes = tuple(about['classes'])
-    for key in LABEL_OPTIONS:
-        if about.get(key) is not None:
-            cfg[key] = about[key]
-    if about.get('multi_label'):
-        fit_multi_label(cfg)
-    if 'input_size' in cfg and 'input_size' in about:
-        override(cfg, dict(input_size=about['input_size'][0]))
-    fields = space.to_dict()  # which a config may name at its top level
-    override(
-        cfg, {key: fields[key] for key in fields if key in cfg and key not in ('type', 'name')}
-    )
-    backbone = cfg.model.backbone
-    set_backbone(backbone, arch, space, about, its_space=backbone.get('space') or {})
-    head, norm_cfg = cfg.model.head, backbone.get('norm_cfg')
-    for key in ('norm_cfg', 'act'):
-        head.pop(key, None)
-    network = network_class(space)
-    head.update(network.head_settings(arch, space, about['head_channels'], norm_cfg))
-    head.update({k: v for k, v in network.head_channels(arch, space).items() if head.get(k)})
-    if 'crop_pct' in about and 'input_size' in about:
-        scale = round(about['input_size'][0] / about['crop_pct'])
-        for node, key in list(entries(cfg._cfg_dict)):
-            if key == 'type' and kind_of(node) == 'ResizeEdge':
-                node['scale'] = scale
-    preprocessor = cfg.model.data_preprocessor
-    if about.get('preprocess') is not None:
-        new = dict(dict(mean=None, std=None), **about['preprocess'])
-        refill(cfg._cfg_dict, in_bgr(preprocessor, 'to_rgb'), in_bgr(new, 'to_rgb'))
-        preprocessor.update(new)
-    folders = about.get('folders') or {}
-    for side in ('train', 'val', 'test'):
-        dataset = cfg[f'{side}_dataloader'].dataset
-        folder = folders.get('train' if side == 'train' else 'val')
-        if folder and folders.get('train') == folders.get('val'):  # there is none to validate on
-            dataset.update(part='train' if side == 'train' else 'holdout', holdout='auto')
-        if folder and (folder != 'train' or 'folder' in dataset):
-            dataset.folder = folder
-        if about.get('classes'):
-            dataset.metainfo = dict(dataset.get('metainfo') or {}, classes=cfg.classes)
-    for side in ('val', 'test'):
-        evaluator = cfg.get(f'{side}_evaluator')
-        if isinstance(evaluator, dict) and isinstance(evaluator.get('topk'), (list, tuple)):
-            evaluator.topk = tuple(k for k in evaluator.topk if k <= about['num_classes'])
-    return ready(cfg, scope='mmpretrain')

@@ -24,6 +24,7 @@ USED_AS = dict(
     batch_size=('batch_size',),
     max_epochs=('max_epochs', 'end'),
     num_workers=('num_workers',),
+    lr=('lr',),
     channels=('channels',),
     num_cells=('num_cells',),
     classes=('classes',),
@@ -33,14 +34,11 @@ USED_AS = dict(
 # mmengine compiles a config under its own absolute path, wherever it was moved. Its template
 # {{ fileDirname }} would paste the name of a folder into the code.
 # And an import would make it one of mmengine's new style, for its older versions.
-WEIGHTS_BESIDE = Code(
-    "str(__import__('pathlib').Path((lambda: 0).__code__.co_filename).with_name('weights.pth'))"
-)
-# Keys of augmentations whose value is a colour: what is erased, or left empty by a shift.
-FILLS = (
-    'fill_color', 'pad_val', 'fill_in', 'fill', 'fill_val', 'img_fill_val', 'img_border_value',
-    'border_val', 'img_pad_value', 'img',
-)  # fmt: skip
+_THIS = "__import__('pathlib').Path((lambda: 0).__code__.co_filename)"
+WEIGHTS_BESIDE = Code(f"str({_THIS}.with_name('weights.pth'))")
+# The full network that slices are distilled from: beside the config, or once for several folders.
+FULL_BESIDE = Code(f"str({_THIS}.with_name('full.pth'))")
+FULL_ABOVE = Code(f"str({_THIS}.parents[1] / 'full.pth')")
 
 
 # ---- values of the search ------------------------------------------------------------------------
@@ -72,49 +70,6 @@ def set_backbone(
     norm_cfg = {**(backbone.get('norm_cfg') or {}), **(about.get('norm_cfg') or {})}
     if norm_cfg:
         backbone['norm_cfg'] = norm_cfg
-
-
-# ---- normalisation -------------------------------------------------------------------------------
-
-
-def in_bgr(preprocessor: Mapping, flag: str) -> tuple[list, list] | None:
-    """Mean and deviation in the order of the loaded image, whose channels are BGR."""
-    mean, std = preprocessor.get('mean'), preprocessor.get('std')
-    if mean is None or std is None:
-        return None
-    step = -1 if preprocessor.get(flag) else 1
-    return list(mean)[::step], list(std)[::step]
-
-
-def refill(node: Any, old: tuple[list, list] | None, new: tuple[list, list] | None) -> None:
-    """Augmentations fill with the mean: erased boxes, and what a rotation leaves empty.
-
-    Args:
-        node (dict): A config, or a part of it; changed in place.
-        old (tuple, optional): Mean and deviation, BGR, that its colours were made from. Without
-            them, no colour is one.
-        new (tuple, optional): What they are to be; None for images that are not normalised.
-    """
-    if old is None:
-        return
-    mean, std = new or ([127.5] * 3, [58.0] * 3)
-    rounded = [round(x) for x in old[0]]
-    for holder, key in list(entries(node)):
-        value = holder[key]
-        if not isinstance(value, (list, tuple)):
-            continue
-        whole = all(isinstance(x, int) for x in value)
-        if key in FILLS and whole and list(value) == rounded:
-            holder[key] = type(value)(round(x) for x in mean)
-        elif key in FILLS and list(value) == old[0]:
-            holder[key] = type(value)(mean)
-        elif key == 'fill_std' and list(value) == old[1]:
-            holder[key] = type(value)(std)
-        elif key == 'mean' and 'type' in holder:
-            # A step such as mmdet's Expand turns the mean around by a flag of its own.
-            step = -1 if holder.get('to_rgb', True) else 1
-            if list(value)[::step] == old[0]:
-                holder[key] = type(value)(mean[::step])
 
 
 # ---- for any tool of OpenMMLab -------------------------------------------------------------------
@@ -162,8 +117,9 @@ def write_config(path: Path, cfg: Config, comment: str, *, own: bool = True) -> 
     values = cfg._cfg_dict.to_dict()
     used_as = dict(USED_AS)
     if not own:
-        del used_as['max_epochs'], used_as['input_size']
-        values.pop('input_size', None)
+        del used_as['max_epochs'], used_as['input_size'], used_as['lr']
+        for name in ('input_size', 'lr'):
+            values.pop(name, None)
     variables = {name: values[name] for name in USED_AS if values.get(name) is not None}
     wholes = set()
     if not own:

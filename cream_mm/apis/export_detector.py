@@ -18,6 +18,7 @@ from torch import nn
 
 from ..checkpoints.load_weights import name_some
 from ..config.carry import entries
+from ..config.normalisation import in_bgr, refill
 from ..files.arch_file import DETECTION
 from ..models.backbones import network_class, own_class
 from ..models.backbones.resolve_arch import resolve_arch
@@ -26,7 +27,7 @@ from ..spaces import Space
 from ..structures import Arch
 from .create_model import IMAGENET_PREPROCESS
 from .detector_config import find_detector, imports_of, in_one_line
-from .export_config import WEIGHTS_BESIDE, in_bgr, ready, refill, set_backbone, take_over
+from .export_config import WEIGHTS_BESIDE, ready, set_backbone, take_over
 from .probe_maps import Maps, backbone_maps, build_module, neck_shapes, without_extras
 
 DIVISOR = 32  # batches are padded to multiples of it, as mmdet's own configs do for strides to 32

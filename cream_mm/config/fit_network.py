@@ -7,6 +7,7 @@ from mmengine.config import Config
 
 from ..files import say_early
 from ..registry import kind_of
+from .normalisation import fit_images
 
 ARCH = 'model.backbone.arch'
 # Supernets whose maps are as wide as the stages of their space.
@@ -21,7 +22,7 @@ CHANNELS = ('in_channels', 'aux_channels')
 
 
 def fit_network(cfg: Config, options: Mapping[str, Any]) -> None:
-    """Give a classifier the head that its network asks for, in place, and compare the images.
+    """Give a classifier the head that its network asks for, in place, and its weights their images.
 
     A head follows an architecture that the command line names, and its channels those of any
     network; behind a published network that the config itself names it has to fit already.
@@ -32,7 +33,7 @@ def fit_network(cfg: Config, options: Mapping[str, Any]) -> None:
 
     Raises:
         ValueError: If a head of ours does not fit the published network that the config names, or
-            that of the networks that a search counts.
+            that of the networks that a search counts; or as :func:`fit_images`.
     """
     model = cfg.get('model')
     if not isinstance(model, dict) or not isinstance(model.get('backbone'), dict):
@@ -48,7 +49,7 @@ def fit_network(cfg: Config, options: Mapping[str, Any]) -> None:
         _check_norm(head, backbone)
     elif kind_of(backbone) in CELLS and is_ours:
         _fit_width(head, backbone)
-    _compare_images(cfg)
+    fit_images(cfg, options, say_early)
 
 
 def _check_norm(head: dict, backbone: dict) -> None:
@@ -129,27 +130,3 @@ def _differ(given: Any, wanted: Any) -> bool:
     if given and isinstance(wanted, dict):
         return given.get('eps', 1e-5) != wanted.get('eps', 1e-5)
     return (given or 0) != (wanted or 0)
-
-
-def _compare_images(cfg: Config) -> None:
-    """A line if weights get images that are normalised otherwise than in their training."""
-    model = cfg['model']
-    init = model['backbone'].get('init_cfg')
-    inits = init if isinstance(init, (list, tuple)) else [init]
-    named = [cfg.get('load_from'), *(i.get('checkpoint') for i in inits if isinstance(i, dict))]
-    images = model.get('data_preprocessor') or {}
-    if not isinstance(images, dict) or images.get('mean') is None:
-        return
-    named = [name for name in named if isinstance(name, str)]
-    if not named:
-        return
-    from ..models.backbones.published import published_nets
-
-    for name in dict.fromkeys(name for name in named if name in published_nets):
-        theirs = published_nets[name].preprocess
-        if theirs and any(list(images.get(key) or []) != theirs[key] for key in ('mean', 'std')):
-            say_early(
-                f'model.data_preprocessor has mean={list(images["mean"])}, '
-                f'std={list(images.get("std") or [])}; the weights of {name} were trained with '
-                f'mean={theirs["mean"]}, std={theirs["std"]}'
-            )

@@ -11,7 +11,7 @@ from ..costs.latency import LatencyTable, machine_words, no_such_table, pick_tab
 from ..environment import processor_name
 from ..files.latency_file import LatencyFile, read_latency, space_differences
 from ..registry import kind_of
-from ..spaces import BlockSpace, Space, build_space
+from ..spaces import Space, build_space
 from .fit_network import CELLS
 
 KEYS = ('file', 'batch', 'dtype', 'unit', 'table')
@@ -191,7 +191,7 @@ def _plain(space: Space, table: LatencyTable, costs: CostModel) -> dict:
     """The times that a config keeps: nested, or of the layers that this space has."""
     if table.rows is None:
         return table.for_costs()
-    if isinstance(space, BlockSpace):
+    if hasattr(costs, 'used_rows'):  # a layer's time depends on more than its choice
         return dict(rows=[row for i, row in enumerate(table.rows, start=1) if i in costs.used_rows])
     position, choices = iter(range(len(space.sizes))), []
     for depth in space.decode([0] * len(space.sizes)).depths:

@@ -135,6 +135,10 @@ _SIDES = Rule(
     'a whole number of pixels, at least 1, or two of them, height and width',
     lambda v: _COUNT.holds(v) or _pair('', _COUNT).holds(v),
 )
+_PIXELS = Rule(
+    'a list of whole numbers of pixels, at least 1; an empty one for the one size that there is',
+    lambda v: v is None or v in ([], ()) or _COUNT.or_list().holds(v),
+)
 # Also shares of the image, and -1 or None for a side that follows from the other one.
 _SIZE = _real('a number of pixels above 0', lambda v: v > 0 or v == -1, finite=False)
 _SIZES = _SIZE.or_list().or_none()
@@ -156,6 +160,7 @@ RULES: dict[str, Rule] = {
     'max_share': _SHARE,
     'filter_cfg.min_size': _NOT_NEGATIVE,
     '.input_size': _SIDES,
+    'input_sizes': _PIXELS,
     'model.input_size': _SIDES.or_none(),
     '.num_classes': _COUNT,
     'data_preprocessor.num_classes': _COUNT_OR_NONE,
@@ -189,7 +194,9 @@ RULES: dict[str, Rule] = {
     # the run
     'max_epochs': _COUNT,
     'max_minutes': _POSITIVE.or_none(),
+    'full_share': _BELOW_ONE,
     'max_iters': _COUNT,
+    'min_steps': _COUNT_OR_NONE,
     'val_interval': _real(
         'a whole number of at least 1', lambda v: v >= 1 and v == int(v)
     ),  # mmdet's configs compute it by a division
@@ -261,6 +268,8 @@ RULES: dict[str, Rule] = {
     'param_scheduler.warmup_epochs': _NOT_NEGATIVE,
     'param_scheduler.warmup_lr': _NOT_NEGATIVE,
     'param_scheduler.decay_epochs': _POSITIVE,
+    'param_scheduler.second': _POSITIVE,
+    'num_paths': _COUNT,
     # search
     'num_random': _FROM_ZERO,
     'num_images': _COUNT_OR_NONE,
@@ -286,6 +295,8 @@ RULES: dict[str, Rule] = {
     'board.capacity': _COUNT,
     'board.num_images': _COUNT,
     'board.score_gap': _FINITE,
+    'distill_weight': _SHARE,
+    'model.temperature': _POSITIVE,
     'model.blocks': _list_of('whole numbers of at least 1', _COUNT).or_none(),
     'model.late_bn_momentum': _real('a share above 0, at most 1', lambda v: 0 < v <= 1).or_none(),
     'model.teacher_channels': _list_of('whole numbers of at least 1', _COUNT),

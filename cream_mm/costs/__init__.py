@@ -5,6 +5,7 @@ from .budget import Budget
 from .cells import CellCosts, nas_bench_201_costs
 from .cost import BUDGET_KEYS, Cost
 from .cost_model import CostModel, CostTable, build_cost_model
+from .elastic import ElasticCosts, elastic_costs
 from .mbconv import mbconv_costs
 from .nao_cells import NAOCosts, nao_costs
 
@@ -16,8 +17,10 @@ __all__ = [
     'Cost',
     'CostModel',
     'CostTable',
+    'ElasticCosts',
     'NAOCosts',
     'build_cost_model',
+    'elastic_costs',
     'mbconv_costs',
     'nao_costs',
     'nas_bench_201_costs',

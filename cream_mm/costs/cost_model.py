@@ -33,6 +33,14 @@ class CostModel(ABC):
         """
         return arch, self
 
+    def tables_by_end(self) -> list[tuple[tuple[int, ...], 'CostTable']]:
+        """Where costs add up: tables, and the choices at the last positions that each is for.
+
+        A table's own space has the positions before these. One table for ``()`` is that of all
+        positions; an empty list says that costs do not add up.
+        """
+        return []
+
     def extremes(self) -> tuple[dict[str, float], dict[str, float]] | None:
         """Smallest and largest value of each unit among whole architectures; None: not known.
 
@@ -118,12 +126,18 @@ class CostTable(CostModel):
                     latency = None if c[4] is None else latency + c[4]
         return Cost(macs, params, board, published, latency)
 
+    def tables_by_end(self) -> list[tuple[tuple[int, ...], 'CostTable']]:
+        """This table, of all positions."""
+        return [((), self)]
+
     def choice_costs(self, position: int) -> list[Cost]:
         """Cost of every choice at a position of ``space.sizes``."""
         return self._positions[position]
 
     def extremes(self) -> tuple[dict[str, float], dict[str, float]]:
         """Smallest and largest attainable value of each unit at whole architectures.
+
+        Of times: among the choices that have one.
 
         Returns:
             tuple[dict, dict]: ``{'macs_m': ..., ...}`` of both; each unit on its own.
@@ -134,7 +148,7 @@ class CostTable(CostModel):
             for costs in self._positions:
                 for i, value in enumerate(total):
                     if value is not None:
-                        total[i] += pick(c[i] for c in costs)
+                        total[i] += pick(c[i] for c in costs if c[i] is not None)
             bounds.append(Cost(*total).in_units())
         return tuple(bounds)
 

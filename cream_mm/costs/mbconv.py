@@ -12,7 +12,8 @@ Conventions (specification: docs/conventions.md):
   2019): MACs, bias additions of convolutions, two per BN element, inputs of the global pool.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
 
 from ..spaces import IDENTITY, LayerSpec, MBConvSpace, make_divisible, squeeze_channels
 from .cost import Cost
@@ -142,6 +143,46 @@ def mbconv_costs(
     >>> build_cost_model(space, 224).cost(arch).in_units()['board_flops_m']
     378.956912
     """
+    rows = mbconv_rows(space, input_size, num_classes, head_channels, head)
+    if latency is not None and 'rows' in latency:
+        latency = times_of_layers(
+            latency['rows'], first=rows.first, last=rows.last, head=rows.head,
+            describe=rows.describe, depths=space.depths, num_choices=len(space.choices),
+            input_size=rows.input_size, settings=row_settings(space),
+        )  # fmt: skip
+    return CostTable(
+        space, rows.table, head=rows.first, tail=[*rows.last, *rows.head], describe=rows.describe,
+        input_size=rows.input_size, num_classes=rows.num_classes,
+        head_channels=rows.head_channels, latency=latency,
+    )  # fmt: skip
+
+
+class MBConvRows(NamedTuple):
+    """What the costs of an MBConv space are made of."""
+
+    input_size: tuple[int, int]
+    num_classes: int | None
+    head_channels: int | None
+    first: list[dict]  # rows of `layer_table` before the choices
+    last: list[dict]  # behind them, without the classifier
+    head: list[dict]
+    table: list[list[list[Cost]]]  # of each stage its first layer, and one for every later layer
+    describe: Callable[[int, int, int], dict]  # see `CostTable`
+
+
+def row_settings(space: MBConvSpace) -> dict:
+    """What all blocks share and a row of measured times may say."""
+    return dict(se=space.se != 'none', act=space.act)
+
+
+def mbconv_rows(
+    space: MBConvSpace,
+    input_size: int | Sequence[int],
+    num_classes: int | None,
+    head_channels: int | None,
+    head: str | None,
+) -> MBConvRows:
+    """The parts of :func:`mbconv_costs`, without times; same arguments."""
     if head not in ('classifier', None):
         raise ValueError(f"head is 'classifier' or None, the backbone alone; got {head!r}")
     input_size = as_pair(input_size)
@@ -160,7 +201,6 @@ def mbconv_costs(
         first_rows.append(
             _row('blocks.0.0', 'DSConv', 0, 3, 1, stem_width, channels[0], 1, size, cost)
         )
-    # Of each stage its first layer, and one that serves for every later layer.
     table: list[list[list[Cost]]] = []
     sizes: list[tuple[int, int]] = []
     for spec in space.layers(depths=(2,) * space.num_stages):
@@ -197,17 +237,9 @@ def mbconv_costs(
         return _row(f'blocks.{stage}.{layer}', op, stage, *meaning, spec.in_channels,
                     spec.out_channels, spec.stride, sizes[stage - 1])  # fmt: skip
 
-    if latency is not None and 'rows' in latency:
-        latency = times_of_layers(
-            latency['rows'], first=first_rows, last=last_rows, head=head_rows, describe=describe,
-            depths=space.depths, num_choices=len(space.choices), input_size=input_size,
-            settings=dict(se=space.se != 'none', act=space.act),
-        )  # fmt: skip
-    return CostTable(
-        space, table, head=first_rows, tail=[*last_rows, *head_rows], describe=describe,
-        input_size=input_size, num_classes=num_classes, head_channels=head_channels,
-        latency=latency,
-    )  # fmt: skip
+    return MBConvRows(
+        input_size, num_classes, head_channels, first_rows, last_rows, head_rows, table, describe
+    )
 
 
 def _head_rows(

@@ -5,7 +5,13 @@ from .loops import SearchLoop, SupernetTrainLoop, SupernetValLoop
 from .optimizers import RMSpropTF
 from .path_data_parallel import PathDataParallel
 from .runner import Runner
-from .schedulers import CosinePhasesLR, TrainLossPlateauLR, WarmupCosineLR, WarmupStepLR
+from .schedulers import (
+    CosinePhasesLR,
+    TrainLossPlateauLR,
+    TwoCosinesLR,
+    WarmupCosineLR,
+    WarmupStepLR,
+)
 
 __all__ = [
     'CheckpointHook',
@@ -19,6 +25,7 @@ __all__ = [
     'SupernetTrainLoop',
     'SupernetValLoop',
     'TrainLossPlateauLR',
+    'TwoCosinesLR',
     'WarmupCosineLR',
     'WarmupStepLR',
 ]

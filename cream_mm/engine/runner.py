@@ -214,6 +214,7 @@ class Runner(_Runner):
         hooks.setdefault('seeds', dict(type='cream_mm.SeedHook'))
         hooks.setdefault('loop_state', dict(type='cream_mm.LoopStateHook'))
         hooks.setdefault('summary', dict(type='cream_mm.SummaryHook'))
+        hooks.setdefault('errors', dict(type='cream_mm.ErrorsHook'))
         hooks.setdefault('train_loss', dict(type='cream_mm.TrainLossHook'))
         checkpoint = hooks.get('checkpoint', dict(type='CheckpointHook', interval=1))
         if isinstance(checkpoint, dict) and _is_mmengines(checkpoint.get('type')):

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -216,13 +216,22 @@ class ArchEvaluator:
     @torch.no_grad()
     def rate(self, arch: Arch) -> Rating:
         """Rate one path. The model is left as it was."""
-        model, backbone = self.model, self.model.backbone
-        was_training = model.training
+        with self.fitted(arch):
+            return self._count() if self.metric is None else self._measure()
+
+    @contextmanager
+    def fitted(self, arch: Arch) -> Iterator[None]:
+        """The model as a path is rated: in eval mode, with BN fitted; afterwards as it was."""
+        model, was_training = self.model, self.model.training
         model.eval()
         try:
             # The other ranks rate other paths.
-            with backbone.using(arch), of_this_rank(modules_of_path(model)), self._fitted():
-                return self._count() if self.metric is None else self._measure()
+            with (
+                model.backbone.using(arch),
+                of_this_rank(modules_of_path(model)),
+                self._fitted(),
+            ):
+                yield
         finally:
             model.train(was_training)
 
@@ -374,9 +383,11 @@ class ArchEvaluator:
         if any(path is None for path in layers):
             return None
         first = model.data_preprocessor(next(iter(self._batches)))['inputs'][:1]
-        stem = layers[0][0]
-        with of_this_rank(stem.norms), batch_stats(stem.norms):  # a rank without paths is not here
-            bytes_per_image = stem.run(first).nbytes
+        bytes_per_image = 0
+        # Of each input size. A rank without paths is not here.
+        for stem in {path[0].key: path[0] for path in layers}.values():
+            with of_this_rank(stem.norms), batch_stats(stem.norms):
+                bytes_per_image = max(bytes_per_image, stem.run(first).nbytes)
         number = sum(batches.num_images for batches in kept)
         # A layer's input and output, and the largest that is kept.
         return layers if 3 * bytes_per_image * number <= self.max_bytes else None

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from ..structures import Arch
 from .arch_file import DETECTION, arch_content, run_settings
+from .slice_of import slice_content
 
 if TYPE_CHECKING:
     from mmengine.model import BaseModel
@@ -73,6 +74,7 @@ def answer_content(
     details = {}
     for part in (supernet, model):
         details.update(part.answer_details() if hasattr(part, 'answer_details') else {})
+    details.update(slice_content(supernet.budget.cost_model, arch))
     network, costs = supernet.budget.cost_model.network(arch)
     if costs.num_classes is None:  # of a backbone alone
         details = dict(details, task=DETECTION)

@@ -1,16 +1,17 @@
 """The file of an exported architecture: its content, and reading it without trusting it."""
 
 from collections.abc import Mapping
-from numbers import Real
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from ..costs import CostModel, build_cost_model
 from ..registry import type_name
-from ..spaces import Space, known_spaces
+from ..spaces import Space
 from ..structures import Arch
 from ..version import __version__
 from .read import read_json, shorten
+from .slice_of import check_slice
+from .space_entry import MAX_CHANNELS, MAX_LAYERS, MAX_NAME, MAX_SIDE, check_space, is_number, need
 
 ARCH_FORMAT = 'cream_mm.arch/1'
 """Value of the "format" key in files that hold an exported architecture."""
@@ -20,6 +21,7 @@ DETECTION = 'detection'
 
 RULES = dict(
     effects='the effects of its choices on the training loss',
+    combined='its rating, among the paths whose effects add up best and those they are from',
     board='its rating, among the paths of the board',
     archive='its rating, among all paths of the pools that were trained',
     random='its rating, among random paths, the cheapest and the costliest',
@@ -34,11 +36,9 @@ BATCH_NORMS = ('BN', 'BN2d', 'SyncBN', 'MMSyncBN')
 NORMS = (*BATCH_NORMS, 'GN', 'IN', 'IN2d')
 NORM_ARGUMENTS = ('eps', 'momentum', 'affine', 'track_running_stats', 'requires_grad', 'num_groups')
 
-# Far beyond any network, and small enough for a few bytes of JSON not to fill a machine's memory.
-MAX_LAYERS, MAX_CHANNELS, MAX_CLASSES, MAX_SIDE = 1000, 100_000, 1_000_000, 100_000
+# Far beyond any run, and small enough for a few bytes of JSON not to fill a machine's memory.
+MAX_CLASSES, MAX_BATCH, MAX_WORKERS, MAX_CLASS_NAME = 1_000_000, 1_000_000, 10_000, 4096
 MAX_PARAMS = 1e9
-MAX_BATCH, MAX_WORKERS, MAX_NAME = 1_000_000, 10_000, 200
-MAX_CLASS_NAME = 4096
 
 
 def arch_content(arch: Arch, costs: CostModel, **more: Any) -> dict:
@@ -155,92 +155,68 @@ def _check(content: dict) -> None:
     for key, low, high in (('num_classes', 1, MAX_CLASSES), ('head_channels', 0, MAX_CHANNELS)):
         if key in content:
             value = content[key]
-            _need(type(value) is int and low <= value <= high, key, value)
+            need(type(value) is int and low <= value <= high, key, value)
     for key in ('input_size', 'scale'):
         size = content.get(key, [224, 224])
         ok = isinstance(size, list) and len(size) == 2
         ok = ok and all(type(side) is int and 1 <= side <= MAX_SIDE for side in size)
-        _need(ok, key, size)
+        need(ok, key, size)
     travel = content.get('weights_travel', True)
-    _need(isinstance(travel, bool), 'weights_travel', travel)
+    need(isinstance(travel, bool), 'weights_travel', travel)
     router = content.get('router', '')  # a class that is known by then, or the export refuses it
-    _need(isinstance(router, str) and len(router) <= MAX_NAME, 'router', router)
+    need(isinstance(router, str) and len(router) <= MAX_NAME, 'router', router)
     size, classes = content.get('input_size', [224, 224]), content.get('num_classes', 1000)
     _check_params(arch, build_cost_model(space, size, classes, content.get('head_channels')))
     rating = content.get('rating') or {}
-    _need(isinstance(rating, Mapping), 'rating', rating)
+    need(isinstance(rating, Mapping), 'rating', rating)
     top1, count = rating.get('top1_pct', 0), rating.get('num_images', 1)
-    _need(_is_number(top1, 100) and top1 >= 0, 'rating.top1_pct', top1)
-    _need(type(count) is int and count > 0, 'rating.num_images', count)
+    need(is_number(top1, 100) and top1 >= 0, 'rating.top1_pct', top1)
+    need(type(count) is int and count > 0, 'rating.num_images', count)
     metric, value = rating.get('metric', ''), rating.get('value', 0)
-    ok = isinstance(metric, str) and len(metric) <= MAX_NAME and _is_number(value, 1e9)
-    _need(ok, 'rating.value', f'{metric}: {value}')
-    _need(content.get('task', DETECTION) == DETECTION, 'task', content.get('task'))
+    ok = isinstance(metric, str) and len(metric) <= MAX_NAME and is_number(value, 1e9)
+    need(ok, 'rating.value', f'{metric}: {value}')
+    need(content.get('task', DETECTION) == DETECTION, 'task', content.get('task'))
     # A "type" here would be built: any class there is, with arguments from the file.
     preprocess = content.get('preprocess') or {}
     ok = isinstance(preprocess, Mapping) and set(preprocess) <= {'mean', 'std', 'to_rgb'}
-    _need(ok, 'preprocess', preprocess)
+    need(ok, 'preprocess', preprocess)
     for key in ('mean', 'std'):
         values = preprocess.get(key)
-        ok = isinstance(values, list) and all(_is_number(x, 1e6) for x in values)
-        _need(ok or values is None, f'preprocess.{key}', values)
-    _need(isinstance(preprocess.get('to_rgb', True), bool), 'preprocess.to_rgb', preprocess)
+        ok = isinstance(values, list) and all(is_number(x, 1e6) for x in values)
+        need(ok or values is None, f'preprocess.{key}', values)
+    need(isinstance(preprocess.get('to_rgb', True), bool), 'preprocess.to_rgb', preprocess)
     share = content.get('crop_pct', 1)
-    _need(type(share) in (int, float) and 0.01 <= share <= 1, 'crop_pct', share)
+    need(type(share) in (int, float) and 0.01 <= share <= 1, 'crop_pct', share)
     costs = content.get('costs') or {}
     time = costs.get('latency_ms') if isinstance(costs, Mapping) else costs
-    ok = time is None or _is_number(time, 1e9) and time >= 0 and not isinstance(time, bool)
-    _need(ok, 'costs.latency_ms', time)
+    ok = time is None or is_number(time, 1e9) and time >= 0 and not isinstance(time, bool)
+    need(ok, 'costs.latency_ms', time)
     latency = content.get('latency') or {}
     ok = isinstance(latency, Mapping) and isinstance(latency.get('machine') or {}, Mapping)
-    _need(ok, 'latency', latency)
+    need(ok, 'latency', latency)
     choice = content.get('choice') or {}
     ok = isinstance(choice, Mapping) and isinstance(choice.get('notes') or [], list)
-    _need(ok, 'choice', choice)
+    need(ok, 'choice', choice)
     check_next_steps(content.get('next_steps') or {})
-    _need(isinstance(content.get('data_root') or '', str), 'data_root', content.get('data_root'))
+    need(isinstance(content.get('data_root') or '', str), 'data_root', content.get('data_root'))
     _check_run_settings(content, classes)
 
 
 def _check_network(content: Mapping) -> tuple[Arch, Space]:
     """The architecture, and its space with the architecture's own depths."""
     layers = [choice for stage in content['arch'] for choice in stage]
-    _need(len(layers) <= MAX_LAYERS, 'arch', f'{len(layers)} layers')
+    need(len(layers) <= MAX_LAYERS, 'arch', f'{len(layers)} layers')
     space = check_space(content['space']).build(content['space'])
     channels = getattr(space, 'stage_channels', ())
-    _need(max(channels, default=0) <= MAX_CHANNELS, 'space', 'too many channels')
+    need(max(channels, default=0) <= MAX_CHANNELS, 'space', 'too many channels')
     arch = space.parse(content['arch'])
-    return arch, space.of_network(arch)
+    space = space.of_network(arch)
+    check_slice(content, arch, space)
+    return arch, space
 
 
 def _check_params(arch: Arch, costs: CostModel) -> None:
-    _need(costs.cost(arch).params <= MAX_PARAMS, 'arch', f'a network of over {MAX_PARAMS} weights')
-
-
-def check_space(entries: Mapping) -> type[Space]:
-    """The class of a space, from a file, if the entries are of types and sizes that it can have.
-
-    Only classes that are known already: what a file names is not imported.
-
-    Raises:
-        ValueError: With the first one that is not; what it means together the space itself checks.
-    """
-    kind = entries.get('type', 'MBConvSpace')
-    known = {name: cls for name, cls in known_spaces().items() if cls.file_words is not None}
-    cls = known.get(kind.removeprefix('cream_mm.')) if isinstance(kind, str) else None
-    _need(cls is not None, 'space.type', kind)
-    for key, value in entries.items():
-        if key == 'type':
-            continue
-        flat = value if isinstance(value, list) else [value]
-        flat = [x for item in flat for x in (item if isinstance(item, list) else [item])]
-        words = cls.file_words.get(key)
-        numbers = all(x in (words or ()) or _is_number(x, MAX_CHANNELS) for x in flat)
-        numbers = numbers or words == () or key == 'name'  # the space itself checks these
-        _need(len(flat) <= MAX_LAYERS and numbers, f'space.{shorten(key)}', value)
-    name = entries.get('name', '')
-    _need(isinstance(name, str) and len(name) <= MAX_NAME, 'space.name', name)
-    return cls
+    need(costs.cost(arch).params <= MAX_PARAMS, 'arch', f'a network of over {MAX_PARAMS} weights')
 
 
 def _check_run_settings(content: Mapping, num_classes: int) -> None:
@@ -248,24 +224,24 @@ def _check_run_settings(content: Mapping, num_classes: int) -> None:
     ok = isinstance(norm, Mapping) and norm.get('type', 'BN') in NORMS
     ok = ok and set(norm) <= {'type', *NORM_ARGUMENTS}
     numbers = [value for key, value in norm.items() if key != 'type' and value is not None]
-    ok = ok and all(_is_number(value, 1e6) for value in numbers)
-    _need(ok, 'norm_cfg', norm)
+    ok = ok and all(is_number(value, 1e6) for value in numbers)
+    need(ok, 'norm_cfg', norm)
     names = content.get('classes') or []
     ok = isinstance(names, list) and all(type(x) is str and len(x) <= MAX_CLASS_NAME for x in names)
-    _need(ok and len(names) <= num_classes, 'classes', names)
+    need(ok and len(names) <= num_classes, 'classes', names)
     for key, low, high in (('batch_size', 1, MAX_BATCH), ('num_workers', 0, MAX_WORKERS)):
         value = content.get(key, low)
-        _need(type(value) is int and low <= value <= high, key, value)
+        need(type(value) is int and low <= value <= high, key, value)
     kind = content.get('data_kind')
-    _need(kind is None or isinstance(kind, str) and kind.isidentifier(), 'data_kind', kind)
+    need(kind is None or isinstance(kind, str) and kind.isidentifier(), 'data_kind', kind)
     several, column = content.get('multi_label'), content.get('label_column')
-    _need(several is None or isinstance(several, bool), 'multi_label', several)
+    need(several is None or isinstance(several, bool), 'multi_label', several)
     ok = isinstance(column, (str, type(None))) and len(column or '') <= MAX_CLASS_NAME
-    _need(ok, 'label_column', column)
+    need(ok, 'label_column', column)
     folders = content.get('folders') or {}
     ok = isinstance(folders, Mapping) and set(folders) <= {'train', 'val'}
     ok = ok and all(isinstance(value, str) for value in folders.values())
-    _need(ok, 'folders', folders)
+    need(ok, 'folders', folders)
 
 
 def check_next_steps(steps: Mapping[str, str]) -> None:
@@ -276,7 +252,7 @@ def check_next_steps(steps: Mapping[str, str]) -> None:
     Raises:
         ValueError: If one does not lie below ``configs/``.
     """
-    _need(isinstance(steps, Mapping), 'next_steps', steps)
+    need(isinstance(steps, Mapping), 'next_steps', steps)
     for key, value in steps.items():
         parts = PurePosixPath(value).parts if isinstance(value, str) else ()
         ok = parts[:1] == ('configs',) and '..' not in parts and parts[-1].endswith('.py')
@@ -287,12 +263,3 @@ def check_next_steps(steps: Mapping[str, str]) -> None:
                 f'"next_steps.{key}" is {text if len(text) < 200 else text[:200] + "..."!r}, not a '
                 'config below configs/ of the repository'
             )
-
-
-def _is_number(value, high: float) -> bool:
-    return isinstance(value, Real) and -high <= value <= high
-
-
-def _need(ok: bool, key: str, value) -> None:
-    if not ok:
-        raise ValueError(f'"{key}" is {shorten(str(value))}')

@@ -7,8 +7,8 @@ from typing import Any
 
 from ..spaces.blocks import BlockSpace
 from ..structures import Arch
-from .arch_file import MAX_CHANNELS, MAX_LAYERS, check_space
 from .read import read_json, shorten
+from .space_entry import MAX_CHANNELS, MAX_LAYERS, check_space
 
 BLOCKS_FORMAT = 'cream_mm.block_ratings/1'
 """Value of the "format" key."""

@@ -7,6 +7,8 @@ from typing import Any
 from ..costs import Budget
 from ..structures import Arch
 from .read import read_json
+from .slice_of import slice_content
+from .space_entry import MAX_SIDE
 
 FRONT_FORMAT = 'cream_mm.front/1'
 """Value of the "format" key."""
@@ -44,6 +46,8 @@ def front_content(
         network, costs = budget.cost_model.network(arch)
         if costs is not budget.cost_model:  # networks of the front are of several spaces
             more = dict(more, space=costs.space.to_dict())
+        if sliced := slice_content(budget.cost_model, arch):
+            more = dict(more, input_size=list(costs.input_size), **sliced)
         told = costs.cost(network).in_units()
         return dict(more, arch=network.to_list(), costs=told, rating=dict(ratings[arch]))
 
@@ -70,7 +74,8 @@ def read_steps(path: str | Path) -> tuple[str, list[dict]]:
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If it is none, or a step lacks its architecture or its cost.
+        ValueError: If it is none, a step lacks its architecture or its cost, or its image size
+            is none.
     """
     path = Path(path)
     if not path.is_file():
@@ -86,4 +91,8 @@ def read_steps(path: str | Path) -> tuple[str, list[dict]]:
         value = costs.get(cost) if isinstance(costs, dict) else None
         if type(value) not in (int, float) or not 0 <= value < 1e9:
             raise ValueError(f'{path}: step {i} has no "arch" with its "costs"')
+        size = step.get('input_size', [1, 1])
+        ok = isinstance(size, list) and len(size) == 2
+        if not ok or not all(type(side) is int and 1 <= side <= MAX_SIDE for side in size):
+            raise ValueError(f'{path}: step {i} has no "input_size" of two sides in pixels')
     return cost, steps

@@ -15,9 +15,9 @@ from ..costs import build_cost_model
 from ..costs.latency import UNITS, LatencyTable
 from ..costs.layer_times import LayerTimes
 from ..spaces import Space
-from .arch_file import check_space
 from .block_ratings import block_space_of
 from .read import read_json, read_text, shorten, some_of
+from .space_entry import check_space
 
 LATENCY_FORMAT = 'cream_mm.latency/1'
 ROWS_FORMAT = 'cream_mm.latency_rows/1'

@@ -3,10 +3,17 @@
 from typing import TYPE_CHECKING, Any
 
 from .backbones import CreamNet, NAONet, NASBench201Net
-from .supernets import BlockSupernet, CreamSupernet, NAOSupernet, NASBench201Supernet
+from .supernets import (
+    BlockSupernet,
+    CreamSupernet,
+    ElasticSupernet,
+    NAOSupernet,
+    NASBench201Supernet,
+)
 from .unfit_weights import refuse_unfit
 
 if TYPE_CHECKING:
+    from .classifiers import DistilledClassifier
     from .heads import CreamClsHead, CreamMultiLabelClsHead, NAOClsHead
 
 __all__ = [
@@ -15,6 +22,8 @@ __all__ = [
     'CreamMultiLabelClsHead',
     'CreamNet',
     'CreamSupernet',
+    'DistilledClassifier',
+    'ElasticSupernet',
     'NAOClsHead',
     'NAONet',
     'NAOSupernet',
@@ -29,4 +38,8 @@ def __getattr__(name: str) -> Any:
         from . import heads  # a backbone alone needs no mmpretrain
 
         return getattr(heads, name)
+    if name == 'DistilledClassifier':
+        from .classifiers import DistilledClassifier
+
+        return DistilledClassifier
     raise AttributeError(f'module {__name__!r} has no attribute {name!r}')

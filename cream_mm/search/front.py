@@ -70,7 +70,7 @@ def ends(budget: Budget) -> list[Arch]:
     """
     costs, key = budget.cost_model, front_cost(budget)
     space = costs.space
-    if not isinstance(costs, CostTable):
+    if not costs.tables_by_end():
         found = [] if costs.extremes() is None else [_climb(budget, key, s) for s in (-1, 1)]
         return [] if None in found else found
     if math.prod(space.sizes) <= MAX_LISTED:
@@ -87,13 +87,23 @@ def _is_allowed(arch: Arch, budget: Budget) -> bool:
 
 def _end(budget: Budget, key: str, sign: int) -> Arch | None:
     """The cheapest path (``sign`` -1) or the costliest (1) of a large space."""
-    costs, space = budget.cost_model, budget.cost_model.space
-    tables = unit_tables(costs, {key, *budget.bounds})
-    scores = [sign * table for table in tables[key]]
-    free = space.decode([int(score.argmax()) for score in scores])
+    costs = budget.cost_model
+    found = [_end_of_table(budget, key, sign, *part) for part in costs.tables_by_end()]
+    found = [arch for arch in found if arch is not None]
+    return max(found, key=lambda arch: sign * costs.cost(arch).in_units()[key], default=None)
+
+
+def _end_of_table(
+    budget: Budget, key: str, sign: int, end: tuple[int, ...], table: CostTable
+) -> Arch | None:
+    """The same of the paths that end with these choices."""
+    space = budget.cost_model.space
+    tables = unit_tables(table, {key, *budget.bounds})
+    scores = [sign * values for values in tables[key]]
+    free = space.decode([*(int(score.argmax()) for score in scores), *end])
     if _is_allowed(free, budget):
         return free
-    fixed, grids, limits = costs.fixed.in_units(), {}, {}
+    fixed, grids, limits = table.fixed.in_units(), {}, {}
     for name, (low, high) in budget.bounds.items():
         for side, limit in ((-1, low), (1, high)):
             # Of the cost itself only the bound on the far side excludes what is sought.
@@ -102,7 +112,7 @@ def _end(budget: Budget, key: str, sign: int) -> Arch | None:
                 grids[name, side] = grid
                 limits[name, side] = (None, limit) if side == 1 else (limit, None)
     try:
-        paths = (space.decode(list(flat)) for _, flat in best_sums(scores, grids, limits))
+        paths = (space.decode([*flat, *end]) for _, flat in best_sums(scores, grids, limits))
         return next((arch for arch in islice(paths, 100) if _is_allowed(arch, budget)), None)
     except ValueError:  # bounds on several costs that hardly anything meets together
         return None

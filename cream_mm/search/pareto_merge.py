@@ -3,7 +3,7 @@
 import heapq
 import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
@@ -11,7 +11,7 @@ from ..costs import Budget, CostTable
 from ..spaces import Space
 from ..structures import Arch
 from ..structures.dominance import undominated
-from .main_effects import MainEffects, places
+from .main_effects import places
 
 Bounds = Mapping[str, tuple[float | None, float | None]]
 
@@ -303,17 +303,29 @@ def unit_tables(costs: CostTable, names: Iterable[str]) -> dict[str, list[np.nda
     }
 
 
-def best_paths(effects: MainEffects, space: Space, budget: Budget) -> Iterator[tuple[float, Arch]]:
+class PathEffects(Protocol):
+    """What each choice adds to the score of a path, as :class:`MainEffects` knows it."""
+
+    def weight(self, key: tuple[int, int, int]) -> float:
+        """What (stage, layer, choice) adds; -inf excludes it."""
+
+    def predict(self, archs: Sequence[Arch]) -> np.ndarray:
+        """Sum of each path, (n,)."""
+
+
+def best_paths(effects: PathEffects, space: Space, budget: Budget) -> Iterator[tuple[float, Arch]]:
     """Full-depth paths within a budget, the best sum of effects first.
 
     Exact, and lazy: the first path of a space of 10**15 takes milliseconds. Of equal sums (to
     1e-9 of the spread of effects) the cheaper comes first. A choice that no fitted path had is
     in none. Networks that are the same by ``space.canonical`` may follow each other; what no search
-    proposes (:meth:`Space.proposes`) is left out. Where costs do not add up, all paths are gone
+    proposes (:meth:`Space.proposes`) is left out. Where costs add up once the last choices are
+    known (:meth:`CostModel.tables_by_end`), as those at several input sizes do, there is a join for
+    each of these, and their paths are merged. Where they do not add up at all, all paths are gone
     through in the order of their sums.
 
     Args:
-        effects (MainEffects): What each choice adds.
+        effects (PathEffects): What each choice adds.
         space (Space): The space that they belong to.
         budget (Budget): Bounds every path obeys.
 
@@ -329,20 +341,36 @@ def best_paths(effects: MainEffects, space: Space, budget: Budget) -> Iterator[t
         np.array([effects.weight((*place, c)) for c in range(size)])
         for place, size in zip(whole, space.sizes)
     ]
-    ordered, costs, bounds = values, {}, {}
-    if isinstance(budget.cost_model, CostTable):
-        tables = [budget.cost_model.choice_costs(i) for i in range(len(values))]
-        finite = [v[np.isfinite(v)] for v in values]
-        spread = max((np.ptp(v) for v in finite if len(v)), default=0.0)
-        macs = [np.array([cost.macs for cost in table], dtype=float) for table in tables]
-        largest = sum(m.max() for m in macs) or 1.0
-        ordered = [v - 1e-9 * (spread or 1.0) * m / largest for v, m in zip(values, macs)]
-        fixed = budget.cost_model.fixed.in_units()
-        costs = unit_tables(budget.cost_model, budget.bounds)
-        for key, bound in budget.bounds.items():
-            bounds[key] = tuple(None if side is None else side - fixed[key] for side in bound)
-    for _, flat in best_sums(ordered, costs, bounds):
+    tables = budget.cost_model.tables_by_end()
+    joins = [_join(values, budget, end, table, tables) for end, table in tables]
+    sums = heapq.merge(*joins, key=lambda item: -item[0]) if tables else best_sums(values, {}, {})
+    for _, flat in sums:
         arch = space.decode(list(flat))
         # The budget to the last digit, and where there is no table.
         if space.proposes(arch) and budget.is_feasible(arch):
             yield float(effects.predict([arch])[0]), arch
+
+
+def _join(
+    values: Sequence[np.ndarray],
+    budget: Budget,
+    end: tuple[int, ...],
+    table: CostTable,
+    tables: Sequence[tuple[tuple[int, ...], CostTable]],
+) -> Iterator[tuple[float, tuple[int, ...]]]:
+    """All choices with this end within a budget, the best sum of values first."""
+    finite = [v[np.isfinite(v)] for v in values]
+    price = 1e-9 * (max((np.ptp(v) for v in finite if len(v)), default=0.0) or 1.0)
+    price /= max(one.extremes()[1]['macs_m'] for _, one in tables) or 1.0
+    places_left, fixed = len(values) - len(end), table.fixed.in_units()
+    last = sum(v[c] for v, c in zip(values[places_left:], end)) - price * fixed['macs_m']
+    if not np.isfinite(last):
+        return
+    costs = unit_tables(table, {'macs_m', *budget.bounds})
+    ordered = [v - price * macs for v, macs in zip(values, costs['macs_m'])]
+    bounds = {
+        key: tuple(None if side is None else side - fixed[key] for side in bound)
+        for key, bound in budget.bounds.items()
+    }
+    for total, flat in best_sums(ordered, costs, bounds):
+        yield total + last, (*flat, *end)

@@ -3,6 +3,7 @@
 from .blocks import BlockSpace, Cell
 from .cell_graph import CellEdge, CellGraph
 from .cell_space import CellSpace
+from .elastic import ElasticSpace
 from .mbconv import IDENTITY, LayerSpec, MBConvSpace, make_divisible, squeeze_channels
 from .nao import NAOSpace
 from .nas_bench_201 import NASBench201Space
@@ -17,6 +18,7 @@ __all__ = [
     'CellEdge',
     'CellGraph',
     'CellSpace',
+    'ElasticSpace',
     'LayerSpec',
     'MBConvSpace',
     'NAOSpace',

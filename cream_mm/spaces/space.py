@@ -111,6 +111,10 @@ class Space(ABC):
         """The space as a network alone names it: with its own depths, where these can differ."""
         return self
 
+    def odds(self, position: int) -> list[float]:
+        """How often a draw takes each choice at a position, in proportion."""
+        return [1.0] * self.sizes[position]
+
     @property
     def named_choices(self) -> dict[str, int]:
         """Choices that have a name to be asked for by, such as 'identity'."""

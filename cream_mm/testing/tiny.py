@@ -13,7 +13,7 @@ from PIL import Image
 from ..models.layers import head_settings
 from ..models.layers.init import init_cream_weights
 from ..registry import MODELS
-from ..spaces import MBConvSpace
+from ..spaces import ElasticSpace, MBConvSpace
 
 
 def tiny_space(**kwargs: Any) -> MBConvSpace:
@@ -23,6 +23,15 @@ def tiny_space(**kwargs: Any) -> MBConvSpace:
         stem_channels=8, stem_stride=1, final_channels=32,
     )  # fmt: skip
     return MBConvSpace.build({**settings, **kwargs})
+
+
+def tiny_elastic(**kwargs: Any) -> ElasticSpace:
+    """Slices of a tiny network of four layers, at two sizes: a few thousand."""
+    settings = dict(
+        skeleton=tiny_space(), full=[[0], [1, 0], [0, 1], [0]], expansions=(6, 4, 2),
+        input_sizes=(8, 6),
+    )  # fmt: skip
+    return ElasticSpace.build({**settings, **kwargs})
 
 
 def tiny_cream(num_classes: int = 3, input_size: int = 8, **kwargs: Any) -> BaseModel:

@@ -110,21 +110,6 @@ def test_others_are_left_alone(lines):
     assert lines == []
 
 
-@pytest.mark.parametrize('where', ['init_cfg', 'list', 'load_from'])
-def test_images_that_the_weights_do_not_know(lines, where):
-    norm = dict(norm_cfg=dict(type='BN', eps=1e-3), act='relu6')
-    init = dict(type='Pretrained', checkpoint='lite0')
-    given = dict(init_cfg=init if where == 'init_cfg' else [init]) if where != 'load_from' else {}
-    cfg = config('lite0', norm, **given)
-    if where == 'load_from':
-        cfg.load_from = 'lite0'
-    fit_network(cfg, {})
-    assert len(lines) == 1 and '123.675' in lines[0] and 'mean=[127.0, 127.0, 127.0]' in lines[0]
-    cfg.model.data_preprocessor = dict(mean=[127] * 3, std=[128] * 3)
-    fit_network(cfg, {})
-    assert len(lines) == 1
-
-
 CELLS = str(Path(__file__).parents[2] / 'configs/nas_bench_201/retrain_cifar.py')
 CELL = '|nor_conv_3x3~0|+|none~0|skip_connect~1|+|avg_pool_3x3~0|none~1|nor_conv_1x1~2|'
 

@@ -9,7 +9,7 @@ from cream_mm.costs import Budget, build_cost_model
 from cream_mm.search import front
 from cream_mm.search.front import budget_steps, ends
 from cream_mm.spaces import build_space
-from cream_mm.testing import ToySpace, tiny_space
+from cream_mm.testing import ToySpace, tiny_elastic, tiny_space
 
 LARGE = build_cost_model(build_space('cream'), 224, 1000)  # 6**20 paths
 
@@ -41,7 +41,9 @@ def budgets_of(model):
         )
 
 
-@pytest.mark.parametrize('space', [tiny_space(depths=(3, 3)), ToySpace()], ids=['tiny', 'toy'])
+@pytest.mark.parametrize(
+    'space', [tiny_space(depths=(3, 3)), ToySpace(), tiny_elastic()], ids=['tiny', 'toy', 'elastic']
+)
 def test_ends_are_those_of_all_paths(space, monkeypatch):
     model = build_cost_model(space, 8)
     for budget in budgets_of(model):

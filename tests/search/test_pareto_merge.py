@@ -5,11 +5,12 @@ import time
 
 import numpy as np
 import pytest
+from made_latency import made_rows
 
 from cream_mm.costs import Budget, build_cost_model
 from cream_mm.search import MainEffects, best_paths, best_sums, pareto_merge
-from cream_mm.spaces import MBConvSpace
-from cream_mm.testing import ToySpace
+from cream_mm.spaces import ElasticSpace, MBConvSpace
+from cream_mm.testing import ToySpace, tiny_elastic
 
 
 def all_sums(values, costs):
@@ -193,3 +194,48 @@ def test_positions_that_differ(cuts):
     assert 5 < len(inside) < len(archs)
     expected = sorted(inside, key=lambda arch: -effects.predict([arch])[0])
     assert [arch for _, arch in best_paths(effects, space, budget)] == expected
+
+
+@pytest.mark.parametrize('key', ['macs_m', 'params_m', 'latency_ms'])
+def test_input_sizes_are_joined_exactly(key):
+    """What a layer costs depends on the size: all paths are one sequence all the same."""
+    space = tiny_elastic()
+    latency = dict(rows=[row for size in (8, 6) for row in made_rows(_whole(space), size)])
+    model = build_cost_model(space, 8, 10, latency=latency)
+    archs = [space.decode(flat) for flat in itertools.product(*map(range, space.sizes))]
+    rng = np.random.default_rng(0)
+    weights = [rng.normal(size=size) for size in space.sizes]
+    scores = [sum(w[c] for w, c in zip(weights, space.encode(arch))) for arch in archs]
+    effects, values = MainEffects(archs, scores), [model.cost(a).in_units()[key] for a in archs]
+    budget = Budget(model, **{key: np.quantile(values, (0.2, 0.7)).tolist()})
+    inside = [arch for arch in archs if budget.is_feasible(arch)]
+    assert len({arch.stages[-1] for arch in inside}) == 2 and 200 < len(inside) < len(archs)
+    expected = sorted(inside, key=lambda arch: -effects.predict([arch])[0])
+    assert [arch for _, arch in best_paths(effects, space, budget)] == expected
+    # A size that no fitted path had is in none.
+    one = [arch for arch in archs if arch.stages[-1] == (1,)]
+    found = [arch for _, arch in best_paths(fit_zeros(one), space, budget)]
+    assert {arch.stages[-1] for arch in found} == {(1,)}
+    assert model.cost(found[0]).macs == min(model.cost(arch).macs for arch in found)
+
+
+def _whole(space):
+    return space.network(space.full_path)[1]
+
+
+def fit_zeros(archs):
+    return MainEffects(archs, np.zeros(len(archs)))
+
+
+def test_input_sizes_of_lite0_take_no_time():
+    full = [[0], [2, 2], [5, 5], [2] * 3, [5] * 3, [5] * 4, [2], [0]]
+    space, rng = ElasticSpace('lite0', full, input_sizes=(128, 112, 96)), np.random.default_rng(0)
+    weights = [np.sort(rng.normal(size=size))[::-1] for size in space.sizes]  # larger is better
+    archs = [space.sample(rng) for _ in range(500)]
+    scores = [sum(w[c] for w, c in zip(weights, space.encode(arch))) for arch in archs]
+    budget = Budget(build_cost_model(space, 128, 10), macs_m=(None, 62.7))
+    start = time.process_time()
+    found = list(itertools.islice(best_paths(MainEffects(archs, scores), space, budget), 100))
+    assert time.process_time() - start < 10  # 0.3 s here
+    values = [score for score, _ in found]
+    assert values == sorted(values, reverse=True) and len({arch for _, arch in found}) == 100

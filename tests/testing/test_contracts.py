@@ -6,7 +6,7 @@ import pytest
 from cream_mm.costs import Budget, build_cost_model
 from cream_mm.registry import MODELS, TASK_UTILS
 from cream_mm.spaces import SPACE_PRESETS, NASBench201Space, build_space
-from cream_mm.testing import ToySpace, tiny_space
+from cream_mm.testing import ToySpace, tiny_elastic, tiny_space
 from cream_mm.testing.contracts import (
     CostModelContract,
     SamplerContract,
@@ -85,7 +85,7 @@ class TestTimes(CostModelContract):
 
 def budget_of(space, *shares):
     """A budget of params between shares of the largest; without shares, an open one."""
-    model = build_cost_model(space, 4, 10)
+    model = build_cost_model(space, 8, 10)
     most = model.extremes() and model.extremes()[1]['params_m']
     most = most or model.cost(space.decode([n - 1 for n in space.sizes])).in_units()['params_m']
     return Budget(model, **({'params_m': [share * most for share in shares]} if shares else {}))
@@ -103,6 +103,11 @@ SAMPLERS = {
     'cells': (dict(type='PathSampler'), NASBench201Space(), ()),
     'cells, a prior': (dict(type='PathSampler', op_prob=[9, 1, 1, 1, 1]), NASBench201Space(), ()),
     'cells and a budget': (dict(type='PathSampler'), NASBench201Space(), (0.3, 0.4)),
+    'by costs': (dict(type='CostPathSampler'), tiny_space(), ()),
+    'slices': (dict(type='PathSampler'), tiny_elastic(), (0.5, 0.7)),
+    'slices by costs': (dict(type='CostPathSampler'), tiny_elastic(), ()),
+    'slices by costs within a budget': (dict(type='CostPathSampler'), tiny_elastic(), (0.5, 0.7)),
+    'fair slices': (dict(type='FairPathSampler'), tiny_elastic(), ()),
     'fair cells': (dict(type='FairPathSampler'), NASBench201Space(), ()),
 }
 
@@ -128,6 +133,7 @@ STRATEGY_SPACES = [
     (ToySpace('uneven', sizes=(3, 1, 2, 5, 4), nodes=(2, 3)), (0.1, 0.99)),
     (NASBench201Space(), (0.05, 0.6)),
 ]
+SLICES = tiny_elastic(), (0.35, 0.9)
 
 
 class TestStrategies(StrategyContract):
@@ -152,6 +158,29 @@ class TestMainEffectsSearch(TestStrategies):
     @pytest.fixture
     def make(self, where):
         cfg = dict(type='MainEffectsSearch', num_random=5, **where)
+        return lambda seed=0: TASK_UTILS.build(dict(cfg, seed=seed))
+
+
+class TestCombinedEffectsSearch(TestStrategies):
+    @pytest.fixture(params=[*STRATEGY_SPACES, SLICES], ids=lambda pair: pair[0].name)
+    def where(self, request):
+        space, shares = request.param
+        return dict(space=space, budget=budget_of(space, *shares))
+
+    @pytest.fixture
+    def make(self, where):
+        cfg = dict(type='CombinedEffectsSearch', num_random=5, **where)
+        return lambda seed=0: TASK_UTILS.build(dict(cfg, seed=seed))
+
+
+class TestSingleChangesSearch(StrategyContract):
+    num = 24  # of which 15 are single changes
+
+    @pytest.fixture
+    def make(self):
+        # Single changes are asked for whatever they cost; these are all within the budget.
+        space = tiny_elastic()
+        cfg = dict(type='SingleChangesSearch', space=space, budget=budget_of(space, 0.3, 1))
         return lambda seed=0: TASK_UTILS.build(dict(cfg, seed=seed))
 
 

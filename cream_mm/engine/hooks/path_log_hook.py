@@ -48,6 +48,8 @@ class PathLogHook(Hook):
         outputs: dict | None = None,
     ) -> None:
         model = unwrap(runner.model)
+        if not getattr(runner.train_loop, 'trains_paths', True):
+            return
         if any(isinstance(hook, FiniteLossHook) and hook.left_out for hook in runner.hooks):
             return
         losses = model.path_losses() if hasattr(model, 'path_losses') else _by_name(outputs)

@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader
 
 from ...checkpoints import load_checkpoint_file
 from ...checkpoints.load_weights import local_file
-from ...costs import Budget
+from ...costs import Budget, CostModel
 from ...evaluation import (
     ArchEvaluator,
     Rating,
@@ -33,7 +33,7 @@ from ...files.front_file import front_content
 from ...files.progress import Progress
 from ...models.backbones.published import published_costs
 from ...registry import LOOPS, TASK_UTILS, argument_names
-from ...search import PathSampler, Strategy
+from ...search import CostPathSampler, PathSampler, Strategy
 from ...search.front import budget_steps, ends, front_cost
 from ...structures import Arch
 from ..distributed import on_main_process, unwrap
@@ -190,9 +190,13 @@ class SearchLoop(BaseLoop):
         sources |= {arch: 'front' for _, arch in steps if arch not in sources}
         sources |= {arch: 'reference' for _, arch in references if arch not in sources}
         self._rate(evaluator, list(sources), ratings, sources)
-        if strategy is not None and not strategy.learns:
-            self._tell(asked, ratings)
-        choice = self.choose(asked, {**others, **_ends(references, others)}, ratings)
+        if strategy is not None:
+            if not strategy.learns:
+                self._tell(asked, ratings)
+            for line in strategy.notes():
+                self.runner.logger.info(line)
+        allowed = [item for item in references if self.budget.is_feasible(item[1])]
+        choice = self.choose(asked, {**others, **_ends(allowed, others)}, ratings)
         best = choice.arch
         rest = [rating for arch, rating in ratings.items() if arch != best]
         notes = [
@@ -360,9 +364,7 @@ class SearchLoop(BaseLoop):
 
     def random_paths(self, exclude: Sequence[Arch]) -> list[Arch]:
         """Drawn as in training: choices that were trained more must not make the difference."""
-        sampler = PathSampler(
-            self.supernet.space, self.budget, seed=self.runner.seed, op_prob=self.op_prob()
-        )
+        sampler = self.path_sampler()
         paths: list[Arch] = []
         # Steps beyond any training run's, so that these are not paths it was trained on last.
         for step in range(FAR_STEP, FAR_STEP + 10 * self.num_random):
@@ -371,12 +373,27 @@ class SearchLoop(BaseLoop):
                 paths.append(arch)
         return paths
 
+    def path_sampler(self) -> PathSampler:
+        """Draws within the budget, with the odds that the supernet was trained with."""
+        where = dict(space=self.supernet.space, budget=self.budget, seed=self.runner.seed)
+        trained = self._of_train_loop('sampler')
+        if isinstance(trained, Mapping):
+            trained = TASK_UTILS.get(str(trained.get('type', 'PathSampler')))
+        if isinstance(trained, CostPathSampler) or trained is CostPathSampler:
+            return CostPathSampler(**where)
+        return PathSampler(**where, op_prob=self.op_prob())
+
     def op_prob(self) -> Sequence[float] | None:
         """Probabilities of choices that the supernet was trained with."""
+        sampler = self._of_train_loop('sampler') or {}
+        if isinstance(sampler, Mapping):
+            return sampler.get('op_prob')
+        return getattr(sampler, 'op_prob', None)
+
+    def _of_train_loop(self, name: str) -> Any:
+        """What it has under a name: its entry, or the object itself where it is built."""
         loop = self.runner._train_loop  # the property would build it, and read the training set
-        if isinstance(loop, BaseLoop):
-            return getattr(getattr(loop, 'sampler', None), 'op_prob', None)
-        return ((loop or {}).get('sampler') or {}).get('op_prob')
+        return getattr(loop, name, None) if isinstance(loop, BaseLoop) else (loop or {}).get(name)
 
     # ---- how long it takes -------------------------------------------------------------------
 
@@ -451,13 +468,17 @@ class SearchLoop(BaseLoop):
         export = ['python', 'tools/export_arch.py', short_path(file)]
         if runner.iter == 0 and runner._load_from and self.supernet.weights_travel:
             export += ['--checkpoint', short_path(runner._load_from)]
-        export += ['--out', short_path(work_dir / 'export')]
-        spelled = self.budget.cost_model.space.spell(best)
-        runner.logger.info(f'Best path: {spelled}, chosen by {RULES[choice.rule]}')
+        if getattr(self.budget.cost_model.space, 'full_path', None) is None:
+            export += ['--out', short_path(work_dir / 'export')]
+        else:  # of slices all that are good for their cost are the answer
+            export[2:3] = [short_path(work_dir), '--all']
+        network, costs = self.budget.cost_model.network(best)
+        spelled, size = costs.space.spell(network), _own_size(costs, self.budget)
+        runner.logger.info(f'Best path: {spelled}{size}, chosen by {RULES[choice.rule]}')
         cost = self.budget.cost_model.cost(best).told()
         told = rating if rating.metric is None else with_unit(rating.metric, rating.value)
         self.summary = [
-            ('best', f'{told} on {rating.num_images} held-out images, {cost}'),
+            ('best', f'{told} on {rating.num_images} held-out images, {cost}{size}'),
             ('answer', short_path(file)),
             *self._front_told,
         ]
@@ -495,8 +516,12 @@ class SearchLoop(BaseLoop):
         return found
 
     def reference_paths(self) -> list[tuple[str, Arch]]:
-        """What one would take without a search: the cheapest and the costliest path."""
-        return list(zip(('cheapest', 'costliest'), ends(self.budget)))
+        """What one would take without a search: the cheapest, the costliest, the full network."""
+        found = list(zip(('cheapest', 'costliest'), ends(self.budget)))
+        full = getattr(self.budget.cost_model.space, 'full_path', None)  # that paths are slices of
+        if full is None:
+            return found
+        return [*((name, arch) for name, arch in found if arch != full), ('full network', full)]
 
     def write_front(
         self,
@@ -614,6 +639,13 @@ def _not_worse(
         if arch == answer or not any(d.mean > 0 and d.is_beyond_chance for d in less):
             kept.append((bound, arch))
     return kept
+
+
+def _own_size(costs: CostModel, budget: Budget) -> str:
+    """`` at 96 px`` for a network of a front that may have images of another size than others."""
+    if not getattr(budget.cost_model.space, 'input_sizes', ()):
+        return ''
+    return f' at {costs.input_size[0]} px'
 
 
 def _in_front(rating: Rating) -> dict:

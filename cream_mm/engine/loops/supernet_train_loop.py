@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader
 from ...costs import Budget
 from ...registry import LOOPS, TASK_UTILS, argument_names
 from ...search import PathSampler
+from ...structures import Arch
 from ..distributed import unwrap
 from ..stage import Stage
 
@@ -69,15 +70,23 @@ class SupernetTrainLoop(EpochBasedTrainLoop):
         if self.zero_grad == 'zero':
             self._keep_gradients()
         if self._iter > 0:  # resumed: where the last step left it, for the validation that follows
-            self.supernet.set_arch(self.sampler.sample(step=self._iter - 1))
+            self.supernet.set_arch(self.path(self._iter - 1))
         model = super().run()
+        self.before_rating()
         if self.rate_at_end and self.runner.test_loop is not None:
             self.runner.test_loop.run()
         return model
 
+    def before_rating(self) -> None:
+        """For loops with something to do when the training is over."""
+
+    def path(self, step: int) -> Arch:
+        """The path that a step trains."""
+        return self.sampler.sample(step=step)
+
     def run_iter(self, idx: int, data_batch: Sequence[dict]) -> None:
         """One step: the path is a function of (seed, step), so it is the same on every rank."""
-        self.supernet.set_arch(self.sampler.sample(step=self._iter))
+        self.supernet.set_arch(self.path(self._iter))
         super().run_iter(idx, data_batch)
 
     def stages(self, runner: Runner) -> list[Stage]:

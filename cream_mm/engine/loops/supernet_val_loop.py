@@ -19,7 +19,9 @@ FAR_STEP = 2**40
 
 @LOOPS.register_module()
 class SupernetValLoop(ValLoop):
-    """Validates one path: the model's ``path_to_validate()``, else a fixed one within the budget.
+    """Validates one path: ``path_to_validate()`` of the model or of the train loop says which.
+
+    Where neither has it, it is one within the budget that is always the same.
 
     BN uses the statistics of each validation batch: enough to follow progress, and cheap. The
     validation data must be shuffled for it, or a batch would hold a single class. The rating at
@@ -34,8 +36,10 @@ class SupernetValLoop(ValLoop):
     def run(self) -> dict:
         self.model = unwrap(self.runner.model)
         supernet = supernet_of(self.model)
-        if hasattr(self.model, 'path_to_validate'):
-            arch = self.model.path_to_validate()
+        tellers = (self.model, self.runner._train_loop)  # the property would build the latter
+        teller = next((one for one in tellers if hasattr(one, 'path_to_validate')), None)
+        if teller is not None:
+            arch = teller.path_to_validate()
         else:  # the same in every epoch and run, so that its numbers can be compared
             sampler = PathSampler(supernet.space, supernet.budget, seed=self.runner.seed)
             arch = sampler.sample(FAR_STEP)

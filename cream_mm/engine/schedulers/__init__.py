@@ -2,5 +2,12 @@
 
 from .closed_form import CosinePhasesLR, WarmupCosineLR, WarmupStepLR
 from .train_loss_plateau import TrainLossPlateauLR
+from .two_cosines import TwoCosinesLR
 
-__all__ = ['CosinePhasesLR', 'TrainLossPlateauLR', 'WarmupCosineLR', 'WarmupStepLR']
+__all__ = [
+    'CosinePhasesLR',
+    'TrainLossPlateauLR',
+    'TwoCosinesLR',
+    'WarmupCosineLR',
+    'WarmupStepLR',
+]

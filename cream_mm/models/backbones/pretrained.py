@@ -32,6 +32,10 @@ from ...structures import Arch
 from .published import published_nets
 from .published_weights import read_weights
 
+MIN_LOADED = 0.9
+"""Share of the tensors of other people's backbones that a file has to hold."""
+NEW_CLASSIFIER = 0.01
+"""Deviation of the weights of a classifier behind a head that was loaded."""
 _PREFIX = re.compile(r'(?:module\.|_orig_mod\.|model\.|backbone\.)*')
 
 # ---- a backbone --------------------------------------------------------------------------------
@@ -49,6 +53,15 @@ def init_backbone(module: Module, initialize: Any, plain_init_weights: Any) -> N
     Raises:
         FileNotFoundError, ValueError: As :func:`load_backbone`.
     """
+    _init(module, initialize, plain_init_weights, load_backbone)
+
+
+def init_head(module: Module, initialize: Any, plain_init_weights: Any) -> None:
+    """``init_weights`` of a head of ours, as :func:`init_backbone`; see :func:`load_head`."""
+    _init(module, initialize, plain_init_weights, load_head)
+
+
+def _init(module: Module, initialize: Any, plain_init_weights: Any, load: Any) -> None:
     if module.is_init:
         return plain_init_weights()
     initialize(module)
@@ -68,7 +81,7 @@ def init_backbone(module: Module, initialize: Any, plain_init_weights: Any) -> N
                 "init_cfg is dict(type='Pretrained', checkpoint=FILE), prefix=... and partial=True "
                 f'are optional; got {cfg}'
             )
-        load_backbone(module, cfg['checkpoint'], cfg.get('prefix'), cfg.get('partial', False))
+        load(module, cfg['checkpoint'], cfg.get('prefix'), cfg.get('partial', False))
 
 
 def is_pretrained(cfg: Mapping) -> bool:
@@ -114,6 +127,51 @@ def load_backbone(
     module.load_state_dict(found, strict=False)
     said = f'{count_tensors(own, found)} of {len(own)} tensors loaded from {path}'
     print_log(said + (f'; not loaded: {name_some(missing)}' if missing else ''), 'current')
+
+
+def load_head(
+    module: Module, path: str | Path, prefix: str | None = None, partial: bool = False
+) -> None:
+    """Load a classification head, or refuse; a classifier of other classes stays new.
+
+    Args:
+        module (CreamClsHead): What to load into.
+        path, partial: As of :func:`load_backbone`.
+        prefix (str, optional): What the head's names begin with in the file, behind wrappers.
+            Defaults to ``head``.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If the file has no such head, or another one; with ``partial``, if nothing of
+            it fits.
+    """
+    weights, own = read_weights(path), module.state_dict()
+    begins = re.compile(f'{WRAPPERS}{re.escape((prefix or "head").rstrip("."))}\\.')
+    starts = [match[0] for match in map(begins.match, weights) if match]
+    if not starts:
+        raise ValueError(f'{path} holds no head: leave model.head.init_cfg out')
+    start = starts[0]
+    found = fitting(own, weights, start)
+    missing = missing_names(own, found)
+    new = [name for name in missing if name.startswith('classifier.')]
+    if len(missing) > len(new) and not (partial and found):
+        wrong = [name for name in missing if name not in new]
+        raise ValueError(
+            f'{count_tensors(own, found)} of {len(own)} tensors of {type(module).__name__} are in '
+            f'{path}; missing, or of another shape: {name_some(wrong)}. The head is of another '
+            'kind: leave model.head.init_cfg out, or make it the same'
+        )
+    module.load_state_dict(found, strict=False)
+    said = f'{count_tensors(own, found)} of {len(own)} tensors of the head loaded from {path}'
+    classes = weights.get(f'{start}classifier.bias')
+    if new:  # behind features that were trained, Cream's own begins with logits of plus or minus 3
+        torch.nn.init.normal_(module.classifier.weight, std=NEW_CLASSIFIER)
+        torch.nn.init.zeros_(module.classifier.bias)
+    if new and classes is not None:
+        said += f'; its classifier has {len(classes)} classes: the one here is new'
+    elif missing:
+        said += f'; not loaded: {name_some(missing)}'
+    print_log(said, 'current')
 
 
 def _refusal(module, path, weights, own, found, wrong, whole) -> str:
@@ -200,7 +258,8 @@ def check_model(model: Module, weights: Mapping[str, Tensor], path: str | Path) 
         str: A line: how many tensors there are, and what of the model is new.
 
     Raises:
-        ValueError: If nothing fits, or not every tensor of a backbone of ours.
+        ValueError: If nothing fits, or not every tensor of a backbone of ours, or of another one
+            less than :data:`MIN_LOADED`.
     """
     own = model.state_dict()
     found = fitting(own, weights)
@@ -228,6 +287,14 @@ def check_model(model: Module, weights: Mapping[str, Tensor], path: str | Path) 
         if name in weights
     ]
     missing = [name for name in missing if name not in weights]
+    inside = {name: own[name] for name in own if name.startswith('backbone.')}
+    lacking = missing_names(inside, found)
+    if len(inside) - len(lacking) < MIN_LOADED * len(inside):
+        raise ValueError(
+            f'{len(inside) - len(lacking)} of the {len(inside)} tensors of the backbone are in '
+            f'{path}: it would be trained from random weights. Missing, or of another shape: '
+            f'{name_some(lacking)}. The file is of another network'
+        )
     new = '; '.join(other + ([name_some(missing)] if missing else []))
     line = f'{count_tensors(own, found)} of {len(own)} tensors loaded from {path}'
     return f'{line}; new, with fresh weights: {new}' if new else line

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from ...ops import norm_act
 from ...registry import MODELS
+from ..backbones.pretrained import init_head
 from ..layers import build_norm
 from ..layers.init import init_cream_weights
 
@@ -76,9 +77,13 @@ class CreamClsHead(ClsHead):
         self.classifier = nn.Linear(hidden_channels or in_channels, num_classes)
 
     def init_weights(self) -> None:
-        """Cream's initialisation, then ``init_cfg`` over it."""
-        init_cream_weights(self)
-        super().init_weights()
+        """Cream's initialisation, then ``init_cfg`` over it.
+
+        Raises:
+            FileNotFoundError, ValueError: If ``init_cfg`` names a file that holds no such head; see
+                :func:`load_head`.
+        """
+        init_head(self, init_cream_weights, super().init_weights)
 
     def pre_logits(self, feats: tuple[Tensor, ...]) -> Tensor:
         """(N, in_channels, H, W) -> (N, hidden_channels), or (N, in_channels) without those."""

@@ -3,6 +3,7 @@
 from .block_supernet import BlockSupernet
 from .cut_path import cut_path
 from .cut_weights import cut_weights
+from .elastic_supernet import ElasticSupernet
 from .mbconv_supernet import CreamSupernet
 from .nao_supernet import NAOSupernet
 from .nas_bench_201_supernet import NASBench201Supernet
@@ -13,6 +14,7 @@ from .supernet import Supernet
 __all__ = [
     'BlockSupernet',
     'CreamSupernet',
+    'ElasticSupernet',
     'NAOSupernet',
     'NASBench201Supernet',
     'PathLayer',

@@ -6,9 +6,10 @@ from functools import singledispatch
 from torch import Tensor
 
 from ...registry import MODELS, type_name
-from ...spaces import MBConvSpace, NAOSpace, NASBench201Space, Space
+from ...spaces import ElasticSpace, MBConvSpace, NAOSpace, NASBench201Space, Space
 from ...structures import Arch
 from .cut_cell import cut_cell
+from .cut_elastic import cut_elastic
 from .cut_path import cut_path
 from .router import Router, TableRouter
 
@@ -53,7 +54,21 @@ def _cut_mbconv(
     prefix: str = 'backbone.',
     about: Mapping | None = None,
 ) -> dict[str, Tensor]:
+    if about and (source := about.get('slice_of')):
+        full = ElasticSpace.build(source['space'])
+        return cut_elastic(state_dict, full.parse(source['arch']), prefix, full)
     return cut_path(state_dict, arch, prefix, space)
+
+
+@cut_weights.register
+def _cut_elastic(
+    space: ElasticSpace,
+    state_dict: Mapping[str, Tensor],
+    arch: Arch,
+    prefix: str = 'backbone.',
+    about: Mapping | None = None,
+) -> dict[str, Tensor]:
+    return cut_elastic(state_dict, arch, prefix, space)
 
 
 @cut_weights.register

@@ -45,6 +45,10 @@ class SupernetContract:
         """(4, *image_shape)."""
         return torch.randn(4, *self.image_shape, generator=torch.Generator().manual_seed(0))
 
+    def given(self, supernet: BaseModule, arch: Arch, images: Tensor) -> Tensor:
+        """What the network of a path is given where the supernet is given these images."""
+        return images
+
     def used(self, supernet: BaseModule, arch: Arch, images: Tensor) -> dict[str, Tensor]:
         """Gradients of the parameters that have one after a backward pass of a path."""
         supernet.zero_grad(set_to_none=True)
@@ -130,8 +134,9 @@ class SupernetContract:
         for arch in archs:
             before = {name: value.clone() for name, value in supernet.state_dict().items()}
             net = supernet.export(arch).eval()
+            x = self.given(supernet, arch, images)
             with supernet.using(arch), torch.no_grad():
-                assert all(torch.equal(a, b) for a, b in zip(net(images), supernet(images)))
+                assert all(torch.equal(a, b) for a, b in zip(net(x), supernet(images)))
             with torch.no_grad():
                 for value in net.parameters():
                     value.zero_()
@@ -147,15 +152,16 @@ class SupernetContract:
         supernet.eval()
         fit = list((images + 1).split(2))
 
-        def run(net: nn.Module, modules: list[nn.Module]) -> tuple[Tensor, ...]:
+        def run(net: nn.Module, modules: list, x: Tensor, fit: list) -> tuple[Tensor, ...]:
             with torch.no_grad(), recalibrated(modules, lambda: [net(x) for x in fit], net):
-                return net(images)
+                return net(x)
 
         for arch in archs:
             with supernet.using(arch):
-                outs = run(supernet, list(supernet.path_modules()))
+                outs = run(supernet, list(supernet.path_modules()), images, fit)
             net = supernet.export(arch).eval()
-            for ours, theirs in zip(outs, run(net, list(net.modules())), strict=True):
+            x, *its_fit = (self.given(supernet, arch, x) for x in (images, *fit))
+            for ours, theirs in zip(outs, run(net, list(net.modules()), x, its_fit), strict=True):
                 torch.testing.assert_close(ours, theirs)
 
     def test_weights_come_back(

@@ -1,0 +1,3 @@
+from .distilled_classifier import DistilledClassifier
+
+__all__ = ['DistilledClassifier']

@@ -1,0 +1,304 @@
+import copy
+import json
+import logging
+import shutil
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+from made_elastic_run import STEPS, elastic_cfg
+from mmengine.hooks import Hook
+from mmengine.registry import DefaultScope
+
+from cream_mm.checkpoints import load_checkpoint_file
+from cream_mm.engine import Runner
+from cream_mm.evaluation import Rating
+from cream_mm.methods.elastic import elastic_train_loop
+from cream_mm.methods.elastic.elastic_train_loop import ElasticTrainLoop, fell_apart
+from cream_mm.registry import MODELS
+from cream_mm.testing import run_differences, write_image_folder
+
+
+@pytest.fixture(scope='module')
+def data(tmp_path_factory):
+    return write_image_folder(
+        tmp_path_factory.mktemp('data'), classes=('a', 'b', 'c'), train=12, size=(8, 8)
+    )
+
+
+def train(cfg, *hooks, resume=False):
+    cfg = copy.deepcopy(cfg)
+    cfg.resume = resume
+    runner = Runner.from_cfg(cfg)
+    for hook in hooks:
+        runner.register_hook(hook)
+    runner.train()
+    return runner
+
+
+class Notes(Hook):
+    """What every step trained, and the optimizer's state before it."""
+
+    def __init__(self):
+        self.paths, self.moments, self.taught = [], [], []
+
+    def before_train_iter(self, runner, batch_idx, data_batch=None):
+        self.moments.append(len(runner.optim_wrapper.optimizer.state))
+        self.taught.append(runner.model.teacher is not None)
+
+    def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
+        self.paths.append(runner.model.backbone.arch)
+
+
+class Killed(Exception):
+    pass
+
+
+class Kill(Hook):
+    """Ends the run before a step, as a kill would."""
+
+    priority = 'VERY_HIGH'
+
+    def __init__(self, step):
+        self.step = step
+
+    def before_train_iter(self, runner, batch_idx, data_batch=None):
+        if runner.iter == self.step:
+            raise Killed
+
+
+@pytest.fixture(scope='module')
+def whole(data, tmp_path_factory):
+    """A run to its end: its config, runner, what its steps trained, the model before the 15th."""
+    notes, models = Notes(), []
+
+    class Look(Hook):
+        def before_train_iter(self, runner, batch_idx, data_batch=None):
+            if runner.iter == 2 * STEPS:
+                models.append(copy.deepcopy(runner.model))
+
+    cfg = elastic_cfg(data, tmp_path_factory.mktemp('whole') / 'run')
+    runner = train(cfg, notes, Look())
+    return SimpleNamespace(
+        cfg=cfg, runner=runner, notes=notes, model=models[0], folder=Path(cfg.work_dir)
+    )
+
+
+def test_first_the_full_network_and_then_its_slices(whole):
+    notes, runner, first = whole.notes, whole.runner, 2 * STEPS
+    space, sampler = runner.model.backbone.space, runner.train_loop.sampler
+    assert notes.paths[:first] == [space.full_path] * first
+    assert notes.paths[first:] == [sampler.sample(step) for step in range(first, 2 * first)]
+    assert notes.taught == [False] * first + [True] * first
+    assert notes.moments[1] > 0 and notes.moments[first - 1] > 0 and notes.moments[first] == 0
+    lines = (whole.folder / 'path_log.jsonl').read_text().splitlines()
+    steps = [json.loads(line) for line in lines]
+    assert [line['step'] for line in steps] == list(range(first, 2 * first))
+    assert {'loss', 'teacher_loss'} <= steps[0].keys()
+    assert json.loads((whole.folder / 'best_arch.json').read_text())['arch']
+
+
+def test_the_full_network_is_a_plain_classifier_and_teaches(whole):
+    content = load_checkpoint_file(whole.folder / 'full.pth')
+    meta = content['meta']
+    net = dict(type='cream_mm.CreamNet', arch=meta['arch'], space=meta['space'])
+    with DefaultScope.overwrite_default_scope('mmpretrain'):
+        head = whole.cfg.model.head
+        plain = MODELS.build(dict(type='ImageClassifier', backbone=net, head=head))
+    plain.load_state_dict(content['state_dict'])  # strictly
+    assert meta['preprocess'] == dict(mean=[127.5] * 3, std=[127.5] * 3, to_rgb=True)
+    assert meta['input_size'] == [8, 8]
+    images = torch.randn(4, 3, 8, 8)
+    with torch.no_grad():
+        taught = whole.runner.model._teacher.it(images)
+        torch.testing.assert_close(taught, plain.eval()(images))
+        # The slices begin as its own: with the statistics of a batch both are the same network,
+        # in another order of channels.
+        ours, theirs = whole.model.backbone.train(), plain.backbone.train()
+        ours.set_arch(ours.space.full_path)
+        torch.testing.assert_close(ours(images)[0], theirs(images)[0], rtol=1e-4, atol=1e-5)
+    weights = (net.blocks[1][0].conv_pw.weight for net in (ours, theirs))
+    assert not torch.equal(*weights)
+
+
+@pytest.mark.parametrize('paths', ['random', pytest.param('sandwich', marks=pytest.mark.slow)])
+def test_a_killed_run_ends_as_the_whole_one(whole, data, tmp_path, paths):
+    """In the first step of the second phase, and in the middle of an epoch of it."""
+    folder = whole.folder
+    if paths == 'sandwich':
+        folder = tmp_path / 'whole'
+        train(elastic_cfg(data, folder, paths=paths))
+    cfg = elastic_cfg(data, tmp_path / 'part', paths=paths)
+    for step, resume in ((2 * STEPS, False), (3 * STEPS + 2, True)):
+        with pytest.raises(Killed):
+            train(cfg, Kill(step), resume=resume)
+    train(cfg, resume=True)
+    assert run_differences(tmp_path / 'part', folder, 'epoch_4.pth') == []
+    files = [folder / 'full.pth', tmp_path / 'part/full.pth']
+    contents = [load_checkpoint_file(file)['state_dict'] for file in files]
+    assert all(torch.equal(contents[0][k], v) for k, v in contents[1].items())
+
+
+def test_a_training_that_falls_apart_stops_and_the_search_goes_on(data, tmp_path):
+    """Ratings of the full path as they are wished for; a kill in between changes nothing."""
+    hard = [0.5 + 0.1 * i for i in range(9)]
+
+    def rated(evaluator, arch):
+        worse = 0.0 if runner_of['now'].train_loop.epoch < 3 else 1.0
+        return Rating(90.0 - 20 * worse, 9, sum(hard) / 9 + worse, tuple(x + worse for x in hard))
+
+    runner_of = {}
+
+    class Remember(Hook):
+        priority = 'VERY_HIGH'
+
+        def before_run(self, runner):
+            runner_of.update(now=runner, told=[])
+            handler = logging.Handler()
+            handler.emit = lambda record: runner_of['told'].append(record.getMessage())
+            runner.logger.addHandler(handler)
+
+    cfg = elastic_cfg(data, tmp_path / 'whole', full_share=0.25)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(elastic_train_loop.ArchEvaluator, 'rate', rated)
+        runner = train(cfg, Remember())
+        told = [line for line in runner_of['told'] if line.startswith('Training stops')]
+        assert len(told) == 1
+        assert 'with the weights after epoch 2. Lower optim_wrapper.optimizer.lr' in told[0]
+        assert runner.train_loop.epoch == 3
+
+        cfg.work_dir, cfg.experiment_name = str(tmp_path / 'part'), 'part'
+        look = ElasticTrainLoop.look
+
+        def killed_after_the_second(loop):
+            if loop.epoch == 3:
+                raise Killed
+            look(loop)
+
+        patch.setattr(ElasticTrainLoop, 'look', killed_after_the_second)
+        with pytest.raises(Killed):
+            train(cfg, Remember())
+        patch.setattr(ElasticTrainLoop, 'look', look)
+        train(cfg, Remember(), resume=True)
+
+        runner = train(elastic_cfg(data, tmp_path / 'on', full_share=0.25, stops=False), Remember())
+        told = [line for line in runner_of['told'] if line.startswith('The full network ends at')]
+        assert runner.train_loop.epoch == 4 and len(told) == 1
+    kept, last = (load_checkpoint_file(tmp_path / f'whole/epoch_{n}.pth') for n in (2, 3))
+    assert last['loops']['train_loop']['stopped']
+    assert all(torch.equal(last['state_dict'][k], v) for k, v in kept['state_dict'].items())
+    found = run_differences(tmp_path / 'part', tmp_path / 'whole', 'epoch_3.pth')
+    assert found == []
+    assert json.loads((tmp_path / 'whole/best_arch.json').read_text())['rating']['num_images'] == 9
+
+
+def test_what_falls_apart():
+    losses = tuple(0.1 * i for i in range(100))
+    start = Rating(90.0, 100, 4.95, losses)
+
+    def now(top1, shift, noise=0.05):
+        moved = [x + shift + noise * (-1) ** i for i, x in enumerate(losses)]
+        return Rating(top1, 100, sum(moved) / 100, tuple(moved))
+
+    # The standard error of the pairs is 0.05 / 10, to rounding.
+    assert fell_apart(now(88.0, 0.011), start)
+    assert not fell_apart(now(88.0, 0.009), start)  # may be chance
+    assert not fell_apart(now(89.5, 0.5), start)  # less than a point
+    assert not fell_apart(now(80.0, -0.5), start)  # it is better
+    assert fell_apart(Rating(10.0, 100, float('nan'), (float('nan'),) * 100), start)
+
+    def metric(name, value):
+        return Rating(None, 60, None, metric=name, value=value, draws=(value, value + 1e-6))
+
+    share, percent = 'coco/bbox_mAP', 'accuracy/top1'
+    assert fell_apart(metric(share, 0.68), metric(share, 0.70))
+    assert not fell_apart(metric(share, 0.695), metric(share, 0.70))
+    assert not fell_apart(metric(percent, 69.5), metric(percent, 70.0))
+
+
+def test_a_network_of_ones_own_is_not_trained_again(whole, data, tmp_path):
+    """full_share=0: the weights of load_from are the teacher's, as they are."""
+    cfg = elastic_cfg(data, tmp_path / 'run', full_share=0, max_epochs=1)
+    cfg.load_from = str(whole.folder / 'full.pth')
+    notes = Notes()
+    runner = train(cfg, notes)
+    assert all(notes.taught) and len(notes.taught) == STEPS
+    theirs, ours = (
+        load_checkpoint_file(folder / 'full.pth')['state_dict']
+        for folder in (whole.folder, tmp_path / 'run')
+    )
+    assert all(torch.equal(ours[k], v) for k, v in theirs.items())
+    assert runner.train_loop.full_epochs == 0
+
+
+def test_what_is_wrong_is_told(whole, data, tmp_path):
+    def build(change):
+        cfg = elastic_cfg(data, tmp_path / 'run')
+        change(cfg)
+        return Runner.from_cfg(cfg).build_train_loop(cfg.train_cfg)
+
+    for key, value, match in (
+        ('paths', 'both', 'paths is one of'),
+        ('num_paths', 0, 'num_paths is a number from 1'),
+        ('full_share', 1.0, 'full_share is a share of all epochs'),
+    ):
+        with pytest.raises(ValueError, match=match):
+            build(lambda cfg, key=key, value=value: cfg.train_cfg.update({key: value}))
+
+    def cells(cfg):
+        cfg.model.backbone = dict(
+            type='cream_mm.CreamSupernet', space=cfg.model.backbone.space, out_indices=(3,),
+            costs=dict(input_size=8, num_classes=3, head_channels=16),
+        )  # fmt: skip
+
+    with pytest.raises(ValueError, match='a CreamSupernet has none'):
+        build(cells)
+    cfg = elastic_cfg(data, tmp_path / 'other', full_share=0.25)
+    shutil.copytree(whole.folder, tmp_path / 'other')
+    with pytest.raises(ValueError, match=r'trained for 2 epochs; .*make it 1\. Set them as they'):
+        train(cfg, resume=True)
+    cfg.train_cfg.full_share = 0.5
+    (tmp_path / 'other/full.pth').unlink()
+    with pytest.raises(FileNotFoundError, match='Resume from the checkpoint of epoch 2 or before'):
+        train(cfg, resume=True)
+
+
+def test_the_sandwich(data, tmp_path):
+    """Gradients of full, cheapest and random paths, the latter taught by the full one's outputs."""
+    cfg = elastic_cfg(data, tmp_path / 'run', paths='sandwich', num_paths=2)
+    cfg.model.head.dropout = 0.0
+    runner = Runner.from_cfg(cfg)
+    loop, model = runner.train_loop, runner.model.train()
+    model.init_weights()
+    archs = loop.sandwich(step=20)
+    assert archs[0] == loop.full_path and archs[3] == loop.sampler.sample(20)
+    assert archs[1] == model.backbone.space.smallest_path and len(set(archs)) == 4
+    data = next(iter(loop.dataloader))
+    by_hand = copy.deepcopy(model)
+    batch = by_hand.data_preprocessor(data, True)
+    by_hand.backbone.set_arch(archs[0])
+    with by_hand.taught_by(None):
+        total = by_hand.loss(**batch)['loss']
+    logits = by_hand.logits
+    for arch in archs[1:]:
+        by_hand.backbone.set_arch(arch)
+        with by_hand.taught_by(logits):
+            losses = by_hand.loss(**batch)
+        total = total + losses['loss_cls'] + losses['loss_kd']
+    (total / 4).backward()
+    grads = {}
+    runner.optim_wrapper = runner.build_optim_wrapper(runner.optim_wrapper)
+
+    def step():
+        grads.update({n: p.grad.clone() for n, p in model.named_parameters() if p.grad is not None})
+
+    runner.optim_wrapper.step = step
+    elastic_train_loop.sandwich_step(runner, archs, data)
+    for name, param in by_hand.named_parameters():
+        torch.testing.assert_close(grads[name], param.grad, rtol=1e-4, atol=1e-7)
+    with pytest.raises(ValueError, match='leave accumulative_counts out'):
+        wrapper = SimpleNamespace(_accumulative_counts=2)
+        elastic_train_loop.sandwich_step(
+            SimpleNamespace(model=model, optim_wrapper=wrapper), archs, data
+        )
