@@ -25,6 +25,7 @@ budget = dict(macs_m=None)
 metric = 'coco/bbox_mAP'
 batch_size = 8
 max_epochs = 36
+min_steps = 800  # a set of few photographs gets more epochs, unless max_epochs is given
 full_share = 0.5  # of max_epochs: the whole backbone; the rest is for its slices
 holdout = 0.2
 num_workers = 2
@@ -109,6 +110,7 @@ train_cfg = dict(
     max_epochs=max_epochs,
     full_share=full_share,
     paths='random',
+    sampler=dict(type='cream_mm.CostPathSampler'),  # small and large ones alike
     stops=False,  # the whole detector falls behind while the learning rate is high, and comes back
 )
 default_hooks = dict(path_log=dict(type='cream_mm.PathLogHook'), checkpoint=dict(save_best=None))
