@@ -3,9 +3,9 @@
 # detector.py beside this file.
 #
 #   python tools/train.py configs/photos/search_detector.py --cfg-options data_root=FOLDER \
-#       budget.macs_m=[0,420]
-#   python tools/export_arch.py work_dirs/search_detector/best_arch.json --out export
-#   python tools/train.py export/detector.py
+#       budget.macs_m=[240,420]
+#   python tools/export_arch.py work_dirs/search_detector/best_arch.json --out work_dirs/export
+#   python tools/train.py work_dirs/export/retrain.py
 #
 # FOLDER is a set in the form of COCO, PASCAL VOC or YOLO, or with a CSV of boxes (docs/data.md).
 # The detector is trained with the whole backbone first, then with slices of it, one a step: fewer
