@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from mmengine.config import Config
 from mmengine.model import BaseModel
-from mmengine.registry import DATASETS, init_default_scope
+from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 
 from ..evaluation.paired import Interval, paired_interval
@@ -86,9 +86,7 @@ def check_record(content: Any, where: str) -> dict:
     return content
 
 
-def difference(
-    ones: Sequence[Mapping], others: Sequence[Mapping], key: str = 'top1'
-) -> Interval:
+def difference(ones: Sequence[Mapping], others: Sequence[Mapping], key: str = 'top1') -> Interval:
     """One network less another, pooled over the images of all folds.
 
     Args:
