@@ -30,6 +30,7 @@ from cream_mm.files.arch_file import read_arch_file
 
 CONFIG = 'configs/demo/retinanet_digits.py'
 FORMAT = 'cream_mm.detector_search/1'
+ANNOTATIONS = Path('data/digit_scenes/annotations/instances_val2017.json')
 
 
 def queue(search: Path, num_random: int) -> list[tuple[str, list]]:
@@ -64,7 +65,7 @@ def train(search: Path, name: str, arch: list, seed: int) -> dict:
         )
     if done.returncode:
         raise ValueError(f'the training failed; its log is {folder / "train.log"}')
-    metric, results = read_results(folder / 'val.bbox.json')
+    metric, results = read_results(folder / 'val.bbox.json', ANNOTATIONS)
     value = metric.compute_metrics(results)['bbox_mAP']
     draws = coco_draws(metric, results, 'bbox_mAP', image_weights(len(results), 0))
     return dict(
@@ -73,14 +74,13 @@ def train(search: Path, name: str, arch: list, seed: int) -> dict:
     )  # fmt: skip
 
 
-def read_results(path: Path) -> tuple[CocoMetric, list]:
+def read_results(path: Path, annotations: Path) -> tuple[CocoMetric, list]:
     """The detections of a validation, as mmdet's metric keeps them."""
     from pycocotools.coco import COCO
 
-    annotations = 'data/digit_scenes/annotations/instances_val2017.json'
     coco = COCO(annotations)
     with DefaultScope.overwrite_default_scope('mmdet'):
-        metric = CocoMetric(ann_file=annotations)
+        metric = CocoMetric(ann_file=str(annotations))
     metric.dataset_meta = dict(classes=[c['name'] for c in coco.dataset['categories']])
     label = {c['id']: i for i, c in enumerate(coco.dataset['categories'])}
     found: dict[int, list] = {image: [] for image in sorted(coco.imgs)}

@@ -15,6 +15,7 @@ num_classes = 1000  # taken from the folders of data_root/train when they are ot
 input_size = 128
 batch_size = 64
 max_epochs = 12
+min_steps = 400  # a set of few photographs gets more epochs, unless max_epochs is given
 num_workers = 2
 lr = 3e-4
 

@@ -25,6 +25,7 @@ input_sizes = [128, 112, 96]  # what a network may take; [128] fixes it. Follows
 budget = dict(macs_m=None)
 batch_size = 64
 max_epochs = 16
+min_steps = 400  # a set of few photographs gets more epochs, unless max_epochs is given
 full_share = 0.625  # of max_epochs: the whole network on the labels; the rest is for its slices
 # Paths are chosen by these; they are trained on again in the last fine-tuning of what is found.
 holdout = 0.2
@@ -117,8 +118,8 @@ visualizer = dict(type='UniversalVisualizer', vis_backends=[dict(type='LocalVisB
 val_cfg = val_dataloader = val_evaluator = None
 test_cfg = dict(
     type='cream_mm.SearchLoop',  # runs when the training ends
-    strategy=dict(type='cream_mm.MainEffectsSearch', num_random=40),
-    num=48,
+    strategy=dict(type='cream_mm.CombinedEffectsSearch', num_random=40),
+    num=60,  # paths to rate in all: 40 random ones, then the best sums for each part of the budget
     num_random=0,
     bn_dataset=dict(train_set, pipeline=test_pipeline),
     num_images=1000,

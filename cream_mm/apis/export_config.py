@@ -24,6 +24,7 @@ USED_AS = dict(
     batch_size=('batch_size',),
     max_epochs=('max_epochs', 'end'),
     num_workers=('num_workers',),
+    lr=('lr',),
     channels=('channels',),
     num_cells=('num_cells',),
     classes=('classes',),
@@ -116,8 +117,9 @@ def write_config(path: Path, cfg: Config, comment: str, *, own: bool = True) -> 
     values = cfg._cfg_dict.to_dict()
     used_as = dict(USED_AS)
     if not own:
-        del used_as['max_epochs'], used_as['input_size']
-        values.pop('input_size', None)
+        del used_as['max_epochs'], used_as['input_size'], used_as['lr']
+        for name in ('input_size', 'lr'):
+            values.pop(name, None)
     variables = {name: values[name] for name in USED_AS if values.get(name) is not None}
     wholes = set()
     if not own:

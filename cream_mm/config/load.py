@@ -19,6 +19,7 @@ from .fold_data import fit_folds
 from .folder_data import fit_to_folders, lacks_folders, limit_top_k, names_of_places_as_text
 from .label_data import fit_label_tables
 from .latency_budget import fit_latency
+from .min_steps import fit_min_steps
 from .start_network import fit_start
 from .value_ranges import check_values
 
@@ -64,6 +65,7 @@ def load_config(
     fit_class_balance(cfg)
     if check_data:
         _fit_to_data(cfg, options, writes)
+        fit_min_steps(cfg, options, say_early)
     fit_start(cfg, options, say_early)
     fit_latency(cfg, say_early)
     return cfg

@@ -12,6 +12,7 @@ from mmengine.config import Config
 
 from ..registry import kind_of
 from .carry import override
+from .fit_network import WITH_HIDDEN
 from .normalisation import put_images
 from .start_file import Start, read_start
 
@@ -80,7 +81,7 @@ def _put_network(cfg: Config, start: Start) -> None:
         backbone[key] = value  # a config's update() would merge two spaces
     if start.norm_cfg:
         backbone['norm_cfg'] = start.norm_cfg
-    if head is None or kind_of(head) != 'CreamClsHead':
+    if head is None or kind_of(head) not in WITH_HIDDEN:
         return
     network = network_class(start.space)
     hidden = start.hidden if start.hidden is not None else head.get('hidden_channels')

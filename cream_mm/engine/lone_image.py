@@ -21,6 +21,11 @@ def leave_lone_image_out(loader: DataLoader, model: nn.Module) -> None:
     """
     batches = _plain_batches(loader)
     if batches is None:
+        if _is_empty(loader):
+            raise ValueError(
+                f'no step in an epoch: its batches leave out all of the {len(loader.dataset)} '
+                'images. Take a smaller batch_size, or drop_last=False'
+            )
         return
     number, size = len(batches.sampler), batches.batch_size
     if batches.drop_last and number < size:
@@ -47,6 +52,13 @@ def spread_lone_image(loader: DataLoader) -> None:
     number = len(batches.sampler)
     while batches.batch_size == 1 or _ends_with_one(number, batches.batch_size):
         batches.batch_size += 1
+
+
+def _is_empty(loader: DataLoader) -> bool:
+    try:
+        return len(loader) == 0
+    except TypeError:  # without an end
+        return False
 
 
 def _ends_with_one(number: int, size: int) -> bool:

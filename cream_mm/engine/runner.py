@@ -48,6 +48,7 @@ from .holdout import check_holdout, holdout_of, keep_holdout
 from .lone_image import leave_lone_image_out
 from .resume_differences import check_classes, tell_differences
 from .screen import put_on_screen, quiet_start, rest_to_file
+from .short_warmup import shorten_warmup
 from .work_dir_lock import hold_work_dir, release_work_dir
 
 MMENGINES_HOOKS = (
@@ -79,6 +80,7 @@ class Runner(_Runner):
     * ``env_cfg.num_threads`` is how many threads PyTorch works with, unless ``OMP_NUM_THREADS`` is
       set. Small networks lose by more than one.
     * No step is taken on a single image that an epoch's last batch would be.
+    * A warm-up counted in steps does not take most of a short training: :func:`shorten_warmup`.
     * Names from data that stand in the config, of classes or folders, stay names in its dumps.
     * The screen shows what tells a user something, the log file has everything (:mod:`.screen`);
       ``log_level='DEBUG'`` shows all. A run ends with its result: :class:`SummaryHook`.
@@ -200,12 +202,19 @@ class Runner(_Runner):
             # of its own cuts the batches, as in every detector.
             self._train_dataloader = given
 
+    def build_param_scheduler(self, scheduler: Any) -> Any:
+        is_known = isinstance(self._train_loop, BaseLoop)  # which it is in train()
+        return super().build_param_scheduler(
+            shorten_warmup(scheduler, self.max_iters) if is_known else scheduler
+        )
+
     def register_default_hooks(self, hooks: dict | None = None) -> None:
         hooks = dict(hooks or {})
         hooks.setdefault('data_time', dict(type='cream_mm.DataTimeHook'))
         hooks.setdefault('seeds', dict(type='cream_mm.SeedHook'))
         hooks.setdefault('loop_state', dict(type='cream_mm.LoopStateHook'))
         hooks.setdefault('summary', dict(type='cream_mm.SummaryHook'))
+        hooks.setdefault('errors', dict(type='cream_mm.ErrorsHook'))
         hooks.setdefault('train_loss', dict(type='cream_mm.TrainLossHook'))
         checkpoint = hooks.get('checkpoint', dict(type='CheckpointHook', interval=1))
         if isinstance(checkpoint, dict) and _is_mmengines(checkpoint.get('type')):

@@ -383,9 +383,11 @@ class ArchEvaluator:
         if any(path is None for path in layers):
             return None
         first = model.data_preprocessor(next(iter(self._batches)))['inputs'][:1]
-        stem = layers[0][0]
-        with of_this_rank(stem.norms), batch_stats(stem.norms):  # a rank without paths is not here
-            bytes_per_image = stem.run(first).nbytes
+        bytes_per_image = 0
+        # Of each input size. A rank without paths is not here.
+        for stem in {path[0].key: path[0] for path in layers}.values():
+            with of_this_rank(stem.norms), batch_stats(stem.norms):
+                bytes_per_image = max(bytes_per_image, stem.run(first).nbytes)
         number = sum(batches.num_images for batches in kept)
         # A layer's input and output, and the largest that is kept.
         return layers if 3 * bytes_per_image * number <= self.max_bytes else None

@@ -1,21 +1,18 @@
 """What a look at a data set found: as text for a terminal, as JSON, and as one HTML page."""
 
-import base64
-import io
 import textwrap
 from pathlib import Path
 
 import jinja2
 import numpy as np
-from PIL import Image
 
 from ..datasets.data_check import LEVELS, DataCheck, Finding
 from ..datasets.data_source import ALL, Picture
 from ..datasets.picture_look import Look
-from ..datasets.pillow_image import MAX_IMAGE_BYTES, UNREADABLE, open_image, upright_rgb
-from ..files import read_bytes, shorten, write_whole
+from ..files import shorten, write_whole
 from .data_figures import draw_boxes, draw_classes, draw_sizes
 from .style import PAGE_COLORS
+from .thumbnail import thumbnail
 
 FORMAT = 'cream_mm.data_check/1'
 MAX_ROWS = 24  # classes in the text
@@ -208,7 +205,7 @@ class DataReport:
     def _thumb(self, place: int, side: int = THUMB) -> str | None:
         picture = self.check.source.pictures[place]
         look = self.check.looks[place]
-        return None if look.problem is not None else _data_uri(picture.path, side)
+        return None if look.problem is not None else thumbnail(picture.path, side)
 
     def _samples(self) -> list[dict]:
         """Of each class a few pictures, at even distances through the set."""
@@ -292,22 +289,3 @@ def _size_line(looks: list[Look]) -> str:
         f'{low_w} to {high_w} pixels wide and {low_h} to {high_h} high; the median is {mid_w} x '
         f'{mid_h}.'
     )
-
-
-def _data_uri(path: str, side: int) -> str | None:
-    """A small JPEG of a picture; None if it cannot be shown."""
-    try:
-        with open_image(read_bytes(path, MAX_IMAGE_BYTES)) as image:
-            if image.format == 'JPEG' and image.mode in ('RGB', 'L'):
-                image.draft(image.mode, (2 * side, 2 * side))
-            image = upright_rgb(image)
-    except UNREADABLE:
-        return None
-    image.thumbnail((side, side), Image.Resampling.LANCZOS)
-    if max(image.size) < side / 2:
-        scale = side / 2 / max(image.size)
-        size = tuple(max(1, round(v * scale)) for v in image.size)
-        image = image.resize(size, Image.Resampling.NEAREST)
-    buffer = io.BytesIO()
-    image.save(buffer, 'jpeg', quality=82)
-    return 'data:image/jpeg;base64,' + base64.b64encode(buffer.getvalue()).decode('ascii')

@@ -120,6 +120,10 @@ def draw_front(front: Front) -> Markup | None:
         if line:
             ax.plot(*zip(*line, strict=True), 'o-', color=BLUE, ms=7, mec='white', zorder=3,
                     label='best path up to a cost')  # fmt: skip
+        if front.sizes_differ:
+            for path in [p for p in rated if p.kind == 'front'][:MAX_LABELS]:
+                size = f'{path.size[0]} px'
+                _label(ax, path, size, (8, -12), GREY, fontsize='small')
         answer = front.answer if front.answer in rated else None
         if answer:
             _draw_star(ax, answer.cost, answer.rating, 'answer')

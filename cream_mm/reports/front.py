@@ -8,10 +8,12 @@ import numpy as np
 from ..spaces import make_divisible
 from .formats import (
     COST_NAMES,
+    DASH,
     cost_name,
     format_cost,
     format_difference,
     format_pct,
+    format_size,
     format_stages,
 )
 from .metric import metric_name
@@ -29,6 +31,8 @@ class FrontPath(NamedTuple):
     cost: float | None  # on the axis; None where not known
     rating: float | None  # on the axis; None where not rated
     widths: tuple[int, ...] = ()  # channels of its stages, where networks differ in them
+    size: tuple[int, ...] = ()  # of its images, (height, width), where networks differ in it
+    share: float | None = None  # of the cost of the full network that it is a slice of
 
 
 class Front:
@@ -89,7 +93,17 @@ class Front:
         factor = space.get('width_mult') or 1
         widths = tuple(make_divisible(width * factor) for width in space.get('widths') or ())
         cost = costs.get(self.cost)
-        return FrontPath(kind, name or '', row.get('arch'), costs, cost, rating, widths)
+        full = ((row.get('slice_of') or {}).get('full_costs') or {}).get(self.cost)
+        share = cost / full if full and cost is not None else None
+        size = tuple(row.get('input_size') or ())
+        return FrontPath(
+            kind, name or '', row.get('arch'), costs, cost, rating, widths, size, share
+        )
+
+    @property
+    def sizes_differ(self) -> bool:
+        """Whether the paths take images of several sizes."""
+        return len({path.size for path in (self.answer, *self.steps) if path.size}) > 1
 
     def _bound(self, row: dict) -> str:
         if row.get('bound') is None:
@@ -106,8 +120,10 @@ class Front:
         """Rows in order of cost, the answer once, random paths as their mean.
 
         Returns:
-            dict: ``costs``, headings of the columns of costs, ``rows``, all as text, and
-            ``has_widths``, whether the stages of the rows tell their widths.
+            dict: ``costs``, headings of the columns of costs, ``rows``, all as text,
+            ``has_widths``, whether the stages of the rows tell their widths, and ``has_sizes``,
+            ``has_shares``, whether rows tell the size of their images and what share of the full
+            network's cost they have.
         """
         keys = [self.cost, *(key for key in COST_NAMES if key != self.cost)]
         paths = [self.answer, *self.steps, *self.references]
@@ -118,12 +134,16 @@ class Front:
         differ = len({path.widths for path in paths if path.arch}) > 1
         return dict(
             has_widths=differ,
+            has_sizes=self.sizes_differ,
+            has_shares=any(path.share is not None for path in paths),
             costs=[cost_name(key).replace('parameters', 'params') for key in keys],
             rows=[
                 dict(
                     kind=path.kind,
                     name=path.name,
                     stages=_stages(path, differ, self.words),
+                    size=format_size(list(path.size)) or DASH,
+                    share=format_pct(None if path.share is None else 100 * path.share),
                     costs=[format_cost(path.costs.get(key)) for key in keys],
                     cost_difference=format_difference(path.cost, self.answer.cost),
                     rating=self.format_rating(path.rating),
@@ -134,7 +154,8 @@ class Front:
         )
 
     def _is_answer(self, path: FrontPath) -> bool:
-        same = (path.arch, path.widths) == (self.answer.arch, self.answer.widths)
+        own = (self.answer.arch, self.answer.widths, self.answer.size)
+        same = (path.arch, path.widths, path.size) == own
         return path.kind == 'front' and same
 
     def _mean_of_random(self, keys: list[str]) -> list[FrontPath]:

@@ -313,6 +313,9 @@ def _limits(value, where):
 
 _budget = _dict_of(_limits)
 
+_SLICE = _fields(
+    dict(arch=_arch, space=_fields(dict(input_sizes=_sizes)), full_costs=_dict_of(_bound))
+)
 _LAYER = dict(
     name=_word, op=_word, stage=_integer(0, 10**6), kernel=_integer(0, 10**6), expand=_count,
     in_channels=_count, out_channels=_count, stride=_count, out_size=_size, macs=_count,
@@ -325,6 +328,7 @@ _ANSWER = dict(
              widths=_sizes)
     ),
     weights_travel=_flag,
+    slice_of=_SLICE,
     num_classes=_integer(0, 10**9),
     input_size=_size,
     costs=_dict_of(_cost),
@@ -359,6 +363,8 @@ _BOARD = dict(capacity=_integer(0, 10**9), entries=_list_of(_PATH), rated=_list_
 _RATED = dict(
     arch=_arch,
     space=_fields(dict(depths=_sizes, widths=_sizes)),
+    input_size=_size,
+    slice_of=_SLICE,
     costs=_dict_of(_bound),
     rating=_fields(
         dict(score=_number(), num_images=_integer(1, 10**12), top1_pct=_percent, loss=_number(0))

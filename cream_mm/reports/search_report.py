@@ -18,9 +18,11 @@ from ..costs.latency import machine_words
 from ..files import shorten
 from ..files.arch_file import RULES
 from ..files.commands import read_commands
+from ..files.errors_file import ERRORS_FILE
 from ..spaces import CellGraph, Space
 from .arch_diagram import draw_arch
 from .cell_diagram import draw_cell
+from .class_errors import read_class_errors
 from .detection_scenes import MIN_SCORE, read_scenes
 from .detector_parts import read_parts
 from .figures import (
@@ -171,6 +173,12 @@ class SearchReport:
         self.retrain_curve = self._metric_curve(
             self._validation(self.retrain_dir), 'accuracy/top1', '--retrain'
         )
+        self.errors = read_class_errors(self.retrain_dir) if self.retrain_dir else None
+        if self.retrain_dir and self.errors is None:
+            self.notes.append(
+                f'Errors by class: no {ERRORS_FILE} in {self.retrain_dir}. Validations of a '
+                'classifier with one label an image write it.'
+            )
         self.detector_lines = self._validation(self.detector_dir)
         self.map_curve = self._metric_curve(self.detector_lines, 'coco/bbox_mAP', '--detector')
         self.scenes = read_scenes(self.detector_dir, self.notes) if self.detector_dir else []
@@ -246,6 +254,7 @@ class SearchReport:
             board=self.board_rows,
             scenes=self.scenes,
             parts=self.parts,
+            errors=self.errors,
             min_score=MIN_SCORE,
             provenance=self._provenance(),
             commands=self._commands(out),
@@ -264,6 +273,8 @@ class SearchReport:
             if key == 'published_flops_m' and plain:
                 continue
             if costs.get(key) is not None:
+                if key == 'macs_m':
+                    note += self._share_of_full()
                 if key == 'macs_m' and self._bounds('macs_m'):
                     note += budget_verdict(costs[key], self._budget('macs_m'))
                 rows.append((label, f'{format_cost(costs[key])} M', note.removesuffix(', ')))
@@ -302,6 +313,13 @@ class SearchReport:
             note += f'; best epoch {format_pct(best)}'
             rows.append(('Detector mAP', format_pct(100 * self.map_curve[-1][1]), note))
         return rows
+
+    def _share_of_full(self) -> str:
+        """For a slice, its share of the full network's multiply-adds; else nothing."""
+        full = ((self.best.get('slice_of') or {}).get('full_costs') or {}).get('macs_m')
+        if not full:
+            return ''
+        return f'{format_pct(100 * self.best["costs"]["macs_m"] / full)} of the full network, '
 
     def _architecture(self) -> tuple[str, str]:
         """The answer as text, and how that is to be read."""
@@ -383,7 +401,10 @@ class SearchReport:
         if best['space'].get('name'):
             text += f' of the space “{best["space"]["name"]}”'
         text += ' was trained'
-        if best.get('input_size'):
+        sizes = ((best.get('slice_of') or {}).get('space') or {}).get('input_sizes')
+        if sizes:
+            text += f' on images of {", ".join(map(str, sizes))} pixels'
+        elif best.get('input_size'):
             text += f' on {format_size(best["input_size"])} images'
         if self.blocks:
             text += (
@@ -408,6 +429,8 @@ class SearchReport:
             text = f'One image costs it {format_cost(costs["macs_m"])} M multiply-adds'
             if costs.get('params_m') is not None:
                 text += f' and it has {format_cost(costs["params_m"])} M parameters'
+            if sizes and best.get('input_size'):
+                text += f', at {format_size(best["input_size"])} pixels'
             if self._bounds('macs_m'):
                 text += f': {budget_verdict(costs["macs_m"], self._budget("macs_m"))}'
             sentences.append(f'{text}.')
@@ -446,7 +469,8 @@ class SearchReport:
         losses = [best['rating'].get('loss'), *(p.get('loss') for p in rated)]
         if None not in losses:
             own, *scores = (-loss for loss in losses)
-        others = [s for p, s in zip(rated, scores, strict=True) if p.get('arch') != best['arch']]
+        arch = (best.get('slice_of') or best).get('arch')  # as the search's paths are written
+        others = [s for p, s in zip(rated, scores, strict=True) if p.get('arch') != arch]
         better, level = sum(s > own for s in others), others.count(own)
         place = 'the best rating of all' if not better else f'place {better + 1} by rating'
         place += f' (shared with {level} more)' if level else ''

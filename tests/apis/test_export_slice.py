@@ -15,9 +15,13 @@ import cream_mm
 from cream_mm.apis.export_arch import export_arch, export_front
 from cream_mm.apis.open_search import open_search
 from cream_mm.checkpoints import load_weights
+from cream_mm.config.carry import read_config
 from cream_mm.config.load import load_config
+from cream_mm.files.arch_file import DETECTION, arch_content
+from cream_mm.files.slice_of import slice_content
 from cream_mm.models.layers.bn_policy import modules_of_path, recalibrated
 from cream_mm.models.layers.resize_images import resize_images
+from cream_mm.registry import kind_of
 from cream_mm.spaces import ElasticSpace
 
 ROOT = str(Path(__file__).parents[2])
@@ -182,3 +186,38 @@ def test_where_parts_of_the_search_are_gone(home, tmp_path):
     assert torch.equal(load_weights(files['weights'])[name], whole[name])
     with pytest.raises(ValueError, match='--space: this network is a slice of another one'):
         export_arch(answer, None, tmp_path / 'other', root=ROOT, space=dict(act='silu'))
+
+
+def test_a_slice_of_a_detector_is_trained_as_that_detector(tmp_path):
+    """retrain.py is the search's detector around the slice: no classifier, and no teacher."""
+    cfg = read_config(f'{ROOT}/configs/photos/detector.py')[0]
+    supernet = dict(
+        type='cream_mm.ElasticSupernet', arch='lite0', expansions=(6, 3), out_indices=(2, 4, 6),
+        costs=dict(input_size=[64, 64], head=None),
+    )  # fmt: skip
+    with DefaultScope.overwrite_default_scope('mmdet'):
+        model = MODELS.build(dict(cfg.model, backbone=supernet))
+    costs, space = model.backbone.budget.cost_model, model.backbone.space
+    path = space.decode([1] * len(space.sizes))
+    network, its_costs = costs.network(path)
+    content = arch_content(
+        network, its_costs, task=DETECTION, classes=list('abcdef'), scale=[96, 96],
+        next_steps=dict(detector='configs/photos/detector.py'), **slice_content(costs, path),
+    )  # fmt: skip
+    (tmp_path / 'best_arch.json').write_text(json.dumps(content))
+    torch.save(dict(state_dict=model.state_dict()), tmp_path / 'epoch_1.pth')
+    files = export_arch(str(tmp_path / 'best_arch.json'), None, tmp_path / 'out', root=ROOT)
+    assert set(files) == {'arch', 'weights', 'retrain'}
+    cfg = load_config(str(files['retrain']), check_data=False)
+    assert kind_of(cfg.model) == 'RetinaNet' and 'teacher' not in cfg.model
+    assert cfg.load_from == str(files['weights']) and not cfg.model.backbone.get('init_cfg')
+    assert cfg.scale == (96, 96) and cfg.model.bbox_head.num_classes == 6
+    with DefaultScope.overwrite_default_scope('mmdet'):
+        own = MODELS.build(cfg.model)
+    own.load_state_dict(load_weights(files['weights']), strict=True)  # neck and head, too
+    images = torch.rand(1, 3, 64, 64)
+    with torch.no_grad(), model.backbone.using(path):
+        expected = model.backbone.export(path).eval()(images)
+        found = own.eval().backbone(images)
+    assert [x.shape[1] for x in found] == [40, 112, 320]
+    assert all(torch.equal(a, b) for a, b in zip(found, expected, strict=True))

@@ -326,6 +326,21 @@ def test_other_files(tmp_path, content):
         load_weights(path)
 
 
+@pytest.mark.parametrize(
+    ('content', 'word'),
+    [
+        (b'', 'empty; fetch it again'),
+        (b'\n<!DOCTYPE html><html><body>Quota exceeded', 'a web page .*fetch the file itself'),
+        (b'version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9', 'git lfs pull'),
+        (b'PK\x03\x04' + bytes(500), 'half a download, perhaps; fetch it again'),
+    ],
+)
+def test_what_is_there_in_its_place(tmp_path, content, word):
+    (tmp_path / 'w.pth').write_bytes(content)
+    with pytest.raises(ValueError, match=f'w.pth is not a readable checkpoint, but .*{word}'):
+        load_checkpoint_file(tmp_path / 'w.pth')
+
+
 def test_missing_file(tmp_path):
     for load in (load_weights, load_checkpoint_file):
         with pytest.raises(FileNotFoundError, match='no checkpoint .*gone.pth'):

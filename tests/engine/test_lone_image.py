@@ -4,7 +4,7 @@ import pytest
 import torch
 from mmengine.dataset import DefaultSampler, InfiniteSampler
 from torch import nn
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import BatchSampler, DataLoader, Dataset
 
 from cream_mm.engine.lone_image import leave_lone_image_out, spread_lone_image
 
@@ -73,6 +73,10 @@ def test_an_epoch_without_steps_is_refused():
     with pytest.raises(ValueError, match='batch_size=8 is more than the 5 images.*batch_size=5'):
         leave_lone_image_out(loader(5, 8, drop_last=True), PLAIN)
     leave_lone_image_out(loader(8, 8, drop_last=True), PLAIN)
+    sampler = DefaultSampler(Numbers(5), seed=0)
+    own = type('Own', (BatchSampler,), {})  # as a detector's, that sorts by shape
+    with pytest.raises(ValueError, match='leave out all of the 5 images'):
+        leave_lone_image_out(DataLoader(Numbers(5), batch_sampler=own(sampler, 8, True)), PLAIN)
 
 
 @pytest.mark.parametrize('size', [1, 2, 3, 4, 5, 8, 9, 256])

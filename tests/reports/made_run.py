@@ -171,6 +171,12 @@ def retrain_dir(tmp_path):
     lines = [{'accuracy/top1': value, 'step': i + 1} for i, value in enumerate((91.0, 98.75, 98.5))]
     write_scalars(path, '20250102_000000', lines)
     (path / 'retrain_digits.py').write_text('')
+    counts = [[0, 0, 250], [0, 1, 6], [1, 1, 244]]
+    write_json(
+        path / 'errors.json',
+        dict(format='cream_mm.errors/1', images='500 images of digits', weights='of epoch 2',
+             classes=['zero', 'one'], num_images=500, counts=counts, wrong=[]),
+    )  # fmt: skip
     return path
 
 

@@ -25,6 +25,26 @@ def test_table():
     assert stages[2] == stages[4] == []  # of several paths, and of one that is not known
 
 
+def test_slices_tell_their_images_and_their_share_of_the_full_network():
+    content = front()
+    cheapest = next(row for row in content['references'] if row['name'] == 'cheapest')
+    rows = (content['answer'], *content['steps'], cheapest)
+    for row, side in zip(rows, (32, 32, 32, 48, 48), strict=True):
+        row.update(input_size=[side, side], slice_of=dict(arch=[], full_costs=dict(macs_m=20.0)))
+    table = Front(content, []).table()
+    assert table['has_sizes'] and table['has_shares']
+    assert [(row['name'], row['size'], row['share']) for row in table['rows']] == [
+        ('cheapest', '48×48', '35.0 %'), ('up to 8 M', '32×32', '37.5 %'),
+        ('random, mean of 2', '–', '–'), ('answer', '32×32', '50.0 %'), ('wide', '–', '–'),
+        ('up to 16 M', '48×48', '75.0 %'),
+    ]  # fmt: skip
+    # The same layers on smaller images are another network.
+    content['steps'][1].update(input_size=[48, 48])
+    assert len(Front(content, []).table()['rows']) == 7
+    plain = Front(front(), []).table()
+    assert not plain['has_sizes'] and not plain['has_shares']
+
+
 def test_the_answer_stands_once_whether_or_not_it_is_on_the_front():
     for steps in (front()['steps'], front()['steps'][:1]):
         rows = Front(front() | {'steps': steps}, []).table()['rows']

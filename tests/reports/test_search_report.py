@@ -68,8 +68,9 @@ def test_numbers_of_all_inputs_appear(search_dir, retrain_dir, detector_dir):  #
     text = text_of(html)
 
     assert sections(html) == [
-        'results', 'scatter', 'curves', 'architecture', 'cost', 'board', 'scenes', 'made',
+        'results', 'scatter', 'curves', 'architecture', 'cost', 'board', 'errors', 'scenes', 'made',
     ]  # fmt: skip
+    assert 'zero taken for one, 6 of 256' in text
     assert (
         'A network of 10.00 M multiply-adds: 97.0 % top-1 in the search, 98.5 % retrained' in text
     )

@@ -4,6 +4,7 @@ from .data_time_hook import DataTimeHook
 from .drop_path_hook import DropPathHook
 from .early_stopping_hook import EarlyStoppingHook
 from .ema_hook import EMAHook
+from .errors_hook import ErrorsHook
 from .finite_loss_hook import FiniteLossHook
 from .fold_hook import FoldHook
 from .label_range_hook import LabelRangeHook
@@ -23,6 +24,7 @@ __all__ = [
     'DropPathHook',
     'EMAHook',
     'EarlyStoppingHook',
+    'ErrorsHook',
     'FiniteLossHook',
     'FoldHook',
     'LabelRangeHook',

@@ -11,6 +11,7 @@ from mmengine.hooks import CheckpointHook, Hook
 from mmengine.runner import BaseLoop, EpochBasedTrainLoop, Runner
 from torch import nn
 
+from ...files.errors_file import ERRORS_FILE
 from ...registry import HOOKS
 from ..distributed import unwrap
 from ..small_sets import measured_sets, small_set_line
@@ -188,6 +189,8 @@ def _after_training(runner) -> list[list[str]]:
     if (search := _search_of(runner)) is not None:
         report = ['python', 'tools/report.py', short_path(search)]
         return [test, [*report, '--retrain', short_path(work_dir)]]
+    if (work_dir / ERRORS_FILE).is_file():
+        return [test, ['python', 'tools/report.py', short_path(work_dir)]]
     return [test]
 
 

@@ -190,9 +190,13 @@ class SearchLoop(BaseLoop):
         sources |= {arch: 'front' for _, arch in steps if arch not in sources}
         sources |= {arch: 'reference' for _, arch in references if arch not in sources}
         self._rate(evaluator, list(sources), ratings, sources)
-        if strategy is not None and not strategy.learns:
-            self._tell(asked, ratings)
-        choice = self.choose(asked, {**others, **_ends(references, others)}, ratings)
+        if strategy is not None:
+            if not strategy.learns:
+                self._tell(asked, ratings)
+            for line in strategy.notes():
+                self.runner.logger.info(line)
+        allowed = [item for item in references if self.budget.is_feasible(item[1])]
+        choice = self.choose(asked, {**others, **_ends(allowed, others)}, ratings)
         best = choice.arch
         rest = [rating for arch, rating in ratings.items() if arch != best]
         notes = [
@@ -464,7 +468,10 @@ class SearchLoop(BaseLoop):
         export = ['python', 'tools/export_arch.py', short_path(file)]
         if runner.iter == 0 and runner._load_from and self.supernet.weights_travel:
             export += ['--checkpoint', short_path(runner._load_from)]
-        export += ['--out', short_path(work_dir / 'export')]
+        if getattr(self.budget.cost_model.space, 'full_path', None) is None:
+            export += ['--out', short_path(work_dir / 'export')]
+        else:  # of slices all that are good for their cost are the answer
+            export[2:3] = [short_path(work_dir), '--all']
         network, costs = self.budget.cost_model.network(best)
         spelled, size = costs.space.spell(network), _own_size(costs, self.budget)
         runner.logger.info(f'Best path: {spelled}{size}, chosen by {RULES[choice.rule]}')
@@ -509,8 +516,12 @@ class SearchLoop(BaseLoop):
         return found
 
     def reference_paths(self) -> list[tuple[str, Arch]]:
-        """What one would take without a search: the cheapest and the costliest path."""
-        return list(zip(('cheapest', 'costliest'), ends(self.budget)))
+        """What one would take without a search: the cheapest, the costliest, the full network."""
+        found = list(zip(('cheapest', 'costliest'), ends(self.budget)))
+        full = getattr(self.budget.cost_model.space, 'full_path', None)  # that paths are slices of
+        if full is None:
+            return found
+        return [*((name, arch) for name, arch in found if arch != full), ('full network', full)]
 
     def write_front(
         self,

@@ -13,7 +13,9 @@ class MergedGroupsConstructor(DefaultOptimWrapperConstructor):
     """mmengine's default constructor, with parameters of equal settings in one group.
 
     With ``paramwise_cfg`` mmengine makes a group for each parameter. A supernet has thousands, and
-    optimizer, schedulers and logger walk over every group at every step.
+    optimizer, schedulers and logger walk over every group at every step. A parameter that several
+    modules share, as in mmdet's ``RetinaSepBNHead``, is there once: twice in a group it would be
+    stepped twice.
 
     ``paramwise_cfg.rates`` is a factor on the learning rate by what a parameter's name begins with,
     ``{'backbone.blocks.0.': 0.4}``; the longest of them counts. Unlike ``custom_keys`` it leaves
@@ -27,10 +29,13 @@ class MergedGroupsConstructor(DefaultOptimWrapperConstructor):
         if prefix:  # the default constructor calls itself for each child
             return
         self._set_rates(params, module)
-        merged = {}
+        merged, seen = {}, set()
         for group in params:
             settings = tuple(sorted((k, v) for k, v in group.items() if k != 'params'))
-            merged.setdefault(settings, []).extend(group['params'])
+            new = [param for param in group['params'] if id(param) not in seen]
+            seen.update(map(id, new))
+            if new:
+                merged.setdefault(settings, []).extend(new)
         params[:] = [dict(settings, params=tensors) for settings, tensors in merged.items()]
 
     def _set_rates(self, params: list[dict], module: nn.Module) -> None:

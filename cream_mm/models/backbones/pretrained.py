@@ -32,6 +32,8 @@ from ...structures import Arch
 from .published import published_nets
 from .published_weights import read_weights
 
+MIN_LOADED = 0.9
+"""Share of the tensors of other people's backbones that a file has to hold."""
 NEW_CLASSIFIER = 0.01
 """Deviation of the weights of a classifier behind a head that was loaded."""
 _PREFIX = re.compile(r'(?:module\.|_orig_mod\.|model\.|backbone\.)*')
@@ -256,7 +258,8 @@ def check_model(model: Module, weights: Mapping[str, Tensor], path: str | Path) 
         str: A line: how many tensors there are, and what of the model is new.
 
     Raises:
-        ValueError: If nothing fits, or not every tensor of a backbone of ours.
+        ValueError: If nothing fits, or not every tensor of a backbone of ours, or of another one
+            less than :data:`MIN_LOADED`.
     """
     own = model.state_dict()
     found = fitting(own, weights)
@@ -284,6 +287,14 @@ def check_model(model: Module, weights: Mapping[str, Tensor], path: str | Path) 
         if name in weights
     ]
     missing = [name for name in missing if name not in weights]
+    inside = {name: own[name] for name in own if name.startswith('backbone.')}
+    lacking = missing_names(inside, found)
+    if len(inside) - len(lacking) < MIN_LOADED * len(inside):
+        raise ValueError(
+            f'{len(inside) - len(lacking)} of the {len(inside)} tensors of the backbone are in '
+            f'{path}: it would be trained from random weights. Missing, or of another shape: '
+            f'{name_some(lacking)}. The file is of another network'
+        )
     new = '; '.join(other + ([name_some(missing)] if missing else []))
     line = f'{count_tensors(own, found)} of {len(own)} tensors loaded from {path}'
     return f'{line}; new, with fresh weights: {new}' if new else line

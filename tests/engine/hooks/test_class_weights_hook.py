@@ -7,14 +7,20 @@ import pytest
 import torch
 from mmpretrain.registry import MODELS
 from mmpretrain.structures import DataSample
-from test_balanced_sampler import LABELS, Labelled
 
 from cream_mm.engine.hooks.class_weights_hook import ClassWeightsHook, class_weights
+
+LABELS = [0] * 40 + [1] * 9 + [3]  # a class without images, one with a single one
+
+
+class Labelled(list):
+    def get_data_info(self, index):
+        return dict(gt_label=self[index])
 
 
 def head_with(loss):
     head = MODELS.build(dict(type='LinearClsHead', num_classes=4, in_channels=5, loss=loss))
-    loader = SimpleNamespace(dataset=Labelled())
+    loader = SimpleNamespace(dataset=Labelled(LABELS))
     model = torch.nn.Module()
     model.head = head
     runner = SimpleNamespace(model=model, train_dataloader=loader, logger=logging.getLogger('w'))

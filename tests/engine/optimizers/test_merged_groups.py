@@ -33,6 +33,14 @@ def test_two_groups_make_the_same_step_as_hundreds():
     assert all(torch.equal(param, ours[name]) for name, param in first.named_parameters())
 
 
+def test_a_shared_parameter_is_stepped_once():
+    first, second = torch.nn.Linear(2, 2), torch.nn.Linear(2, 2)
+    second.weight = first.weight
+    optimizer = optimizer_of(torch.nn.Sequential(first, second), 'cream_mm.MergedGroupsConstructor')
+    params = [param for group in optimizer.param_groups for param in group['params']]
+    assert sorted(map(id, params)) == sorted(map(id, (first.weight, first.bias, second.bias)))
+
+
 def test_rates_by_the_beginning_of_a_name():
     """The longest beginning counts, and norms and biases keep their own decay."""
     model = tiny_cream()

@@ -10,8 +10,8 @@ from mmengine.registry import DefaultScope
 
 import cream_mm
 from cream_mm.converters.to_official import to_official
-from cream_mm.models import CreamNet, CreamSupernet
-from cream_mm.models.backbones.pretrained import load_backbone
+from cream_mm.models import CreamClsHead, CreamNet, CreamSupernet
+from cream_mm.models.backbones.pretrained import check_model, load_backbone
 from cream_mm.models.backbones.published import published_nets
 from cream_mm.registry import MODELS
 
@@ -284,3 +284,53 @@ def test_load_backbone(file, nets):
     backbone = CreamNet('cream-43m')
     load_backbone(backbone, file())
     assert_loaded(backbone, nets['cream-43m'])
+
+
+# --- heads, and other people's backbones ---
+
+
+def head(file, classes=10, hidden=1280, **init_cfg):
+    init_cfg = dict(type='Pretrained', checkpoint=str(file), **init_cfg)
+    return CreamClsHead(classes, hidden_channels=hidden, init_cfg=init_cfg)
+
+
+@pytest.mark.parametrize('wrapper', ['', 'module.', '_orig_mod.model.'])
+def test_a_head_of_the_same_classes(file, nets, lines, wrapper):
+    path = file(rename=lambda key: wrapper + key)
+    (own := head(path)).init_weights()
+    expected = nets['cream-43m'].head.state_dict()
+    assert all(torch.equal(value, expected[k]) for k, value in own.state_dict().items())
+    assert lines == [f'4 of 4 tensors of the head loaded from {path}']
+
+
+def test_a_head_of_other_classes(file, nets, lines):
+    """The layer before it is taken; the new classifier begins with logits near zero."""
+    (own := head(path := file(), 3)).init_weights()
+    loaded = nets['cream-43m'].head.state_dict()
+    assert torch.equal(own.conv_head.weight, loaded['conv_head.weight'])
+    assert 0.008 < own.classifier.weight.std() < 0.012 and not own.classifier.bias.any()
+    assert lines == [
+        f'2 of 4 tensors of the head loaded from {path}; its classifier has 10 classes: the one '
+        'here is new'
+    ]
+
+
+def test_another_head_is_refused(file):
+    with pytest.raises(ValueError, match='2 of 4 .*: conv_head.weight, conv_head.bias.*kind'):
+        head(file(rename=lambda k: k.replace('conv_head', 'fc')), 10).init_weights()
+    with pytest.raises(ValueError, match='holds no head: leave model.head.init_cfg out'):
+        head(file(only='backbone.')).init_weights()
+
+
+def test_half_of_another_backbone_is_refused():
+    layers = torch.nn.ModuleDict({f'layer{i}': torch.nn.Linear(2, 2, False) for i in range(10)})
+    model = torch.nn.ModuleDict(dict(backbone=layers, head=torch.nn.Linear(2, 2)))
+    weights = dict(model.state_dict())
+    del weights['backbone.layer3.weight']
+    assert check_model(model, weights, 'w.pth').startswith('11 of 12 tensors loaded from w.pth')
+    weights['backbone.layer5.weight'] = torch.zeros(3, 3)
+    with pytest.raises(ValueError, match='8 of the 10 tensors of the backbone.*random.*layer5'):
+        check_model(model, weights, 'w.pth')
+    only_head = {k: v for k, v in weights.items() if k.startswith('head.')}
+    with pytest.raises(ValueError, match='0 of the 10 tensors of the backbone'):
+        check_model(model, only_head, 'w.pth')
