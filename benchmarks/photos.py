@@ -30,6 +30,7 @@ from cream_mm.files import Dropped, append_lines, mend_lines, read_json_lines
 ROOT = Path(__file__).resolve().parents[1]
 CONFIG = 'configs/photos/search.py'
 SPLIT_SEED = 0
+CLASSES = 10  # of both sets
 BUDGET = (0.3, 0.7)
 """Of the full network's MACs. The front has eight steps, so that one is 0.5 and one 0.7."""
 
@@ -228,8 +229,8 @@ class Runs:
             trainer = Trainer(
                 search, folder, root=ROOT, epochs=self.epochs, options=self.train_options
             )
-            networks = {one.name: one for one in search.networks(self.setting.shares)}
-            record = trainer.run(networks[name])
+            networks = search.networks(self.setting.shares, hold_to_found=False)
+            record = trainer.run(next(one for one in networks if one.name == name))
         return dict(record, threads=threads)
 
     def _search(self, folder: Path, data: Path) -> dict:
@@ -238,7 +239,7 @@ class Runs:
 
         work_dir, start, cpu = folder / 'search', time.time(), cpu_seconds()
         resumed = (work_dir / 'last_checkpoint').exists()
-        low, high = (round(share * self._full_macs(data), 4) for share in BUDGET)
+        low, high = (round(share * self._full_macs(), 4) for share in BUDGET)
         setting = self.setting
         sizes = ','.join(map(str, setting.input_sizes))
         options = [
@@ -256,20 +257,13 @@ class Runs:
             stages=stages(work_dir, start), settings=settings_hash(text, *options[1:]),
         )  # fmt: skip
 
-    def _full_macs(self, data: Path) -> float:
+    def _full_macs(self) -> float:
         from cream_mm.costs import build_cost_model
         from cream_mm.models.backbones.published import published_nets
 
         arch, space = published_nets['lite0'].network()
-        classes = len(list((data / 'train').iterdir()))
-        costs = build_cost_model(space, self.setting.input_size, classes)
+        costs = build_cost_model(space, self.setting.input_size, CLASSES)
         return costs.cost(arch).in_units()['macs_m']
-
-    def times(self) -> None:
-        """Measure each network that has a record, and add its time to it."""
-        from photos_times import time_networks
-
-        time_networks(self)
 
 
 def stages(work_dir: Path, start: float) -> dict[str, float]:
@@ -332,7 +326,10 @@ def main(argv=None) -> None:
         return print(f'written: {write_page(Records(args.records).read(), args.records.parent)}')
     runs = Runs(args)
     if args.times:
-        return runs.times()
+        from photos_times import time_records
+
+        out = args.records.parent
+        return print(f'written: {time_records(runs.records.read(), runs.name, out, CLASSES)}')
     if args.list:
         return print('\n'.join(table(runs)))
     while runs.next() and args.all:

@@ -109,6 +109,7 @@ train_cfg = dict(
     max_epochs=max_epochs,
     full_share=full_share,
     paths='random',
+    stops=False,  # the whole detector falls behind while the learning rate is high, and comes back
 )
 default_hooks = dict(path_log=dict(type='cream_mm.PathLogHook'), checkpoint=dict(save_best=None))
 test_cfg = dict(
@@ -134,7 +135,7 @@ param_scheduler = [  # a cosine for the whole backbone, another one for its slic
         T_max=max_epochs,
         full_share=full_share,
         warmup_epochs=1.5,
-        second=0.7,
+        second=0.5,
         convert_to_iter_based=True,
     )
 ]

@@ -119,7 +119,7 @@ class FinishedSearch:
             least = min(map(self.share_of, steps), default=1)
             raise ValueError(
                 f'the cheapest network of {self.work_dir / "front.json"} has {least:.3f} of the '
-                f'full network\'s MACs, and none {share:g} or less: search within another budget'
+                f"full network's MACs, and none {share:g} or less: search within another budget"
             )
         return max(within, key=self.share_of)
 
@@ -127,29 +127,44 @@ class FinishedSearch:
         """MACs as a share of the full network's."""
         return macs_m(self.costs, one) / self.full_macs_m
 
-    def networks(self, shares: Sequence[float], seed: int = 0) -> list[Network]:
+    def networks(
+        self,
+        shares: Sequence[float],
+        seed: int = 0,
+        *,
+        hold_to_found: bool = True,
+        say: Say = print,
+    ) -> list[Network]:
         """What a comparison trains, those first that answer most.
 
-        Where the found network lies more than :data:`SLACK` below a share, the references are held
-        to what it costs, not to the share.
+        Args:
+            shares (Sequence[float]): Of the full network's MACs.
+            seed (int): Of the random paths.
+            hold_to_found (bool): Where the found network lies more than :data:`SLACK` below a
+                share, hold the references to what it costs, not to the share. Defaults to True.
+            say (callable): Takes a line on a reference that cannot be made so cheap.
         """
         whole = (full(self.space),)
         rows = [Network('teacher', 'teacher', whole), Network('full', 'full', whole)]
         for share in sorted(shares, reverse=True):
             found = self.found(share)
-            cost = self.share_of(found)
-            bound = share if cost >= share - SLACK else cost
-            args = self.space, self.costs, bound
-            randoms = random_paths(*args, RANDOM_PATHS, seed)
-            of = [
-                ('found', (found,)),
-                ('lower-size', tuple(lower_sizes(*args))),
-                ('narrower', (narrower(*args),)),
-                ('shallower', (shallower(*args),)),
-                *((f'random-{i}', (one,)) for i, one in enumerate(randoms, start=1)),
-            ]
-            percent = f'{100 * share:g}'
-            rows += [Network(f'{kind}-{percent}', kind, slices, share) for kind, slices in of]
+            cost, percent = self.share_of(found), f'{100 * share:g}'
+            args = self.space, self.costs, share
+            if hold_to_found and cost < share - SLACK:
+                args = *args[:2], cost
+            rows.append(Network(f'found-{percent}', 'found', (found,), share))
+            makers = {
+                'lower-size': lower_sizes,
+                'narrower': lambda *args: [narrower(*args)],
+                'shallower': lambda *args: [shallower(*args)],
+            }
+            for kind, make in makers.items():
+                try:
+                    rows.append(Network(f'{kind}-{percent}', kind, tuple(make(*args)), share))
+                except ValueError as error:
+                    say(f'{kind}-{percent} is left out: {error}')
+            for i, one in enumerate(random_paths(*args, RANDOM_PATHS, seed), start=1):
+                rows.append(Network(f'random-{i}-{percent}', f'random-{i}', (one,), share))
         least = self.found(min(shares))
         rows.append(Network('scratch', 'scratch', (least,), min(shares)))
         rows.append(Network(OFF_THE_SHELF, OFF_THE_SHELF, whole))
@@ -297,10 +312,11 @@ class Trainer:
         return config, told
 
 
-SCRATCH = '''# The same network from random weights.
+SCRATCH = """# The same network from random weights.
 _base_ = ['export/retrain.py']
 load_from = None
-'''
+model = dict(head=dict(init_cfg=None))
+"""
 
 
 def shelf_config(retrain: Path) -> str:

@@ -86,9 +86,7 @@ def check_record(content: Any, where: str) -> dict:
     return content
 
 
-def difference(
-    ones: Sequence[Mapping], others: Sequence[Mapping], key: str = 'top1'
-) -> Interval:
+def difference(ones: Sequence[Mapping], others: Sequence[Mapping], key: str = 'top1') -> Interval:
     """One network less another, pooled over the images of all folds.
 
     Args:

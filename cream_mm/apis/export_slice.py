@@ -17,10 +17,12 @@ from ..config.work_dir import config_file
 from ..evaluation.kept_batches import KeptBatches
 from ..files import write_whole
 from ..files.arch_file import DETECTION
+from ..models.backbones import CreamNet
 from ..models.backbones.published import published_nets
 from ..models.layers.bn_policy import recalibrated
 from ..models.layers.resize_images import resize_images
-from ..models.supernets import cut_weights
+from ..models.supernets import ElasticSupernet, cut_weights
+from ..models.supernets.cut_elastic import cut_elastic
 from ..spaces import ElasticSpace, Space
 from ..structures import Arch
 from ..structures.randomness import named_rng
@@ -166,7 +168,8 @@ def _recalibrated(model: BaseModel, batches: KeptBatches, about: Mapping) -> dic
     """State dict of the model around a slice in the place of the supernet."""
     given, supernet = about['slice_of'], model.backbone
     space = ElasticSpace.build(given['space'])
-    if space != supernet.space:
+    own = supernet.space  # a reference may be a slice that no path of the search is
+    if (space.skeleton, space.full) != (own.skeleton, own.full):
         raise ValueError('the networks are slices of another full network than the checkpoint has')
     path = space.parse(given['arch'])
     size = space.input_size(path)
@@ -178,12 +181,21 @@ def _recalibrated(model: BaseModel, batches: KeptBatches, about: Mapping) -> dic
                 data['inputs'] = resize_images(data['inputs'], size)
             model(**data, mode='tensor')
 
-    model.backbone = supernet.export(path).to(get_device())
+    model.backbone = _slice(supernet, space, path).to(get_device())
     try:
         with recalibrated(model.modules(), run):
             return {key: value.cpu().clone() for key, value in model.state_dict().items()}
     finally:
         model.backbone = supernet
+
+
+def _slice(supernet: ElasticSupernet, space: ElasticSpace, path: Arch) -> CreamNet:
+    """The network that a path is, of any space of slices of the full network."""
+    arch, its_space = space.network(path)
+    more = dict(out_indices=supernet.out_indices, norm_cfg=supernet.norm_cfg)
+    net = CreamNet(arch, space=its_space.to_dict(), **more)
+    net.load_state_dict(cut_elastic(supernet.state_dict(), path, '', space))
+    return net
 
 
 def full_weights(folders: Iterable[Path], num_classes: int | None) -> tuple[Path | None, str]:

@@ -60,6 +60,9 @@ class ElasticTrainLoop(SupernetTrainLoop):
             they are written to ``full.pth`` as they are. Defaults to 0.625.
         paths (str): 'random' (default) or 'sandwich'.
         num_paths (int): Random paths of a sandwich. Defaults to 2.
+        stops (bool): Whether to stop when the full network falls behind. False: a detector's falls
+            by many points of mAP while the learning rate is high, and comes back at its end; a
+            warning then says if it does not. Defaults to True.
         **kwargs: Arguments of :class:`SupernetTrainLoop`.
 
     Raises:
@@ -79,6 +82,7 @@ class ElasticTrainLoop(SupernetTrainLoop):
         full_share: float = 0.625,
         paths: str = 'random',
         num_paths: int = 2,
+        stops: bool = True,
         **kwargs: Any,
     ):
         super().__init__(runner, dataloader, **kwargs)
@@ -92,7 +96,7 @@ class ElasticTrainLoop(SupernetTrainLoop):
                 'has none. Give it backbone=dict(type="cream_mm.ElasticSupernet", ...)'
             )
         self.full_epochs = first_epochs(self.max_epochs, full_share)
-        self.paths, self.num_paths = paths, num_paths
+        self.paths, self.num_paths, self.stops = paths, num_paths, stops
         self.start: Rating | None = None  # of the full path, when the second phase began
         self._looked = 0  # the last epoch after which the full path was rated
         self._good: dict[str, Tensor] = {}  # weights of the last look that found nothing wrong
@@ -211,8 +215,15 @@ class ElasticTrainLoop(SupernetTrainLoop):
             f'Full network after {self._epoch - self.full_epochs} epochs of its slices: {rating}; '
             f'before, {self.start}'
         )
-        if not fell_apart(rating, self.start):
+        fell = fell_apart(rating, self.start)
+        if not fell or not self.stops:
             self._good = state
+            if fell and self._epoch == self.max_epochs:
+                logger.warning(
+                    f'The full network ends at {rating}, and had {self.start} before its slices '
+                    'were trained: ratings of large slices tell less. Lower '
+                    'param_scheduler.0.second, or give the slices more epochs'
+                )
             return
         self.stop_training = True
         self.model.load_state_dict(self._good)

@@ -181,6 +181,10 @@ def test_a_training_that_falls_apart_stops_and_the_search_goes_on(data, tmp_path
             train(cfg, Remember())
         patch.setattr(ElasticTrainLoop, 'look', look)
         train(cfg, Remember(), resume=True)
+
+        runner = train(elastic_cfg(data, tmp_path / 'on', full_share=0.25, stops=False), Remember())
+        told = [line for line in runner_of['told'] if line.startswith('The full network ends at')]
+        assert runner.train_loop.epoch == 4 and len(told) == 1
     kept, last = (load_checkpoint_file(tmp_path / f'whole/epoch_{n}.pth') for n in (2, 3))
     assert last['loops']['train_loop']['stopped']
     assert all(torch.equal(last['state_dict'][k], v) for k, v in kept['state_dict'].items())

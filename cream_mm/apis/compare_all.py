@@ -1,0 +1,159 @@
+"""The whole of a comparison: each network trained where it has no record yet, then a table."""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from ..files import write_json
+from .compare import EPOCHS, OFF_THE_SHELF, FinishedSearch, Network, Trainer
+from .compare_record import FORMAT, difference
+from .linear_probe import probe_folder
+
+PROBE = Network('linear-probe', 'linear-probe', ())
+
+
+def compare_all(
+    work_dir: str | Path,
+    out: str | Path,
+    *,
+    root: str | Path,
+    shares: Sequence[float],
+    epochs: int = EPOCHS,
+    seeds: int = 1,
+    only: Sequence[str] | None = None,
+    options: Sequence[str] = (),
+    dry: bool = False,
+    say: Callable[[str], None] = print,
+) -> list[dict]:
+    """Train what has no record, print a table, and write ``compare.json`` into ``out``.
+
+    Args:
+        work_dir (str | Path): Of the search.
+        out (str | Path): A folder for each network.
+        root (str | Path): The repository, with ``tools/`` and ``configs/``.
+        shares (Sequence[float]): Of the full network's MACs.
+        epochs (int): Of each training. Defaults to 12.
+        seeds (int): Trainings of each network. Defaults to 1.
+        only (Sequence[str], optional): Names of networks, with the share or without.
+        options (Sequence[str]): ``KEY=VALUE``, overrides of every training's config.
+        dry (bool): Say what would be trained, and train nothing.
+        say (callable): Takes lines for the user.
+
+    Returns:
+        list[dict]: The records, those of further seeds with them.
+
+    Raises:
+        OSError, ValueError: If the search is of another kind or not whole, or a training fails.
+    """
+    search = FinishedSearch(work_dir)
+    data_root = search.about.get('data_root')
+    networks = pick([*search.networks(shares), PROBE], only)
+    jobs = [(one, seed) for seed in range(seeds) for one in networks]
+    jobs = [(one, seed) for one, seed in jobs if seed == 0 or one.is_trained and one.slices]
+    trainers = [
+        Trainer(search, out, root=root, epochs=epochs, seed=seed, options=options, say=lambda _: 0)
+        for seed in range(seeds)
+    ]
+    if dry:
+        for one in networks:
+            there = trainers[0].record(one) is not None
+            say(f'{one.name:16s} {_about(search, one, epochs)}{"  (done)" if there else ""}')
+        return []
+    records, spent = [], []
+    for i, (one, seed) in enumerate(jobs):
+        trainer = trainers[seed]
+        record = trainer.record(one)
+        if record is None:
+            left = sum(trainers[s].record(n) is None for n, s in jobs[i:])
+            eta = f', {left} left: about {left * sum(spent) / len(spent):.0f} min' if spent else ''
+            where = trainer.folder(one) / 'train.log' if one.is_trained and one.slices else None
+            log = f', log in {where}' if where else ''
+            say(f'[{i + 1}/{len(jobs)}] {trainer.folder(one).name}{eta}{log}')
+            start = time.time()
+            record = probe_record(trainer, data_root) if one is PROBE else trainer.run(one)
+            spent.append((time.time() - start) / 60)
+            say(f'    top-1 {record["top1"]:.2f} %, cross entropy {record["ce"]:.4f}, '
+                f'{spent[-1]:.1f} min')  # fmt: skip
+        records.append(record)
+    rows = summary(records)
+    write_json(Path(out) / 'compare.json', dict(format=FORMAT, rows=rows))
+    say('\n' + '\n'.join(table_lines(rows)))
+    say(f'all of it: {Path(out) / "compare.json"}')
+    return records
+
+
+def pick(networks: Sequence[Network], only: Sequence[str] | None) -> list[Network]:
+    """Those that are asked for by name, with the share or without.
+
+    Raises:
+        ValueError: If there is none of a name.
+    """
+    if not only:
+        return list(networks)
+    names = {name for one in networks for name in (one.name, one.kind)}
+    if unknown := [name for name in only if name not in names]:
+        raise ValueError(f'no network {unknown[0]}; there are {", ".join(sorted(names))}')
+    return [one for one in networks if one.name in only or one.kind in only]
+
+
+def probe_record(trainer: Trainer, data_root: str) -> dict:
+    """The linear probe's record, written as the others are."""
+    record = probe_folder(data_root)
+    write_json(trainer.folder(PROBE) / 'record.json', record)
+    return record
+
+
+def summary(records: Sequence[Mapping]) -> list[dict]:
+    """A row for each network: its means over the seeds, and found of its share less it."""
+    groups: dict[str, list[Mapping]] = {}
+    for record in records:
+        groups.setdefault(record['name'], []).append(record)
+    rows = []
+    for name, own in groups.items():
+        first = own[0]
+        row = {key: first.get(key) for key in ('name', 'kind', 'share', 'macs_m', 'params_m',
+                                               'input_size', 'full_macs_m', 'epochs')}  # fmt: skip
+        for key in ('top1', 'ce', 'minutes', 'cpu_s'):
+            row[key] = sum(record[key] for record in own) / len(own)
+        row['seeds'] = len(own)
+        row['found_less_it'] = {}
+        for other, found in groups.items():
+            same_share = first['share'] in (None, found[0]['share'])
+            if found[0]['kind'] == 'found' and other != name and same_share:
+                number = min(len(found), len(own))
+                told = [difference(found[:number], own[:number], key)._asdict()
+                        for key in ('top1', 'ce')]  # fmt: skip
+                row['found_less_it'][other] = dict(top1=told[0], ce=told[1])
+        rows.append(row)
+    return rows
+
+
+def table_lines(rows: Sequence[Mapping]) -> list[str]:
+    """The rows as text, a difference of top-1 in points beside each."""
+    head = f'{"network":16s} {"MACs":>6s} {"share":>6s} {"pixels":>6s} {"top-1":>6s} {"ce":>7s} '
+    lines = [f'{head}{"minutes":>8s}  found less it, points of top-1 [95 %]']
+    for row in rows:
+        macs, whole = row['macs_m'], row['full_macs_m']
+        cost = f'{macs:6.1f} {macs / whole:6.3f}' if macs and whole else f'{"":6s} {"":6s}'
+        told = []
+        for name, both in row['found_less_it'].items():
+            one = both['top1']
+            words = ', not decided' if one['low'] <= 0 <= one['high'] else ''
+            name = f'{name}: ' if len(row['found_less_it']) > 1 else ''
+            told.append(f'{name}{one["mean"]:+.1f} [{one["low"]:+.1f}, {one["high"]:+.1f}]{words}')
+        lines.append(
+            f'{row["name"]:16s} {cost} {row["input_size"] or "":>6} {row["top1"]:6.2f} '
+            f'{row["ce"]:7.4f} {row["minutes"]:8.1f}  {"; ".join(told)}'.rstrip()
+        )
+    return lines
+
+
+def _about(search: FinishedSearch, one: Network, epochs: int) -> str:
+    """What would be trained, in words."""
+    if not one.slices:
+        return 'no training'
+    if one.kind == OFF_THE_SHELF:
+        return f'{epochs} epochs'
+    costs = ' or '.join(f'{search.share_of(each):.3f}' for each in one.slices)
+    long = f'{one.epochs or epochs} epochs' if one.is_trained else 'no training'
+    return f'{costs} of the MACs, {long}'
