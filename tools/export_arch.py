@@ -18,6 +18,11 @@ Networks of cells are searched small; --space exports one at another scale, with
   python tools/export_arch.py work_dirs/search --space num_cells=6 channels=36
 
 With --all every path of the search's front.json, small to large, gets a folder named by its cost.
+
+Of a search among slices of one network (configs/photos), DIR/full.pth is that network, once, and
+each folder holds a slice: arch.json, weights.pth with batch norm measured on training images (the
+config in the work directory is run for that), and retrain.py, which starts from the weights and is
+distilled from full.pth. Only its training needs full.pth; move all of DIR, or none of it.
 """
 
 import argparse
@@ -96,6 +101,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     for what, path in files.items():
         print(f'{what:9s} {osp.relpath(path)}')
     about = read_arch_file(files['arch'])
+    if share := share_of_full(about):
+        macs, size = about['costs']['macs_m'], about['input_size'][0]
+        print(f'slice     {macs:.2f} MMACs{share} at {size} px')
     if about['costs'].get('latency_ms') is not None:
         print(f'latency   {time_words(about)}')
     notes += (about.get('choice') or {}).get('notes') or []

@@ -87,12 +87,13 @@ def pool(ratings: Sequence[Rating]) -> Rating:
 
 
 def _found(run: Path) -> list[list]:
-    """The answer of a fold, and the steps of its front."""
+    """The answer of a fold, and the steps of its front, as paths of the search."""
     content = read_json(run / 'best_arch.json', finite=False)
-    arch = content.get('arch') if isinstance(content, dict) else None
-    if not isinstance(arch, list):
+    rows = [content if isinstance(content, dict) else {}, *read_steps(run / 'front.json')[1]]
+    paths = [(row.get('slice_of') or row).get('arch') for row in rows]
+    if not isinstance(paths[0], list):
         raise ValueError(f'{run / "best_arch.json"} has no "arch" list; remove {run}')
-    return [arch, *(step['arch'] for step in read_steps(run / 'front.json')[1])]
+    return paths
 
 
 def _config(run: Path) -> str:

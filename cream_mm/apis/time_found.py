@@ -60,13 +60,13 @@ def time_found(
         threads or int(machine.get('threads') or default_threads()),
     )
     rows = list(_rows(answer, path, with_front=place.is_dir()))
-    by_space: dict[Space, dict[str, Arch]] = {}
-    for name, arch, space, _ in rows:
-        by_space.setdefault(space, {})[name] = arch
+    alike: dict[tuple[Space, tuple[int, ...]], dict[str, Arch]] = {}
+    for name, arch, space, size, _ in rows:
+        alike.setdefault((space, size), {})[name] = arch
     times = {}
-    for space, archs in by_space.items():
+    for (space, size), archs in alike.items():
         networks = TimedNetworks(
-            space, answer['input_size'], answer.get('num_classes', 1000),
+            space, size, answer.get('num_classes', 1000),
             answer.get('head_channels'), head='classifier' if 'num_classes' in answer else None,
         )  # fmt: skip
         stand = Stand(networks, runtime, int(table.get('batch') or 1))
@@ -74,7 +74,7 @@ def time_found(
         times.update(zip(archs, np.median(sessions, 0).tolist()))
     found = [
         Found(name, arch, costs.get('macs_m'), costs.get('latency_ms'), times[name])
-        for name, arch, _, costs in rows
+        for name, arch, _, _, costs in rows
     ]
     for line in _table(found, (answer.get('budget') or {}).get('latency_ms')):
         say(line)
@@ -83,20 +83,22 @@ def time_found(
 
 def _rows(
     answer: Mapping, path: Path, with_front: bool
-) -> Iterator[tuple[str, Arch, Space, Mapping[str, Any]]]:
-    """Name, network, space and costs; a network of the front that stands twice, once."""
+) -> Iterator[tuple[str, Arch, Space, tuple[int, ...], Mapping[str, Any]]]:
+    """Name, network, space, image size and costs; what stands twice in the front, once."""
     arch, space = network_of(answer, str(path))
-    yield 'answer', arch, space, answer.get('costs') or {}
+    size = tuple(answer['input_size'])
+    yield 'answer', arch, space, size, answer.get('costs') or {}
     front = path.parent / 'front.json'
     if not with_front or not front.is_file():
         return
-    known = {(arch, space)}
+    known = {(arch, space, size)}
     for number, step in enumerate(read_steps(front)[1], 1):
         row = dict(step, space=step.get('space') or answer['space'])
         arch, space = network_of(row, f'{front}: step {number}')
-        if (arch, space) not in known:
-            known.add((arch, space))
-            yield f'front {number}', arch, space, step['costs']
+        size = tuple(step.get('input_size') or answer['input_size'])
+        if (arch, space, size) not in known:
+            known.add((arch, space, size))
+            yield f'front {number}', arch, space, size, step['costs']
 
 
 def _table(found: list[Found], bounds: list | None) -> Iterator[str]:

@@ -18,9 +18,9 @@ _ALSO_READ = (
     'activation_checkpointing', 'batch_size', 'budget', 'class_balance', 'classes', 'compile',
     'custom_imports', 'data_kind', 'data_root', 'default_scope', 'efficient_conv_bn_eval',
     'find_unused_parameters', 'fold', 'folds', 'full_share', 'input_size', 'input_sizes',
-    'label_column', 'latency', 'max_epochs', 'max_minutes', 'model_wrapper_cfg', 'multi_label',
-    'num_classes', 'num_workers', 'own_names', 'runner_type', 'sized_epochs', 'start', 'strategy',
-    'sync_bn', 'tta_model', 'tta_pipeline',
+    'label_column', 'latency', 'max_epochs', 'max_minutes', 'min_steps', 'model_wrapper_cfg',
+    'multi_label', 'num_classes', 'num_workers', 'own_names', 'runner_type', 'sized_epochs',
+    'start', 'strategy', 'sync_bn', 'tta_model', 'tta_pipeline',
 )  # fmt: skip
 KNOWN_KEYS = sorted({*runner_arguments(), *_ALSO_READ} - {'cfg'})
 _OURS = [

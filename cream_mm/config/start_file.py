@@ -117,7 +117,7 @@ def _read_file(path: Path) -> Start:
         )
     _check_tensors(path, weights, arch, space)
     begins = re.compile(f'{WRAPPERS}head\\.')
-    head = {begins.sub('', k): value for k, value in weights.items() if begins.match(k)}
+    head = {begins.sub('', k, count=1): value for k, value in weights.items() if begins.match(k)}
     hidden = None
     if 'classifier.weight' in head:
         hidden = len(head['conv_head.weight']) if 'conv_head.weight' in head else 0
@@ -178,9 +178,12 @@ def _by_tensors(weights: Mapping) -> dict | None:
     """The published network that has these tensors: a converted file says no more."""
     from ..models.backbones.published import published_nets
 
+    depth = sum(name.endswith('conv_dw.weight') for name in weights)
     for net in published_nets.values():
         network = net.network()
-        if isinstance(network[1], MBConvSpace) and _has_network(weights, *network):
+        if not isinstance(network[1], MBConvSpace) or 1 + sum(network[0].depths) != depth:
+            continue
+        if _has_network(weights, *network):
             preprocess = net.preprocess or IMAGENET
             return dict(network=network, preprocess=preprocess, is_trained=False)
     return None

@@ -196,6 +196,7 @@ RULES: dict[str, Rule] = {
     'max_minutes': _POSITIVE.or_none(),
     'full_share': _BELOW_ONE,
     'max_iters': _COUNT,
+    'min_steps': _COUNT_OR_NONE,
     'val_interval': _real(
         'a whole number of at least 1', lambda v: v >= 1 and v == int(v)
     ),  # mmdet's configs compute it by a division

@@ -5,10 +5,19 @@ from .fair_path_sampler import FairPathSampler
 from .main_effects import MainEffects
 from .pareto_merge import best_paths, best_sums, pareto_merge
 from .path_sampler import PathSampler
-from .strategies import NSGA2, MainEffectsSearch, RandomSearch, RegularizedEvolution, Strategy
+from .strategies import (
+    NSGA2,
+    CombinedEffectsSearch,
+    MainEffectsSearch,
+    RandomSearch,
+    RegularizedEvolution,
+    SingleChangesSearch,
+    Strategy,
+)
 from .training_effects import combined, training_effects, training_effects_until
 
 __all__ = [
+    'CombinedEffectsSearch',
     'CostPathSampler',
     'FairPathSampler',
     'NSGA2',
@@ -17,6 +26,7 @@ __all__ = [
     'PathSampler',
     'RandomSearch',
     'RegularizedEvolution',
+    'SingleChangesSearch',
     'Strategy',
     'best_paths',
     'best_sums',

@@ -69,7 +69,7 @@ class CostPathSampler(PathSampler):
         rng = named_rng('cost path', self.seed, step)
         for _ in range(self.max_draws):
             part = self._parts[rng.integers(len(self._parts))]
-            arch = self.space.decode(part.draw(rng))
+            arch = self.space.reduced(self.space.decode(part.draw(rng)))
             if self.budget.is_feasible(arch) and self.space.is_trainable(arch):
                 return arch
         return self.repair(arch, rng)

@@ -1,12 +1,15 @@
 """Scores of paths as a sum of one effect per position and choice: the ranking, less its noise."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from ..structures import Arch
 
 _PENALTIES = np.logspace(-4, 4, 33)
+
+Effects = Mapping[tuple[int, int, int], float]
+"""What (stage, layer, choice) adds, see :meth:`MainEffects.effects`."""
 
 
 class MainEffects:
@@ -25,12 +28,18 @@ class MainEffects:
         archs (Sequence[Arch]): (n,) paths, n >= 2. A layer that a shallower path lacks counts as
             a choice of its own.
         scores (Sequence[float]): (n,) their scores, finite; any unit, higher is better.
+        along (Sequence[Effects]): Effects that are known up to a factor, from elsewhere: what each
+            choice costs, or adds to another score. The factors are fitted without a penalty, so
+            that the fitted effects are shrunk towards these and no longer towards none.
 
     Attributes:
         num_paths (int): Paths that were fitted.
         num_effects (int): Choices, of all layers, that they have.
         penalty (float): The chosen one; columns are 0 or 1.
+        factors (tuple[float]): Of ``along``.
         loo_error (float): Root mean square error in leave-one-out, in the unit of the scores.
+        loo_r2 (float): Share of the scores' variance that is explained in leave-one-out; what the
+            mean of the others explains is 0.
         gain (float): By how much the squared error in leave-one-out is smaller than that of the
             scores' mean, in standard errors of this difference over the scores. Below two, the
             effects tell nothing that chance would not.
@@ -42,33 +51,49 @@ class MainEffects:
         Own choice. Leave-one-out in closed form: Golub, Heath and Wahba (1979).
     """
 
-    def __init__(self, archs: Sequence[Arch], scores: Sequence[float]):
+    def __init__(
+        self, archs: Sequence[Arch], scores: Sequence[float], along: Sequence[Effects] = ()
+    ):
         y = np.asarray(scores, dtype=float)
         if len(archs) != len(y) or len(y) < 2:
             raise ValueError(f'main effects need 2 or more scored paths; got {len(archs)} paths '
                              f'and {len(y)} scores')  # fmt: skip
-        keys = sorted({key for arch in archs for key in _choices(arch)})
+        seen = {key for arch in archs for key in _choices(arch)}
+        keys = sorted(seen.union(*along))
         self._columns = {key: i for i, key in enumerate(keys)}
-        self.num_paths, self.num_effects = len(y), len(keys)
+        self.num_paths, self.num_effects = len(y), len(seen)
         x = self._features(archs)  # (n, p)
         self._mean_x, self._mean_y = x.mean(axis=0), y.mean()
-        u, s, vt = np.linalg.svd(x - self._mean_x, full_matrices=False)
-        rotated = u.T @ (y - self._mean_y)
+        centred, y = x - self._mean_x, y - self._mean_y
+        directions = np.zeros((len(keys), len(along)))
+        for column, effects in zip(directions.T, along):
+            column[[self._columns[key] for key in effects]] = list(effects.values())
+        known = centred @ directions  # (n, directions)
+        basis, sizes, _ = np.linalg.svd(known, full_matrices=False)
+        basis = basis[:, sizes > 1e-9 * sizes.max(initial=0.0)]  # (n, rank)
+        # What is left for the penalised effects: all that the known directions do not explain.
+        u, s, vt = np.linalg.svd(centred - basis @ (basis.T @ centred), full_matrices=False)
+        free = y - basis @ (basis.T @ y)
+        rotated = u.T @ free
 
         best = None
         for penalty in _PENALTIES:
             shrink = s**2 / (s**2 + penalty)
-            residual = y - self._mean_y - u @ (shrink * rotated)
-            leverage = 1 / len(y) + (u**2) @ shrink
+            residual = free - u @ (shrink * rotated)
+            leverage = 1 / len(y) + (basis**2).sum(axis=1) + (u**2) @ shrink
             left_out = residual / np.maximum(1 - leverage, 1e-12)
             error = np.sqrt(np.mean(left_out**2))
             if best is None or error < best[0]:
                 best = error, penalty, left_out
         self.loo_error, self.penalty = map(float, best[:2])
-        of_mean = (y - self._mean_y) * len(y) / (len(y) - 1)
+        of_mean = y * len(y) / (len(y) - 1)
         less = of_mean**2 - best[2] ** 2
         self.gain = float(less.mean() / (less.std() / np.sqrt(len(y)) or np.inf))
-        self._weights = vt.T @ (s / (s**2 + self.penalty) * rotated)
+        self.loo_r2 = float(less.sum() / ((of_mean**2).sum() or np.inf))
+        weights = vt.T @ (s / (s**2 + self.penalty) * rotated)
+        factors = np.linalg.lstsq(known, y - centred @ weights, rcond=None)[0]
+        self.factors = tuple(map(float, factors))
+        self._weights = weights + directions @ factors
 
     def predict(self, archs: Sequence[Arch]) -> np.ndarray:
         """Sum of effects of each path, (n,), in the unit of the scores.
@@ -92,7 +117,7 @@ class MainEffects:
         }
 
     def weight(self, key: tuple[int, int, int]) -> float:
-        """What (stage, layer, choice) adds to :meth:`predict`; -inf if no fitted path has it."""
+        """What (stage, layer, choice) adds to :meth:`predict`; -inf if nothing is known of it."""
         i = self._columns.get(key)
         return -np.inf if i is None else float(self._weights[i])
 

@@ -3,7 +3,7 @@
 import heapq
 import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
@@ -11,7 +11,7 @@ from ..costs import Budget, CostTable
 from ..spaces import Space
 from ..structures import Arch
 from ..structures.dominance import undominated
-from .main_effects import MainEffects, places
+from .main_effects import places
 
 Bounds = Mapping[str, tuple[float | None, float | None]]
 
@@ -303,7 +303,17 @@ def unit_tables(costs: CostTable, names: Iterable[str]) -> dict[str, list[np.nda
     }
 
 
-def best_paths(effects: MainEffects, space: Space, budget: Budget) -> Iterator[tuple[float, Arch]]:
+class PathEffects(Protocol):
+    """What each choice adds to the score of a path, as :class:`MainEffects` knows it."""
+
+    def weight(self, key: tuple[int, int, int]) -> float:
+        """What (stage, layer, choice) adds; -inf excludes it."""
+
+    def predict(self, archs: Sequence[Arch]) -> np.ndarray:
+        """Sum of each path, (n,)."""
+
+
+def best_paths(effects: PathEffects, space: Space, budget: Budget) -> Iterator[tuple[float, Arch]]:
     """Full-depth paths within a budget, the best sum of effects first.
 
     Exact, and lazy: the first path of a space of 10**15 takes milliseconds. Of equal sums (to
@@ -315,7 +325,7 @@ def best_paths(effects: MainEffects, space: Space, budget: Budget) -> Iterator[t
     through in the order of their sums.
 
     Args:
-        effects (MainEffects): What each choice adds.
+        effects (PathEffects): What each choice adds.
         space (Space): The space that they belong to.
         budget (Budget): Bounds every path obeys.
 

@@ -9,6 +9,7 @@ from mmengine.logging import print_log
 from ..checkpoints import load_checkpoint_file
 from ..files import PATH_LOG, Dropped, read_path_log
 from ..spaces import Space
+from ..structures import Arch
 from .main_effects import MainEffects
 
 
@@ -36,7 +37,8 @@ def training_effects(
         path (str | Path): ``path_log.jsonl`` of :class:`PathLogHook`.
         space (Space): The search space.
         end (int, optional): Use steps before this one. Defaults to all.
-        share (float): Which last share of them to use. Defaults to 2/3.
+        share (float): Which last share of them to use, steps at the beginning that all trained one
+            path left out. Defaults to 2/3.
         window (int): Steps of the running mean, odd. Defaults to 101.
 
     Raises:
@@ -49,7 +51,9 @@ def training_effects(
         control variates of Monte Carlo methods.
     """
     dropped = Dropped()
-    archs, losses, teacher_losses = read_path_log(path, space, end, dropped)
+    archs, losses, teacher_losses = _behind_the_first_path(
+        *read_path_log(path, space, end, dropped)
+    )
     if len(losses) * share < 10:
         why = f'; {dropped}' if dropped else ''
         raise ValueError(
@@ -66,6 +70,13 @@ def training_effects(
     if taught.sum() >= 10:
         own[taught] -= np.polyfit(teachers[taught], own[taught], 1)[0] * teachers[taught]
     return MainEffects(archs[first:], -own)
+
+
+def _behind_the_first_path(archs: list[Arch], *columns: np.ndarray) -> tuple:
+    """Without the steps at the beginning that trained one path alone, as a full network's do."""
+    start = next((i for i, arch in enumerate(archs) if arch != archs[0]), len(archs))
+    start = start if start > 1 else 0
+    return archs[start:], *(column[start:] for column in columns)
 
 
 def training_effects_until(

@@ -77,3 +77,40 @@ def test_too_few_paths(number):
     archs, _ = random_paths(number)
     with pytest.raises(ValueError, match='2 or more scored paths'):
         MainEffects(archs, [1.0] * number)
+
+
+def test_effects_are_shrunk_towards_known_ones():
+    """Leave-one-out equals refitting, and few paths do where what is known is right."""
+    archs, flat = random_paths(14)
+    rng = np.random.default_rng(3)
+    truth = rng.normal(size=(5, 3))
+    places = [(1, 0), (1, 1), (2, 0), (2, 1), (2, 2)]
+    known = {(*p, c): truth[i, c] for i, p in enumerate(places) for c in range(3)}
+    other = {key: float(rng.normal()) for key in known}
+    scores = 3 * truth[np.arange(5), flat].sum(axis=1) + rng.normal(scale=0.5, size=14)
+    fit = MainEffects(archs, scores, along=[known, other])
+    x, keys = fit._features(archs), sorted(known)
+    d = np.array([[effects[key] for key in keys] for effects in (known, other)]).T
+    errors = []
+    for i in range(14):
+        keep = np.arange(14) != i
+        mean_x, mean_y = x[keep].mean(axis=0), scores[keep].mean()
+        # Columns of the known directions, unpenalised, beside those of the choices.
+        c = np.hstack([x[keep] - mean_x, (x[keep] - mean_x) @ d])
+        penalty = np.diag([fit.penalty] * len(keys) + [0.0] * 2)
+        w = np.linalg.solve(c.T @ c + penalty, c.T @ (scores[keep] - mean_y))
+        errors.append(scores[i] - mean_y - np.append(x[i] - mean_x, (x[i] - mean_x) @ d) @ w)
+    assert fit.loo_error == pytest.approx(np.sqrt(np.mean(np.square(errors))), rel=1e-6)
+    others = np.array([np.delete(scores, i).mean() for i in range(14)])
+    assert fit.loo_r2 == pytest.approx(
+        1 - np.sum(np.square(errors)) / np.sum((scores - others) ** 2)
+    )
+    assert fit.factors[0] == pytest.approx(3, abs=0.5)
+    assert 2 * fit.loo_error < MainEffects(archs, scores).loo_error
+    # Of a choice that no path has, the known effect is what there is.
+    few = [arch for arch in archs if arch.stages[0][0] != 2]
+    some = MainEffects(few, [scores[archs.index(arch)] for arch in few], along=[known])
+    assert some.weight((1, 0, 2)) == pytest.approx(some.factors[0] * known[1, 0, 2])
+    assert (
+        some.num_effects == 14 and MainEffects(few, scores[: len(few)]).weight((1, 0, 2)) == -np.inf
+    )

@@ -133,6 +133,7 @@ STRATEGY_SPACES = [
     (ToySpace('uneven', sizes=(3, 1, 2, 5, 4), nodes=(2, 3)), (0.1, 0.99)),
     (NASBench201Space(), (0.05, 0.6)),
 ]
+SLICES = tiny_elastic(), (0.35, 0.9)
 
 
 class TestStrategies(StrategyContract):
@@ -157,6 +158,29 @@ class TestMainEffectsSearch(TestStrategies):
     @pytest.fixture
     def make(self, where):
         cfg = dict(type='MainEffectsSearch', num_random=5, **where)
+        return lambda seed=0: TASK_UTILS.build(dict(cfg, seed=seed))
+
+
+class TestCombinedEffectsSearch(TestStrategies):
+    @pytest.fixture(params=[*STRATEGY_SPACES, SLICES], ids=lambda pair: pair[0].name)
+    def where(self, request):
+        space, shares = request.param
+        return dict(space=space, budget=budget_of(space, *shares))
+
+    @pytest.fixture
+    def make(self, where):
+        cfg = dict(type='CombinedEffectsSearch', num_random=5, **where)
+        return lambda seed=0: TASK_UTILS.build(dict(cfg, seed=seed))
+
+
+class TestSingleChangesSearch(StrategyContract):
+    num = 24  # of which 15 are single changes
+
+    @pytest.fixture
+    def make(self):
+        # Single changes are asked for whatever they cost; these are all within the budget.
+        space = tiny_elastic()
+        cfg = dict(type='SingleChangesSearch', space=space, budget=budget_of(space, 0.3, 1))
         return lambda seed=0: TASK_UTILS.build(dict(cfg, seed=seed))
 
 

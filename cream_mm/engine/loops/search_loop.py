@@ -190,8 +190,11 @@ class SearchLoop(BaseLoop):
         sources |= {arch: 'front' for _, arch in steps if arch not in sources}
         sources |= {arch: 'reference' for _, arch in references if arch not in sources}
         self._rate(evaluator, list(sources), ratings, sources)
-        if strategy is not None and not strategy.learns:
-            self._tell(asked, ratings)
+        if strategy is not None:
+            if not strategy.learns:
+                self._tell(asked, ratings)
+            for line in strategy.notes():
+                self.runner.logger.info(line)
         allowed = [item for item in references if self.budget.is_feasible(item[1])]
         choice = self.choose(asked, {**others, **_ends(allowed, others)}, ratings)
         best = choice.arch

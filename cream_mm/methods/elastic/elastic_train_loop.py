@@ -6,7 +6,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from mmengine.hooks import EMAHook
+from mmengine.hooks import CheckpointHook, EMAHook
 from mmengine.runner import Runner
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
@@ -49,8 +49,8 @@ class ElasticTrainLoop(SupernetTrainLoop):
     The full path is rated on the held-out images of the test loop when the second phase begins and
     after each of its epochs. Where it falls behind, by more than two standard errors of the paired
     difference and more than a point of top-1, the training stops with a warning; the search then
-    goes on with the weights of the epoch before. They and all that was rated are in each
-    checkpoint: a run that was killed ends as one that was not.
+    goes on with the weights of the epoch before. So it does where a loss is not finite. These
+    weights and ratings are in each checkpoint: a run that was killed ends as one that was not.
 
     Args:
         runner (Runner): The runner; its test loop is a :class:`SearchLoop`.
@@ -60,6 +60,9 @@ class ElasticTrainLoop(SupernetTrainLoop):
             they are written to ``full.pth`` as they are. Defaults to 0.625.
         paths (str): 'random' (default) or 'sandwich'.
         num_paths (int): Random paths of a sandwich. Defaults to 2.
+        stops (bool): Whether to stop when the full network falls behind. False: a detector's falls
+            by many points of mAP while the learning rate is high, and comes back at its end; a
+            warning then says if it does not. Defaults to True.
         **kwargs: Arguments of :class:`SupernetTrainLoop`.
 
     Raises:
@@ -79,6 +82,7 @@ class ElasticTrainLoop(SupernetTrainLoop):
         full_share: float = 0.625,
         paths: str = 'random',
         num_paths: int = 2,
+        stops: bool = True,
         **kwargs: Any,
     ):
         super().__init__(runner, dataloader, **kwargs)
@@ -92,10 +96,12 @@ class ElasticTrainLoop(SupernetTrainLoop):
                 'has none. Give it backbone=dict(type="cream_mm.ElasticSupernet", ...)'
             )
         self.full_epochs = first_epochs(self.max_epochs, full_share)
-        self.paths, self.num_paths = paths, num_paths
+        self.paths, self.num_paths, self.stops = paths, num_paths, stops
         self.start: Rating | None = None  # of the full path, when the second phase began
         self._looked = 0  # the last epoch after which the full path was rated
         self._good: dict[str, Tensor] = {}  # weights of the last look that found nothing wrong
+        self._good_epoch = 0
+        self._stopped = False
         self._evaluator: ArchEvaluator | None = None
 
     # ---- what a step trains ------------------------------------------------------------------
@@ -159,9 +165,16 @@ class ElasticTrainLoop(SupernetTrainLoop):
         """One epoch; before the first of the second phase, what leads to it."""
         if not self.trains_paths and self._epoch >= self.full_epochs:
             self.start_paths()
-        super().run_epoch()
-        if self.trains_paths:
-            self.look()
+        try:
+            super().run_epoch()
+        except FloatingPointError as error:  # of FiniteLossHook
+            if not self.trains_paths:
+                raise
+            self._iter = self._epoch * len(self.dataloader)
+            self._stop(f'{error}.')
+        else:
+            if self.trains_paths:
+                self.look()
 
     def start_paths(self) -> None:
         """From the full network to its slices."""
@@ -182,7 +195,8 @@ class ElasticTrainLoop(SupernetTrainLoop):
         runner.optim_wrapper.optimizer.state.clear()
         _restart_averages(runner)
         rating = evaluator.rate(self.full_path)
-        self.start, self._looked, self._good = rating, self._epoch, _copied(model.state_dict())
+        self.start, self._good = rating, _copied(model.state_dict())
+        self._looked = self._good_epoch = self._epoch
         runner.logger.info(
             f'Full network: {rating} on {rating.num_images} held-out images; it is in '
             f'{short_path(path)}. Its slices are trained from now on, '
@@ -205,33 +219,47 @@ class ElasticTrainLoop(SupernetTrainLoop):
         with averaged_weights(self.runner):
             rating = self._build_evaluator().rate(self.full_path)
             state = _copied(self.model.state_dict())
-        before, self._looked = self._looked, self._epoch
-        logger = self.runner.logger
-        logger.info(
+        self._looked = self._epoch
+        self.runner.logger.info(
             f'Full network after {self._epoch - self.full_epochs} epochs of its slices: {rating}; '
             f'before, {self.start}'
         )
-        if not fell_apart(rating, self.start):
-            self._good = state
+        fell = fell_apart(rating, self.start)
+        if fell and self.stops:
+            self._stop(
+                f'the full network fell from {self.start} to {rating} on {rating.num_images} '
+                'held-out images while its slices were trained. Lower '
+                'optim_wrapper.optimizer.lr or param_scheduler.0.second, or enlarge batch_size.'
+            )
             return
-        self.stop_training = True
+        self._good, self._good_epoch = state, self._epoch
+        if fell and self._epoch == self.max_epochs:
+            self.runner.logger.warning(
+                f'The full network ends at {rating}, and had {self.start} before its slices '
+                'were trained: ratings of large slices tell less. Lower '
+                'param_scheduler.0.second, or give the slices more epochs'
+            )
+
+    def _stop(self, why: str) -> None:
+        self._stopped = self.stop_training = True
         self.model.load_state_dict(self._good)
         _restart_averages(self.runner)
-        last = before - self.full_epochs
-        logger.warning(
-            f'Training stops: the full network fell from {self.start} to {rating} on '
-            f'{rating.num_images} held-out images while its slices were trained. The search goes '
-            f'on with the weights {f"after epoch {before}" if last else "before that"}. Lower '
-            'optim_wrapper.optimizer.lr or param_scheduler.0.second, or enlarge batch_size'
+        trained = self._good_epoch > self.full_epochs
+        weights = f'of epoch {self._good_epoch}' if trained else 'of the full network alone'
+        self.runner.logger.warning(
+            f'Training stops: {why} The search goes on with the weights {weights}'
         )
 
     def before_rating(self) -> None:
         """The last checkpoint is of the weights that are rated."""
         self._evaluator = None  # the test loop has its own
-        if not self.stop_training or not self.trains_paths:
+        if not self._stopped:
             return
+        hub = self.runner.message_hub  # as it is at the end of an epoch, also after a resume
+        hub.update_info('epoch', self._epoch - 1)
+        hub.update_info('iter', self._iter - 1)
         for hook in self.runner.hooks:
-            if hasattr(hook, '_save_checkpoint_with_step'):
+            if isinstance(hook, CheckpointHook):
                 meta = dict(epoch=self._epoch, iter=self._iter)
                 hook._save_checkpoint_with_step(self.runner, self._epoch, meta)
 
@@ -244,8 +272,9 @@ class ElasticTrainLoop(SupernetTrainLoop):
             return state
         start = {k: list(v) if isinstance(v, tuple) else v for k, v in self.start.record().items()}
         return dict(
-            state, start=start, looked=self._looked, stopped=self.stop_training, good=self._good
-        )
+            state, start=start, looked=self._looked, stopped=self._stopped,
+            good=self._good, good_epoch=self._good_epoch,
+        )  # fmt: skip
 
     def load_state_dict(self, state: Mapping) -> None:
         """Go on from :meth:`state_dict`; in the second phase with the teacher in ``full.pth``.
@@ -266,8 +295,9 @@ class ElasticTrainLoop(SupernetTrainLoop):
             return
         start = {k: tuple(v) if isinstance(v, list) else v for k, v in state['start'].items()}
         self.start = Rating(**{'top1_pct': None, 'loss': None, **start})
-        self._looked, self._good = int(state['looked']), dict(state['good'])
-        self.stop_training = bool(state['stopped'])
+        self._looked, self._good_epoch = int(state['looked']), int(state['good_epoch'])
+        self._good = dict(state['good'])
+        self._stopped = self.stop_training = bool(state['stopped'])
         path = Path(self.runner.work_dir) / FULL
         if not path.is_file():
             raise FileNotFoundError(

@@ -45,21 +45,19 @@ class SlicedBlock:
 
     def __init__(self, full: nn.Module, shell: nn.Module):
         self.full, self.shell = full, shell
-        self._pairs = [
-            (small, full.get_submodule(name) if name else full)
-            for name, small in shell.named_modules()
-        ]
-        # (where it is put, whose it is, its name, its shape) of each weight, and of each statistic.
-        self._weights: list[tuple[dict, nn.Module, str, torch.Size]] = []
-        self._statistics: list[tuple[dict, nn.Module, str, torch.Size]] = []
-        for small, large in self._pairs:
+        self._names = [name for name, _ in shell.named_modules()]
+        self._small = list(shell.modules())
+        # (which module, its weight or statistic, the shape of the slice) of each.
+        self._weights: list[tuple[int, str, torch.Size]] = []
+        self._statistics: list[tuple[int, str, torch.Size]] = []
+        for i, small in enumerate(self._small):
             for name, weight in small._parameters.items():
                 if weight is not None:
-                    self._weights.append((small._parameters, large, name, weight.shape))
+                    self._weights.append((i, name, weight.shape))
                     small._parameters[name] = None
             for name, value in small._buffers.items():
                 if value is not None:
-                    self._statistics.append((small._buffers, large, name, value.shape))
+                    self._statistics.append((i, name, value.shape))
             if isinstance(small, _BatchNorm):
                 small.momentum = 0.0
         self._modes: list[bool] | None = None  # of the full block, when it was last followed
@@ -68,35 +66,46 @@ class SlicedBlock:
 
     def __call__(self, x: Tensor) -> Tensor:
         """(N, C_in, H, W) -> (N, C_out, h, w)."""
-        self.follow()
+        modules = self.follow()
         try:
-            for place, large, name, shape in self._weights:
-                # The kernels of cream_mm.ops read plain memory; where nothing was cut off from a
-                # row this is the view itself.
-                place[name] = slice_to(large._parameters[name], shape).contiguous()
+            for i, name, shape in self._weights:
+                # The kernels of cream_mm.ops read plain memory. Where no row was shortened this
+                # is the view itself.
+                weight = slice_to(modules[i]._parameters[name], shape).contiguous()
+                self._small[i]._parameters[name] = weight
             return self.shell(x)
         finally:
-            for place, _, name, _ in self._weights:
-                place[name] = None
+            for i, name, _ in self._weights:
+                self._small[i]._parameters[name] = None
 
     def modules(self) -> Iterator[nn.Module]:
         """Those that run, in the full block's mode."""
         self.follow()
         return self.shell.modules()
 
-    def follow(self) -> None:
+    def follow(self) -> list[nn.Module]:
         """Take over the full block's mode, and where its statistics lie, if either changed.
 
         Only then: whoever put a norm layer into another mode for a while is not interfered with.
+
+        Returns:
+            list[nn.Module]: The full block's modules as they are now, for those of the shell.
         """
-        modes = [large.training for _, large in self._pairs]
+        modules = [self.full.get_submodule(name) for name in self._names]
+        modes = [module.training for module in modules]
         if modes != self._modes:
             self._modes = modes
-            for (small, _), mode in zip(self._pairs, modes):
+            for small, mode in zip(self._small, modes):
                 small.training = mode
-        sources = [large._buffers[name] for _, large, name, _ in self._statistics]
+        sources = [modules[i]._buffers[name] for i, name, _ in self._statistics]
         if self._sources is None or any(a is not b for a, b in zip(sources, self._sources)):
             self._sources = sources
-            for (place, _, name, shape), source in zip(self._statistics, sources):
+            for (i, name, shape), source in zip(self._statistics, sources):
                 # A number of batches is no slice: it would count for the full block.
-                place[name] = slice_to(source, shape) if shape else torch.zeros_like(source)
+                value = slice_to(source, shape) if shape else torch.zeros_like(source)
+                self._small[i]._buffers[name] = value
+        for small, module in zip(self._small, modules):
+            if type(small) is not type(module):  # synchronised over the ranks since
+                small.__class__ = type(module)
+                small.process_group = getattr(module, 'process_group', None)
+        return modules

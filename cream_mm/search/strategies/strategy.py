@@ -176,6 +176,10 @@ class Strategy(ABC):
                 front.append(item)
         return front
 
+    def notes(self) -> list[str]:
+        """What its answer rests on, in sentences for a log."""
+        return []
+
     def _values(self, items: list[Scored]) -> list[float]:
         """By what :meth:`best` and :meth:`front` compare paths, higher is better."""
         return [item.score for item in items]

@@ -165,7 +165,8 @@ def test_a_training_that_falls_apart_stops_and_the_search_goes_on(data, tmp_path
         runner = train(cfg, Remember())
         told = [line for line in runner_of['told'] if line.startswith('Training stops')]
         assert len(told) == 1
-        assert 'with the weights after epoch 2. Lower optim_wrapper.optimizer.lr' in told[0]
+        assert 'Lower optim_wrapper.optimizer.lr or param_scheduler.0.second' in told[0]
+        assert told[0].endswith('The search goes on with the weights of epoch 2')
         assert runner.train_loop.epoch == 3
 
         cfg.work_dir, cfg.experiment_name = str(tmp_path / 'part'), 'part'
@@ -181,12 +182,43 @@ def test_a_training_that_falls_apart_stops_and_the_search_goes_on(data, tmp_path
             train(cfg, Remember())
         patch.setattr(ElasticTrainLoop, 'look', look)
         train(cfg, Remember(), resume=True)
-    kept, last = (load_checkpoint_file(tmp_path / f'whole/epoch_{epoch}.pth') for epoch in (3, 4))
+
+        runner = train(elastic_cfg(data, tmp_path / 'on', full_share=0.25, stops=False), Remember())
+        told = [line for line in runner_of['told'] if line.startswith('The full network ends at')]
+        assert runner.train_loop.epoch == 4 and len(told) == 1
+    kept, last = (load_checkpoint_file(tmp_path / f'whole/epoch_{n}.pth') for n in (2, 3))
     assert last['loops']['train_loop']['stopped']
     assert all(torch.equal(last['state_dict'][k], v) for k, v in kept['state_dict'].items())
     found = run_differences(tmp_path / 'part', tmp_path / 'whole', 'epoch_3.pth')
     assert found == []
     assert json.loads((tmp_path / 'whole/best_arch.json').read_text())['rating']['num_images'] == 9
+
+
+def test_a_loss_that_is_not_finite_stops_as_well(data, tmp_path):
+    """In the middle of the second epoch of slices."""
+    cfg = elastic_cfg(data, tmp_path / 'run', full_share=0.25)
+    cfg.default_hooks.finite_loss = dict(type='cream_mm.FiniteLossHook')
+    told = []
+
+    class Break(Hook):
+        def before_run(self, runner):
+            handler = logging.Handler()
+            handler.emit = lambda record: told.append(record.getMessage())
+            runner.logger.addHandler(handler)
+
+        def before_train_iter(self, runner, batch_idx, data_batch=None):
+            if runner.iter == 2 * STEPS + 3:
+                runner.model.head.classifier.weight.data.fill_(float('nan'))
+
+    runner = train(cfg, Break())
+    (line,) = (line for line in told if line.startswith('Training stops'))
+    assert 'the loss is not finite' in line and line.endswith('with the weights of epoch 2')
+    last = load_checkpoint_file(tmp_path / 'run/epoch_2.pth')
+    assert (last['meta']['epoch'], last['meta']['iter']) == (2, 2 * STEPS)
+    assert torch.equal(
+        last['state_dict']['head.classifier.weight'], runner.model.head.classifier.weight
+    )
+    assert (tmp_path / 'run/best_arch.json').is_file()
 
 
 def test_what_falls_apart():

@@ -316,7 +316,7 @@ def test_a_head_of_other_classes(file, nets, lines):
 
 
 def test_another_head_is_refused(file):
-    with pytest.raises(ValueError, match='2 of 4 .*: conv_head.weight and conv_head.bias.*kind'):
+    with pytest.raises(ValueError, match='2 of 4 .*: conv_head.weight, conv_head.bias.*kind'):
         head(file(rename=lambda k: k.replace('conv_head', 'fc')), 10).init_weights()
     with pytest.raises(ValueError, match='holds no head: leave model.head.init_cfg out'):
         head(file(only='backbone.')).init_weights()

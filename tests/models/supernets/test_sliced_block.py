@@ -81,3 +81,16 @@ def test_it_follows_the_full_blocks_mode_when_that_changes():
     block(images())
     assert [m.training for m in modules] == [False, True, True]
     assert block.shell.training
+
+
+def test_norms_that_were_synchronised_are_in_slices_too():
+    block = sliced()
+    before = block(images())
+    block.full.bn2 = nn.SyncBatchNorm.convert_sync_batchnorm(block.full.bn2)
+    block.full.eval()
+    norms = [m for m in block.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+    kinds = [nn.BatchNorm2d, nn.SyncBatchNorm, nn.BatchNorm2d]
+    assert [type(m) for m in norms] == kinds and norms[1].process_group is None
+    block.full.bn2 = nn.BatchNorm2d(32).train()
+    block.full.train()
+    torch.testing.assert_close(block(images()), before)
