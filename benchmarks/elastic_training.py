@@ -5,11 +5,11 @@
   python benchmarks/elastic_training.py --page      # docs/results/elastic_training.md
 
 The full network is fine-tuned once (full.pth). From it each way trains slices for the same CPU
-seconds, with a whole cosine of its own: as many epochs as fit, by a probe of a few steps. Then the
-same paths are rated on the held-out images, half of them at 45 to 55 % of the full network's MACs,
-half at 60 to 70 %. CPU seconds are the process's, which reads its images itself, on one thread:
-other work on the machine does not count. One record a run in docs/results/elastic_training.json;
-what is there is not run again.
+seconds, with a whole cosine of its own: as many steps as fit, by a probe of a few. Then the same
+paths are rated on the held-out images, half of them at 45 to 55 % of the full network's MACs, half
+at 60 to 70 %. CPU seconds are the process's, which reads its images itself, on one thread: other
+work on the machine does not count. One record a run in docs/results/elastic_training.json; what is
+there is not run again.
 """
 
 import argparse
@@ -142,37 +142,49 @@ def train_full(args: argparse.Namespace) -> None:
 
 def train_slices(args: argparse.Namespace, way: str, full: Path) -> None:
     """One way of training, and the ratings of the paths."""
-    epochs = 1
-    if way != 'start':
-        per_epoch = seconds_per_epoch(args, way, full)
-        epochs = max(1, round(args.seconds / per_epoch))
-    cfg = config(args, way, epochs, 0.0, **WAYS.get(way, {}))
+    steps = 0 if way == 'start' else max(1, round(args.seconds / seconds_per_step(args, way, full)))
+    cfg = config(args, way, 1, 0.0, **WAYS.get(way, {}))
     cfg.load_from = str(full)
     clock = []  # where an epoch begins and ends: what lies between is reading and training
 
-    def before_train_epoch(runner):
-        if way == 'start':
-            raise Done
+    def before_train(runner):
         clock.append(time.process_time())
+        if steps == 0:
+            raise Done
+
+    def before_train_epoch(runner):
+        clock.append(time.process_time())
+
+    def before_train_iter(runner, batch_idx, data_batch=None):
+        if runner.iter == steps:
+            clock.append(time.process_time())
+            raise Done
 
     def after_train_epoch(runner):
         clock.append(time.process_time())
 
+    length = len(runner_of(cfg).train_dataloader)
+    cfg.train_cfg.max_epochs = steps // length + 1
+    cfg.param_scheduler[0].update(T_max=max(1, steps) / length, full_share=0.0)
     runner = runner_of(
-        cfg, before_train_epoch=before_train_epoch, after_train_epoch=after_train_epoch
-    )
+        cfg, before_train=before_train, before_train_epoch=before_train_epoch,
+        before_train_iter=before_train_iter, after_train_epoch=after_train_epoch,
+    )  # fmt: skip
     with suppress(Done):
         runner.train()
-    cpu = sum(end - begin for begin, end in zip(clock[::2], clock[1::2], strict=True))
-    record = dict(epochs=len(clock) // 2, steps=runner.iter, cpu_seconds=cpu,
-                  stopped=runner.train_loop.stop_training)  # fmt: skip
+    cpu = sum(end - begin for begin, end in zip(clock[1::2], clock[2::2]))
+    loop = runner.train_loop
+    if steps == 0:
+        loop.start_paths()  # the same order of channels
+    record = dict(epochs=runner.iter / length, steps=runner.iter, cpu_seconds=cpu,
+                  stopped=loop.stop_training)  # fmt: skip
     begin = time.process_time()
     paths = rate(args, runner)
     note(args.json, way, dict(record, rating_seconds=time.process_time() - begin, paths=paths))
 
 
-def seconds_per_epoch(args, way: str, full: Path, steps: int = 6) -> float:
-    """CPU seconds of an epoch's steps, by a few of them."""
+def seconds_per_step(args, way: str, full: Path, steps: int = 6) -> float:
+    """CPU seconds, by a few of them."""
     cfg = config(args, 'probe', 2, 0.0, **WAYS[way])
     cfg.load_from = str(full)
     clock = []
@@ -185,8 +197,7 @@ def seconds_per_epoch(args, way: str, full: Path, steps: int = 6) -> float:
     runner = runner_of(cfg, before_train_iter=before_train_iter)
     with suppress(Done):
         runner.train()
-    each = (clock[-1] - clock[1]) / (len(clock) - 2)  # the first is not as the others
-    return each * len(runner.train_dataloader)
+    return (clock[-1] - clock[1]) / (len(clock) - 2)  # the first is not as the others
 
 
 def rate(args: argparse.Namespace, runner) -> list[dict]:
@@ -243,7 +254,7 @@ def page_of(records: dict[str, dict]) -> str:
         )
         stopped = ' (stopped)' if record['stopped'] else ''
         lines.append(
-            f'| {TITLES[way]}{stopped} | {record["epochs"]} | {record["steps"]} | '
+            f'| {TITLES[way]}{stopped} | {record["epochs"]:.1f} | {record["steps"]} | '
             f'{record["cpu_seconds"]:.0f} | {told} |'
         )
     lines += ['', 'Paired differences of cross entropy to the random paths, by image, over all '

@@ -155,6 +155,8 @@ default_hooks = dict(
     visualization=dict(type='DetVisualizationHook'),
     part_costs=dict(type='cream_mm.PartCostsHook'),  # of backbone, neck and head
 )
+# With less than 8 images at a time, as on one GPU: a pretrained backbone's batch norm is frozen.
+custom_hooks = [dict(type='cream_mm.SmallBatchNormHook')]
 visualizer = dict(
     type='DetLocalVisualizer', vis_backends=[dict(type='LocalVisBackend')], name='visualizer'
 )

@@ -91,6 +91,16 @@ def build_runner(args: argparse.Namespace, folder: str | None = None) -> 'Runner
         from cream_mm.config.carry import read_config
 
         begun = options.get('work_dir') or read_config(args.config)[0].get('work_dir')
+    from cream_mm.config.auto_batch import size_batch
+
+    sized = size_batch(
+        args.config, options, resume=bool(args.resume), amp=args.amp, keep=not folder
+    )
+    command = args.command
+    if sized != options:  # a dry run that max_minutes makes need not measure again
+        command = [*command, '--cfg-options', f'batch_size={sized["batch_size"]}']
+    options = sized
+    if folder:
         options['work_dir'] = folder
     cfg = load_config(args.config, options, writes=True)
     if args.resume:
@@ -103,7 +113,7 @@ def build_runner(args: argparse.Namespace, folder: str | None = None) -> 'Runner
     else:
         from cream_mm.config.max_minutes import size_epochs
 
-        size_epochs(cfg, options, args.command)
+        size_epochs(cfg, options, command)
     look_before_training(cfg)
     cfg.launcher = args.launcher
     if args.amp:

@@ -166,4 +166,5 @@ custom_hooks = [
         switch_epoch=switch_epoch,
         switch_pipeline=train_pipeline_stage2,
     ),
+    dict(type='cream_mm.SmallBatchNormHook'),
 ]

@@ -13,7 +13,7 @@ from ..costs.mbconv import strided
 from ..models.backbones import network_class
 from ..models.heads import CreamClsHead
 from ..models.layers import build_choice, build_last, norm_of
-from ..spaces import IDENTITY, LayerSpec, MBConvSpace, Space
+from ..spaces import IDENTITY, ElasticSpace, LayerSpec, MBConvSpace, Space
 from ..spaces.blocks import BlockSpace
 from ..structures import Arch
 from ..structures.randomness import named_rng, weights_drawn
@@ -87,6 +87,13 @@ class TimedNetworks:
     ):
         self.space = space
         self.costs = build_cost_model(space, input_size, num_classes, head_channels, head=head)
+        if isinstance(space, ElasticSpace):
+            raise ValueError(
+                'slices of one network take their times from a table of layers of the device '
+                '(docs/latency.md, rows with op, kernel, expand, channels, stride and in_size; of '
+                "every size in input_sizes). Give the config latency='ROWS.csv', or search under "
+                'a budget of macs_m'
+            )
         if not isinstance(self.costs, (CostTable, BlockCosts)):
             raise ValueError(
                 f'what a choice costs in the space {space.name!r} depends on the others, so that '

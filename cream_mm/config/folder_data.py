@@ -435,7 +435,9 @@ def look_before_training(cfg: Config, *, max_images: int | None = None) -> None:
     sets: dict[Path, Mapping] = {}
     size = (cfg.get('train_dataloader') or {}).get('batch_size')
     in_folders = any(_datasets_of(cfg.get('train_dataloader'), _is_any))
-    if in_folders and isinstance(size, int) and size < SMALL_BATCH and not cfg.get('sync_bn'):
+    hooks = [hook for hook in cfg.get('custom_hooks') or [] if isinstance(hook, dict)]
+    is_cared_for = cfg.get('sync_bn') or any(kind_of(h) == 'SmallBatchNormHook' for h in hooks)
+    if in_folders and isinstance(size, int) and size < SMALL_BATCH and not is_cared_for:
         warn(
             f'batch_size={size}: batch norm takes its statistics from {size} '
             f'image{"s" * (size > 1)} at a time, which makes them noisy, and validation worse '
@@ -458,7 +460,8 @@ def look_before_training(cfg: Config, *, max_images: int | None = None) -> None:
             for name, files in listing.files(place.name).items()
             for file in files
         ]
-    say_enlarged([picture.path for picture in pictures], cfg.get('input_size'), warn)
+    if 'input_sizes' in cfg:  # where the size is a choice
+        say_enlarged([picture.path for picture in pictures], cfg.get('input_size'), warn)
     whole = any(map(_is_unlabelled, sets.values()))
     found = look_at(pictures, max_images=max_images)
     if pictures and not found.num_seen:

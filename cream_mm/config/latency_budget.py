@@ -11,7 +11,7 @@ from ..costs.latency import LatencyTable, machine_words, no_such_table, pick_tab
 from ..environment import processor_name
 from ..files.latency_file import LatencyFile, read_latency, space_differences
 from ..registry import kind_of
-from ..spaces import Space, build_space
+from ..spaces import ElasticSpace, MBConvSpace, Space, build_space
 from .fit_network import CELLS
 
 KEYS = ('file', 'batch', 'dtype', 'unit', 'table')
@@ -98,7 +98,7 @@ def place_of(cfg: Config) -> Place | None:
     """Of a search; None where nothing counts networks."""
     model = cfg.get('model')
     backbone = model.get('backbone') if isinstance(model, dict) else None
-    if not isinstance(backbone, dict) or 'arch' in backbone:
+    if not isinstance(backbone, dict) or ('arch' in backbone and not _is_elastic(backbone)):
         return None
     costs = backbone.get('costs')
     if isinstance(costs, dict) and 'input_size' in costs:
@@ -115,12 +115,28 @@ def place_of(cfg: Config) -> Place | None:
     return Place(model, _space_of(backbone), counted)
 
 
+def _is_elastic(backbone: Mapping) -> bool:
+    return kind_of(backbone) == 'ElasticSupernet'
+
+
 def _space_of(backbone: Mapping) -> Space:
+    if _is_elastic(backbone):
+        return _slices_of(backbone)
     space, kind = backbone.get('space'), SPACES.get(kind_of(backbone))
     if isinstance(space, Space):
         return space
     space = dict(preset=space) if isinstance(space, str) else dict(space or {})
     return build_space(dict(dict(type=kind), **space) if kind else space)
+
+
+def _slices_of(backbone: Mapping) -> ElasticSpace:
+    from ..models.backbones.resolve_arch import resolve_arch  # with torch
+
+    full, skeleton, _ = resolve_arch(
+        backbone.get('arch', 'lite0'), backbone.get('space'), MBConvSpace
+    )
+    names = ('expansions', 'kernels', 'input_sizes')
+    return ElasticSpace(skeleton, full, **{k: backbone[k] for k in names if k in backbone})
 
 
 def _budgets(cfg: Config) -> Iterator[Mapping]:

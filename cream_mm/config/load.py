@@ -9,6 +9,7 @@ from mmengine.config import Config, ConfigDict
 from ..command_line import check_config, check_writable
 from ..files import say_early
 from ..registry import kind_of
+from .auto_batch import AUTO
 from .box_data import fit_boxes
 from .carry import DATA_KEYS, Places, carry, entries, override, read_config
 from .check import check_keys, check_options, check_top_level, is_settled, own_names
@@ -96,6 +97,11 @@ def _open(
     settled = is_settled(cfg, options)
     places.update(override(cfg, options))
     check_top_level(cfg)
+    if cfg.get('batch_size') == AUTO:
+        raise ValueError(
+            "batch_size='auto' is measured by tools/train.py alone: give a number here, or the "
+            'copy of the config that the run has left in its work_dir'
+        )
     check_values(cfg)
     if writes:
         if cfg.get('work_dir') is None:

@@ -1,14 +1,15 @@
 import json
 
 import pytest
-from made_latency import made_ms, made_rows, made_table
+from made_latency import by_hand, made_ms, made_rows, made_table
 from mmengine.config import Config
 
 from cream_mm.config.latency_budget import fit_latency
 from cream_mm.config.load import load_config
 from cream_mm.costs import build_cost_model
 from cream_mm.environment import processor_name
-from cream_mm.spaces import MBConvSpace, NASBench201Space, build_space
+from cream_mm.models.backbones.published import published_nets
+from cream_mm.spaces import ElasticSpace, MBConvSpace, NASBench201Space, build_space
 from cream_mm.testing import tiny_space
 
 MACHINE = dict(processor='Other CPU', threads=1, device='cpu', backend='onnxruntime',
@@ -144,6 +145,28 @@ def test_layers_of_another_device(tmp_path):
         dict(model=dict(backbone=dict(backbone, costs=dict(input_size=32))), latency=short)
     )
     with pytest.raises(ValueError, match=r'rows.json: the table .* no row for \d+ layers'):
+        fit(cfg)
+
+
+def test_slices_of_several_sizes(tmp_path):
+    """A table of layers serves all sizes at once, and keeps what some path needs."""
+    sizes = dict(input_sizes=[64, 48], expansions=(6, 3), kernels=(5, 3))
+    counted = dict(input_size=64, num_classes=10)
+    backbone = dict(type='cream_mm.ElasticSupernet', arch='lite0', **sizes, costs=counted)
+    lite0 = MBConvSpace.build('lite0')
+    rows = [row for size in (64, 48) for row in made_rows(lite0, size)]
+    cfg = Config(dict(model=dict(backbone=backbone), latency=layers(tmp_path, rows)))
+    fit(cfg)
+    kept = cfg.model.backbone.costs.latency['rows']
+    assert 0 < len(kept) < len(rows) and {row.get('kernel') for row in kept} == {3, 5, 1, None}
+    full = ElasticSpace('lite0', published_nets['lite0'].arch, **sizes)
+    costs = build_cost_model(full, 64, 10, latency=dict(rows=kept))
+    small = full.decode([*full.encode(full.full_path)[:-1], 1])
+    network, plain = full.network(small)
+    assert costs.cost(small).latency_ms == pytest.approx(by_hand(plain, network, 48))
+    one = layers(tmp_path, made_rows(lite0, 64))
+    cfg = Config(dict(model=dict(backbone=backbone), latency=one))
+    with pytest.raises(ValueError, match=r'no row for 30 layers .*\n  stem .*in_size=48x48'):
         fit(cfg)
 
 

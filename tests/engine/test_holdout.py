@@ -63,6 +63,7 @@ def images_of(runner):
     return [[d.get_data_info(i)['img_path'] for i in range(len(d))] for d in datasets]
 
 
+@pytest.mark.slow
 def test_a_resumed_run_keeps_its_split(data, tmp_path):
     first = Runner.from_cfg(search(data, tmp_path / 'old', 0.02))
     first.train()

@@ -211,6 +211,7 @@ def test_the_same_run_twice_is_the_same(data, tmp_path):
     assert all(torch.equal(states[0][k], states[1][k]) for k in states[0])
 
 
+@pytest.mark.slow
 def test_a_resumed_run_has_its_board_and_meets_the_whole_one(data, tmp_path):
     whole = build(data, tmp_path / 'whole')
     whole.train()

@@ -145,6 +145,7 @@ def test_one_clear_error(convert, tmp_path):
         assert not (tmp_path / 'x.pth').exists()
 
 
+@pytest.mark.slow
 def test_the_printed_command_runs(convert, tmp_path):
     """Convert, then evaluate by the command that was printed."""
     data = write_image_folder(tmp_path / 'data')

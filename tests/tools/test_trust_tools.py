@@ -75,7 +75,10 @@ def write_path_log(path):
 FITTED = ['main_effects', 'training_effects']  # pick by the fit
 
 
-@pytest.mark.parametrize('strategy', ['evolution', 'nao', 'nsga2', 'random', *FITTED])
+SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in ('evolution', 'nao', 'random')]
+
+
+@pytest.mark.parametrize('strategy', [*SLOW, 'nsga2', *FITTED])
 def test_search(call, home, tmp_path, strategy):
     if strategy == 'nsga2':
         pytest.importorskip('pymoo')
@@ -154,6 +157,7 @@ def table(tmp_path):
     return path
 
 
+@pytest.mark.slow
 def test_rank_correlation(call, home, table, tmp_path):
     args = ['rank_correlation.py', CONFIG, home / 'supernet.pth', table, '--num', 10]
     args += ['--out', tmp_path / 'out', '--resamples', 20, '--above', 90, '--without', 5, *FAST]

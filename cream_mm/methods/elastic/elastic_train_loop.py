@@ -28,8 +28,11 @@ from .sandwich import sandwich_step
 
 PATHS = ('random', 'sandwich')
 MAX_LOSS_OF_POINTS = 1.0
-"""The full network may lose as many points of top-1 while its slices are trained (of a metric from
-0 to 1: hundredths), unless the difference may be chance (two standard errors)."""
+"""The full network fell behind where it lost more points of top-1 (of a metric from 0 to 1:
+hundredths), unless the difference may be chance (two standard errors)."""
+MAX_LOSS_SHARE = 1 / 3
+"""It fell apart where it lost a larger share of its top-1, or metric."""
+_NO_WAY_BACK = ', and does not come back'
 
 
 @LOOPS.register_module()
@@ -47,10 +50,12 @@ class ElasticTrainLoop(SupernetTrainLoop):
     path teaches the others as it is in that step.
 
     The full path is rated on the held-out images of the test loop when the second phase begins and
-    after each of its epochs. Where it falls behind, by more than two standard errors of the paired
-    difference and more than a point of top-1, the training stops with a warning; the search then
-    goes on with the weights of the epoch before. They and all that was rated are in each
-    checkpoint: a run that was killed ends as one that was not.
+    after each of its epochs. It falls behind where its loss is larger by more than two standard
+    errors of the paired difference and its top-1 lower by more than a point. For an epoch this is
+    what a high learning rate does, and goes over with it. Where it is no better an epoch later, a
+    third of the top-1 is lost, or a loss is not finite, the training stops with a warning; the
+    search then goes on with the weights of the last look that found nothing wrong. These weights
+    and ratings are in each checkpoint: a run that was killed ends as one that was not.
 
     Args:
         runner (Runner): The runner; its test loop is a :class:`SearchLoop`.
@@ -60,9 +65,8 @@ class ElasticTrainLoop(SupernetTrainLoop):
             they are written to ``full.pth`` as they are. Defaults to 0.625.
         paths (str): 'random' (default) or 'sandwich'.
         num_paths (int): Random paths of a sandwich. Defaults to 2.
-        stops (bool): Whether to stop when the full network falls behind. False: a detector's falls
-            by many points of mAP while the learning rate is high, and comes back at its end; a
-            warning then says if it does not. Defaults to True.
+        stops (bool): Whether to stop when the full network falls behind and stays there. False: a
+            warning at the end says if it does. Defaults to True.
         **kwargs: Arguments of :class:`SupernetTrainLoop`.
 
     Raises:
@@ -100,6 +104,9 @@ class ElasticTrainLoop(SupernetTrainLoop):
         self.start: Rating | None = None  # of the full path, when the second phase began
         self._looked = 0  # the last epoch after which the full path was rated
         self._good: dict[str, Tensor] = {}  # weights of the last look that found nothing wrong
+        self._good_epoch = 0
+        self._fallen: float | None = None  # the score with which it fell behind, if it did
+        self._stopped = False
         self._evaluator: ArchEvaluator | None = None
 
     # ---- what a step trains ------------------------------------------------------------------
@@ -163,9 +170,16 @@ class ElasticTrainLoop(SupernetTrainLoop):
         """One epoch; before the first of the second phase, what leads to it."""
         if not self.trains_paths and self._epoch >= self.full_epochs:
             self.start_paths()
-        super().run_epoch()
-        if self.trains_paths:
-            self.look()
+        try:
+            super().run_epoch()
+        except FloatingPointError as error:  # of FiniteLossHook
+            if not self.trains_paths:
+                raise
+            self._iter = self._epoch * len(self.dataloader)
+            self._stop(f'{error}.')
+        else:
+            if self.trains_paths:
+                self.look()
 
     def start_paths(self) -> None:
         """From the full network to its slices."""
@@ -186,7 +200,8 @@ class ElasticTrainLoop(SupernetTrainLoop):
         runner.optim_wrapper.optimizer.state.clear()
         _restart_averages(runner)
         rating = evaluator.rate(self.full_path)
-        self.start, self._looked, self._good = rating, self._epoch, _copied(model.state_dict())
+        self.start, self._good = rating, _copied(model.state_dict())
+        self._looked = self._good_epoch = self._epoch
         runner.logger.info(
             f'Full network: {rating} on {rating.num_images} held-out images; it is in '
             f'{short_path(path)}. Its slices are trained from now on, '
@@ -209,37 +224,50 @@ class ElasticTrainLoop(SupernetTrainLoop):
         with averaged_weights(self.runner):
             rating = self._build_evaluator().rate(self.full_path)
             state = _copied(self.model.state_dict())
-        before, self._looked = self._looked, self._epoch
-        logger = self.runner.logger
-        logger.info(
+        self._looked = self._epoch
+        self.runner.logger.info(
             f'Full network after {self._epoch - self.full_epochs} epochs of its slices: {rating}; '
             f'before, {self.start}'
         )
         fell = fell_apart(rating, self.start)
-        if not fell or not self.stops:
-            self._good = state
-            if fell and self._epoch == self.max_epochs:
-                logger.warning(
-                    f'The full network ends at {rating}, and had {self.start} before its slices '
-                    'were trained: ratings of large slices tell less. Lower '
-                    'param_scheduler.0.second, or give the slices more epochs'
-                )
+        lost = fell and collapsed(rating, self.start)
+        ends = self._epoch == self.max_epochs
+        stuck = fell and not ends and self._fallen is not None and rating.score <= self._fallen
+        if not fell:
+            self._fallen = None
+        elif self._fallen is None:
+            self._fallen = rating.score
+        if self.stops and (lost or stuck):
+            self._stop(
+                f'the full network fell from {self.start} to {rating} on {rating.num_images} '
+                f'held-out images while its slices were trained{"" if lost else _NO_WAY_BACK}. '
+                'Lower optim_wrapper.optimizer.lr or param_scheduler.0.second, or enlarge '
+                'batch_size.'
+            )
             return
-        self.stop_training = True
+        if not fell or not self.stops:
+            self._good, self._good_epoch = state, self._epoch
+        if fell and ends:
+            self.runner.logger.warning(
+                f'The full network ends at {rating}, and had {self.start} before its slices '
+                'were trained: ratings of large slices tell less. Lower '
+                'param_scheduler.0.second, or give the slices more epochs'
+            )
+
+    def _stop(self, why: str) -> None:
+        self._stopped = self.stop_training = True
         self.model.load_state_dict(self._good)
         _restart_averages(self.runner)
-        last = before - self.full_epochs
-        logger.warning(
-            f'Training stops: the full network fell from {self.start} to {rating} on '
-            f'{rating.num_images} held-out images while its slices were trained. The search goes '
-            f'on with the weights {f"after epoch {before}" if last else "before that"}. Lower '
-            'optim_wrapper.optimizer.lr or param_scheduler.0.second, or enlarge batch_size'
+        trained = self._good_epoch > self.full_epochs
+        weights = f'of epoch {self._good_epoch}' if trained else 'of the full network alone'
+        self.runner.logger.warning(
+            f'Training stops: {why} The search goes on with the weights {weights}'
         )
 
     def before_rating(self) -> None:
         """The last checkpoint is of the weights that are rated."""
         self._evaluator = None  # the test loop has its own
-        if not self.stop_training or not self.trains_paths:
+        if not self._stopped:
             return
         hub = self.runner.message_hub  # as it is at the end of an epoch, also after a resume
         hub.update_info('epoch', self._epoch - 1)
@@ -258,8 +286,9 @@ class ElasticTrainLoop(SupernetTrainLoop):
             return state
         start = {k: list(v) if isinstance(v, tuple) else v for k, v in self.start.record().items()}
         return dict(
-            state, start=start, looked=self._looked, stopped=self.stop_training, good=self._good
-        )
+            state, start=start, looked=self._looked, stopped=self._stopped,
+            good=self._good, good_epoch=self._good_epoch, fallen=self._fallen,
+        )  # fmt: skip
 
     def load_state_dict(self, state: Mapping) -> None:
         """Go on from :meth:`state_dict`; in the second phase with the teacher in ``full.pth``.
@@ -280,8 +309,9 @@ class ElasticTrainLoop(SupernetTrainLoop):
             return
         start = {k: tuple(v) if isinstance(v, list) else v for k, v in state['start'].items()}
         self.start = Rating(**{'top1_pct': None, 'loss': None, **start})
-        self._looked, self._good = int(state['looked']), dict(state['good'])
-        self.stop_training = bool(state['stopped'])
+        self._looked, self._good_epoch = int(state['looked']), int(state['good_epoch'])
+        self._good, self._fallen = dict(state['good']), state['fallen']
+        self._stopped = self.stop_training = bool(state['stopped'])
         path = Path(self.runner.work_dir) / FULL
         if not path.is_file():
             raise FileNotFoundError(
@@ -309,13 +339,20 @@ def fell_apart(rating: Rating, start: Rating) -> bool:
     if not math.isfinite(rating.score):
         return True
     difference = paired_difference(rating, start)
-    if rating.metric is None:
-        points = start.top1_pct - rating.top1_pct
-    else:
-        in_percent = rating.metric.startswith(PERCENT)
-        points = (start.value - rating.value) * (1 if in_percent else 100)
+    in_percent = rating.metric is None or rating.metric.startswith(PERCENT)
+    points = (_quality(start) - _quality(rating)) * (1 if in_percent else 100)
     is_worse = difference.mean > 0 and difference.is_beyond_chance
     return bool(is_worse and points > MAX_LOSS_OF_POINTS)
+
+
+def collapsed(rating: Rating, start: Rating) -> bool:
+    """Whether so much of the top-1, or of the metric, is lost that it will not come back."""
+    kept = _quality(rating) >= (1 - MAX_LOSS_SHARE) * _quality(start)
+    return not (math.isfinite(rating.score) and kept)
+
+
+def _quality(rating: Rating) -> float:
+    return rating.top1_pct if rating.metric is None else rating.value
 
 
 def _copied(state: Mapping[str, Any]) -> dict[str, Tensor]:

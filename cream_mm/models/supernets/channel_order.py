@@ -36,7 +36,7 @@ def none(block: MBConv) -> Tensor:
 
 
 IMPORTANCE: dict[str, Callable[[MBConv], Tensor]] = dict(
-    projection=projection, variance=variance, none=none
+    variance=variance, projection=projection, none=none
 )
 """Rules by name: what the expanded channels of a block are sorted by."""
 

@@ -43,7 +43,8 @@ class ElasticSupernet(Supernet):
             first. The supernet is given images of one size, and resizes them for the path. Without
             any, it takes images as they come.
         importance (str): The rule by which :meth:`sort_channels` decides what is cut off first, a
-            key of ``channel_order.IMPORTANCE``. Defaults to 'projection'.
+            key of ``channel_order.IMPORTANCE``. Defaults to 'variance', see
+            docs/results/channel_order.md.
         costs (dict, optional): How paths are counted, see :class:`CreamSupernet`; where there are
             ``input_sizes``, ``input_size`` is the first of them.
         budget (dict, optional): Bounds on these costs, see :class:`Budget`.
@@ -73,7 +74,7 @@ class ElasticSupernet(Supernet):
         expansions: Sequence[int] = (6, 4, 3, 2),
         kernels: Sequence[int] = (7, 5, 3),
         input_sizes: Sequence[int] = (),
-        importance: str = 'projection',
+        importance: str = 'variance',
         costs: Mapping | None = None,
         budget: Mapping | None = None,
         out_indices: Sequence[int] | None = None,

@@ -225,6 +225,7 @@ def alternating(data, work_dir, max_epochs, **kwargs):
     return Runner.from_cfg(cfg)
 
 
+@pytest.mark.slow
 def test_inside_a_training_and_resumed(data, tmp_path):
     whole = alternating(data, tmp_path / 'whole', 3)
     whole.train()

@@ -129,7 +129,8 @@ MANY = [('step', 2), ('rating', 3), ('fit', 5), ('phase', 1), ('rating', 5), ('p
         ('rating', 9)]  # fmt: skip
 
 
-@pytest.mark.parametrize('strategy', ['nao', pytest.param('evolution', marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize('strategy', ['nao', 'evolution'])
 def test_a_killed_run_ends_as_the_whole_one(data, tmp_path, strategy):
     """Killed while it trains, rates, fits, after a phase, and in the last rating."""
     whole = nao_search(data, tmp_path / 'whole', strategy)

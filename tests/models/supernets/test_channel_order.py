@@ -74,5 +74,5 @@ def test_a_dead_channel_goes_first():
 
 def test_an_unknown_rule():
     assert check_rule('variance') == 'variance'
-    with pytest.raises(ValueError, match="projection, variance, none; got 'size'"):
+    with pytest.raises(ValueError, match="variance, projection, none; got 'size'"):
         check_rule('size')

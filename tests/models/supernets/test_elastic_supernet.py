@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 import torch
 from mmengine.model import ExponentialMovingAverage
+from mmengine.optim import OptimWrapper
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from cream_mm.engine import PathDataParallel
 from cream_mm.models import CreamNet, ElasticSupernet
 from cream_mm.models.eval_mode import eval_mode
 from cream_mm.models.layers.bn_policy import recalibrated
@@ -18,7 +20,7 @@ from cream_mm.models.layers.init import init_cream_weights
 from cream_mm.models.layers.resize_images import resize_images
 from cream_mm.registry import MODELS
 from cream_mm.structures.randomness import named_rng
-from cream_mm.testing import tiny_space
+from cream_mm.testing import tiny_samples, tiny_space
 from cream_mm.testing.contracts import RatingContract, SupernetContract
 
 FULL = [[0], [1, 1, 0], [1, 1], [0]]
@@ -87,16 +89,19 @@ class TestWithoutEnds(SupernetContract):
         return elastic('plain', out_indices=(1,))
 
 
+def classifier():
+    backbone = dict(type='cream_mm.ElasticSupernet', arch=FULL, input_sizes=(8, 6),
+                    space=tiny_space(**SPACES['cream']).to_dict())  # fmt: skip
+    head = dict(type='cream_mm.CreamClsHead', in_channels=32, num_classes=3)
+    return filled(
+        MODELS.build(dict(type='mmpretrain.ImageClassifier', backbone=backbone, head=head))
+    )
+
+
 class TestRatings(RatingContract):
     @pytest.fixture
     def model(self):
-        torch.manual_seed(0)
-        backbone = dict(type='cream_mm.ElasticSupernet', arch=FULL, input_sizes=(8, 6),
-                        space=tiny_space(**SPACES['cream']).to_dict())  # fmt: skip
-        head = dict(type='cream_mm.CreamClsHead', in_channels=32, num_classes=3)
-        model = MODELS.build(dict(type='mmpretrain.ImageClassifier', backbone=backbone, head=head))
-        filled(model)
-        return model
+        return classifier()
 
 
 def images(side=16, count=4):
@@ -286,6 +291,22 @@ def test_frozen_norms_stay_frozen_in_slices():
     assert torch.equal(net(images())[0], fixed(images())[0])
 
 
+def test_ranks_average_the_gradients_of_whole_weights():
+    """In one process: as the model alone."""
+    plain, inner = classifier(), classifier()
+    models = plain, PathDataParallel(inner)
+    wrappers = [OptimWrapper(torch.optim.SGD(m.parameters(), lr=0.1)) for m in models]
+    samples = tiny_samples([0, 1, 2, 0])
+    inputs = torch.randint(0, 256, (4, 3, 8, 8), generator=torch.Generator().manual_seed(0))
+    for arch in paths(inner.backbone, 2):
+        for model in (plain, inner):
+            model.backbone.set_arch(arch)
+        data = dict(inputs=list(inputs.to(torch.uint8)), data_samples=samples)
+        logs = [m.train_step(data, wrapper) for m, wrapper in zip(models, wrappers)]
+        assert float(logs[0]['loss']) == float(logs[1]['loss'])
+    assert all(torch.equal(v, plain.state_dict()[k]) for k, v in inner.state_dict().items())
+
+
 # --- copies, types, files ---
 
 
@@ -349,7 +370,7 @@ def test_published_networks_are_full_networks(arch, tmp_path):
                tmp_path / 'whole.pth')  # fmt: skip
     pretrained = dict(type='Pretrained', checkpoint=str(tmp_path / 'whole.pth'))
     x = images(32, 2)
-    for rule in ('none', 'projection'):
+    for rule in ('none', 'variance'):
         net = ElasticSupernet(arch, importance=rule, init_cfg=pretrained)
         net.init_weights()
         with torch.no_grad():
@@ -388,7 +409,7 @@ def test_weights_of_the_wheel_make_paths_of_a_detector():
 
 
 def test_it_says_what_is_wrong():
-    with pytest.raises(ValueError, match='importance is one of projection, variance, none'):
+    with pytest.raises(ValueError, match='importance is one of variance, projection, none'):
         ElasticSupernet(importance='size')
     with pytest.raises(ValueError, match='input_size=16 is not the first of the input_sizes'):
         elastic(input_sizes=(12, 10))
@@ -411,3 +432,12 @@ def test_slices_are_no_parameters():
                       sum(p.numel() for p in fresh.parameters()))  # fmt: skip
     assert replace(fresh.space, choices=()) == replace(net.space.skeleton, choices=(),
                                                       depths=fresh.arch.depths)  # fmt: skip
+
+
+def test_weights_of_another_network_are_named(tmp_path):
+    other = CreamNet('cream-43m')
+    torch.save(other.state_dict(), tmp_path / 'other.pth')
+    net = ElasticSupernet('cream-14m', init_cfg=dict(type='Pretrained',
+                          checkpoint=str(tmp_path / 'other.pth')))  # fmt: skip
+    with pytest.raises(ValueError, match="holds another network: arch='cream-43m' would fit"):
+        net.init_weights()
