@@ -65,6 +65,7 @@ from .tables import board_rows, cost_table
 _SOURCES = dict(
     effects='of the best training effects',
     board='from the board',
+    combined='to fit the effects to, or of the best by these',
     given='asked for by the strategy',
     archive='of the pools that were trained',
     random='drawn at random',

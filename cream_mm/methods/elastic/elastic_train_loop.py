@@ -28,8 +28,11 @@ from .sandwich import sandwich_step
 
 PATHS = ('random', 'sandwich')
 MAX_LOSS_OF_POINTS = 1.0
-"""The full network may lose as many points of top-1 while its slices are trained (of a metric from
-0 to 1: hundredths), unless the difference may be chance (two standard errors)."""
+"""The full network fell behind where it lost more points of top-1 (of a metric from 0 to 1:
+hundredths), unless the difference may be chance (two standard errors)."""
+MAX_LOSS_SHARE = 1 / 3
+"""It fell apart where it lost a larger share of its top-1, or metric."""
+_NO_WAY_BACK = ', and does not come back'
 
 
 @LOOPS.register_module()
@@ -47,10 +50,12 @@ class ElasticTrainLoop(SupernetTrainLoop):
     path teaches the others as it is in that step.
 
     The full path is rated on the held-out images of the test loop when the second phase begins and
-    after each of its epochs. Where it falls behind, by more than two standard errors of the paired
-    difference and more than a point of top-1, the training stops with a warning; the search then
-    goes on with the weights of the epoch before. So it does where a loss is not finite. These
-    weights and ratings are in each checkpoint: a run that was killed ends as one that was not.
+    after each of its epochs. It falls behind where its loss is larger by more than two standard
+    errors of the paired difference and its top-1 lower by more than a point. For an epoch this is
+    what a high learning rate does, and goes over with it. Where it is no better an epoch later, a
+    third of the top-1 is lost, or a loss is not finite, the training stops with a warning; the
+    search then goes on with the weights of the last look that found nothing wrong. These weights
+    and ratings are in each checkpoint: a run that was killed ends as one that was not.
 
     Args:
         runner (Runner): The runner; its test loop is a :class:`SearchLoop`.
@@ -60,9 +65,8 @@ class ElasticTrainLoop(SupernetTrainLoop):
             they are written to ``full.pth`` as they are. Defaults to 0.625.
         paths (str): 'random' (default) or 'sandwich'.
         num_paths (int): Random paths of a sandwich. Defaults to 2.
-        stops (bool): Whether to stop when the full network falls behind. False: a detector's falls
-            by many points of mAP while the learning rate is high, and comes back at its end; a
-            warning then says if it does not. Defaults to True.
+        stops (bool): Whether to stop when the full network falls behind and stays there. False: a
+            warning at the end says if it does. Defaults to True.
         **kwargs: Arguments of :class:`SupernetTrainLoop`.
 
     Raises:
@@ -101,6 +105,7 @@ class ElasticTrainLoop(SupernetTrainLoop):
         self._looked = 0  # the last epoch after which the full path was rated
         self._good: dict[str, Tensor] = {}  # weights of the last look that found nothing wrong
         self._good_epoch = 0
+        self._fallen: float | None = None  # the score with which it fell behind, if it did
         self._stopped = False
         self._evaluator: ArchEvaluator | None = None
 
@@ -225,15 +230,24 @@ class ElasticTrainLoop(SupernetTrainLoop):
             f'before, {self.start}'
         )
         fell = fell_apart(rating, self.start)
-        if fell and self.stops:
+        lost = fell and collapsed(rating, self.start)
+        ends = self._epoch == self.max_epochs
+        stuck = fell and not ends and self._fallen is not None and rating.score <= self._fallen
+        if not fell:
+            self._fallen = None
+        elif self._fallen is None:
+            self._fallen = rating.score
+        if self.stops and (lost or stuck):
             self._stop(
                 f'the full network fell from {self.start} to {rating} on {rating.num_images} '
-                'held-out images while its slices were trained. Lower '
-                'optim_wrapper.optimizer.lr or param_scheduler.0.second, or enlarge batch_size.'
+                f'held-out images while its slices were trained{"" if lost else _NO_WAY_BACK}. '
+                'Lower optim_wrapper.optimizer.lr or param_scheduler.0.second, or enlarge '
+                'batch_size.'
             )
             return
-        self._good, self._good_epoch = state, self._epoch
-        if fell and self._epoch == self.max_epochs:
+        if not fell or not self.stops:
+            self._good, self._good_epoch = state, self._epoch
+        if fell and ends:
             self.runner.logger.warning(
                 f'The full network ends at {rating}, and had {self.start} before its slices '
                 'were trained: ratings of large slices tell less. Lower '
@@ -273,7 +287,7 @@ class ElasticTrainLoop(SupernetTrainLoop):
         start = {k: list(v) if isinstance(v, tuple) else v for k, v in self.start.record().items()}
         return dict(
             state, start=start, looked=self._looked, stopped=self._stopped,
-            good=self._good, good_epoch=self._good_epoch,
+            good=self._good, good_epoch=self._good_epoch, fallen=self._fallen,
         )  # fmt: skip
 
     def load_state_dict(self, state: Mapping) -> None:
@@ -296,7 +310,7 @@ class ElasticTrainLoop(SupernetTrainLoop):
         start = {k: tuple(v) if isinstance(v, list) else v for k, v in state['start'].items()}
         self.start = Rating(**{'top1_pct': None, 'loss': None, **start})
         self._looked, self._good_epoch = int(state['looked']), int(state['good_epoch'])
-        self._good = dict(state['good'])
+        self._good, self._fallen = dict(state['good']), state['fallen']
         self._stopped = self.stop_training = bool(state['stopped'])
         path = Path(self.runner.work_dir) / FULL
         if not path.is_file():
@@ -325,13 +339,20 @@ def fell_apart(rating: Rating, start: Rating) -> bool:
     if not math.isfinite(rating.score):
         return True
     difference = paired_difference(rating, start)
-    if rating.metric is None:
-        points = start.top1_pct - rating.top1_pct
-    else:
-        in_percent = rating.metric.startswith(PERCENT)
-        points = (start.value - rating.value) * (1 if in_percent else 100)
+    in_percent = rating.metric is None or rating.metric.startswith(PERCENT)
+    points = (_quality(start) - _quality(rating)) * (1 if in_percent else 100)
     is_worse = difference.mean > 0 and difference.is_beyond_chance
     return bool(is_worse and points > MAX_LOSS_OF_POINTS)
+
+
+def collapsed(rating: Rating, start: Rating) -> bool:
+    """Whether so much of the top-1, or of the metric, is lost that it will not come back."""
+    kept = _quality(rating) >= (1 - MAX_LOSS_SHARE) * _quality(start)
+    return not (math.isfinite(rating.score) and kept)
+
+
+def _quality(rating: Rating) -> float:
+    return rating.top1_pct if rating.metric is None else rating.value
 
 
 def _copied(state: Mapping[str, Any]) -> dict[str, Tensor]:

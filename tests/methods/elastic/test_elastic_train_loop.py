@@ -15,7 +15,11 @@ from cream_mm.checkpoints import load_checkpoint_file
 from cream_mm.engine import Runner
 from cream_mm.evaluation import Rating
 from cream_mm.methods.elastic import elastic_train_loop
-from cream_mm.methods.elastic.elastic_train_loop import ElasticTrainLoop, fell_apart
+from cream_mm.methods.elastic.elastic_train_loop import (
+    ElasticTrainLoop,
+    collapsed,
+    fell_apart,
+)
 from cream_mm.registry import MODELS
 from cream_mm.testing import run_differences, write_image_folder
 
@@ -146,7 +150,7 @@ def test_a_training_that_falls_apart_stops_and_the_search_goes_on(data, tmp_path
 
     def rated(evaluator, arch):
         worse = 0.0 if runner_of['now'].train_loop.epoch < 3 else 1.0
-        return Rating(90.0 - 20 * worse, 9, sum(hard) / 9 + worse, tuple(x + worse for x in hard))
+        return Rating(90.0 - 40 * worse, 9, sum(hard) / 9 + worse, tuple(x + worse for x in hard))
 
     runner_of = {}
 
@@ -243,6 +247,46 @@ def test_what_falls_apart():
     assert fell_apart(metric(share, 0.68), metric(share, 0.70))
     assert not fell_apart(metric(share, 0.695), metric(share, 0.70))
     assert not fell_apart(metric(percent, 69.5), metric(percent, 70.0))
+    assert collapsed(now(59.9, 1.0), start) and not collapsed(now(60.1, 1.0), start)
+    assert collapsed(metric(share, 0.46), metric(share, 0.70))
+    assert not collapsed(metric(share, 0.47), metric(share, 0.70))
+
+
+@pytest.mark.parametrize(
+    ('tops', 'stopped_after'),
+    [
+        ((90, 86, 88, 87, 85), None),  # it comes back, and falls once more in the last epoch
+        ((90, 86, 85.9, 88, 88), 2),  # no better an epoch later
+        ((90, 91, 86, 86, 88), 3),
+        ((90, 59, 88, 88, 88), 1),  # a third is lost
+    ],
+)
+def test_when_a_training_stops(tops, stopped_after):
+    """Looks after four epochs, by their top-1; the loss follows it."""
+
+    def rating(top1):
+        losses = tuple((100 - top1) / 10 + 0.1 * i for i in range(9))
+        return Rating(top1, 9, sum(losses) / 9, losses)
+
+    loop = object.__new__(ElasticTrainLoop)
+    logger = logging.getLogger('looks')
+    model = torch.nn.Linear(1, 1, bias=False)
+    loop.__dict__.update(
+        start=rating(tops[0]), stops=True, full_epochs=0, _max_epochs=4, _fallen=None,
+        _stopped=False, model=model, supernet=SimpleNamespace(space=SimpleNamespace(full_path=0)),
+        _runner=SimpleNamespace(hooks=[], logger=logger), _good_epoch=0, stop_training=False,
+    )  # fmt: skip
+    loop._good = {'weight': torch.zeros(1, 1)}
+    for epoch, top1 in enumerate(tops[1:], 1):
+        loop._epoch = epoch
+        loop._evaluator = SimpleNamespace(rate=lambda arch, top1=top1: rating(top1))
+        model.weight.data.fill_(epoch)
+        loop.look()
+        if loop._stopped:
+            break
+    assert (epoch if loop._stopped else None) == stopped_after
+    good = max((n for n in range(1, epoch + 1) if tops[n] > 89), default=0)
+    assert model.weight.item() == (good if stopped_after else 4)
 
 
 def test_a_network_of_ones_own_is_not_trained_again(whole, data, tmp_path):
