@@ -1,4 +1,4 @@
-"""Does the search on photographs pay? Found networks beside the usual means: docs/results/photos.md.
+"""Does the search on photographs pay? Found networks and the usual means: docs/results/photos.md.
 
   python benchmarks/photos.py --list               # what is there, and what is missing
   python benchmarks/photos.py --all                # run what is missing, one run after the other

@@ -14,8 +14,43 @@ MARGIN = 1.0  # points of top-1: "not worse by more than"
 AIM = 1.0  # points over the best of the usual means
 SCALED_UP = ('cifar10',)  # a smaller input size loses nothing there, and makes no claim
 MARK = '<!-- What stands below this line is kept as it is. -->'
+INTRO = """\
+# A search on photographs beside the usual means
+
+Does a search that starts from ImageNet weights find a better network than what anybody can do
+without one: smaller images, fewer channels, fewer layers? `configs/photos/search.py` runs on the
+training images of each fold; then every network of the tables is trained for 12 epochs by the
+exported `retrain.py`, with the same distillation from the fine-tuned EfficientNet-Lite0. Nothing
+was chosen by the images of a fold that are tested; the last epoch counts.
+
+```
+python benchmarks/photos.py --all
+python benchmarks/photos.py --set cifar10 --all
+python benchmarks/photos.py --times
+python benchmarks/photos.py --page
+```
+
+Shares are of the MACs of Lite0 at the full image size. Differences are paired, image by image,
+pooled over the folds, with their 95 % interval; where it holds zero the page says "not decided". It
+is the interval of the choice of images: another training of the same network would differ, too.
+
+Found, narrower, shallower and random paths start from slices of the trained supernet, so that they
+differ in the choice alone; Lite0 at any image size starts from the fine-tuned Lite0. Of two smaller
+image sizes the hold-out of the search took the better one; it may cost up to 3.5 % of Lite0 more
+than the share, as a size cannot be chosen more finely. "Teacher" is Lite0 as the search fine-tuned
+it; it was not trained on. Minutes are those of two cores that two trainings may have shared; CPU
+seconds stand in the records, `photos.jsonl`."""
+ABOUT = dict(
+    clothing="""\
+`data/clothing`, 3,781 photographs of 10 classes (train, val and test pooled), 3 stratified folds,
+128 pixels.""",
+    cifar10="""\
+CIFAR-10, 3,000 images of its training set, all 10,000 of its test set, scaled up from 32 to 96
+pixels; one fold. The input size is fixed: a picture that was scaled up loses nothing at a smaller
+size, so that row makes no claim.""",
+)
 WORDS = {
-    'teacher': 'Lite0 as the search fine-tuned it',
+    'teacher': 'Lite0 as the search fine-tuned it (teacher)',
     'full': 'Lite0, trained on like all others',
     'found': '**found**',
     'lower-size': 'Lite0 on smaller images',
@@ -43,7 +78,7 @@ def write_page(records: Mapping[Key, dict], out: Path) -> Path:
 
 def page(records: Mapping[Key, dict], latency: Mapping[str, dict]) -> Iterator[str]:
     """Lines of the page."""
-    yield from INTRO
+    yield INTRO
     for name, setting in SETTINGS.items():
         mine = {(fold, run): r for (of, fold, run), r in records.items() if of == name}
         total, there = len(setting.runs()), sum(run in mine for run in setting.runs())
@@ -82,8 +117,8 @@ def _share(name: str, records: Mapping, share: float, latency: Mapping) -> Itera
         yield from ('The found network has no record yet.', '')
         return
     lines = [
-        '| network | folds | share of MACs | pixels | M params | top-1 | cross entropy | found less '
-        'it, points of top-1 | found less it, nats | ms | minutes |',
+        '| network | folds | share of MACs | pixels | M params | top-1 | cross entropy '
+        '| found less it, points of top-1 | found less it, nats | ms | minutes |',
         '|---|---|---|---|---|---|---|---|---|---|---|',
     ]
     for run in runs:
@@ -209,37 +244,3 @@ def _searches(records: Mapping) -> Iterator[str]:
 def _range(values: Sequence[float], digits: int) -> str:
     low, high = (f'{pick(values):.{digits}f}' for pick in (min, max))
     return low if low == high else f'{low} to {high}'
-
-
-INTRO = [
-    '# A search on photographs beside the usual means',
-    '',
-    'Does a search that starts from ImageNet weights find a better network than what anybody can '
-    'do without one: smaller images, fewer channels, fewer layers? `configs/photos/search.py` runs '
-    'on the training images of each fold; then every network of the tables is trained for 12 '
-    'epochs by the exported `retrain.py`, with the same distillation from the fine-tuned '
-    'EfficientNet-Lite0. The images of a fold that are tested were used by nothing before. The last '
-    'epoch counts; nothing is chosen by the test.',
-    '',
-    '```',
-    'python benchmarks/photos.py --all',
-    'python benchmarks/photos.py --set cifar10 --all',
-    'python benchmarks/photos.py --times',
-    'python benchmarks/photos.py --page',
-    '```',
-    '',
-    'Shares are of the MACs of Lite0 at the full image size. Differences are paired, image by '
-    'image, pooled over the folds, with their 95 % interval; where it holds zero the page says "not '
-    'decided". It is the interval of the choice of images: another training of the same network '
-    'would differ, too. Found, narrower, shallower and random paths start from slices of the trained '
-    'supernet, so that they differ in the choice alone; Lite0 at any image size starts from the '
-    'fine-tuned Lite0. "Smaller images" takes the better of two sizes by the hold-out of the search, '
-    'and may cost up to 3.5 % of Lite0 more than the share: a size cannot be chosen more finely.',
-]
-ABOUT = dict(
-    clothing='`data/clothing`, 3,781 photographs of 10 classes (train, val and test pooled), 3 '
-    'stratified folds, 128 pixels.',
-    cifar10='CIFAR-10, 3,000 images of its training set, all 10,000 of its test set, scaled up from '
-    '32 to 96 pixels; one fold. The input size is fixed: a picture that was scaled up loses nothing '
-    'at a smaller size, so that row makes no claim.',
-)

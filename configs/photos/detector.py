@@ -14,6 +14,7 @@ num_classes = 6  # taken from the annotations when they have others
 scale = (288, 288)  # width and height that images are resized to fit into, in pixels
 batch_size = 8
 max_epochs = 24
+min_steps = 800  # a set of few photographs gets more epochs, unless max_epochs is given
 num_workers = 2
 
 # ---- model ---------------------------------------------------------------------------------------

@@ -34,7 +34,7 @@ model = dict(
         num_classes=num_classes,
         in_channels=320,
         hidden_channels=1280,
-        norm_cfg=dict(type='BN', eps=1e-3, momentum=0.01),
+        norm_cfg=dict(type='BN', eps=1e-3),
         act='relu6',
         loss=dict(type='LabelSmoothLoss', label_smooth_val=0.1, mode='original'),
         init_cfg=dict(type='Pretrained', checkpoint='lite0'),  # but for the classes
@@ -91,5 +91,6 @@ param_scheduler = [
     dict(type='cream_mm.WarmupCosineLR', warmup_epochs=0.7, T_max=max_epochs,
          convert_to_iter_based=True),
 ]  # fmt: skip
+auto_scale_lr = dict(enable=True, base_batch_size=64)
 default_hooks = dict(checkpoint=dict(save_best='auto'))
 visualizer = dict(type='UniversalVisualizer', vis_backends=[dict(type='LocalVisBackend')])

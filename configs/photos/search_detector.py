@@ -3,9 +3,9 @@
 # detector.py beside this file.
 #
 #   python tools/train.py configs/photos/search_detector.py --cfg-options data_root=FOLDER \
-#       budget.macs_m=[0,420]
-#   python tools/export_arch.py work_dirs/search_detector/best_arch.json --out export
-#   python tools/train.py export/detector.py
+#       budget.macs_m=[240,420]
+#   python tools/export_arch.py work_dirs/search_detector/best_arch.json --out work_dirs/export
+#   python tools/train.py work_dirs/export/retrain.py
 #
 # FOLDER is a set in the form of COCO, PASCAL VOC or YOLO, or with a CSV of boxes (docs/data.md).
 # The detector is trained with the whole backbone first, then with slices of it, one a step: fewer
@@ -25,6 +25,7 @@ budget = dict(macs_m=None)
 metric = 'coco/bbox_mAP'
 batch_size = 8
 max_epochs = 36
+min_steps = 800  # a set of few photographs gets more epochs, unless max_epochs is given
 full_share = 0.5  # of max_epochs: the whole backbone; the rest is for its slices
 holdout = 0.2
 num_workers = 2
@@ -109,6 +110,7 @@ train_cfg = dict(
     max_epochs=max_epochs,
     full_share=full_share,
     paths='random',
+    sampler=dict(type='cream_mm.CostPathSampler'),  # small and large ones alike
     stops=False,  # the whole detector falls behind while the learning rate is high, and comes back
 )
 default_hooks = dict(path_log=dict(type='cream_mm.PathLogHook'), checkpoint=dict(save_best=None))

@@ -460,7 +460,8 @@ def look_before_training(cfg: Config, *, max_images: int | None = None) -> None:
             for name, files in listing.files(place.name).items()
             for file in files
         ]
-    say_enlarged([picture.path for picture in pictures], cfg.get('input_size'), warn)
+    if 'input_sizes' in cfg:  # where the size is a choice
+        say_enlarged([picture.path for picture in pictures], cfg.get('input_size'), warn)
     whole = any(map(_is_unlabelled, sets.values()))
     found = look_at(pictures, max_images=max_images)
     if pictures and not found.num_seen:

@@ -28,7 +28,12 @@ def fit_min_steps(cfg: Config, options: Mapping[str, Any], say: Callable[[str], 
         return
     from mmengine.registry import DATASETS  # with torch
 
-    images = len(DATASETS.build(dict(cfg.train_dataloader.dataset, pipeline=[])))
+    dataset = dict(cfg.train_dataloader.dataset)
+    if 'dataset' in dataset:  # a part of it
+        dataset['dataset'] = dict(dataset['dataset'], pipeline=[])
+    else:
+        dataset['pipeline'] = []
+    images = len(DATASETS.build(dataset))
     steps = math.ceil(images / (size * rank_and_number()[1]))
     if steps * epochs >= least:
         return

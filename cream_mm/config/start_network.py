@@ -144,12 +144,13 @@ def _skip_full(cfg: Config, options: Mapping, start: Start, say: Say) -> None:
     if not share or 'full_share' in options or start.hidden is None or not start.is_trained:
         return
     classes = tuple(cfg.get('classes') or ())
-    if start.classes is None or set(start.classes) != set(classes):
-        if not start.is_published:
-            say(f'{start.name} is of other classes: the whole network is fine-tuned first')
+    if not classes:  # nobody has looked at the data
         return
     if start.classes != classes:
-        say(f'{start.name} has the classes in another order: the whole network is fine-tuned first')
+        why = 'does not name its classes' if start.classes is None else 'is of other classes'
+        if set(start.classes or ()) == set(classes):
+            why = 'has the classes in another order'
+        say(f'{start.name} {why}: the whole network is fine-tuned first')
         return
     from ..engine.schedulers.two_cosines import first_epochs  # with torch
 

@@ -39,6 +39,7 @@ POINTS = dict(
     random=('random path', dict(facecolors='white', edgecolors=GREY, s=36)),
     board=('on the board', dict(color=BLUE, s=44, edgecolors='white')),
     effects=('best training effects', dict(color=GREEN, s=44, edgecolors='white')),
+    combined=('rated to fit effects, or of the best', dict(color=GREEN, s=30, edgecolors='white')),
     given=('asked for by the strategy', dict(color=GREEN, s=30, edgecolors='white')),
     archive=('in the pools of the training', dict(color=BLUE, s=26, edgecolors='white')),
     reference=('cheapest and costliest', dict(color=NAVY, marker='D', s=30)),

@@ -65,6 +65,7 @@ from .tables import board_rows, cost_table
 _SOURCES = dict(
     effects='of the best training effects',
     board='from the board',
+    combined='to fit the effects to, or of the best by these',
     given='asked for by the strategy',
     archive='of the pools that were trained',
     random='drawn at random',
@@ -273,11 +274,10 @@ class SearchReport:
             if key == 'published_flops_m' and plain:
                 continue
             if costs.get(key) is not None:
-                if key == 'macs_m':
-                    note += self._share_of_full()
                 if key == 'macs_m' and self._bounds('macs_m'):
                     note += budget_verdict(costs[key], self._budget('macs_m'))
                 rows.append((label, f'{format_cost(costs[key])} M', note.removesuffix(', ')))
+        rows += self._slice_rows()
         if (time := costs.get('latency_ms')) is not None:
             note = self._measured()
             if 'latency_ms' in self.best['budget']:
@@ -314,12 +314,19 @@ class SearchReport:
             rows.append(('Detector mAP', format_pct(100 * self.map_curve[-1][1]), note))
         return rows
 
-    def _share_of_full(self) -> str:
-        """For a slice, its share of the full network's multiply-adds; else nothing."""
-        full = ((self.best.get('slice_of') or {}).get('full_costs') or {}).get('macs_m')
-        if not full:
-            return ''
-        return f'{format_pct(100 * self.best["costs"]["macs_m"] / full)} of the full network, '
+    def _slice_rows(self) -> list[tuple[str, str, str]]:
+        """What share of the full network a slice of it costs, and which images it takes."""
+        sliced, rows = self.best.get('slice_of') or {}, []
+        full, own = ((sliced.get('full_costs') or {}), self.best['costs'])
+        if full.get('macs_m') and own.get('macs_m') is not None:
+            share = format_pct(100 * own['macs_m'] / full['macs_m'])
+            note = f'{format_cost(full["macs_m"])} M multiply-adds'
+            rows.append(('Share of the full network', share, note))
+        sizes = (sliced.get('space') or {}).get('input_sizes')
+        if sizes and self.best.get('input_size'):
+            note = f'pixels; the search chose among {", ".join(map(str, sizes))}'
+            rows.append(('Images', format_size(self.best['input_size']), note))
+        return rows
 
     def _architecture(self) -> tuple[str, str]:
         """The answer as text, and how that is to be read."""

@@ -35,3 +35,14 @@ def test_what_is_given_stays(cfg):
     override(cfg, dict(min_steps=100, max_minutes=5))
     fit_min_steps(cfg, {}, pytest.fail)
     assert cfg.max_epochs == 16
+
+
+def test_a_part_of_a_set_with_boxes():
+    cfg = read_config(SEARCH.with_name('search_detector.py'))[0]
+    root = Path(__file__).parents[2] / 'data/tiny_coco/'
+    if not root.is_dir():
+        pytest.skip('no data/tiny_coco')
+    override(cfg, dict(data_root=str(root), min_steps=800))
+    lines = []
+    fit_min_steps(cfg, {}, lines.append)
+    assert 'an epoch of 39 images is 5 steps' in lines[0] and cfg.param_scheduler[0].T_max == 160
