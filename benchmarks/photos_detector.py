@@ -212,7 +212,8 @@ def measured(run: Path) -> dict:
     draws = coco_draws(metric, results, 'bbox_mAP', image_weights(len(results), 0))
     parts = read_json(run / 'part_costs.json')['parts']
     return dict(
-        num_images=len(results), mAP=values['bbox_mAP'], mAP_50=values['bbox_mAP_50'],
+        num_images=len(results),
+        mAP=values.get('bbox_mAP', 0.0), mAP_50=values.get('bbox_mAP_50', 0.0),  # none: no boxes
         draws=[round(float(value), 5) for value in draws],
         whole_macs_m=round(parts['whole']['macs_m'], 2), ms=parts['whole']['ms'],
     )  # fmt: skip

@@ -34,6 +34,10 @@ ELSEWHERE = {
     ),
     'ops/cpu_kernels.py': ('ops/test_functional.py', 'cpu_kernels'),
     'search/front.py': ('search/test_search_front.py', 'budget_steps'),
+    'search/strategies/effects_search.py': (
+        'search/strategies/test_combined_effects_search.py',
+        'budget_steps',
+    ),
     'search/strategies/main_effects_search.py': (
         'search/strategies/test_strategies.py',
         'MainEffectsSearch',

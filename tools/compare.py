@@ -19,9 +19,9 @@ And beside them: teacher, the full network as the search fine-tuned it; scratch,
 from random weights, 60 epochs; linear-probe, a linear classifier on features of EfficientNet-Lite0.
 
 They are tested on the images in val/, which the search chose nothing by. Into OUT goes a folder
-for each network with its record.json, and at the end compare.json, the table. The same command goes
-on after a kill. found less each of the others is told with its 95 % interval, image by image; where
-it holds zero, the images do not decide.
+for each network with its record.json, and at the end compare.json, the table, and compare.png. The
+same command goes on after a kill. found less each of the others is told with its 95 % interval,
+image by image; where it holds zero, the images do not decide.
 """
 
 import argparse
@@ -67,11 +67,12 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 
 def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
-    from cream_mm.apis.compare_all import compare_all
+    from cream_mm.apis.compare_all import compare_all, summary
 
-    compare_all(
+    out = args.out or os.path.join(args.work_dir, 'compare')
+    records = compare_all(
         args.work_dir,
-        args.out or os.path.join(args.work_dir, 'compare'),
+        out,
         root=ROOT,
         shares=args.at,
         epochs=args.epochs,
@@ -80,6 +81,10 @@ def main(argv: Sequence[str] | None = None) -> None:
         options=args.cfg_options,
         dry=args.list,
     )
+    if records:
+        from cream_mm.reports.compare_figure import draw_comparison
+
+        draw_comparison(summary(records), os.path.join(out, 'compare.png'))
 
 
 if __name__ == '__main__':

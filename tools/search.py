@@ -9,13 +9,15 @@ random, evolution (regularized), nsga2 (all trade-offs of rating and MACs; needs
 main_effects (what each choice adds, fitted to the ratings; picks by the fit, for supernets whose
 single ratings are noisy), training_effects (the same, fitted to the path_log.jsonl that the
 training wrote: ranks best in docs/results/ranking.md, and as nothing has to be rated for it,
---num 11 is enough; ratings only veto), nao (random paths first, then those to which the gradient of
-a learned score leads in a latent space; --strategy-options num_initial=100 num_new=50 num_seeds=100
-epochs=1000 are its defaults), or one of your own that is registered. Paths are compared by what
-the config says: minus the cross entropy on held-out images, or its metric. The budget is the
-config's. Into the work-dir go search.json (all rated paths and the trade-offs among them) and
-best_arch.json, which tools/export_arch.py takes. The same command after a kill goes on where it
-was.
+--num 11 is enough; ratings only veto), combined_effects (both of these and size; rates the best
+sums for each of eight budgets: for slices of one network), single_changes (of the full network,
+added up: for slices whose supernet was not trained), nao (random paths first, then those to which
+the gradient of a learned score leads in a latent space; --strategy-options num_initial=100
+num_new=50 num_seeds=100 epochs=1000 are its defaults), or one of your own that is registered. Paths
+are compared by what the config says: minus the cross entropy on held-out images, or its metric. The
+budget is the config's. Into the work-dir go search.json (all rated paths and the trade-offs among
+them) and best_arch.json, which tools/export_arch.py takes. The same command after a kill goes on
+where it was.
 """
 
 import argparse

@@ -39,9 +39,7 @@ model = dict(
         loss=dict(type='LabelSmoothLoss', label_smooth_val=0.1, mode='original'),
         init_cfg=dict(type='Pretrained', checkpoint='lite0'),  # but for the classes
     ),
-    data_preprocessor=dict(
-        num_classes=num_classes, mean=[127.0] * 3, std=[128.0] * 3, to_rgb=True
-    ),
+    data_preprocessor=dict(num_classes=num_classes, mean=[127.0] * 3, std=[128.0] * 3, to_rgb=True),
 )
 
 # ---- data ----------------------------------------------------------------------------------------

@@ -60,9 +60,7 @@ model = dict(
         loss=dict(type='LabelSmoothLoss', label_smooth_val=0.1, mode='original'),
         init_cfg=None,
     ),
-    data_preprocessor=dict(
-        num_classes=num_classes, mean=[127.0] * 3, std=[128.0] * 3, to_rgb=True
-    ),
+    data_preprocessor=dict(num_classes=num_classes, mean=[127.0] * 3, std=[128.0] * 3, to_rgb=True),
 )
 
 # ---- data ----------------------------------------------------------------------------------------

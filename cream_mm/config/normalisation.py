@@ -77,8 +77,9 @@ def put_images(
     if not wrong:
         return
     told = ', '.join(f'{key}={wanted[key]}' for key in wrong)
-    asked = [k for k in options if k.startswith('model.data_preprocessor')]
-    if asked:
+    place = 'model.data_preprocessor'
+    keys = [place, *(f'{place}.{flag if key == "to_rgb" else key}' for key in wrong)]
+    if asked := [key for key in keys if key in options]:
         raise ValueError(
             f'{asked[0]}: the weights of {name} were trained with {told}; leave it out, and the '
             'images are normalised so'

@@ -126,7 +126,6 @@ class ClassErrors:
         return dict(
             names=[self.classes[k] for k in shown],
             rows=rows,
-            right=[list(shown).index(k) for k in shown],
             has_others=len(shown) < len(self.classes),
         )
 

@@ -1,6 +1,7 @@
 """MobileNetV2 with the ImageNet weights of an installed package: a network off the shelf."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from mmpretrain.models.backbones import MobileNetV2 as _MobileNetV2
@@ -49,7 +50,7 @@ class MobileNetV2(_MobileNetV2):
         mean: Sequence[float] | None = None,
         std: Sequence[float] | None = None,
         pretrained: bool = True,
-        **kwargs,
+        **kwargs: Any,
     ):
         super().__init__(**kwargs)
         self.pretrained = pretrained

@@ -5,7 +5,6 @@ PyTorch and mmengine pass over names that do not fit, and train on from random w
 
 import re
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +26,9 @@ from ...checkpoints.load_weights import (
     without_wrappers,
 )
 from ...registry import type_name
-from ...spaces import MBConvSpace
+from ...spaces import ElasticSpace, MBConvSpace
 from ...structures import Arch
+from .fixed_network import network_class
 from .published import published_nets
 from .published_weights import read_weights
 
@@ -195,28 +195,31 @@ def _network(module: Module, weights: Mapping[str, Tensor]) -> str | None:
     """Which network of the module's space the weights are, in words."""
     if not hasattr(module, 'build_network'):
         return None  # not of ours
-    if any('.banks.' in name for name in weights) and not module.shares_weights:
+    space, has_choices = module.space, module.shares_weights
+    if isinstance(space, ElasticSpace):  # its weights are those of one network
+        space, has_choices = space.skeleton, False
+    if any('.banks.' in name for name in weights) and not has_choices:
         return 'a supernet: tools/export_arch.py cuts a path out of it'
-    if not isinstance(module.space, MBConvSpace):
+    if not isinstance(space, MBConvSpace):
         return None  # its names say less
     layer = re.compile(r'(.*?)blocks\.(\d{1,3})\.(\d{1,3})\.(\d{1,3}\.)?conv_(pw|dw)\.weight')
     shapes: dict = {}
     is_supernet, starts = False, set()
     for name, value in weights.items():
         match = layer.fullmatch(name)
-        if match and value.ndim == 4 and 1 <= int(match[2]) <= module.space.num_stages:
+        if match and value.ndim == 4 and 1 <= int(match[2]) <= space.num_stages:
             starts.add(match[1])
             is_supernet |= match[4] is not None
             shapes.setdefault((int(match[2]), int(match[3])), {})[match[5]] = value.shape
     if len(starts) != 1:
         return None
-    depths = [sum(stage == s for s, _ in shapes) for stage in range(1, module.space.num_stages + 1)]
+    depths = [sum(stage == s for s, _ in shapes) for stage in range(1, space.num_stages + 1)]
     if is_supernet:
-        way = 'tools/export_arch.py cuts a path out of it' if not module.shares_weights else (
+        way = 'tools/export_arch.py cuts a path out of it' if not has_choices else (
             f'set space.depths={depths}'
         )  # fmt: skip
         return f'a supernet of depths {depths}: {way}'
-    choices = {tuple(choice): i for i, choice in enumerate(module.space.choices)}
+    choices = {tuple(choice): i for i, choice in enumerate(space.choices)}
     stages: list[list] = [[] for _ in depths]
     for (stage, _), shape in sorted(shapes.items()):
         if len(shape) != 2 or not shape['pw'][1]:
@@ -225,16 +228,16 @@ def _network(module: Module, weights: Mapping[str, Tensor]) -> str | None:
         stages[stage - 1].append(choices.get((shape['dw'][2], round(expand)), -1))
     start = starts.pop()
     try:
-        arch = Arch.from_list([[0], *stages, [0]], module.space.name)
+        arch = Arch.from_list([[0], *stages, [0]], space.name)
         with torch.device('meta'):
-            net = module.build_network(arch)
+            net = network_class(space)(arch, space=space.of_network(arch).to_dict())
         if missing_names(net.state_dict(), fitting(net.state_dict(), weights, start)):
             return None
     except ValueError:
         return None
-    space = replace(module.space, depths=arch.depths)
+    space = space.of_network(arch)
     names = [name for name, net in published_nets.items() if net.network() == (arch, space)]
-    if module.shares_weights:
+    if has_choices:
         return f'a fixed network, {(names or [arch])[0]}, and no supernet'
     return (
         f'another network: arch={names[0]!r} would fit'

@@ -15,7 +15,7 @@ from ..training_effects import training_effects
 from .effects_search import EffectsSearch
 from .strategy import collect
 
-SHARE_RANDOM = 2 / 3  # of the paths that a run rates
+SHARE_RANDOM = 2 / 3  # of the paths that a run rates, at most: the others are the best sums
 
 
 @TASK_UTILS.register_module(name=['CombinedEffectsSearch', 'combined_effects'])
@@ -28,8 +28,8 @@ class CombinedEffectsSearch(EffectsSearch):
 
     Args:
         space, budget, **kwargs: See :class:`Strategy`.
-        num_random (int): Random paths to rate first. Defaults to 40, in a run to two thirds of the
-            paths that it rates.
+        num_random (int): Random paths to rate first. Defaults to 40; a run rates at most two thirds
+            of its paths as such, which is the default there.
         known (Mapping[str, Effects]): Effects from elsewhere, by the name of their source.
 
     Raises:
@@ -76,7 +76,8 @@ class CombinedEffectsSearch(EffectsSearch):
 
         Without a log that can be used, effects are learned from ratings and sizes alone.
         """
-        settings.setdefault('num_random', max(2, round(SHARE_RANDOM * run.num)))
+        most = max(2, round(SHARE_RANDOM * run.num))
+        settings['num_random'] = min(settings.get('num_random', most), most)
         why = None
         try:
             log = Path(path_log or run.path_log)

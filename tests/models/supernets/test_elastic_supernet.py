@@ -432,3 +432,12 @@ def test_slices_are_no_parameters():
                       sum(p.numel() for p in fresh.parameters()))  # fmt: skip
     assert replace(fresh.space, choices=()) == replace(net.space.skeleton, choices=(),
                                                       depths=fresh.arch.depths)  # fmt: skip
+
+
+def test_weights_of_another_network_are_named(tmp_path):
+    other = CreamNet('cream-43m')
+    torch.save(other.state_dict(), tmp_path / 'other.pth')
+    net = ElasticSupernet('cream-14m', init_cfg=dict(type='Pretrained',
+                          checkpoint=str(tmp_path / 'other.pth')))  # fmt: skip
+    with pytest.raises(ValueError, match="holds another network: arch='cream-43m' would fit"):
+        net.init_weights()

@@ -64,6 +64,8 @@ def test_a_run_gives_it_the_losses_of_the_training(tmp_path):
     run = write_log(tmp_path / 'path_log.jsonl', 300, first=500)
     strategy = CombinedEffectsSearch.for_run(run)
     assert strategy.settings['num_random'] == 20 and set(strategy.known) == {'training', 'size'}
+    assert CombinedEffectsSearch.for_run(run, num_random=9).settings['num_random'] == 9
+    assert CombinedEffectsSearch.for_run(run, num_random=40).settings['num_random'] == 20
     rate(strategy, 22)
     assert 'training' in strategy.combined().used
     assert strategy.notes()[0].startswith("Effects of ratings and the training's losses")
