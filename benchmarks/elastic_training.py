@@ -268,9 +268,12 @@ def page_of(records: dict[str, dict]) -> str:
                 f'{shift + 1.96 * error:+.3f}: {verdict(shift, error)}'
             )
     if records['random']['cpu_seconds'] < SHORT:
-        lines += ['', 'This is a short run, of a full network that had not settled: it says how the '
-                  'ways begin, not how they end. The default stays `paths=\'random\'`, with which '
-                  'the pilot of the issue was made.']  # fmt: skip
+        lines += [
+            '',
+            'These are short runs, of a full network that had not settled: they say how the ways '
+            "begin, not how they end. The default stays `paths='random'`, with which the pilot was "
+            'made.',
+        ]
     return '\n'.join(lines) + '\n'
 
 
