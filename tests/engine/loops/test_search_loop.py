@@ -167,7 +167,15 @@ def test_a_strategy_that_cannot_work(data, tmp_path, strategy, error):
 
 def test_names_of_all_strategies():
     assert strategies() == [
-        'board', 'evolution', 'main_effects', 'nao', 'nsga2', 'random', 'training_effects'
+        'board',
+        'combined_effects',
+        'evolution',
+        'main_effects',
+        'nao',
+        'nsga2',
+        'random',
+        'single_changes',
+        'training_effects',
     ]  # fmt: skip
 
 
