@@ -24,6 +24,7 @@ CONFIG = ROOT / 'configs/photos/search.py'
 RECORDS = ROOT / 'docs/results/elastic_training.json'
 PAGE = RECORDS.with_suffix('.md')
 SHARES = ((0.45, 0.55), (0.60, 0.70))  # of the full network's MACs
+SHORT = 200  # CPU seconds of a way, below which the page says that it is a short one
 WAYS = dict(
     random=dict(paths='random'),
     sandwich=dict(paths='sandwich', num_paths=1),
@@ -264,9 +265,22 @@ def page_of(records: dict[str, dict]) -> str:
             shift, error = difference(records[way]['paths'], records['random']['paths'])
             lines.append(
                 f'* {TITLES[way]}: {shift:+.3f} nats, {shift - 1.96 * error:+.3f} to '
-                f'{shift + 1.96 * error:+.3f}'
+                f'{shift + 1.96 * error:+.3f}: {verdict(shift, error)}'
             )
+    if records['random']['cpu_seconds'] < SHORT:
+        lines += [
+            '',
+            'These are short runs, of a full network that had not settled: they say how the ways '
+            "begin, not how they end. The default stays `paths='random'`, with which the pilot was "
+            'made.',
+        ]
     return '\n'.join(lines) + '\n'
+
+
+def verdict(shift: float, error: float) -> str:
+    if abs(shift) <= 1.96 * error:
+        return 'undecided'
+    return 'random paths are better' if shift > 0 else 'the sandwich is better'
 
 
 def mean(values) -> float:

@@ -18,9 +18,11 @@ clothing: the photographs of train, val and test pooled, 3 stratified folds, 128
 """
 
 import argparse
+import json
 import os
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -70,8 +72,8 @@ SETTINGS = dict(
 class Records:
     """The lines of docs/results/photos.jsonl, by set, fold and name; the last one counts."""
 
-    def __init__(self, path: Path):
-        self.path = path
+    def __init__(self, path: Path, lock: Path | None = None):
+        self.path, self.lock = path, lock or path.parent / '.lock'
 
     def read(self) -> dict[tuple[str, int, str], dict]:
         if not self.path.is_file():
@@ -82,11 +84,27 @@ class Records:
         return found
 
     def add(self, record: dict) -> None:
-        import json
+        with alone(self.lock):
+            if self.path.is_file():
+                mend_lines(self.path)
+            append_lines(self.path, [json.dumps(record, separators=(',', ':'))])
 
-        if self.path.is_file():
-            mend_lines(self.path)
-        append_lines(self.path, [json.dumps(record, separators=(',', ':'))])
+
+@contextmanager
+def alone(place: Path) -> Iterator[None]:
+    """Wait until no other process has a folder."""
+    from cream_mm.engine.work_dir_lock import hold_work_dir, release_work_dir
+
+    while True:
+        try:
+            hold_work_dir(place)
+            break
+        except ValueError:
+            time.sleep(2)
+    try:
+        yield
+    finally:
+        release_work_dir(place)
 
 
 # ---- images --------------------------------------------------------------------------------------
@@ -158,7 +176,8 @@ class Runs:
     def __init__(self, args: argparse.Namespace):
         self.name, self.setting = args.set, SETTINGS[args.set]
         self.home = args.work_dir / args.set
-        self.records, self.epochs = Records(args.records), args.epochs
+        self.records = Records(args.records, args.work_dir / 'records-lock')
+        self.epochs = args.epochs
         self.search_options, self.train_options = args.search_options, args.train_options
         self.data = args.data
         self.chosen = [
@@ -176,7 +195,8 @@ class Runs:
         """Run the first that is missing and that no other process has; whether there was one."""
         from cream_mm.engine.work_dir_lock import hold_work_dir, release_work_dir
 
-        make_data(self.name, self.setting, self.data, self.home / 'data')
+        with alone(self.home / 'data'):
+            make_data(self.name, self.setting, self.data, self.home / 'data')
         for fold, name in self.missing():
             searched = (self.home / f'fold_{fold}/search.done').is_file()
             if name not in ('search', 'linear-probe') and not searched:

@@ -186,8 +186,10 @@ def print_all(args: argparse.Namespace) -> None:
             told.append(f'{score} {rating["score"]:.4f} in the supernet{better}')
         print(f'{osp.relpath(files["arch"].parent)}: {", ".join(told)}')
     note_command(args.arch)
-    first = next(iter(every.values()))
-    print(f'next: python tools/train.py {shlex.quote(osp.relpath(first["retrain"]))}, or another')
+    name, first = next(iter(every.items()))
+    command = ['python', 'tools/train.py', osp.relpath(first['retrain']), '--work-dir',
+               osp.join(osp.relpath(args.arch), name)]  # fmt: skip
+    print(f'next, for this or another: {shlex.join(command)}')
 
 
 if __name__ == '__main__':

@@ -33,6 +33,11 @@ FROM_SCRATCH = (
     'its file). Train retrain.py from scratch'
 )
 
+NO_CLASSES = (
+    'A training takes the classes from its data. For inference open the config that it',
+    'writes into its work_dir, beside its checkpoints: this one does not know them.',
+)
+
 Say = Callable[[str], None]
 
 
@@ -318,6 +323,8 @@ def _export(
     if sliced or fine_tunes(retrain):
         teacher = sliced.teacher if sliced else None
         start = [*scratch, *fine_tune(retrain, about, with_weights=with_weights, teacher=teacher)]
+    if sliced and detects:
+        start = [*start, *NO_CLASSES]
     write_config(files['retrain'], retrain, '\n'.join([f'Retrain {name}.', *start]))
     for note in notes if say else ():
         say(note)
@@ -338,10 +345,7 @@ def _export(
             f'  --cfg-options {init}.type=Pretrained {init}.prefix=backbone. \\',
             f'      {init}.checkpoint=FILE',
         ]
-    lines += [
-        'A training takes the classes from its data. For inference open the config that it',
-        'writes into its work_dir, beside its checkpoints: this one does not know them.',
-    ]
+    lines += NO_CLASSES
     write_config(target, cfg, '\n'.join(lines), own=not detector)
     return files
 

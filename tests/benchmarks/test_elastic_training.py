@@ -33,4 +33,8 @@ def test_the_page_has_a_row_for_each_way(bench):
     full = dict(epochs=2, input_size=96, cpu_seconds=50.0, top1_pct=85.0, loss=0.5, num_images=2)
     page = bench['page_of'](dict(full=full, random=record(0.9), sandwich=record(1.0)))
     assert '| one random path a step | 2.0 | 78 | 60 | 0.900 / 80.0 % | 0.700 / 80.0 % |' in page
-    assert '* sandwich: full, cheapest, one random: +0.100 nats, +0.100 to +0.100' in page
+    assert (
+        '* sandwich: full, cheapest, one random: +0.100 nats, +0.100 to +0.100: random paths'
+        in page
+    )
+    assert bench['verdict'](0.1, 0.06) == 'undecided'

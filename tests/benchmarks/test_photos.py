@@ -141,7 +141,7 @@ def test_each_image_is_tested_in_one_fold(modules, tmp_path):
 
 
 def test_a_record_is_one_line(modules, tmp_path):
-    records = modules.photos.Records(tmp_path / 'r.jsonl')
+    records = modules.photos.Records(tmp_path / 'r.jsonl', tmp_path / 'lock')
     records.add(made('full', [1], [0.1]) | dict(set='clothing', fold=0))
     with open(records.path, 'a') as file:
         file.write('{"cut off')

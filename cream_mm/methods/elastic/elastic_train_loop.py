@@ -310,7 +310,7 @@ class ElasticTrainLoop(SupernetTrainLoop):
         start = {k: tuple(v) if isinstance(v, list) else v for k, v in state['start'].items()}
         self.start = Rating(**{'top1_pct': None, 'loss': None, **start})
         self._looked, self._good_epoch = int(state['looked']), int(state['good_epoch'])
-        self._good, self._fallen = dict(state['good']), state['fallen']
+        self._good, self._fallen = dict(state['good']), state.get('fallen')
         self._stopped = self.stop_training = bool(state['stopped'])
         path = Path(self.runner.work_dir) / FULL
         if not path.is_file():
