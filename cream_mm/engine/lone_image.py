@@ -10,6 +10,10 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.data import BatchSampler, DataLoader
 
+from ..registry import type_name
+
+_BY_SHAPE = 'AspectRatioBatchSampler'  # its last batches are of both shapes
+
 
 def leave_lone_image_out(loader: DataLoader, model: nn.Module) -> None:
     """Give a training no batch of one image: it is left out, in each epoch another one.
@@ -66,8 +70,9 @@ def _ends_with_one(number: int, size: int) -> bool:
 
 
 def _plain_batches(loader: DataLoader) -> BatchSampler | None:
-    """Batches that torch cuts in their order; of others, nobody knows how they end."""
+    """Batches of torch, and mmdet's by shape; of others, nobody knows how they end."""
     batches = getattr(loader, 'batch_sampler', None)
-    if type(batches) is not BatchSampler or isinstance(batches.sampler, InfiniteSampler):
+    is_known = type(batches) is BatchSampler or type_name(type(batches)) == _BY_SHAPE
+    if not is_known or isinstance(batches.sampler, InfiniteSampler):
         return None
     return batches

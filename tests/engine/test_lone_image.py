@@ -99,3 +99,22 @@ def test_a_set_of_one_image_stays():
 def test_torch_refuses_what_is_left_out():
     with pytest.raises(ValueError, match='Expected more than 1 value per channel'):
         NORM.train()(torch.zeros(1, 3, 1, 1))
+
+
+@pytest.mark.parametrize('tall', [0, 2, 3, 4, 9])
+def test_a_detectors_batches_by_shape(tall):
+    """mmdet's sampler puts what is left of both shapes together, and may end with one image."""
+    from mmdet.datasets.samplers import AspectRatioBatchSampler
+
+    class Pictures(Numbers):
+        def get_data_info(self, index):
+            return dict(width=1, height=2 if index < tall else 1)
+
+    sampler = DefaultSampler(Pictures(9), seed=0)
+    cut = AspectRatioBatchSampler(sampler, 4)
+    batches = DataLoader(sampler.dataset, batch_sampler=cut)
+    before = [batch.tolist() for batch in batches]
+    leave_lone_image_out(batches, NORM)
+    after = [batch.tolist() for batch in batches]
+    assert sorted(map(len, before)) == [1, 4, 4] and after == before[:-1]
+    assert len(batches) == 2

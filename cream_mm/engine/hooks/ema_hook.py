@@ -55,15 +55,6 @@ class EMAHook(_EMAHook):
         self.raw_metrics = raw_metrics
         self._raw: dict = {}
 
-    def restart(self) -> None:
-        """Begin anew with the weights of now, and with the warm-up.
-
-        For whoever changes the weights otherwise than by a step: where channels were put into
-        another order, an average with those before means nothing.
-        """
-        self.ema_model.module.load_state_dict(self.src_model.state_dict())
-        self.ema_model.steps.zero_()
-
     def before_val_epoch(self, runner: Runner) -> None:
         if self.raw_metrics:
             self._raw = {f'raw_{k}': v for k, v in _evaluate(runner).items()}
