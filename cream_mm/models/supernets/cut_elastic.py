@@ -11,6 +11,8 @@ from ...structures import Arch
 from ..backbones.cream_net import CreamNet
 from .sliced_block import slice_to
 
+STATISTICS = ('running_mean', 'running_var', 'num_batches_tracked')
+
 
 def cut_elastic(
     state_dict: Mapping[str, Tensor], arch: Arch, prefix: str, space: ElasticSpace
@@ -39,6 +41,8 @@ def cut_elastic(
     for name, shape in _shapes(*space.network(arch)).items():
         own = _renamed(name, places)
         value = state_dict.get(prefix + own)
+        if value is None and name.endswith(STATISTICS):
+            continue  # of norm layers that have none
         if value is None or value.shape != shapes[own]:
             found = 'not there' if value is None else f'of {list(value.shape)}'
             raise KeyError(

@@ -307,6 +307,14 @@ def test_ranks_average_the_gradients_of_whole_weights():
     assert all(torch.equal(v, plain.state_dict()[k]) for k, v in inner.state_dict().items())
 
 
+def test_norms_without_statistics():
+    net = elastic('plain', norm_cfg=dict(type='GN', num_groups=4))
+    small = net.space.smallest_path
+    net.sort_channels()
+    with net.using(small):
+        assert torch.equal(net(images())[0], net.export(small)(images())[0])
+
+
 # --- copies, types, files ---
 
 
