@@ -26,15 +26,15 @@ train_dataloader = dict(
 )
 train_cfg = dict(by_epoch=True, max_epochs=1)
 optim_wrapper = dict(optimizer=dict(type='SGD', lr=0.1))
-auto_scale_lr = dict(enable=True, base_batch_size=BASE)
+auto_scale_lr = dict(enable=ENABLE, base_batch_size=32)
 """
 
 
-@pytest.mark.parametrize('base', [32, None])
-def test_it_measures_what_a_run_would_do(tmp_path, monkeypatch, base):
+@pytest.mark.parametrize('enable', [True, False])
+def test_it_measures_what_a_run_would_do(tmp_path, monkeypatch, enable):
     data = write_image_folder(tmp_path / 'data', train=64, size=(8, 8))
     config, order = tmp_path / 'config.py', tmp_path / 'order.json'
-    text = CONFIG.replace('SPACE', repr(tiny_space().to_dict())).replace('BASE', str(base))
+    text = CONFIG.replace('SPACE', repr(tiny_space().to_dict())).replace('ENABLE', str(enable))
     config.write_text(text)
     options = dict(data_root=str(data))
     order.write_text(json.dumps(dict(config=str(config), options=options, amp=False)))
@@ -44,5 +44,5 @@ def test_it_measures_what_a_run_would_do(tmp_path, monkeypatch, base):
     sizes = [one['batch_size'] for one in found['tried']]
     assert sizes == [8, 16][: len(sizes)] and found['batch_size'] in sizes  # 128 images: 16
     assert all(one['images_per_second'] > 0 for one in found['tried'])
-    assert found['lr_follows'] == bool(base)
+    assert found['lr_follows'] == enable
     assert sorted(p.name for p in tmp_path.iterdir()) == ['config.py', 'data', 'order.json']
