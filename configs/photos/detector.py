@@ -43,12 +43,15 @@ model = dict(
         stacked_convs=2,
         norm_cfg=dict(type='BN'),
         anchor_generator=dict(
-            octave_base_scale=4, scales_per_octave=2, ratios=[0.5, 1.0, 2.0], strides=[8, 16, 32, 64]
+            octave_base_scale=4,
+            scales_per_octave=2,
+            ratios=[0.5, 1.0, 2.0],
+            strides=[8, 16, 32, 64],
         ),
         reg_decoded_bbox=True,
         loss_bbox=dict(_delete_=True, type='GIoULoss', loss_weight=2.0),
     ),
-)  # fmt: skip
+)
 
 # ---- data ----------------------------------------------------------------------------------------
 train_pipeline = [

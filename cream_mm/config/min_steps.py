@@ -21,6 +21,8 @@ def fit_min_steps(cfg: Config, options: Mapping[str, Any], say: Callable[[str], 
         say (Callable): Called with a line if the run gets longer.
     """
     least, epochs = cfg.get('min_steps'), cfg.get('max_epochs')
+    if 'min_steps' in cfg:
+        cfg.min_steps = None  # settled: the copy that a run leaves is of this many epochs
     if not least or not epochs or 'max_epochs' in options or cfg.get('max_minutes') is not None:
         return
     size = cfg.train_dataloader.get('batch_size')
