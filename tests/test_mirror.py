@@ -25,6 +25,11 @@ ELSEWHERE = {
     'files/answer_file.py': ('engine/test_search_run.py', 'best_arch.json'),
     'methods/cream/board_hook.py': ('engine/test_search_run.py', 'BoardHook'),
     'methods/cream/board_rating_loop.py': ('engine/test_search_run.py', 'BoardRatingLoop'),
+    'methods/elastic/full_network.py': (
+        'methods/elastic/test_elastic_train_loop.py',
+        'full.pth',
+    ),
+    'methods/elastic/sandwich.py': ('methods/elastic/test_elastic_train_loop.py', 'sandwich'),
     'models/layers/mbconv.py': ('models/layers/test_mbconv_blocks.py', 'build_choice'),
     'models/layers/squeeze_excite.py': ('models/layers/test_mbconv_blocks.py', 'SqueezeExcite'),
     'models/layers/sync_batch_norm.py': ('engine/test_distributed.py', 'SyncBatchNorm'),

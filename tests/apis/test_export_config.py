@@ -4,6 +4,7 @@ from mmengine.config import Config
 
 from cream_mm.apis.export_config import ready, write_config
 
+
 def test_a_config_without_test_data():
     cfg = Config(dict(train_dataloader=dict(num_workers=0), load_from=None))
     assert ready(cfg, scope='mmdet').train_dataloader.persistent_workers is False
