@@ -129,7 +129,7 @@ def probe_folder(
     )  # fmt: skip
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def _features(model: nn.Module, loader: dict) -> tuple[Tensor, Tensor]:
     """What the last layer of a classifier is given, and the labels."""
     found, labels = [], []
@@ -145,4 +145,4 @@ def _features(model: nn.Module, loader: dict) -> tuple[Tensor, Tensor]:
             labels += [int(sample.gt_label.flatten()[0]) for sample in data['data_samples']]
     finally:
         handle.remove()
-    return torch.cat(found).clone(), torch.tensor(labels)
+    return torch.cat(found), torch.tensor(labels)
