@@ -293,3 +293,13 @@ def test_train_paths_survives_a_kill(home, tmp_path):
     other = [*command[:-3], 'max_epochs=3']
     refused = subprocess.run(other, env=env, capture_output=True, text=True, timeout=280)
     assert 'holds other trainings' in refused.stderr
+
+
+def test_resume_without_a_checkpoint_begins_with_load_from(call, home, tmp_path):
+    """With a rate of zero the weights that a training ends with are those that it began with."""
+    options = [f'load_from={home / "supernet.pth"}', 'optim_wrapper.optimizer.lr=0', 'max_epochs=1']
+    options += ['train_cfg.rate_at_end=False', 'optim_wrapper.optimizer.weight_decay=0']
+    call('train.py', CONFIG, '--work-dir', tmp_path, '--resume', options=options)
+    given = torch.load(home / 'supernet.pth', weights_only=True)['state_dict']
+    found = torch.load(tmp_path / 'epoch_1.pth', weights_only=False)['state_dict']
+    assert torch.equal(found['backbone.conv_stem.weight'], given['backbone.conv_stem.weight'])
