@@ -182,15 +182,15 @@ def _claims(name: str, records: Mapping, percent: str) -> Iterator[str]:
         yield (
             f'* The best of the usual means, by these same images, is {word} '
             f'({tops[best]:.1f} %). Found less it, on {_images(records, folds, best)}: '
-            f'{told(interval)} points. The aim of {AIM:g} point is {aim}.'
+            f'{told(interval)} points. The aim, {AIM:g} point and an interval above zero, is {aim}.'
         )
     randoms = [f'{kind}-{percent}' for kind in kinds if kind.startswith('random')]
     folds = pooled(records, [found, *randoms]) if randoms else []
     if folds:
-        ones = [records[fold, found] for _ in randoms for fold in folds]
-        others = [records[fold, run] for run in randoms for fold in folds]
+        ones = [records[fold, found] for fold in folds]
+        others = [[records[fold, run] for run in randoms] for fold in folds]
         yield (
-            f'* Found less {len(randoms)} random paths of each fold: '
+            f'* Found less the mean of {len(randoms)} random paths of each fold: '
             f'{told(difference(ones, others))} points.'
         )
 
@@ -214,11 +214,13 @@ def _extras(name: str, records: Mapping, extras: Sequence[str]) -> Iterator[str]
     if not there:
         return
     yield from ('### Other starts, fold 0', '')
-    yield from ('| what | M MACs | top-1 | cross entropy | minutes |', '|---|---|---|---|---|')
+    yield '| what | M MACs | pixels | top-1 | cross entropy | minutes |'
+    yield '|---|---|---|---|---|---|'
     for run in there:
         r = records[0, run]
         macs = f'{r["macs_m"]:.1f}' if r.get('macs_m') else ''
-        yield f'| {WORDS[run]} | {macs} | {r["top1"]:.1f} | {r["ce"]:.3f} | {r["minutes"]:.1f} |'
+        cells = [WORDS[run], macs, str(r['input_size']), f'{r["top1"]:.1f}', f'{r["ce"]:.3f}']
+        yield f'| {" | ".join(cells)} | {r["minutes"]:.1f} |'
     yield ''
 
 

@@ -121,7 +121,7 @@ def summary(records: Sequence[Mapping]) -> list[dict]:
             same_share = first['share'] in (None, found[0]['share'])
             if found[0]['kind'] == 'found' and other != name and same_share:
                 number = min(len(found), len(own))
-                told = [difference(found[:number], own[:number], key)._asdict()
+                told = [difference([found[:number]], [own[:number]], key)._asdict()
                         for key in ('top1', 'ce')]  # fmt: skip
                 row['found_less_it'][other] = dict(top1=told[0], ce=told[1])
         rows.append(row)
