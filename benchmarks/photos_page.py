@@ -11,6 +11,7 @@ from cream_mm.evaluation.paired import Interval
 from cream_mm.files import write_whole
 
 MARGIN = 1.0  # points of top-1: "not worse by more than"
+POINTS = ' points'
 AIM = 1.0  # points over the best of the usual means
 SCALED_UP = ('cifar10',)  # a smaller input size loses nothing there, and makes no claim
 MARK = '<!-- What stands below this line is kept as it is. -->'
@@ -101,9 +102,10 @@ def pooled(records: Mapping[tuple[int, str], dict], names: Sequence[str]) -> lis
     return [fold for fold in folds if all((fold, name) in records for name in names)]
 
 
-def told(interval: Interval, digits: int = 1) -> str:
+def told(interval: Interval, digits: int = 1, unit: str = '') -> str:
     """``+0.4 [-1.1, +1.9], not decided``"""
-    text = f'{interval.mean:+.{digits}f} [{interval.low:+.{digits}f}, {interval.high:+.{digits}f}]'
+    mean, low, high = (f'{value:+.{digits}f}' for value in interval)
+    text = f'{mean}{unit} [{low}, {high}]'
     return f'{text}, not decided' if interval.holds_zero else text
 
 
@@ -164,8 +166,8 @@ def _claims(name: str, records: Mapping, percent: str) -> Iterator[str]:
         interval = difference(*_pairs(records, folds, found, run))
         yes = interval.low > -MARGIN
         yield (
-            f'* Against {WORDS[run]}, on {_images(records, folds, run)}: {told(interval)} points. '
-            f'That it is not worse by more than {MARGIN:g} point is '
+            f'* Against {WORDS[run]}, on {_images(records, folds, run)}: '
+            f'{told(interval, unit=POINTS)}. That it is not worse by more than {MARGIN:g} point is '
             f'{"shown" if yes else "not shown"}: the interval '
             f'{"lies above" if yes else "reaches below"} {-MARGIN:g}.'
         )
@@ -182,7 +184,8 @@ def _claims(name: str, records: Mapping, percent: str) -> Iterator[str]:
         yield (
             f'* The best of the usual means, by these same images, is {word} '
             f'({tops[best]:.1f} %). Found less it, on {_images(records, folds, best)}: '
-            f'{told(interval)} points. The aim, {AIM:g} point and an interval above zero, is {aim}.'
+            f'{told(interval, unit=POINTS)}. '
+            f'The aim, {AIM:g} point and an interval above zero, is {aim}.'
         )
     randoms = [f'{kind}-{percent}' for kind in kinds if kind.startswith('random')]
     folds = pooled(records, [found, *randoms]) if randoms else []
@@ -191,7 +194,7 @@ def _claims(name: str, records: Mapping, percent: str) -> Iterator[str]:
         others = [[records[fold, run] for run in randoms] for fold in folds]
         yield (
             f'* Found less the mean of {len(randoms)} random paths of each fold: '
-            f'{told(difference(ones, others))} points.'
+            f'{told(difference(ones, others), unit=POINTS)}.'
         )
 
 
