@@ -241,7 +241,7 @@ class Runs:
         elif name == 'linear-probe':
             from cream_mm.apis.linear_probe import probe_folder
 
-            record = probe_folder(data)
+            record = probe_folder(data, input_size=self.setting.input_size)
         else:
             from cream_mm.apis.compare import FinishedSearch, Trainer
 

@@ -240,6 +240,7 @@ def table(records: dict[tuple[str, int], dict]) -> str:
         if name != 'found':
             low, high, mean = difference(records, name, list(mine))
             told = f'{mean:+.3f} [{low:+.3f}, {high:+.3f}]'
+            told += ', not decided' if low <= 0 <= high else ''
         lines.append(f'{line} {told} |')
     minutes = [r['minutes'] for (name, _), r in records.items() if name != 'search']
     cpu = [r['cpu_s'] for (name, _), r in records.items() if name != 'search']

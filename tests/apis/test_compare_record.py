@@ -1,5 +1,6 @@
 """What a record says of each image, and what two of them differ by."""
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -61,6 +62,16 @@ def test_differences_are_pooled_over_the_folds():
     assert difference(ones, others, 'ce').mean == pytest.approx(0.5 * 2 / 6)
     with pytest.raises(ValueError, match='one and one were tested on different images'):
         difference([record('11')], [record('11', images='others')])
+
+
+def test_an_image_counts_once_however_many_seeds_saw_it():
+    seeds = [record('1100'), record('1110')]
+    found = difference([seeds], [[record('0100'), record('0100')]])
+    less = np.array([100, 0, 50, 0])
+    half = 1.959964 * less.std(ddof=1) / 2
+    assert found.mean == pytest.approx(37.5) and found.high == pytest.approx(37.5 + half)
+    with pytest.raises(ValueError, match='tested on different images'):
+        difference([[record('11'), record('11', images='others')]], [record('11')])
 
 
 def test_what_is_no_record_is_refused():

@@ -43,6 +43,9 @@ def test_the_table(records):
     assert lines[2].startswith('| found | 288 | 421 | 1240 | 0.70 | 0.700 | 0.740 |')
     # Of one seed alone, that seed of the found one is compared.
     assert lines[3] == ('| full | 288 | 421 | 1240 | 0.70 | 0.720 | | -0.020 [-0.039, -0.012] |')
+    worse = dict(records['full', 0], draws=[0.67, 0.71, 0.71])  # found less it: 1, -1, 1 hundredths
+    lines = bench['table'](records | {('full', 0): worse}).splitlines()
+    assert lines[3].endswith('| -0.020 [-0.009, +0.010], not decided |')
     assert '| random-1 | 288 | 421 | 1240 | 0.70 | 0.600 | 0.700 | +0.070' in lines[4]
     assert lines[-2:] == ['The search took 50 CPU minutes.', 'A training takes 20 CPU minutes.']
 

@@ -66,7 +66,7 @@ def test_the_dumped_config_means_the_same(folder, coco, tmp_path):
         again = load_config(str(tmp_path / 'dumped.py'))
         assert not [key for key in cfg if cfg[key] != again.get(key)]
     hooks = [hook['type'] for hook in again.custom_hooks]
-    assert hooks == ['cream_mm.FoldHook']
+    assert hooks == ['cream_mm.SmallBatchNormHook', 'cream_mm.FoldHook']
 
 
 def test_a_search_rates_on_its_fold(folder):

@@ -95,16 +95,19 @@ class EarlyStoppingHook(_EarlyStoppingHook):
                 f'{sorted(metrics)}'
             )
         hub, value = runner.message_hub, float(metrics[self.monitor])
-        state = dict(hub.get_info(STATE) or dict(best=None, epoch=None, wait=0, why=''))
+        begin = dict(best=None, epoch=None, counted=None, wait=0, why='')
+        state = dict(begin, **(hub.get_info(STATE) or {}))
         better = self.rule_map[self.rule]
         gain = self.min_delta if self.rule == 'greater' else -self.min_delta
         limit = self.stopping_threshold
+        if math.isfinite(value) and (state['best'] is None or better(value, state['best'])):
+            state.update(best=value, epoch=runner.epoch)  # as the best checkpoint
         if not math.isfinite(value):
             state['why'] = f'{self.monitor} is {value}'
-        elif state['best'] is None or better(value, state['best'] + gain):
-            state.update(best=value, epoch=runner.epoch, wait=0)
-            if limit is not None and not better(limit, value):
-                state['why'] = f'{self.monitor} has reached {limit:g}'
+        elif limit is not None and not better(limit, value):
+            state['why'] = f'{self.monitor} has reached {limit:g}'
+        elif state['counted'] is None or better(value, state['counted'] + gain):
+            state.update(counted=value, wait=0)
         else:
             state['wait'] += 1
             if state['wait'] >= self.patience:

@@ -123,12 +123,25 @@ class SmallBatchNormHook(Hook):
                 refit([norms[name] for name in self._fitted], lambda m=model: self._run(m))
 
     def _run(self, model) -> None:
-        for start in range(0, len(self._images), REFIT_BATCH):
-            stop = min(start + REFIT_BATCH, len(self._images))
-            if stop - start == 1 and start:
-                return  # of one image torch takes none where a map is 1x1
-            batch = pseudo_collate([self._images[i] for i in range(start, stop)])
-            model(**model.data_preprocessor(batch, False), mode='tensor')
+        for images in self._batches():
+            model(**model.data_preprocessor(pseudo_collate(images), False), mode='tensor')
+
+    def _batches(self) -> Iterator[list]:
+        """Upright images and others apart: together, a detector pads a third of each."""
+        groups: dict[bool, list] = {}
+        is_first = True
+        for i in range(len(self._images)):
+            image = self._images[i]
+            height, width = image['inputs'].shape[-2:]
+            group = groups.setdefault(height > width, [])
+            group.append(image)
+            if len(group) == REFIT_BATCH:
+                yield groups.pop(height > width)
+                is_first = False
+        for group in groups.values():
+            if len(group) > 1 or is_first:  # of one image torch takes none where a map is 1x1
+                yield group
+                is_first = False
 
 
 def _norms(model: nn.Module) -> Iterator[tuple[str, _BatchNorm]]:

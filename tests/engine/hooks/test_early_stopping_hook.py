@@ -33,7 +33,18 @@ def run(parts, folder, values, epochs=9, best='accuracy/top1', resume=False, **h
     'values, hook, stops, best',
     [
         ([50, 80, 70, 80, 79], dict(patience=3), 5, 2),  # as good as before is no gain
-        ([50, 60, 61, 70, 70.5, 71], dict(patience=2, min_delta=2), 6, 4),
+        (
+            [50, 60, 61, 70, 70.5, 71],
+            dict(patience=2, min_delta=2),
+            6,
+            6,
+        ),  # small ones are best, too
+        (
+            [50, 51.5, 53, 54.5, 56, 57.5, 59, 60.5, 62],
+            dict(patience=2, min_delta=2),
+            None,
+            9,
+        ),  # and add up: two are one
         ([50, 60, 59, 61, 60, 62, 61, 63, 62], dict(patience=2), None, 8),
         ([50, 90, 95], dict(stopping_threshold=90), 2, 2),
         ([50, 60, float('nan'), 70], {}, 3, 2),
@@ -46,6 +57,8 @@ def test_when_it_stops(parts, tmp_path, values, hook, stops, best):  # noqa: F81
     if stops:
         assert lines[0].startswith(f'Stopped after epoch {stops} of 9: accuracy/top1 ')
         assert f'%, after epoch {best}: ' in lines[0]
+        if 'rule' not in hook:  # which is not the best checkpoint's
+            assert lines[0].endswith(f'/best_accuracy_top1_epoch_{best}.pth')
     state = runner.message_hub.get_info('early_stopping')
     assert (state['epoch'], state['best']) == (best, values[best - 1])
 

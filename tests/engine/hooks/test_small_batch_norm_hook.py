@@ -2,6 +2,7 @@
 
 import logging
 import shutil
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -11,7 +12,7 @@ from torch import nn
 
 from cream_mm.checkpoints import load_checkpoint_file
 from cream_mm.engine import Runner
-from cream_mm.engine.hooks.small_batch_norm_hook import REFIT_BATCH
+from cream_mm.engine.hooks.small_batch_norm_hook import REFIT_BATCH, SmallBatchNormHook
 
 
 @pytest.fixture(autouse=True)
@@ -108,6 +109,42 @@ def test_layers_that_came_with_statistics_are_frozen(data, tmp_path, plain):  # 
     run(data, cut, [HOOK], checkpoint=first, resume=True)
     for ours, theirs in zip(states(cut), states(tmp_path)):
         assert [key for key in theirs if not torch.equal(ours[key], theirs[key])] == []
+
+
+@pytest.mark.parametrize(
+    'shapes, expected',
+    [
+        (20 * 'lu', [[(4, 6)] * 16, [(6, 4)] * 16, [(4, 6)] * 4, [(6, 4)] * 4]),
+        (17 * 'l' + 'u', [[(4, 6)] * 16]),  # a single one is left out
+        ('l', [[(4, 6)]]),  # unless it is all that there is
+    ],
+)
+def test_images_are_not_padded_to_other_shapes(shapes, expected):
+    hook = SmallBatchNormHook()
+    sides = dict(l=(4, 6), u=(6, 4))
+    hook._images = [dict(inputs=torch.zeros(3, *sides[letter])) for letter in shapes]
+    found = [[tuple(one['inputs'].shape[1:]) for one in batch] for batch in hook._batches()]
+    assert found == expected
+
+
+@pytest.mark.parametrize('gpus, is_synced, frozen', [(8, True, 0), (8, False, 1), (3, True, 1)])
+def test_synchronised_layers_see_the_images_of_all_ranks(gpus, is_synced, frozen):
+    """A detector's 2 images on each of 8 GPUs are 16; of a layer from scratch none is frozen."""
+    model = nn.Sequential(nn.BatchNorm2d(2), nn.BatchNorm2d(2))
+    model[0].running_mean += 1  # came with statistics
+    if is_synced:
+        model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
+    hub, images = {}, [None] * 100
+    runner = SimpleNamespace(
+        model=model, world_size=gpus, val_loop=None, logger=logging.getLogger(),
+        train_dataloader=SimpleNamespace(batch_size=2, dataset=images),
+        message_hub=SimpleNamespace(get_info=hub.get, update_info=hub.__setitem__),
+    )  # fmt: skip
+    hook = SmallBatchNormHook()
+    hook.before_train(runner)
+    hook.before_train_iter(runner, 0)
+    assert [m.training for m in model] == [not frozen, True]
+    assert hub['frozen_norms'] == ['0'] * frozen
 
 
 def test_large_batches_stay(data, tmp_path):  # noqa: F811
