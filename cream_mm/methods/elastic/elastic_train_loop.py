@@ -225,8 +225,9 @@ class ElasticTrainLoop(SupernetTrainLoop):
             rating = self._build_evaluator().rate(self.full_path)
             state = _copied(self.model.state_dict())
         self._looked = self._epoch
+        done = self._epoch - self.full_epochs
         self.runner.logger.info(
-            f'Full network after {self._epoch - self.full_epochs} epochs of its slices: {rating}; '
+            f'Full network after {done} epoch{"s" * (done > 1)} of its slices: {rating}; '
             f'before, {self.start}'
         )
         fell = fell_apart(rating, self.start)
