@@ -181,7 +181,9 @@ def print_all(args: argparse.Namespace) -> None:
         if costs.get('latency_ms') is not None:
             told.append(f'{costs["latency_ms"]:.3g} ms')
         if 'top1_pct' in rating:
-            told.append(f'rated {rating["top1_pct"]:.2f} % top-1 in the supernet')
+            by_loss = front.get('score') == 'cross_entropy' and 'score' in rating
+            loss = f', cross entropy {rating["score"]:.4f}' if by_loss else ''
+            told.append(f'rated {rating["top1_pct"]:.2f} % top-1{loss} in the supernet')
         elif 'score' in rating:
             told.append(f'{score} {rating["score"]:.4f} in the supernet{better}')
         print(f'{osp.relpath(files["arch"].parent)}: {", ".join(told)}')

@@ -111,8 +111,9 @@ def summary(records: Sequence[Mapping]) -> list[dict]:
     rows = []
     for name, own in groups.items():
         first = own[0]
-        row = {key: first.get(key) for key in ('name', 'kind', 'share', 'macs_m', 'params_m',
-                                               'input_size', 'full_macs_m', 'epochs')}  # fmt: skip
+        keys = ('name', 'kind', 'share', 'macs_m', 'params_m', 'input_size', 'full_macs_m',
+                'epochs', 'num_images')  # fmt: skip
+        row = {key: first.get(key) for key in keys}
         for key in ('top1', 'ce', 'minutes', 'cpu_s'):
             row[key] = sum(record[key] for record in own) / len(own)
         row['seeds'] = len(own)

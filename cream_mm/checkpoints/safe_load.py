@@ -222,6 +222,8 @@ def load_checkpoint_file(path: str | Path) -> dict[str, Any]:
         )
     except Exception as error:  # anything can be wrong with bytes from outside
         reason = str(error).split('\n')[0] or type(error).__name__
+        if isinstance(error, KeyError):  # of a text or an image: a byte that is no code
+            reason = 'it is not written as one'
         raise ValueError(
             f'{path} is not a readable checkpoint, but {_what_it_is(path)}: {reason}'
         ) from None

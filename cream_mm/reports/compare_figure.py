@@ -7,6 +7,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from ..files import write_whole
+from .formats import wilson_interval
 from .style import BLUE, GREY, NAVY, ORANGE, plot_style
 
 STYLES = dict(
@@ -21,6 +22,9 @@ USUAL = dict(color=BLUE, marker='s', s=36)
 def draw_comparison(rows: Sequence[Mapping], path: str | Path) -> Figure | None:
     """Write the picture as PNG; nothing where fewer than two networks have a cost.
 
+    A thin line is the 95 % interval of one network's top-1 on so many images. Differences are
+    paired by image, and finer: the table tells them.
+
     Args:
         rows (Sequence[Mapping]): Of :func:`compare_all.summary`.
         path (str | Path): The file.
@@ -32,6 +36,9 @@ def draw_comparison(rows: Sequence[Mapping], path: str | Path) -> Figure | None:
         figure = Figure(figsize=(7.5, 4.6), layout='constrained')
         axes = figure.subplots()
         for row in shown:
+            if row.get('num_images'):
+                ends = wilson_interval(row['top1'], row['num_images'])
+                axes.plot([row['macs_m']] * 2, ends, color=GREY, linewidth=0.8, zorder=2)
             style = STYLES.get(row['kind'].partition('-')[0], USUAL)
             axes.scatter(row['macs_m'], row['top1'], zorder=3, **style)
             axes.annotate(
@@ -40,7 +47,7 @@ def draw_comparison(rows: Sequence[Mapping], path: str | Path) -> Figure | None:
             )  # fmt: skip
         axes.margins(x=0.14, y=0.08)
         axes.set_xlabel('million multiply-adds')
-        axes.set_ylabel('top-1 on val/, %')
+        axes.set_ylabel('top-1 on val/, %, and 95 % interval')
         axes.set_title('What was found beside the usual means, trained alike')
         buffer = io.BytesIO()
         figure.savefig(buffer, dpi=150, format='png')

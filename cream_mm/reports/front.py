@@ -33,6 +33,7 @@ class FrontPath(NamedTuple):
     widths: tuple[int, ...] = ()  # channels of its stages, where networks differ in them
     size: tuple[int, ...] = ()  # of its images, (height, width), where networks differ in it
     share: float | None = None  # of the cost of the full network that it is a slice of
+    loss: float | None = None  # what compared it, where the axis shows another number
 
 
 class Front:
@@ -47,6 +48,7 @@ class Front:
 
     Attributes:
         is_error (bool): Whether lower ratings are better.
+        is_by_loss (bool): Whether cross entropy compared the paths that are shown by top-1.
 
     Units:
         rating: percent for top-1 and COCO's metrics, else that of the metric.
@@ -78,6 +80,7 @@ class Front:
     def _choose_axis(self, content: dict, ratings: list[dict]) -> None:
         score, is_coco = content['score'], content['score'].startswith('coco/')
         is_top1 = score == 'cross_entropy' and all('top1_pct' in rating for rating in ratings)
+        self.is_by_loss = is_top1
         self._key, self._scale = 'top1_pct' if is_top1 else 'score', 100 if is_coco else 1
         self._is_percent = is_top1 or is_coco
         self.rating_label = 'top-1' if is_top1 else metric_name(score)
@@ -87,7 +90,8 @@ class Front:
             self.rating_label += ', lower is better'
 
     def _path(self, kind: str, name: str | None, row: dict) -> FrontPath:
-        costs, rating = row.get('costs') or {}, (row.get('rating') or {}).get(self._key)
+        costs, rated = row.get('costs') or {}, row.get('rating') or {}
+        rating, loss = rated.get(self._key), rated.get('score') if self.is_by_loss else None
         rating = None if rating is None else self._scale * rating
         space = row.get('space') or {}
         factor = space.get('width_mult') or 1
@@ -97,7 +101,7 @@ class Front:
         share = cost / full if full and cost is not None else None
         size = tuple(row.get('input_size') or ())
         return FrontPath(
-            kind, name or '', row.get('arch'), costs, cost, rating, widths, size, share
+            kind, name or '', row.get('arch'), costs, cost, rating, widths, size, share, loss
         )
 
     @property
@@ -122,8 +126,8 @@ class Front:
         Returns:
             dict: ``costs``, headings of the columns of costs, ``rows``, all as text,
             ``has_widths``, whether the stages of the rows tell their widths, and ``has_sizes``,
-            ``has_shares``, whether rows tell the size of their images and what share of the full
-            network's cost they have.
+            ``has_shares``, ``has_losses``, whether rows tell the size of their images, what share
+            of the full network's cost they have, and the cross entropy that compared them.
         """
         keys = [self.cost, *(key for key in COST_NAMES if key != self.cost)]
         paths = [self.answer, *self.steps, *self.references]
@@ -136,6 +140,7 @@ class Front:
             has_widths=differ,
             has_sizes=self.sizes_differ,
             has_shares=any(path.share is not None for path in paths),
+            has_losses=any(path.loss is not None for path in paths),
             costs=[cost_name(key).replace('parameters', 'params') for key in keys],
             rows=[
                 dict(
@@ -146,6 +151,7 @@ class Front:
                     share=format_pct(None if path.share is None else 100 * path.share),
                     costs=[format_cost(path.costs.get(key)) for key in keys],
                     cost_difference=format_difference(path.cost, self.answer.cost),
+                    loss=DASH if path.loss is None else f'{path.loss:.4f}',
                     rating=self.format_rating(path.rating),
                     rating_difference=format_difference(path.rating, self.answer.rating),
                 )
@@ -165,7 +171,8 @@ class Front:
         columns = {key: [path.costs.get(key) for path in paths] for key in keys}
         costs = {key: _mean(values) for key, values in columns.items()}
         name, rating = f'random, mean of {len(paths)}', _mean([path.rating for path in paths])
-        return [FrontPath('random', name, None, costs, costs.get(self.cost), rating)]
+        loss = _mean([path.loss for path in paths])
+        return [FrontPath('random', name, None, costs, costs.get(self.cost), rating, loss=loss)]
 
 
 def _stages(path: FrontPath, with_widths: bool, words: Sequence[str]) -> list[str]:

@@ -60,6 +60,7 @@ from .run_files import (
 )
 from .style import PAGE_COLORS
 from .tables import board_rows, cost_table
+from .trained_network import other_network
 
 # Why a path was rated.
 _SOURCES = dict(
@@ -164,9 +165,10 @@ class SearchReport:
             self.blocks = Blocks(rated_blocks, self.best, self.notes)
         self.metric = Metric.of(self.best['rating'])
 
-        path, self.front = self.search_dir / 'front.json', None
+        path, self.front, steps = self.search_dir / 'front.json', None, []
         if os.path.lexists(path):
-            self.front = Front(read_front(path), self.notes, words)
+            content = read_front(path)
+            self.front, steps = Front(content, self.notes, words), content['steps']
 
         self.train_lines, self.val_lines = read_scalars(self.search_dir, self.notes)
         if not self.train_lines:
@@ -174,6 +176,9 @@ class SearchReport:
         self.retrain_curve = self._metric_curve(
             self._validation(self.retrain_dir), 'accuracy/top1', '--retrain'
         )
+        self.other = None  # in words, what was retrained, if it is not the answer
+        if self.retrain_dir:
+            self.other = other_network(self.retrain_dir, self.best, steps)
         self.errors = read_class_errors(self.retrain_dir) if self.retrain_dir else None
         if self.retrain_dir and self.errors is None:
             self.notes.append(
@@ -302,7 +307,10 @@ class SearchReport:
         if self.retrain_curve:
             last, best = self.retrain_curve[-1][1], max(v for _, v in self.retrain_curve)
             note = f'top-1 on the validation set after the last epoch; best {format_pct(best)}'
-            rows.append(('Retrained top-1', format_pct(last), note))
+            what = 'Retrained top-1'
+            if self.other:
+                what, note = 'Another one retrained', f'not the chosen one: {self.other}; {note}'
+            rows.append((what, format_pct(last), note))
         if self.map_curve:
             note = 'box mAP, IoU 0.50 to 0.95'
             final = self.detector_lines[self.map_curve[-1][0]]
@@ -396,7 +404,7 @@ class SearchReport:
             what += f'{" of" if macs_m is None else " and"} {format_cost(time)} ms'
         if shown is not None:
             parts.append(f'{self.metric.told(shown)} in the search')
-        if self.retrain_curve:
+        if self.retrain_curve and not self.other:
             parts.append(f'{format_pct(self.retrain_curve[-1][1])} retrained')
         return unbroken(': '.join([what, ', '.join(parts)]) if parts else what)
 
@@ -451,7 +459,10 @@ class SearchReport:
             how = 'Retrained as a network of its own'
             if not best.get('weights_travel', True):
                 how = 'Trained as a network of its own, from scratch,'
-            sentences.append(f'{how} it reaches {last} top-1.')
+            if self.other:
+                sentences.append(f'What was retrained is {self.other}: it reaches {last} top-1.')
+            else:
+                sentences.append(f'{how} it reaches {last} top-1.')
         elif not best.get('weights_travel', True):
             sentences.append(
                 'What the supernet learned is of no use outside it: the network is to be trained '
@@ -472,14 +483,16 @@ class SearchReport:
         groups = ' and '.join(part for part in (', '.join(counts[:-1]), *counts[-1:]) if part)
         text = f'Afterwards {len(rated)} paths were rated ({groups}). '
         # By cross entropy, as the search compares them; by what is shown where one is not finite.
-        own, scores = shown, [self.metric.shown(p) for p in rated]
+        own, scores, by = shown, [self.metric.shown(p) for p in rated], 'rating'
         losses = [best['rating'].get('loss'), *(p.get('loss') for p in rated)]
         if None not in losses:
             own, *scores = (-loss for loss in losses)
+            by = 'cross entropy' if self.metric.key is None else by
         arch = (best.get('slice_of') or best).get('arch')  # as the search's paths are written
         others = [s for p, s in zip(rated, scores, strict=True) if p.get('arch') != arch]
         better, level = sum(s > own for s in others), others.count(own)
-        place = 'the best rating of all' if not better else f'place {better + 1} by rating'
+        best_of_all = 'the best rating of all' if by == 'rating' else f'the lowest {by} of all'
+        place = best_of_all if not better else f'place {better + 1} by {by}'
         place += f' (shared with {level} more)' if level else ''
         told = self.metric.told(shown)
         text += f'The chosen one has {place}: {told} without retraining'

@@ -699,7 +699,8 @@ def test_truncated(tmp_path, size, zipped):
 @pytest.mark.parametrize('content', [b'# notes\n', b'{"arch": []}', pickle.dumps({'a': 1})])
 def test_other_files(tmp_path, content):
     (src := tmp_path / 'a.txt').write_bytes(content)
-    with pytest.raises(ValueError, match='a.txt is not a readable checkpoint'):
+    # A byte that is no code of a pickle is no reason that anybody understands.
+    with pytest.raises(ValueError, match=r'a.txt is not a readable checkpoint.*\D$'):
         convert_checkpoint(src, tmp_path / 'b.pth')
 
 

@@ -1,5 +1,7 @@
 """The picture of a comparison has a point for each network that has a cost."""
 
+import pytest
+
 from cream_mm.reports.compare_figure import draw_comparison
 
 
@@ -8,9 +10,16 @@ def row(name, macs_m, top1):
 
 
 def test_points_and_names(tmp_path):
-    rows = [row('full', 125.4, 88.5), row('found-50', 62.0, 87.0), row('linear-probe', None, 87.1)]
+    rows = [
+        row('full', 125.4, 88.5),
+        row('found-50', 62.0, 87.0),
+        row('linear-probe', None, 87.1),
+    ]
+    rows[0]['num_images'] = 80
     figure = draw_comparison(rows, tmp_path / 'a.png')
     (axes,) = figure.axes
+    (bar,) = axes.lines  # Wilson's interval, by hand
+    assert list(bar.get_ydata()) == pytest.approx([79.68, 93.79], abs=0.01)
     points = [tuple(points.get_offsets()[0]) for points in axes.collections]
     assert points == [(125.4, 88.5), (62.0, 87.0)]
     assert [text.get_text() for text in axes.texts] == ['full', 'found-50']

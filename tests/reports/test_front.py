@@ -23,6 +23,10 @@ def test_table():
     stages = [row['stages'] for row in table['rows']]
     assert stages[3] == [' '.join(map(str, stage)) for stage in ARCH]
     assert stages[2] == stages[4] == []  # of several paths, and of one that is not known
+    # What compared them stands beside what is shown; random ones as their mean.
+    assert table['has_losses']
+    losses = ['0.1200', '0.1000', '0.1200', '0.0600', '–', '0.0406']
+    assert [row['loss'] for row in table['rows']] == losses
 
 
 def test_slices_tell_their_images_and_their_share_of_the_full_network():

@@ -1,0 +1,61 @@
+"""Which network a training was of, where that is not the one that its search chose."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ..files.config_values import read_value
+from .formats import format_cost, format_size
+
+
+def other_network(work_dir: str | Path, answer: Mapping, steps: list[Mapping]) -> str | None:
+    """In words, the network that a work directory trained, if it is another one than the answer.
+
+    The config that the run left there tells it; nothing of it is run.
+
+    Args:
+        work_dir (str | Path): Of the training.
+        answer (dict): Of the search: ``arch``, ``space`` and, of slices, ``input_size``.
+        steps (list[dict]): The rows of ``front.json``, written alike; empty where there is none.
+
+    Returns:
+        str | None: None if it is the answer, and where no config tells the network.
+    """
+    found = sorted(Path(work_dir).glob('*.py'))
+    if len(found) != 1:
+        return None
+    try:
+        backbone = read_value(found[0], 'model')['backbone']
+        own = _identity(backbone['arch'], backbone.get('space'))
+    except (OSError, AttributeError, KeyError, TypeError, ValueError):
+        return None
+    if not isinstance(backbone['arch'], list):  # a name or a file
+        return None
+    rows = [row for row in (answer, *steps) if _identity(row['arch'], row.get('space')) == own]
+    if not rows:
+        return 'a network that this search did not answer with'
+    if len({_side(row.get('input_size')) for row in rows}) > 1:  # the same layers, other images
+        rows = [row for row in rows if _side(row.get('input_size')) == _trained_side(found[0])]
+    if not rows or rows[0] is answer:
+        return None
+    row, words = rows[0], 'another network of the front'
+    if (macs_m := (row.get('costs') or {}).get('macs_m')) is not None:
+        words += f', {format_cost(macs_m)} M multiply-adds'
+    return words + (f' at {format_size(row["input_size"])} pixels' if row.get('input_size') else '')
+
+
+def _identity(arch: Any, space: Any) -> tuple:
+    """Choices, and the widths of stages, by which networks of the same choices may differ."""
+    space = space if isinstance(space, Mapping) else {}
+    return arch, list(space.get('widths') or ())
+
+
+def _side(size: Any) -> Any:
+    return size[0] if isinstance(size, (list, tuple)) and size else size
+
+
+def _trained_side(config: Path) -> Any:
+    try:
+        return _side(read_value(config, 'input_size'))
+    except (OSError, ValueError):
+        return None

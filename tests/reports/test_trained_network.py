@@ -1,0 +1,61 @@
+"""A retraining of another network than the answer is not taken for the answer's."""
+
+import json
+
+import pytest
+from made_run import ARCH, best_arch, front, retrain_dir, search_dir, text_of  # noqa: F401
+
+from cream_mm.files import write_json
+from cream_mm.reports.search_report import SearchReport
+from cream_mm.reports.trained_network import other_network
+
+FIRST = front()['steps'][0]['arch']  # 7.5 M
+
+
+def trained(folder, arch, size=28, space=None):
+    backbone = dict(type='cream_mm.CreamNet', arch=arch, space=space)
+    text = f'input_size = {size}\nmodel = dict(backbone={backbone!r})\n'
+    folder.mkdir(exist_ok=True)
+    (folder / 'retrain.py').write_text(text)
+    return folder
+
+
+@pytest.mark.parametrize(
+    'arch, words',
+    [
+        (ARCH, None),
+        ('arch.json', None),  # says nothing
+        (FIRST, 'another network of the front, 7.50 M multiply-adds'),
+        ([[0], [9, 9], [9], [0]], 'a network that this search did not answer with'),
+    ],
+)
+def test_which_network_was_trained(tmp_path, arch, words):
+    assert other_network(trained(tmp_path, arch), best_arch(), front()['steps']) == words
+    assert other_network(tmp_path / 'none', best_arch(), []) is None
+
+
+def test_the_same_layers_on_smaller_images_are_another_network(tmp_path):
+    answer = dict(best_arch(), input_size=[28, 28])
+    step = dict(answer, input_size=[20, 20], costs=dict(macs_m=5.0))
+    assert other_network(trained(tmp_path, ARCH, 28), answer, [step]) is None
+    said = other_network(trained(tmp_path, ARCH, 20), answer, [step])
+    assert said == 'another network of the front, 5.00 M multiply-adds at 20×20 pixels'
+    # Where no other answer has these layers, a larger size is a setting of the retraining.
+    assert other_network(trained(tmp_path, ARCH, 20), answer, []) is None
+    wider = trained(tmp_path, ARCH, 28, dict(widths=[32, 48]))
+    assert other_network(wider, dict(answer, space=dict(widths=[24, 40])), []) is not None
+
+
+def test_the_page_does_not_give_its_accuracy_to_the_answer(search_dir, retrain_dir):  # noqa: F811
+    for path in retrain_dir.glob('*.py'):
+        path.unlink()
+    trained(retrain_dir, FIRST)
+    write_json(search_dir / 'front.json', json.loads(json.dumps(front())))
+    report = SearchReport(search_dir, retrain_dir=retrain_dir)
+    text = text_of(report.to_html())
+    assert '98.5 % retrained' not in text and 'Retrained top-1' not in report.summary()
+    assert 'not the chosen one: another network of the front, 7.50 M multiply-adds' in text
+    assert (
+        'What was retrained is another network of the front, 7.50 M multiply-adds: it reaches '
+        '98.5 % top-1.'
+    ) in text
