@@ -118,7 +118,7 @@ visualizer = dict(type='UniversalVisualizer', vis_backends=[dict(type='LocalVisB
 val_cfg = val_dataloader = val_evaluator = None
 test_cfg = dict(
     type='cream_mm.SearchLoop',  # runs when the training ends
-    strategy=dict(type='cream_mm.CombinedEffectsSearch', num_random=40),
+    strategy=dict(type='cream_mm.CombinedEffectsSearch'),
     num=60,  # paths to rate in all: 40 random ones, then the best sums for each part of the budget
     num_random=0,
     bn_dataset=dict(train_set, pipeline=test_pipeline),
