@@ -80,8 +80,8 @@ class Strategy(ABC):
         self._scored: dict[Arch, Scored] = {}
         self._calls: list[dict] = []
 
-    @classmethod
-    def check_run(cls, run: Any) -> None:  # noqa: B027
+    @classmethod  # noqa: B027
+    def check_run(cls, run: Any) -> None:
         """Whether it can work in a run, as far as that is known before any training.
 
         Args:
