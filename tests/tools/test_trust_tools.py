@@ -16,6 +16,7 @@ import pytest
 import torch
 from mmengine.registry import MODELS, DefaultScope
 
+from cream_mm.checkpoints import load_checkpoint_file
 from cream_mm.config.load import load_config
 from cream_mm.models.backbones.cream_net import resolve_arch
 from cream_mm.search import MainEffects
@@ -293,3 +294,14 @@ def test_train_paths_survives_a_kill(home, tmp_path):
     other = [*command[:-3], 'max_epochs=3']
     refused = subprocess.run(other, env=env, capture_output=True, text=True, timeout=280)
     assert 'holds other trainings' in refused.stderr
+
+
+def test_resume_without_a_checkpoint_begins_with_load_from(call, home, tmp_path):
+    """With a rate of zero the weights that a training ends with are those that it began with."""
+    options = [f'load_from={home / "supernet.pth"}', 'optim_wrapper.optimizer.lr=1e-30']
+    options += ['max_epochs=1', 'train_cfg.rate_at_end=False', 'custom_hooks=[]']
+    text = call('train.py', CONFIG, '--work-dir', tmp_path, '--resume', options=options)
+    assert (tmp_path / 'epoch_1.pth').is_file(), text
+    given = torch.load(home / 'supernet.pth', weights_only=True)['state_dict']
+    found = load_checkpoint_file(tmp_path / 'epoch_1.pth')['state_dict']
+    assert torch.equal(found['backbone.conv_stem.weight'], given['backbone.conv_stem.weight'])
