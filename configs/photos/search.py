@@ -26,7 +26,8 @@ budget = dict(macs_m=None)
 batch_size = 64
 max_epochs = 16
 min_steps = 400  # a set of few photographs gets more epochs, unless max_epochs is given
-full_share = 0.625  # of max_epochs: the whole network on the labels; the rest is for its slices
+# Of max_epochs: the whole network on the labels; the rest is for its slices, and 1 leaves that out.
+full_share = 0.625
 # Share of the training images that paths are rated on; the last fine-tuning trains on them again.
 # Of 307 images a chosen path had 4 points more than of a test set, one run: the more images
 # choose, the less of that. Of more than 5,000 photographs 'auto' (500, or 2 %) is enough.
@@ -118,8 +119,8 @@ visualizer = dict(type='UniversalVisualizer', vis_backends=[dict(type='LocalVisB
 val_cfg = val_dataloader = val_evaluator = None
 test_cfg = dict(
     type='cream_mm.SearchLoop',  # runs when the training ends
-    strategy=dict(type='cream_mm.CombinedEffectsSearch', num_random=40),
-    num=60,  # paths to rate in all: 40 random ones, then the best sums for each part of the budget
+    strategy=dict(type='cream_mm.CombinedEffectsSearch'),
+    num=60,  # paths to rate in all: two thirds random, then the best sums for parts of the budget
     num_random=0,
     bn_dataset=dict(train_set, pipeline=test_pipeline),
     num_images=1000,

@@ -118,7 +118,7 @@ test_cfg = dict(
     _delete_=True,
     type='cream_mm.SearchLoop',  # runs when the training ends
     metric=metric,
-    strategy=dict(type='cream_mm.CombinedEffectsSearch', num_random=24),
+    strategy=dict(type='cream_mm.CombinedEffectsSearch'),
     num=32,
     num_random=0,
     bn_dataset=bn_set,

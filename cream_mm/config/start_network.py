@@ -141,7 +141,9 @@ def _scaled(size: int, side: int, largest: int) -> int:
 def _skip_full(cfg: Config, options: Mapping, start: Start, say: Say) -> None:
     """What was trained for the data's classes is not trained for them again."""
     share = (cfg.get('train_cfg') or {}).get('full_share')
-    if not share or 'full_share' in options or start.hidden is None or not start.is_trained:
+    if share in (None, 0, 1) or 'full_share' in options:
+        return
+    if start.hidden is None or not start.is_trained:
         return
     classes = tuple(cfg.get('classes') or ())
     if not classes:  # nobody has looked at the data

@@ -194,7 +194,7 @@ RULES: dict[str, Rule] = {
     # the run
     'max_epochs': _COUNT,
     'max_minutes': _POSITIVE.or_none(),
-    'full_share': _BELOW_ONE,
+    'full_share': _SHARE,
     'max_iters': _COUNT,
     'min_steps': _COUNT_OR_NONE,
     'val_interval': _real(

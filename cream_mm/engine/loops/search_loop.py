@@ -139,7 +139,7 @@ class SearchLoop(BaseLoop):
         self.next_commands: list[list[str]] = []
         self._front_told: list[tuple[str, str]] = []
         if strategy is not None:  # before any training, not after it
-            self.strategy_class(strategy)
+            self.strategy_class(strategy)[0].check_run(self)
         check_metric(metric, self.evaluator.metrics, self.model)
         for one in self.evaluator.metrics if metric is not None else ():
             dataset = self.dataloader.dataset
@@ -284,12 +284,10 @@ class SearchLoop(BaseLoop):
             ratings[archs[0]] = evaluator.rate_all(archs, lambda *_: None)[0]
             if not self._tell(archs, ratings):
                 continue
-            best = strategy.best()
             self.runner.logger.info(
                 f'Rated {progress.step(known)} {ratings[archs[0]]}, '
                 f'{strategy.scored[-1].cost_m:.2f} {unit}; '
-                f'best {ratings.get(best.arch, best.score)}, {best.cost_m:.2f} {unit}  '
-                f'{progress.eta}',
+                f'{_best_so_far(strategy, ratings, unit)}  {progress.eta}',
                 extra=dict(share=progress.share),
             )
         return ratings
@@ -627,6 +625,14 @@ def pick_by_effects(
 
 def _ends(references: Sequence[tuple[str, Arch]], others: Mapping[Arch, str]) -> dict[Arch, str]:
     return {arch: 'reference' for _, arch in references if arch not in others}
+
+
+def _best_so_far(strategy: Strategy, ratings: Mapping[Arch, Rating], unit: str) -> str:
+    try:
+        best = strategy.best()
+    except ValueError:  # what it learns from may cost more than the budget
+        return 'none within the budget yet'
+    return f'best {ratings.get(best.arch, best.score)}, {best.cost_m:.2f} {unit}'
 
 
 def _not_worse(

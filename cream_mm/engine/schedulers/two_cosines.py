@@ -13,24 +13,26 @@ from .closed_form import WarmupLR
 def first_epochs(max_epochs: int, share: float) -> int:
     """Epochs of the first of two phases: a share of all, rounded; at least one for each phase.
 
+    0 has no first phase, 1 no second.
+
     Args:
         max_epochs (int): Of both phases.
-        share (float): 0 <= share < 1; 0 has no first phase.
+        share (float): 0 to 1.
 
     Raises:
         ValueError: If the share is no such number, or a single epoch is to be two phases.
 
-    >>> first_epochs(16, 0.625), first_epochs(16, 0), first_epochs(3, 0.9)
-    (10, 0, 2)
+    >>> first_epochs(16, 0.625), first_epochs(16, 0), first_epochs(3, 0.9), first_epochs(3, 1)
+    (10, 0, 2, 3)
     """
-    if not 0 <= share < 1:
-        raise ValueError(f'full_share is a share of all epochs, 0 to below 1; got {share}')
-    if share == 0:
-        return 0
+    if not 0 <= share <= 1:
+        raise ValueError(f'full_share is a share of all epochs, 0 to 1; got {share}')
+    if share in (0, 1):
+        return max_epochs if share else 0
     if max_epochs < 2:
         raise ValueError(
-            f'max_epochs={max_epochs} cannot be two phases: take at least 2, or full_share=0, '
-            'which has only the second'
+            f'max_epochs={max_epochs} cannot be two phases: take at least 2, or full_share=0 or '
+            '1, which have one'
         )
     return min(max(1, round(share * max_epochs)), max_epochs - 1)
 
@@ -45,8 +47,8 @@ class TwoCosinesLR(WarmupLR):
     Args:
         optimizer (Optimizer | BaseOptimWrapper): Its learning rates are set.
         T_max (int): Epochs of both phases.
-        full_share (float): Share of them that the first has, see :func:`first_epochs`. 0: there is
-            only the second.
+        full_share (float): Share of them that the first has, see :func:`first_epochs`; with 0
+            or 1 there is one phase.
         second (float): The second phase's highest rate, in parts of the first's. Defaults to 1.
         warmup_epochs (float): Of each phase; it hides the beginning of the cosine. Defaults to 0.
         eta_min (float): Learning rate at the end of each phase. Defaults to 0.
@@ -75,7 +77,7 @@ class TwoCosinesLR(WarmupLR):
     def value(self, t: float, base_lr: float) -> float:
         """Learning rate at time ``t``, in epochs since ``begin``."""
         # The number of steps of an epoch need not divide them exactly.
-        is_first = t < self.first - 1e-9
+        is_first = t < self.first - 1e-9 or self.first == self.T_max
         start, length = (0, self.first) if is_first else (self.first, self.T_max - self.first)
         top = base_lr if is_first else self.second * base_lr
         since = max(0.0, t - start)

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -28,45 +29,47 @@ from .sandwich import sandwich_step
 
 PATHS = ('random', 'sandwich')
 MAX_LOSS_OF_POINTS = 1.0
-"""The full network fell behind where it lost more points of top-1 (of a metric from 0 to 1:
+"""The full network fell apart where it lost more points of top-1 (of a metric from 0 to 1:
 hundredths), unless the difference may be chance (two standard errors)."""
-MAX_LOSS_SHARE = 1 / 3
-"""It fell apart where it lost a larger share of its top-1, or metric."""
-_NO_WAY_BACK = ', and does not come back'
+MAX_LOSS_SHARE = 1 / 2
+"""The share of its top-1, or metric, that may be lost where the held-out images may have been among
+those that it was trained on, as of a network of one's own: forgetting them is no fault."""
 
 
 @LOOPS.register_module()
 class ElasticTrainLoop(SupernetTrainLoop):
     """First the full network alone, by the labels; then its slices, taught by it.
 
-    When the first phase is over, the full network, with batch norm fitted as for a rating, is
-    written to ``full.pth`` in the work_dir, and teaches from then on (models that have
-    ``set_teacher``, as :class:`DistilledClassifier`); channels are sorted by importance, and the
-    optimizer forgets what it knew of single weights. The schedule's second phase
-    (:class:`TwoCosinesLR`) begins.
+    When the first phase is over, channels are sorted by importance. The full network, with batch
+    norm fitted as for a rating, is written to ``full.pth`` in the work_dir in this order, so that
+    the supernet can be loaded from it, too; and it teaches from then on (models that have
+    ``set_teacher``, as :class:`DistilledClassifier`). The optimizer forgets what it knew of single
+    weights, and the schedule's second phase (:class:`TwoCosinesLR`) begins.
 
     A path of the second phase is drawn for each step (``paths='random'``). In a sandwich, a step
     trains the full path, the cheapest one and ``num_paths`` random ones on one batch, and the full
     path teaches the others as it is in that step.
 
     The full path is rated on the held-out images of the test loop when the second phase begins and
-    after each of its epochs. It falls behind where its loss is larger by more than two standard
-    errors of the paired difference and its top-1 lower by more than a point. For an epoch this is
-    what a high learning rate does, and goes over with it. Where it is no better an epoch later, a
-    third of the top-1 is lost, or a loss is not finite, the training stops with a warning; the
-    search then goes on with the weights of the last look that found nothing wrong. These weights
-    and ratings are in each checkpoint: a run that was killed ends as one that was not.
+    after each of its epochs. Where its loss is larger by more than two standard errors of the
+    paired difference, and its top-1 lower by more than a point, it falls apart, and the training
+    stops with a warning. With ``full_share=0`` half of the top-1 has to be lost: the network may
+    know the held-out images. A loss that is not finite stops it, too. The search then goes on with
+    the weights of the last look that found nothing wrong. These weights and ratings are in each
+    checkpoint: a run that was killed ends as one that was not.
 
     Args:
         runner (Runner): The runner; its test loop is a :class:`SearchLoop`.
         dataloader (dict): Training images.
         full_share (float): Share of ``max_epochs`` that trains the full network, rounded to whole
             epochs. 0: the weights that the run begins with are a network trained on these images;
-            they are written to ``full.pth`` as they are. Defaults to 0.625.
+            they are written to ``full.pth`` without being fitted. 1: slices are not trained, but
+            rated as the full network has them. Defaults to 0.625.
         paths (str): 'random' (default) or 'sandwich'.
         num_paths (int): Random paths of a sandwich. Defaults to 2.
-        stops (bool): Whether to stop when the full network falls behind and stays there. False: a
-            warning at the end says if it does. Defaults to True.
+        stops (bool): Whether to stop when the full network falls apart. False, for models that a
+            high learning rate sets back for a while, as detectors: a warning at the end says if it
+            is worse then. Defaults to True.
         **kwargs: Arguments of :class:`SupernetTrainLoop`.
 
     Raises:
@@ -105,7 +108,6 @@ class ElasticTrainLoop(SupernetTrainLoop):
         self._looked = 0  # the last epoch after which the full path was rated
         self._good: dict[str, Tensor] = {}  # weights of the last look that found nothing wrong
         self._good_epoch = 0
-        self._fallen: float | None = None  # the score with which it fell behind, if it did
         self._stopped = False
         self._evaluator: ArchEvaluator | None = None
 
@@ -187,25 +189,23 @@ class ElasticTrainLoop(SupernetTrainLoop):
         with averaged_weights(runner):  # with EMAHook: the average is what goes on
             average = _copied(model.state_dict())
         model.load_state_dict(average)
+        self.supernet.sort_channels()
         evaluator = self._build_evaluator()
-        if self.full_epochs:
-            with evaluator.fitted(self.full_path):
-                state = _copied(model.state_dict())
-        else:
-            state = average
+        with evaluator.fitted(self.full_path) if self.full_epochs else nullcontext():
+            state = _copied(model.state_dict())
         path = Path(runner.work_dir) / FULL
         on_main_process(write_full_network, path, model, state, runner.cfg, runner.seed)
         self._set_teacher(path)
-        self.supernet.sort_channels()
         runner.optim_wrapper.optimizer.state.clear()
         _restart_averages(runner)
         rating = evaluator.rate(self.full_path)
         self.start, self._good = rating, _copied(model.state_dict())
         self._looked = self._good_epoch = self._epoch
+        left = self.max_epochs - self._epoch
         runner.logger.info(
             f'Full network: {rating} on {rating.num_images} held-out images; it is in '
-            f'{short_path(path)}. Its slices are trained from now on, '
-            f'{self.max_epochs - self._epoch} epochs'
+            f'{short_path(path)}. Its slices are '
+            + (f'trained from now on, {left} epochs' if left else 'rated as they are')
         )
 
     def _build_evaluator(self) -> ArchEvaluator:
@@ -230,25 +230,16 @@ class ElasticTrainLoop(SupernetTrainLoop):
             f'Full network after {epochs} epoch{"s" * (epochs > 1)} of its slices: {rating}; '
             f'before, {self.start}'
         )
-        fell = fell_apart(rating, self.start)
-        lost = fell and collapsed(rating, self.start)
-        ends = self._epoch == self.max_epochs
-        stuck = fell and not ends and self._fallen is not None and rating.score <= self._fallen
-        if not fell:
-            self._fallen = None
-        elif self._fallen is None:
-            self._fallen = rating.score
-        if self.stops and (lost or stuck):
+        fell = (fell_apart if self.full_epochs else collapsed)(rating, self.start)
+        if fell and self.stops:
             self._stop(
                 f'the full network fell from {self.start} to {rating} on {rating.num_images} '
-                f'held-out images while its slices were trained{"" if lost else _NO_WAY_BACK}. '
-                'Lower optim_wrapper.optimizer.lr or param_scheduler.0.second, or enlarge '
-                'batch_size.'
+                'held-out images while its slices were trained. Lower optim_wrapper.optimizer.lr '
+                'or param_scheduler.0.second, or enlarge batch_size.'
             )
             return
-        if not fell or not self.stops:
-            self._good, self._good_epoch = state, self._epoch
-        if fell and ends:
+        self._good, self._good_epoch = state, self._epoch
+        if fell and self._epoch == self.max_epochs:
             self.runner.logger.warning(
                 f'The full network ends at {rating}, and had {self.start} before its slices '
                 'were trained: ratings of large slices tell less. Lower '
@@ -267,8 +258,10 @@ class ElasticTrainLoop(SupernetTrainLoop):
 
     def before_rating(self) -> None:
         """The last checkpoint is of the weights that are rated."""
+        if changed := not self.trains_paths:  # full_share=1
+            self.start_paths()
         self._evaluator = None  # the test loop has its own
-        if not self._stopped:
+        if not (changed or self._stopped):
             return
         hub = self.runner.message_hub  # as it is at the end of an epoch, also after a resume
         hub.update_info('epoch', self._epoch - 1)
@@ -288,7 +281,7 @@ class ElasticTrainLoop(SupernetTrainLoop):
         start = {k: list(v) if isinstance(v, tuple) else v for k, v in self.start.record().items()}
         return dict(
             state, start=start, looked=self._looked, stopped=self._stopped,
-            good=self._good, good_epoch=self._good_epoch, fallen=self._fallen,
+            good=self._good, good_epoch=self._good_epoch,
         )  # fmt: skip
 
     def load_state_dict(self, state: Mapping) -> None:
@@ -311,7 +304,7 @@ class ElasticTrainLoop(SupernetTrainLoop):
         start = {k: tuple(v) if isinstance(v, list) else v for k, v in state['start'].items()}
         self.start = Rating(**{'top1_pct': None, 'loss': None, **start})
         self._looked, self._good_epoch = int(state['looked']), int(state['good_epoch'])
-        self._good, self._fallen = dict(state['good']), state.get('fallen')
+        self._good = dict(state['good'])
         self._stopped = self.stop_training = bool(state['stopped'])
         path = Path(self.runner.work_dir) / FULL
         if not path.is_file():
@@ -347,7 +340,7 @@ def fell_apart(rating: Rating, start: Rating) -> bool:
 
 
 def collapsed(rating: Rating, start: Rating) -> bool:
-    """Whether so much of the top-1, or of the metric, is lost that it will not come back."""
+    """Whether more of the top-1, or of the metric, is lost than forgetting some images explains."""
     kept = _quality(rating) >= (1 - MAX_LOSS_SHARE) * _quality(start)
     return not (math.isfinite(rating.score) and kept)
 

@@ -9,8 +9,11 @@ from ...costs import Budget
 from ...registry import TASK_UTILS
 from ...spaces import Space
 from ...structures import Arch
+from ..front import NUM_STEPS
 from ..main_effects import places
 from .effects_search import EffectsSearch
+
+SUMS_EACH = 3  # of the best sums for each step through the budget, that a run should rate
 
 
 class AddedChanges:
@@ -64,46 +67,53 @@ class SingleChangesSearch(EffectsSearch):
 
     def __init__(self, space: Space, budget: Budget, **kwargs: Any):
         super().__init__(space, budget, **kwargs)
-        if getattr(space, 'full_path', None) is None:
-            raise ValueError(
-                f'single_changes are those of a full network, which {space.name!r} does not have: '
-                'it is for slices of one, as of ElasticSupernet'
-            )
-        self._full = space.full_path
         self._changes = single_changes(space)
+        self._full = space.full_path
 
     @classmethod
-    def for_run(cls, run: Any, **settings: Any) -> 'SingleChangesSearch':
-        """Make one that rates all changes.
-
-        Raises:
-            ValueError: If the run is to rate fewer paths than there are.
-        """
-        strategy = super().for_run(run, **settings)
-        number = 1 + len(strategy._changes)
+    def check_run(cls, run: Any) -> None:
+        """Whether a run rates more paths than there are changes."""
+        number = 1 + len(single_changes(run.supernet.space))
         if run.num <= number:
             raise ValueError(
                 f'single_changes rates the full network and its {number - 1} single changes '
                 f'before it can add them up; the search is to rate num={run.num} paths: set '
-                f'test_cfg.num={number + 3 * len(strategy._steps)}, or another strategy'
+                f'num (test_cfg.num, or --num) to {number + SUMS_EACH * NUM_STEPS} or more, or '
+                'take another strategy'
             )
-        return strategy
+
+    @classmethod
+    def for_run(cls, run: Any, **settings: Any) -> 'SingleChangesSearch':
+        cls.check_run(run)
+        return super().for_run(run, **settings)
 
     def _first_paths(self, n: int) -> list[Arch] | None:
         left = [a for a in (self._full, *self._changes.values()) if self._is_new(a)][:n]
         for arch in left:
             self._mark(arch)
-        known = all(self._key(a) in self._scored for a in self._changes.values())
-        return left if left or not (known and self._key(self._full) in self._scored) else None
+        return left if left or self._key(self._full) not in self._scored else None
 
     def effects(self) -> AddedChanges:
-        """What each change adds to the full network's score."""
-        scores = {key: self._scored[self._key(a)].score for key, a in self._changes.items()}
+        """What each change adds to the full network's score; those without one are in no sum."""
+        scores = {
+            key: self._scored[self._key(arch)].score
+            for key, arch in self._changes.items()
+            if self._key(arch) in self._scored
+        }
         return AddedChanges(self._full, self._scored[self._key(self._full)].score, scores)
 
 
 def single_changes(space: Space) -> dict[tuple[int, int, int], Arch]:
-    """(stage, layer, choice) -> the full path with this choice, for all but its own."""
+    """(stage, layer, choice) -> the full path with this choice, for all but its own.
+
+    Raises:
+        ValueError: If the space has no full path.
+    """
+    if getattr(space, 'full_path', None) is None:
+        raise ValueError(
+            f'single_changes are those of a full network, which {space.name!r} does not have: '
+            'it is for slices of one, as of ElasticSupernet'
+        )
     full = space.encode(space.full_path)
     return {
         (*place, choice): space.decode([*full[:position], choice, *full[position + 1 :]])

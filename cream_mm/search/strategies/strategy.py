@@ -80,6 +80,17 @@ class Strategy(ABC):
         self._scored: dict[Arch, Scored] = {}
         self._calls: list[dict] = []
 
+    @classmethod  # noqa: B027
+    def check_run(cls, run: Any) -> None:
+        """Whether it can work in a run, as far as that is known before any training.
+
+        Args:
+            run (SearchLoop): See :meth:`for_run`.
+
+        Raises:
+            ValueError: If it cannot; what to change.
+        """
+
     @classmethod
     def for_run(cls, run: Any, **settings: Any) -> 'Strategy':
         """Make one for the supernet of a run.

@@ -59,11 +59,14 @@ def test_without_a_first_phase():
     scheduler = make(full_share=0)
     rate = rates(scheduler, 9 * STEPS)[8 * STEPS]
     assert rate == pytest.approx(1e-6 + (4e-4 - 1e-6) / 2)  # the middle of one cosine
+    scheduler = make(full_share=1)
+    there = rates(scheduler, 16 * STEPS + 1)
+    assert there[8 * STEPS] == pytest.approx(rate) and there[-1] == pytest.approx(1e-6)
 
 
 def test_what_is_no_share():
     assert [first_epochs(n, 0.625) for n in (2, 3, 8, 12, 16)] == [1, 2, 5, 8, 10]
-    for share in (1, -0.1, math.nan):
+    for share in (1.1, -0.1, math.nan):
         with pytest.raises(ValueError, match='full_share is a share of all epochs'):
             first_epochs(10, share)
     with pytest.raises(ValueError, match='cannot be two phases: take at least 2, or full_share=0'):

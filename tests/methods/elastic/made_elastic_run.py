@@ -39,7 +39,7 @@ def elastic_cfg(data, work_dir, *, lr=0.02, second=1.0, max_epochs=4, **train_cf
             ),
             train_cfg=dict(type='cream_mm.ElasticTrainLoop', max_epochs=max_epochs, **train_cfg),
             test_cfg=dict(
-                type='cream_mm.SearchLoop', bn_dataset=train, num_random=4, num_bn_images=16
+                type='cream_mm.SearchLoop', bn_dataset=train, num=3, num_random=1, num_bn_images=8
             ),
             test_evaluator=[],
             optim_wrapper=dict(optimizer=dict(type='AdamW', lr=lr, weight_decay=0.02)),

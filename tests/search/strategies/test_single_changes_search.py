@@ -40,9 +40,18 @@ def test_single_changes_are_rated_first_and_then_the_best_sums():
     assert strategy.best().arch == max(filter(BUDGET.is_feasible, known), key=value)
 
 
+def test_a_change_without_a_finite_rating_is_in_no_sum():
+    strategy = SingleChangesSearch(SPACE, BUDGET)
+    full, broken, *others = strategy.ask(100)
+    strategy.tell([full, *others], [value(arch) for arch in (full, *others)])
+    (place,) = (i for i, c in enumerate(SPACE.encode(broken)) if c)
+    sums = strategy.ask(20)
+    assert sums and all(SPACE.encode(a)[place] != SPACE.encode(broken)[place] for a in sums)
+
+
 def test_a_run_has_to_rate_them_all():
     run = SimpleNamespace(supernet=SimpleNamespace(space=SPACE, budget=BUDGET), num=14)
-    with pytest.raises(ValueError, match=r'its 15 single changes .* num=14 paths: set .*num=40'):
+    with pytest.raises(ValueError, match=r'its 15 single changes .* num=14 paths: set .* to 40 or'):
         SingleChangesSearch.for_run(run)
     run.num = 20
     assert SingleChangesSearch.for_run(run, seed=3).settings['seed'] == 3
