@@ -41,6 +41,7 @@ MODELS = _registry(
     'model',
     MMENGINE_MODELS,
     'models.backbones',
+    'models.backbones.mobilenet_v2',
     'models.classifiers',
     'models.heads',
     'models.supernets',

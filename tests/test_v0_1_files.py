@@ -182,7 +182,9 @@ def test_its_search_is_reported(capsys):
     tool('report', 'search', '--retrain', 'retrain')
     printed = capsys.readouterr()
     assert printed.err.splitlines() == [
-        'not in the report: Detector mAP: pass --detector DIR to add it.'
+        'not in the report: Errors by class: no errors.json in retrain. Validations of a classifier '
+        'with one label an image write it.',
+        'not in the report: Detector mAP: pass --detector DIR to add it.',
     ]
     table = ' '.join(printed.out.split())
     for text in ('0 | 1 | 0 0 | 0', '0.169 M', '0.003 M', 'Search rating 100.0 %', '33.3 %'):

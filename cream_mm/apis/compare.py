@@ -333,7 +333,7 @@ def shelf_config(retrain: Path) -> str:
     return (
         '# MobileNetV2 off the shelf, with the ImageNet weights of a package.\n'
         "_base_ = ['export/retrain.py']\n"
-        "custom_imports = dict(imports=['cream_mm', 'cream_mm.models.backbones.mobilenet_v2'])\n"
+        "custom_imports = dict(imports=['cream_mm'])\n"
         'load_from = None\n'
         f'model = dict(backbone=dict(_delete_=True, **{backbone!r}),\n'
         "    neck=dict(type='GlobalAveragePooling'),\n"

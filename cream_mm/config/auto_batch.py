@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ..checkpoints.whole_file import latest_checkpoint
 from ..files import rank_and_number, read_json, say_early, write_json
 from .carry import read_config
 
@@ -90,6 +89,8 @@ def _chosen_before(file: Path, work_dir: str) -> int | None:
         if type(size) is not int or size < 1:
             raise ValueError(f'{file} does not tell which batch_size was chosen: give one')
         return size
+    from ..checkpoints.whole_file import latest_checkpoint  # which imports torch
+
     if latest_checkpoint(work_dir) is not None:
         raise ValueError(
             "a run cannot get batch_size='auto' when it goes on: give the batch_size that it had"
