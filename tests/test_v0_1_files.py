@@ -182,8 +182,8 @@ def test_its_search_is_reported(capsys):
     tool('report', 'search', '--retrain', 'retrain')
     printed = capsys.readouterr()
     assert printed.err.splitlines() == [
-        'not in the report: Errors by class: no errors.json in retrain. Validations of a classifier '
-        'with one label an image write it.',
+        'not in the report: Errors by class: no errors.json in retrain. Validations of a '
+        'classifier with one label an image write it.',
         'not in the report: Detector mAP: pass --detector DIR to add it.',
     ]
     table = ' '.join(printed.out.split())
