@@ -7,9 +7,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..files import read_json, shorten
+from ..files import shorten
 from ..files.errors_file import ERRORS_FILE, ERRORS_FORMAT
 from .formats import wilson_interval
+from .optional_file import read_optional
 from .thumbnail import thumbnail
 
 MAX_CLASSES = 10_000
@@ -185,14 +186,9 @@ def read_class_errors(work_dir: str | Path) -> ClassErrors | None:
         OSError, ValueError: If it cannot be read, or holds what no run writes.
     """
     path = Path(work_dir, ERRORS_FILE)
-    if not os.path.lexists(path):
+    content = read_optional(path, ERRORS_FORMAT)
+    if content is None:
         return None
-    content = read_json(path)
-    found = content.get('format') if isinstance(content, dict) else None
-    if found != ERRORS_FORMAT:
-        raise ValueError(
-            f'{path} has format {shorten(repr(found))}, this report reads {ERRORS_FORMAT!r}'
-        )
     try:
         classes = [_text(name) for name in content['classes']]
         if not 0 < len(classes) <= MAX_CLASSES:

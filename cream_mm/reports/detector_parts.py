@@ -1,12 +1,12 @@
 """What the parts of a detector cost, as rows of a table."""
 
 import math
-import os
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ..files import read_json, shorten
+from ..files import shorten
 from ..files.part_costs_file import PARTS_FILE, PARTS_FORMAT
+from .optional_file import read_optional
 
 NAMES = ('backbone', 'neck', 'heads', 'whole')
 
@@ -25,14 +25,9 @@ def read_parts(detector_dir: Path) -> Parts | None:
         OSError, ValueError: If it cannot be read, or holds what no training writes.
     """
     path = detector_dir / PARTS_FILE
-    if not os.path.lexists(path):
+    content = read_optional(path, PARTS_FORMAT)
+    if content is None:
         return None
-    content = read_json(path)
-    found = content.get('format') if isinstance(content, dict) else None
-    if found != PARTS_FORMAT:
-        raise ValueError(
-            f'{path} has format {shorten(repr(found))}, this report reads {PARTS_FORMAT!r}'
-        )
     try:
         height, width = (_number(side, 1, 1e5) for side in content['input_size'])
         rows = [_row(name, content['parts'][name]) for name in NAMES]

@@ -62,11 +62,7 @@ def recalibrated(
     ]  # fmt: skip
     apart = None if root is None else _StatisticsPerCall(root, norms)
     try:
-        for m in norms:
-            m.reset_running_stats()
-            m.training, m.momentum = True, None  # None: cumulative average
-        with torch.no_grad():
-            run()
+        _measure(norms, run)
         for m in norms:
             m.training = False
         yield
@@ -91,14 +87,19 @@ def refit(modules: Iterable[nn.Module], run: Callable[[], None]) -> None:
     norms = _norms(modules)
     saved = [(m.training, m.momentum) for m in norms]
     try:
-        for m in norms:
-            m.reset_running_stats()
-            m.training, m.momentum = True, None  # None: cumulative average
-        with torch.no_grad():
-            run()
+        _measure(norms, run)
     finally:
         for m, (training, momentum) in zip(norms, saved):
             m.training, m.momentum = training, momentum
+
+
+def _measure(norms: list[_BatchNorm], run: Callable[[], None]) -> None:
+    """Running statistics of a run alone; mode and momentum are left as they are for it."""
+    for m in norms:
+        m.reset_running_stats()
+        m.training, m.momentum = True, None  # None: cumulative average
+    with torch.no_grad():
+        run()
 
 
 class _StatisticsPerCall:
