@@ -1,7 +1,6 @@
 """``batch_size='auto'``: measured once, before the first step, in a process of its own."""
 
 import os
-import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping
@@ -10,6 +9,7 @@ from typing import Any
 
 from ..files import rank_and_number, read_json, say_early, write_json
 from .carry import read_config
+from .run_apart import run_apart
 
 AUTO = 'auto'
 FILE = 'batch_size.json'
@@ -104,9 +104,5 @@ def _measure(order: dict) -> dict:
         path = os.path.join(folder, 'order.json')
         write_json(path, order)
         call = [sys.executable, '-m', 'cream_mm.apis.probe_batch', path]
-        done = subprocess.run(call, capture_output=True, text=True)
-        if done.returncode:
-            said = [line for line in done.stderr.splitlines() if line.strip()] or ['nothing']
-            why = said[-1].removeprefix('error: ')
-            raise ValueError(f"batch_size='auto' could not be measured: {why}")
+        run_apart(call, "batch_size='auto' could not be measured")
         return read_json(path)

@@ -1,7 +1,6 @@
 """``max_minutes``: as many epochs as fit into a time, chosen once, before the first step."""
 
 import os
-import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -15,6 +14,7 @@ from ..checkpoints.whole_file import latest_checkpoint
 from ..engine.stage import Stage, longest_fit
 from ..files import rank_and_number, read_json, say_early, write_json
 from .carry import override
+from .run_apart import run_apart
 
 FILE = 'time_budget.json'
 FORMAT = 'cream_mm.time_budget/1'
@@ -140,9 +140,5 @@ def _measure(command: Sequence[str]) -> dict:
     with tempfile.TemporaryDirectory() as folder:
         out = os.path.join(folder, 'dry_run.json')
         call = [sys.executable, *command, '--dry-run', '--dry-run-out', out]
-        done = subprocess.run(call, capture_output=True, text=True)
-        if done.returncode:
-            said = [line for line in done.stderr.splitlines() if line.strip()] or ['nothing']
-            why = said[-1].removeprefix('error: ')
-            raise ValueError(f'the dry run that max_minutes needs has failed: {why}')
+        run_apart(call, 'the dry run that max_minutes needs has failed')
         return read_json(out)
