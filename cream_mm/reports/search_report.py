@@ -14,6 +14,7 @@ from pathlib import Path
 import jinja2
 import numpy as np
 
+from ..command_words import PROGRAM, command_name, words_as_typed
 from ..costs.latency import machine_words
 from ..files import shorten
 from ..files.arch_file import RULES
@@ -568,8 +569,13 @@ class SearchReport:
             report += [option, work_dir] if option else []
         if out is not None and Path(out) != self.search_dir / 'report.html':
             report += ['--out', out]
-        return list(dict.fromkeys(shlex.join(map(str, c)) for c in [*commands, report]))
+        return list(
+            dict.fromkeys(shlex.join(words_as_typed([*map(str, c)])) for c in [*commands, report])
+        )
 
 
 def _is_of(command: list[str], tool: str) -> bool:
+    """Whether a command runs a tool, under either of its names."""
+    if command[:2] == [PROGRAM, command_name(tool)]:
+        return True
     return any(word.endswith(f'tools/{tool}.py') for word in command[:3])
