@@ -94,9 +94,14 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     notes = []
     files = export_arch(
-        args.arch, args.checkpoint, args.out, root=str(configs_root()), detector=args.detector, space=args.space,
+        args.arch,
+        args.checkpoint,
+        args.out,
+        root=str(configs_root()),
+        detector=args.detector,
+        space=args.space,
         say=notes.append,
-    )  # fmt: skip
+    )
     for what, path in files.items():
         print(f'{what:9s} {osp.relpath(path)}')
     about = read_arch_file(files['arch'])
@@ -165,9 +170,14 @@ def print_all(args: argparse.Namespace) -> None:
 
     out = args.out or osp.join(args.arch, 'exports')
     every = export_front(
-        args.arch, args.checkpoint, out, root=str(configs_root()), detector=args.detector, space=args.space,
+        args.arch,
+        args.checkpoint,
+        out,
+        root=str(configs_root()),
+        detector=args.detector,
+        space=args.space,
         say=print_note,
-    )  # fmt: skip
+    )
     front = read_json(osp.join(args.arch, 'front.json'), finite=False)
     score = metric_name(front.get('score'))
     better = ', lower is better' if front.get('higher_is_better') is False else ''
