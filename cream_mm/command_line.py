@@ -53,6 +53,8 @@ class _Parser(argparse.ArgumentParser):
         super().error(as_typed(message))
 
 
+# Commands that go on with --resume.
+_TRAIN = ('train.py', 'cream-mm train', 'cream-mm search', 'cream-mm retrain', 'cream-mm detect')
 # Keys whose values name a file or a folder: they stay the text that they are.
 PLACES = ('ann_file', 'checkpoint', 'data_root', 'folder', 'load_from', 'work_dir')
 
@@ -219,7 +221,7 @@ def one_line_errors() -> Iterator[None]:
         yield
     except KeyboardInterrupt:
         how = 'the same command with --resume goes on after the last checkpoint'
-        if Path(sys.argv[0]).name not in ('train.py', 'cream-mm train'):
+        if Path(sys.argv[0]).name not in _TRAIN:
             how = 'what was written stays'
         print(f'\ninterrupted: {how}', file=sys.stderr)
         sys.exit(130)  # what shells have for Ctrl-C

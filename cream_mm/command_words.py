@@ -6,8 +6,11 @@ What is printed names tools by their files. Under the console command it goes th
 
 import os
 import re
+import shlex
 import sys
 from pathlib import Path
+
+from cream_mm.mim_scope import SCOPE, config_place
 
 PROGRAM = 'cream-mm'
 # Set by the console command, and handed down to the processes that it starts.
@@ -55,7 +58,7 @@ def as_typed(text: str) -> str:
         return text
     text = _TORCHRUN.sub(lambda m: f'{m[1]}-m cream_mm {command_name(m[2])}', text)
     text = _TOOL.sub(lambda m: f'{PROGRAM} {command_name(m[1])}', text)
-    return _CONFIG.sub(lambda m: m[0] if os.path.isfile(m[0]) else f'cream_mm::{m[1]}', text)
+    return _CONFIG.sub(lambda m: m[0] if os.path.isfile(m[0]) else f'{SCOPE}::{m[1]}', text)
 
 
 def words_as_typed(words: list[str]) -> list[str]:
@@ -80,3 +83,17 @@ def own_command(module: str) -> list[str]:
     """
     main = Path(__file__).resolve().with_name('__main__.py')
     return [sys.executable, str(main), module if '.' in module else command_name(module)]
+
+
+def own_words(line: str) -> list[str]:
+    """What runs a line such as ``tools/train.py configs/demo/search_digits.py`` without a clone.
+
+    A config that is not here is the package's.
+    """
+    tool, *words = shlex.split(line)
+    given = (word.removeprefix('configs/') for word in words)
+    places = [
+        config_place(f'{SCOPE}::{inside}') if inside != word and not os.path.isfile(word) else word
+        for word, inside in zip(words, given)
+    ]
+    return [*own_command(Path(tool).stem), *places]

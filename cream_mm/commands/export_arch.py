@@ -37,7 +37,7 @@ from cream_mm.command_line import (
     check_file,
     tool_parser,
 )
-from cream_mm.command_words import words_as_typed
+from cream_mm.command_words import PROGRAM, speaks_of_program, words_as_typed
 from cream_mm.mim_scope import configs_root
 
 
@@ -115,8 +115,10 @@ def main(argv: Sequence[str] | None = None) -> None:
         print(f'note:     {note}')
     if 'weights' not in files and about.get('weights_travel', True) and not args.space:
         print('no weights: name the supernet with --checkpoint to cut them out')
-    train = ['python', 'tools/train.py', osp.relpath(files['retrain'])]
-    print(f'next:     {shlex.join(words_as_typed(train))}')
+    train = words_as_typed(['python', 'tools/train.py', osp.relpath(files['retrain'])])
+    if speaks_of_program():
+        train = [PROGRAM, 'retrain', osp.relpath(osp.dirname(files['retrain']))]
+    print(f'next:     {shlex.join(train)}')
     if args.detector:  # its own work_dir may be there already, under the same name
         config = osp.relpath(files['detector'])
         command = ['python', 'tools/train.py', config, '--work-dir', config[: -len('.py')]]

@@ -576,6 +576,9 @@ class SearchReport:
 
 def _is_of(command: list[str], tool: str) -> bool:
     """Whether a command runs a tool, under either of its names."""
-    if command[:2] == [PROGRAM, command_name(tool)]:
-        return True
+    if command[:1] == [PROGRAM]:
+        names = (
+            ('train', 'search', 'retrain', 'detect') if tool == 'train' else (command_name(tool),)
+        )
+        return command[1] in names
     return any(word.endswith(f'tools/{tool}.py') for word in command[:3])
