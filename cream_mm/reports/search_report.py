@@ -80,6 +80,7 @@ _COSTS = (
     ('published_flops_m', 'Published FLOPs', 'to compare with published tables'),
 )
 MAX_POINTS = 5000  # of the scatter plot
+_TRAINING = ('train', 'search', 'retrain', 'detect')  # commands that train
 
 
 @contextmanager
