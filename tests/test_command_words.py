@@ -17,12 +17,12 @@ def program(monkeypatch):
 
 TEXTS = [
     ('run "python tools/train_paths.py CONFIG"', 'run "cream-mm train-paths CONFIG"'),
-    ('tools/search.py WORK_DIR; tools/export_arch.py', 'cream-mm search-again WORK_DIR; cream-mm export'),
+    ('tools/search.py W; tools/export_arch.py', 'cream-mm search-again W; cream-mm export'),
     ('  python /repo/tools/train.py a.py', '  cream-mm train a.py'),
-    ('torchrun --nproc_per_node=8 tools/train.py a.py', 'torchrun --nproc_per_node=8 -m cream_mm train a.py'),
-    ('configs/photos/search.py, ../configs/a/b.py', 'cream_mm::photos/search.py, ../configs/a/b.py'),
-    ('tools/readme.md my_tools/train.py data/tools', 'tools/readme.md my_tools/train.py data/tools'),
-]  # fmt: skip
+    ('torchrun -n=8 tools/train.py a.py', 'torchrun -n=8 -m cream_mm train a.py'),
+    ('configs/photos/x.py, ../configs/a/b.py', 'cream_mm::photos/x.py, ../configs/a/b.py'),
+    ('tools/a.md my_tools/train.py data/tools', 'tools/a.md my_tools/train.py data/tools'),
+]
 
 
 @pytest.mark.parametrize(('text', 'typed'), TEXTS)
