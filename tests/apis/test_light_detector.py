@@ -28,7 +28,7 @@ def test_of_a_published_network(tmp_path):
     cfg = load_config(str(path), check_data=False)
     cfg.model.backbone.init_cfg = None
     with DefaultScope.overwrite_default_scope('mmdet'), torch.device('meta'):
-        model = MODELS.build(cfg.model)
+        model = MODELS.build(cfg.model).eval()
         maps = model.extract_feat(torch.empty(1, 3, 64, 64))
     assert cfg.model.neck.in_channels == list(model.backbone.out_channels)
     assert [64 // one.shape[-1] for one in maps] == [8, 16, 32, 64]

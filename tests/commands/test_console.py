@@ -61,8 +61,9 @@ def test_exit_codes(monkeypatch, tmp_path):
 
 
 def test_a_module_is_run_by_its_whole_name(tmp_path):
-    done = subprocess.run(
-        [*own_command('cream_mm.apis.probe_batch'), str(tmp_path / 'none')],
-        capture_output=True, text=True, cwd=tmp_path,
-    )  # fmt: skip
-    assert 'none' in done.stderr and done.returncode == 1 and 'no command' not in done.stderr
+    """As a process that measures is, whatever lies in the current folder."""
+    (tmp_path / 'types.py').write_text('raise SystemExit("the wrong one")')
+    for name, code in (('cream_mm.version', 0), ('cream_mm.none', 1)):
+        done = subprocess.run(own_command(name), capture_output=True, text=True, cwd=tmp_path)
+        assert done.returncode == code and 'no command' not in done.stderr
+        assert ('No module named cream_mm.none' in done.stderr) is bool(code)
