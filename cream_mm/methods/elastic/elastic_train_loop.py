@@ -66,7 +66,7 @@ class ElasticTrainLoop(SupernetTrainLoop):
         full_share (float): Share of ``max_epochs`` that trains the full network, rounded to whole
             epochs. 0: the weights that the run begins with are a network trained on these images;
             they are written to ``full.pth`` without being fitted. 1: slices are not trained, but
-            rated as the full network has them. Defaults to 0.625.
+            rated as the full network has them. Defaults to 0.33.
         paths (str): 'random' (default) or 'sandwich'.
         num_paths (int): Random paths of a sandwich. Defaults to 2.
         stops (bool): Whether to stop when the full network falls apart. False, for models that a
@@ -88,7 +88,7 @@ class ElasticTrainLoop(SupernetTrainLoop):
         runner: Runner,
         dataloader: DataLoader | dict,
         *,
-        full_share: float = 0.625,
+        full_share: float = 0.33,
         paths: str = 'random',
         num_paths: int = 2,
         stops: bool = True,
