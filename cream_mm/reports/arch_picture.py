@@ -30,15 +30,15 @@ def arch_picture(layers: list[dict], input_size: list[int] | None = None) -> np.
         for label in diagram['labels']:
             middle = label['x'] + label['width'] / 2
             ax.plot([label['x'], label['x'] + label['width']], [label['y']] * 2, color=AXIS, lw=0.8)
-            _text(ax, middle, label['y'] + 12, label['title'], INK, 8.5, weight='bold')
-            _text(ax, middle, label['y'] + 26, label['channels'], MUTED, 8)
-            _text(ax, middle, label['y'] + 40, label['size'], MUTED, 8)
+            _text(ax, middle, label['y'] + 12, label['title'], INK, 7.7, weight='bold')
+            _text(ax, middle, label['y'] + 26, label['channels'], MUTED, 7.2)
+            _text(ax, middle, label['y'] + 40, label['size'], MUTED, 7.2)
         legend = [*((f'{k}×{k} kernel', color) for k, color in diagram['kernels'])]
         legend.append(('1×1 or linear', diagram['plain']))
         for i, (words, color) in enumerate(legend):
             x, y = diagram['lines'][0]['x1'] + 110 * i, height - 22
             ax.add_patch(Rectangle((x, y), 13, 13, color=color))
-            _text(ax, x + 19, y + 6.5, words, INK, 8.5, ha='left')
+            _text(ax, x + 19, y + 6.5, words, INK, 7.7, ha='left')
         return to_rgb(fig, 'answer', '')
 
 
@@ -54,8 +54,8 @@ def _draw_lines(ax: Axes, diagram: dict) -> None:
             ax.plot(xs, ys, color=GREY, lw=1.0, ls=(0, (4, 3)), zorder=1)
     first, last = lines[0], lines[-1]
     size, channels = diagram['input']
-    _text(ax, first['x1'] - 5, first['y'] - 8, size or 'input', MUTED, 8.5, ha='right')
-    _text(ax, first['x1'] - 5, first['y'] + 8, channels, MUTED, 8.5, ha='right')
+    _text(ax, first['x1'] - 5, first['y'] - 8, size or 'input', MUTED, 7.7, ha='right')
+    _text(ax, first['x1'] - 5, first['y'] + 8, channels, MUTED, 7.7, ha='right')
     ax.plot([last['x2'] + 3], [last['y']], '>', color=GREY, ms=5)
 
 
@@ -67,12 +67,12 @@ def _draw_box(ax: Axes, box: dict) -> None:
         )
     )  # fmt: skip
     middle, y = box['x'] + box['width'] / 2, box['middle']
-    _text(ax, middle, y - (7 if box['second'] else 0), box['first'], box['ink'], 9, weight='bold')
-    _text(ax, middle, y + 8, box['second'], box['ink'], 8.5)
+    _text(ax, middle, y - (7 if box['second'] else 0), box['first'], box['ink'], 8.1, weight='bold')
+    _text(ax, middle, y + 8, box['second'], box['ink'], 7.7)
     if (box['stride'] or 1) != 1:
-        _text(ax, middle, box['y'] - 7, f'↓{box["stride"]}', MUTED, 8)
+        _text(ax, middle, box['y'] - 7, f'↓{box["stride"]}', MUTED, 7.2)
 
 
 def _text(ax: Axes, x: float, y: float, text: str, color: str, size: float, **style) -> None:
-    ax.text(x, y, text, color=color, fontsize=0.72 * size * 1.25, va='center', zorder=3,
+    ax.text(x, y, text, color=color, fontsize=size, va='center', zorder=3,
             **{'ha': 'center', **style})  # fmt: skip

@@ -32,9 +32,9 @@ class TrackerHook(Hook):
     Losses, learning rate and validations, with the scores of a board where there is one, come from
     ``LoggerHook``. This hook adds, counted by rated paths (``rating/...``): each rating, the best
     so far, the costs, and Kendall's tau of the ratings with what the training losses had
-    predicted, where the search predicts. At the end the front, from the cheapest path to the costliest
-    (``front/...``), and pictures: the front, rating against cost of all rated paths, the answer,
-    and the rated blocks of a block-wise search.
+    predicted, where the search predicts. At the end the front, from the cheapest path to the
+    costliest (``front/...``), and pictures: the front, rating against cost of all rated paths, the
+    answer, and the rated blocks of a block-wise search.
 
     All of it is read off the files that any search writes. None of it can end a run: what cannot be
     drawn is a warning.

@@ -1,0 +1,1 @@
+"""Command lines: one module for each, with ``parse_args`` and ``main``."""
