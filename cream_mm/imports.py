@@ -7,7 +7,8 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from cream_mm.installation import PACKAGE, Finding, installed, pip_line
+from cream_mm.import_errors import HEADLESS
+from cream_mm.installation import PACKAGE, Finding, installed, is_there, pip_line
 
 PROBE = PACKAGE / 'import_probe.py'
 SECONDS = 300
@@ -30,11 +31,14 @@ def check_imports(
             :func:`tried`.
     """
     if names is None:
-        names = [*NEEDED, *(name for name in OF_EXTRAS if installed(name))]
+        names = [name for name in (*NEEDED, *OF_EXTRAS) if name in _LABELS or is_there(name)]
+        if not all(map(is_there, ('torch', 'mmengine', 'mmcv'))):
+            names = [name for name in names if name not in _LABELS]
     results = (probe or tried)(names)
     found: list[Finding] = []
     fine = []
-    failed = {one['name'] for one in results if not one['ok']}
+    failed = [one for one in results if not one['ok']]
+    firsts = {one['error']: one['name'] for one in reversed(failed)}  # the first to say so
     for one in results:
         name = one['name']
         if one['ok']:
@@ -45,8 +49,8 @@ def check_imports(
             if name == 'torch':
                 found.append(_gpu(one))
         elif name == 'kernels':
-            found.append(_no_kernels(one, failed))
-        elif not _follows(one, failed):
+            found.append(_no_kernels(one, len(failed) > 1))
+        elif not _follows(one, firsts):
             topic = _LABELS.get(name, 'import')
             found.append(Finding('wrong', topic, f'{name}: {one["error"]}', _remedy(name, one)))
     told = [Finding('ok', 'import', ', '.join(fine))] if fine else []
@@ -91,11 +95,14 @@ def _run(command: list[str], seconds: float) -> tuple[str, str | None]:
     return done.stdout, f'ends the interpreter ({how}){f": {last}" if last else ""}'
 
 
-def _follows(one: dict, failed: set[str]) -> bool:
+def _follows(one: dict, earlier: dict[str, str]) -> bool:
     """Whether it failed by a package that is spoken of by itself."""
-    names = failed - {one['name']}
     if 'two families' in one['error'].lower():
         return True  # said by the check of the families
+    before = earlier.get(one['error']) if one['error'].startswith('ends the interpreter') else None
+    if before not in (None, one['name']):
+        return True  # it imports that one
+    names = set(earlier.values()) - {one['name']}
     return any(f'package {name} ' in one['error'] or f"named '{name}" in one['error']
                or one['error'].startswith(f'{name} ') for name in names)  # fmt: skip
 
@@ -103,6 +110,8 @@ def _follows(one: dict, failed: set[str]) -> bool:
 def _remedy(name: str, one: dict) -> str:
     if 'pip ' in one['error']:
         return ''  # it is part of the message
+    if name == 'cv2':
+        return HEADLESS
     distribution = next((n for n in (name, f'onedl-{name}') if installed(n)), None)
     if name == 'mmcv_ops':
         return 'install an mmcv for this torch, or one without operators (docs/installation.md)'
@@ -129,8 +138,8 @@ def _kernels(one: dict) -> Finding:
     return Finding('ok', 'CPU kernels', text)
 
 
-def _no_kernels(one: dict, failed: set[str]) -> Finding:
-    if failed - {'kernels'}:
+def _no_kernels(one: dict, others_failed: bool) -> Finding:
+    if others_failed:
         text = 'not tried, as what they need cannot be imported'
         return Finding('note', 'CPU kernels', text)
     text = f'none, training on a CPU is slower: {one["error"]}'

@@ -67,6 +67,14 @@ def installed(name: str) -> str | None:
         return None
 
 
+def is_there(module: str) -> bool:
+    """Whether a distribution that provides a module of cream_mm's needs is installed."""
+    names = [dist for dists in FAMILIES.values() for dist in dists.get(module, ())]
+    if module == 'cv2':
+        names = list(OPENCV)
+    return any(map(installed, names or [{'PIL': 'pillow'}.get(module, module)]))
+
+
 def requirements() -> dict[str, list[Requirement]]:
     """What cream_mm asks for, by extra; under ``''`` what it always does.
 
@@ -162,14 +170,13 @@ def check_versions() -> list[Finding]:
     if not needed:
         remedy = f'install it: {pip_line()}'
         return [Finding('note', 'versions', 'cream_mm is not installed: no bounds', remedy)]
-    found, fine = [], {}
+    found, fine, missing = [], {}, []
     for requirement in needed:
         name, version = requirement.name, installed(requirement.name)
-        if name in OPENCV or name == 'mmcv-lite' and version is None:
-            continue  # any one of them does
+        if version is None and name in {*OPENCV, *_of_families()}:
+            continue  # another one may be there: they have checks of their own
         if version is None:
-            remedy = f'pip install "{_compact(requirement)}"'
-            found.append(Finding('wrong', 'versions', f'{name} is not installed', remedy))
+            missing.append(name)
         elif not requirement.allows(version):
             text = f'{name} is {version}, and {requirement} is asked for'
             remedy = f'pip install "{_compact(requirement)}"'
@@ -177,6 +184,10 @@ def check_versions() -> list[Finding]:
         else:
             fine[name] = version
     found = list(dict.fromkeys(found))
+    if missing:
+        remedy = pip_line(families[0] if len(families) == 1 else 'onedl')
+        text = f'not installed: {", ".join(dict.fromkeys(missing))}'
+        found.append(Finding('wrong', 'versions', text, remedy))
     bad = {one.text.split()[0] for one in found}
     told = ', '.join(f'{name} {version}' for name, version in fine.items() if name not in bad)
     return [*found, *([Finding('ok', 'versions', told)] if told else []), *_pair()]
@@ -275,6 +286,10 @@ def _how(dist: importlib.metadata.Distribution) -> tuple[str, Path | None]:
         return 'editable', place.resolve() if place.is_dir() else None
     place = Path(str(dist.locate_file('cream_mm')))
     return 'installed', place.resolve() if place.is_dir() else None
+
+
+def _of_families() -> set[str]:
+    return {dist for names in FAMILIES.values() for dists in names.values() for dist in dists}
 
 
 def _shadows(here: Path) -> list[Finding]:
