@@ -1,1 +1,1 @@
-"""Command lines: one module for each, with ``parse_args`` and ``main``."""
+"""The command lines: a module each, which parses its arguments before it imports what is heavy."""

@@ -16,9 +16,9 @@ import textwrap
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from cream_mm import imports, installation, machine
+from cream_mm.checkup import imports, installation, machine
+from cream_mm.checkup.installation import Finding
 from cream_mm.command_line import tool_parser
-from cream_mm.installation import Finding
 
 FORMAT = 'cream_mm.doctor/1'
 

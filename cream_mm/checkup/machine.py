@@ -9,8 +9,8 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from cream_mm.environment import processor_name, usable_cores
-from cream_mm.installation import Finding
+from ..environment import processor_name, usable_cores
+from .installation import Finding
 
 MIN_PYTHON = (3, 10)
 CGROUP = Path('/sys/fs/cgroup')

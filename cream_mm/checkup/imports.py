@@ -7,10 +7,10 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from cream_mm.import_errors import HEADLESS
-from cream_mm.installation import PACKAGE, Finding, installed, is_there, pip_line
+from ..import_errors import HEADLESS
+from .installation import PACKAGE, Finding, installed, is_there, pip_line
 
-PROBE = PACKAGE / 'import_probe.py'
+PROBE = PACKAGE / 'checkup/import_probe.py'
 SECONDS = 300
 NEEDED = (
     'numpy', 'scipy', 'matplotlib', 'PIL', 'jinja2', 'cv2', 'torch', 'torchvision', 'pycocotools',
@@ -58,7 +58,7 @@ def check_imports(
 
 
 def tried(names: Sequence[str], seconds: float = SECONDS) -> list[dict]:
-    """What :mod:`cream_mm.import_probe` finds; what kills it is tried no further.
+    """What :mod:`cream_mm.checkup.import_probe` finds; what kills it is tried no further.
 
     Returns:
         list[dict]: In the order of the names: ``name``, ``ok``, and ``error`` or what was found.

@@ -11,10 +11,10 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
-from cream_mm.environment import FAMILIES
-from cream_mm.version import __version__
+from ..environment import FAMILIES
+from ..version import __version__
 
-PACKAGE = Path(__file__).resolve().parent
+PACKAGE = Path(__file__).resolve().parents[1]
 DISTRIBUTION = 'cream-mm'
 OPENCV = (
     'opencv-python', 'opencv-python-headless', 'opencv-contrib-python',

@@ -1,6 +1,6 @@
 """Imports packages one by one and says how each went; run as a script, so that a crash is only its.
 
-  python cream_mm/import_probe.py NAME ...
+  python cream_mm/checkup/import_probe.py NAME ...
 
 Each name gives two lines of JSON: one before it is tried, and one with what was found. Nothing of
 cream_mm is imported but for the kernels: the package refuses where OpenMMLab's are broken.
@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).resolve().parent
+PACKAGE = HERE.parent
 
 
 def main(names: list[str]) -> None:
@@ -42,7 +43,7 @@ def _say(channel: Any, content: dict) -> None:
 
 
 def _explain(error: BaseException) -> str | None:
-    spec = importlib.util.spec_from_file_location('_explain', HERE / 'import_errors.py')
+    spec = importlib.util.spec_from_file_location('_explain', PACKAGE / 'import_errors.py')
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module.explain_import(error)
@@ -117,7 +118,7 @@ def _kernels() -> dict:
         return dict(off='CREAM_MM_CPU_KERNELS=0')
     if sys.platform != 'linux':
         return dict(off='they are for Linux')
-    sys.path.insert(0, str(HERE.parent))
+    sys.path.insert(0, str(PACKAGE.parent))
     from cream_mm.ops import cpu_kernels
     from cream_mm.ops.compiled import load_compiled
 
