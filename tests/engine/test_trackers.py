@@ -94,7 +94,7 @@ def test_wandb_is_offline_and_keeps_every_step(tmp_path, monkeypatch):
         run = record.run if record.HasField('run') else run
     assert {k: rows[0][k] for k in (*WRITTEN, 'step')} == {**WRITTEN, 'step': 27}
     assert (rows[1]['accuracy/top1'], rows[1]['step']) == (12.5, 1)
-    assert rows[2]['front']['width'] == 6
+    assert rows[2]['front/width'] == 6
     assert config['model'] == CONFIG['model'] and config['lr'] == 0.25
     assert (run.project, run.display_name) == ('cream_mm', 'run')
 
