@@ -8,6 +8,7 @@ from pathlib import Path
 
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
+from mkdocs.structure.pages import Page
 
 ESCAPES = re.compile(r'\x1b\[[0-9;]*m')
 
@@ -55,3 +56,8 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
         for name, picture in pictures.items():
             files.append(File.generated(config, f'{folder}/{name}', content=picture))
     return files
+
+
+def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
+    """Point links to notebooks, which open on GitHub, to their pages."""
+    return re.sub(r'(\]\([^)\s:]+)\.ipynb\)', r'\1.md)', markdown)

@@ -6,9 +6,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from cream_mm.command_words import PROGRAM
+from cream_mm.commands.main import commands
+
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / 'README.md', *sorted((ROOT / 'docs').rglob('*.md'))]
-HEADS = ('cream-mm', 'git', 'make', 'pip', 'python', 'srun', 'torchrun', 'uv')
+COMMANDS = commands()
+HEADS = (PROGRAM, 'git', 'make', 'pip', 'python', 'srun', 'torchrun', 'uv')
 _FENCE = r'^ *```(?:bash|text)?\n(?P<fence>.+?)^ *```'
 _INDENTED = r'(?:^\n)(?P<indented>(?:^    .+\n)+)'
 _INLINE = rf'`(?P<inline>(?:{"|".join(HEADS)}) [^`]+)`'
@@ -28,6 +32,8 @@ class Command(NamedTuple):
     @property
     def tool(self) -> str | None:
         """Module of ``cream_mm.commands`` that it runs; None if it runs something else."""
+        if self.words[0] == PROGRAM:
+            return COMMANDS.get(self.words[1])
         for word in self.words:
             if word.startswith('tools/'):
                 return Path(word).stem
@@ -36,6 +42,8 @@ class Command(NamedTuple):
     @property
     def args(self) -> list[str]:
         """What the tool is given."""
+        if self.words[0] == PROGRAM:
+            return self.words[2:]
         (place,) = (i for i, word in enumerate(self.words) if word.startswith('tools/'))
         return self.words[place + 1 :]
 
