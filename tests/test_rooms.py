@@ -20,6 +20,7 @@ FLOOR = (
     'environment',
     'import_errors',
     'import_prints',
+    'mim_scope',
     'mmcv_ext',
     'mmcv_watch',
     'command_line',

@@ -5,7 +5,6 @@
 Everything goes to work_dirs/demo; an earlier demo there is replaced.
 """
 
-import shlex
 import shutil
 import subprocess
 import sys
@@ -13,6 +12,7 @@ import time
 from collections.abc import Sequence
 
 from cream_mm.command_line import tool_parser
+from cream_mm.command_words import as_typed, own_words
 
 STEPS = [
     ('prepare digits', 'tools/prepare_digits.py'),
@@ -44,9 +44,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     shutil.rmtree('work_dirs/demo', ignore_errors=True)
     times = []
     for i, (name, command) in enumerate(STEPS, start=1):
-        print(f'\n=== {i}/{len(STEPS)} {name}: python {command}', flush=True)
+        print(f'\n=== {i}/{len(STEPS)} {name}: {as_typed(f"python {command}")}', flush=True)
         start = time.time()
-        done = subprocess.run([sys.executable, *shlex.split(command)])
+        done = subprocess.run(own_words(command))
         if done.returncode:
             sys.exit(f'error: the step {name!r} failed; its last lines above say why')
         times.append((name, time.time() - start))
