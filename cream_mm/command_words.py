@@ -91,9 +91,10 @@ def own_words(line: str) -> list[str]:
     A config that is not here is the package's.
     """
     tool, *words = shlex.split(line)
-    given = (word.removeprefix('configs/') for word in words)
-    places = [
-        config_place(f'{SCOPE}::{inside}') if inside != word and not os.path.isfile(word) else word
-        for word, inside in zip(words, given)
-    ]
-    return [*own_command(Path(tool).stem), *places]
+    return [*own_command(Path(tool).stem), *map(_here_or_ours, words)]
+
+
+def _here_or_ours(word: str) -> str:
+    named = f'{SCOPE}::{word.removeprefix("configs/")}'
+    place = config_place(named) if word.startswith('configs/') else named
+    return word if place == named or os.path.isfile(word) else place

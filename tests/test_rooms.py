@@ -24,6 +24,7 @@ FLOOR = (
     'mmcv_ext',
     'mmcv_watch',
     'command_line',
+    'command_words',
     'version',
     'wait_policy',
 )

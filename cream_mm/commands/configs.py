@@ -68,5 +68,5 @@ def about(path: Path) -> str:
         if not line.startswith('#') or not line.strip('# '):
             break
         comment.append(line.strip('# '))
-    first = ' '.join(comment).partition('. ')[0]
+    first = ' '.join(comment).partition('. ')[0].rstrip('.')
     return first if len(first) <= 110 else f'{first[:107]}...'

@@ -18,7 +18,13 @@ import argparse
 import os
 from collections.abc import Sequence
 
-from cream_mm.command_line import check_config, check_pairs, check_writable, tool_parser
+from cream_mm.command_line import (
+    OptionsAction,
+    check_config,
+    check_pairs,
+    check_writable,
+    tool_parser,
+)
 from cream_mm.commands._values import kind_of_data, macs_range, milliseconds, minutes
 from cream_mm.mim_scope import config_place
 
@@ -92,5 +98,8 @@ def latency_options(
     if not os.path.isfile(table):
         from cream_mm.apis.slice_latency import measure_for
 
-        measure_for(config, table, options, minutes=args.minutes and args.minutes / 4)
+        parser = argparse.ArgumentParser()
+        parser.add_argument('--cfg-options', nargs='+', action=OptionsAction)
+        given = parser.parse_args(['--cfg-options', *options]).cfg_options
+        measure_for(config, table, given, minutes=args.minutes and args.minutes / 4)
     return [f'latency={table}', 'budget.macs_m=None', f'budget.latency_ms=[0,{args.latency:g}]']
