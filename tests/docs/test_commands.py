@@ -32,6 +32,8 @@ ELSEWHERE = (
     (r'^make test', '.ci/run', 'make test'),
     (r'^make docs', '.ci/run', 'make docs'),
     (r'^make (setup|demo|help)', 'Makefile', 'demo.py'),
+    (r'tools/latency.py|--latency latency.json', 'benchmarks/latency.py', 'latency.py'),
+    (r'latency=\w+.json', 'tests/config/test_latency_budget.py', 'latency='),
     (r'prepare_digits', 'tests/datasets/test_digits.py', 'write_digit'),
     (r'rank_correlation', 'tests/commands/test_trust_tools.py', 'rank_correlation.py'),
     (r'configs/demo/search_retinanet_digits', 'benchmarks/detector_search.py', 'search_retinanet'),
@@ -141,12 +143,11 @@ PLACEHOLDERS = {
 }
 # Of a config that has the key; the last value given counts.
 TINY = dict(
-    batch_size='4', num_workers='0', max_epochs='1', min_steps='1', input_size='32',
-    input_sizes='[32,24]', scale='[96,96]',
+    batch_size='4', num_workers='0', max_epochs='1', min_steps='1', input_size='64',
+    input_sizes='[64,48]', scale='[96,96]',
 )  # fmt: skip
 TINY_ARGS = dict(
     compare=['--epochs', '1', '--at', '0.5'],
-    latency=['--minutes', '0.05'],
     search=['--num', '12'],
 )
 DETECTOR = """
@@ -214,7 +215,9 @@ def tiny(command):
         for side in ('train', 'val', 'test'):
             if (cfg.get(f'{side}_dataloader') or {}).get('persistent_workers'):
                 options.append(f'{side}_dataloader.persistent_workers=False')
-        if 'macs_m' in (cfg.get('budget') or {}):
+        if 'full_share' in cfg:
+            options.append('max_epochs=2')  # an epoch of the full network, one of its slices
+        if 'macs_m' in (cfg.get('budget') or {}) or 'budget.macs_m' in ' '.join(args):
             options.append('budget.macs_m=[0,100000]')
         for key, value in (('num', 12), ('num_random', 2)):
             if (cfg.get('test_cfg') or {}).get(key):
@@ -236,9 +239,9 @@ def run(command):
     if not child:
         code = 1
         try:
-            with log.open('w') as file:
-                os.dup2(file.fileno(), 1)
-                os.dup2(file.fileno(), 2)
+            sys.stdout = sys.stderr = file = log.open('w', buffering=1)
+            os.dup2(file.fileno(), 1)
+            os.dup2(file.fileno(), 2)
             sys.argv = [f'tools/{command.tool}.py', *args]
             module.main(args)
             code = 0
@@ -249,7 +252,6 @@ def run(command):
             traceback.print_exc()
         finally:
             sys.stdout.flush()
-            sys.stderr.flush()
             os._exit(code)
     _, status = os.waitpid(child, 0)
     assert not status, f'{command.tool} {shlex.join(args)}\n{log.read_text()[-3000:]}'
