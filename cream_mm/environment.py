@@ -9,7 +9,8 @@ import importlib.metadata
 import os
 import platform
 import re
-from collections.abc import Iterable
+import sys
+from collections.abc import Iterable, Sequence
 
 # family -> import name -> the distributions that provide it, the one to install first
 FAMILIES: dict[str, dict[str, tuple[str, ...]]] = {
@@ -44,6 +45,11 @@ def check_family(installed: Iterable[str] | None = None) -> None:
         ImportError: If distributions of both families are installed, or one is missing.
     """
     mm_family(installed)
+
+
+def asks_doctor(command: Sequence[str] = sys.orig_argv) -> bool:
+    """Whether this process is ``doctor``, which has to run where :func:`check_family` refuses."""
+    return any(word == 'doctor' or word.endswith('doctor.py') for word in command[1:4])
 
 
 def mm_family(installed: Iterable[str] | None = None) -> str:
