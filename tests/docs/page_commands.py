@@ -63,6 +63,6 @@ def commands_of(page: Path) -> Iterator[Command]:
             words = shlex.split(line, comments=True)
             for part in shlex.join(words).split(" '&&' "):
                 words = shlex.split(part)
-                is_form = 'NAME' in (words[-1], Path(words[-1]).stem)  # cream-mm NAME
-                if words[0] in HEADS and len(words) > 1 and not (is_form and len(words) == 2):
+                is_form = len(words) > 1 and Path(words[1]).stem == 'NAME'  # any command
+                if words[0] in HEADS and len(words) > 1 and not is_form:
                     yield Command(name, words)
