@@ -1,0 +1,1 @@
+"""Networks for other runtimes: files that run without PyTorch, and their check."""
