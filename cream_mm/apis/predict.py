@@ -87,7 +87,8 @@ def open_model(
     """A classifier or a detector with its weights, in evaluation mode.
 
     Its ``cfg`` has the test pipeline, its ``dataset_meta`` the names of the classes: those of the
-    checkpoint, else of the config, else of ImageNet where there are 1000.
+    checkpoint, else of the config, else of ImageNet where there are 1000. Its ``weights_from`` is
+    the file of its weights, None for those of an installed package.
 
     Args:
         config (str): A config file; the work directory of a run; the folder of an export, or its
@@ -135,6 +136,7 @@ def _published(arch: str, checkpoint: str | None) -> BaseModel:
     else:
         model = create_model(arch, checkpoint=checkpoint)
     model.cfg = model._config
+    model.weights_from = checkpoint
     model.dataset_meta = _names(model, getattr(model, '_dataset_meta', {}))
     return model
 
@@ -170,6 +172,7 @@ def _configured(config: str, checkpoint: str | None, options: dict | None) -> Ba
     meta = meta.get('dataset_meta') if isinstance(meta, Mapping) else None
     meta = meta if isinstance(meta, Mapping) and meta.get('classes') else {}
     model.cfg = cfg
+    model.weights_from = local_file(checkpoint)
     model.dataset_meta = _names(model, meta or dict(classes=cfg.get('classes')))
     return model
 
