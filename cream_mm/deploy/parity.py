@@ -202,7 +202,7 @@ class _Pair:
         ours = self.file(images)
         worst = 0.0
         for i, image in enumerate(images):
-            for name, value in self.torch(image).items():
+            for name, value in self.pytorch(image).items():
                 worst = worse(worst, distance(ours[name][i], value, name))
         return worst
 
@@ -215,7 +215,7 @@ class _Pair:
         return outputs
 
     @torch.no_grad()
-    def torch(self, image: np.ndarray) -> Outputs:
+    def pytorch(self, image: np.ndarray) -> Outputs:
         """What the model says through its own preprocessor: outputs without the batch."""
         bgr = torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)[::-1]))
         if self.maps is None:
@@ -260,7 +260,7 @@ def _photographs(report: Report, pair: _Pair, loader: Iterable[dict], limit: flo
                 reason = ' '.join(str(error).split())[:300]
                 report.fail(f'photographs: one of {_shape(image[None])} cannot be run: {reason}')
                 return
-            theirs = pair.torch(image)
+            theirs = pair.pytorch(image)
             for name, value in theirs.items():
                 worst = worse(worst, distance(ours[name], value, name))
             number += 1
@@ -277,7 +277,7 @@ def _photographs(report: Report, pair: _Pair, loader: Iterable[dict], limit: flo
         report.say('photographs: not compared, the validation set is empty')
         return
     report.numbers['images'] = number
-    report.compare('photographs', f'{number} photographs of the validation set', worst, limit)
+    report.compare('photographs', f'{number} photographs as the config prepares them', worst, limit)
     if pair.maps is None and not pair.several:
         report.numbers |= dict(same_class=same / number, accuracy=[n / number for n in right])
         accuracy = ''
