@@ -10,7 +10,8 @@ ROOT = Path(__file__).parents[1] / 'cream_mm'
 # Lowest first. A room imports its own files and rooms further down.
 ROOMS = (
     'ops', 'structures', 'spaces', 'costs', 'files', 'checkpoints', 'datasets', 'search', 'models',
-    'converters', 'evaluation', 'engine', 'methods', 'config', 'apis', 'reports', 'testing',
+    'converters', 'evaluation', 'engine', 'methods', 'config', 'apis', 'reports', 'deploy',
+    'commands', 'testing',
 )  # fmt: skip
 # Of the package itself, beside the rooms: they import no room, so that every room may import them.
 FLOOR = (
