@@ -1,1 +1,1 @@
-"""Models as files that other programs run: ONNX and what is made of it, each checked."""
+"""Networks for other runtimes: files that run without PyTorch, and their check."""
