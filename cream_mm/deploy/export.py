@@ -152,8 +152,8 @@ def describe(
         _resize_pipelines(model.cfg, size)
     pipeline = test_pipeline(model.cfg)
     prepare = classifier.Normalise(model.data_preprocessor)
+    preprocessor = model.data_preprocessor
     try:
-        preprocessor = model.data_preprocessor
         resize = resize_of(
             pipeline,
             divisor=preprocessor.pad_size_divisor,
@@ -163,6 +163,8 @@ def describe(
         print(f'note: {error}; run_onnx.py cannot prepare images for this file', flush=True)
         resize = None
     size = list(size or size_of(resize) or _first_size(model.cfg, resize))
+    divisor = preprocessor.pad_size_divisor
+    size = [-(-side // divisor) * divisor for side in size]
     if maps:
         task = 'maps'
     elif is_detector(model):
