@@ -35,6 +35,14 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         '--int8', nargs='?', type=int, const=300, metavar='N',
         help='an int8 file as well, with ranges of N training images; %(const)s',
     )  # fmt: skip
+    parser.add_argument(
+        '--int8-bits', type=int, choices=(7, 8), default=8,
+        help='of its weights; 7 for processors without VNNI; %(default)s',
+    )  # fmt: skip
+    parser.add_argument(
+        '--max-drop', type=float, default=1.0, metavar='POINTS',
+        help='that int8 may lose; %(default)s',
+    )  # fmt: skip
     parser.add_argument('--no-check', action='store_true', help='do not compare with PyTorch')
     parser.add_argument(
         '--check-images', type=int, metavar='N', help='compare N photographs; default: all'
@@ -76,6 +84,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     export(
         args.config, args.checkpoint, args.out, maps=args.maps, size=args.size,
         dynamic_size=args.dynamic_size, batch=args.batch, opset=args.opset,
-        openvino=args.openvino, int8=args.int8, check=not args.no_check,
+        openvino=args.openvino, int8=args.int8, int8_bits=args.int8_bits, max_drop=args.max_drop,
+        check=not args.no_check,
         check_images=args.check_images, images=args.images, cfg_options=args.cfg_options,
     )  # fmt: skip

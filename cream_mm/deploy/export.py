@@ -19,12 +19,16 @@ from ..files.whole import write_json, write_whole
 from ..models.backbones.published import published_nets
 from ..version import __version__
 from . import classifier, parity, run_onnx
+from .calibration import CalibrationImages
 from .image_size import size_of, sized
+from .int8_check import MAX_DROP, compare_int8, lines_of
 from .onnx_file import resize_of, write_about
+from .openvino import convert
 from .photographs import picture_loader, validation_loader
-from .runtimes import onnxruntime_session
+from .quantize import quantize
+from .runtimes import onnxruntime_session, openvino_session
 
-FILE, FAILED, SCRIPT, RECORD = 'model.onnx', 'model.failed.onnx', 'run_onnx.py', 'export.json'
+FILE, INT8, SCRIPT, RECORD = 'model.onnx', 'model.int8.onnx', 'run_onnx.py', 'export.json'
 
 
 def export(
@@ -39,6 +43,8 @@ def export(
     opset: int = OPSET,
     openvino: bool = False,
     int8: int | None = None,
+    int8_bits: int = 8,
+    max_drop: float = MAX_DROP,
     check: bool = True,
     check_images: int | None = None,
     images: str | os.PathLike | None = None,
@@ -59,7 +65,10 @@ def export(
         opset (int): Version of ONNX's operators. Defaults to 17.
         openvino (bool): Write OpenVINO's files as well, and check them too. Defaults to False.
         int8 (int, optional): Write ``model.int8.onnx`` as well, with ranges of so many training
-            images. Defaults to None: do not.
+            images, rated and timed beside the other one. Defaults to None: do not.
+        int8_bits (int): Of the weights, 8 or 7: a processor without VNNI is inexact with 8.
+            Defaults to 8.
+        max_drop (float): Percentage points that int8 may lose. Defaults to 1.
         check (bool): Compare. Defaults to True.
         check_images (int, optional): How many photographs of the validation set. Defaults to all.
         images (str, optional): A folder of photographs to compare with. Defaults to the config's
@@ -71,7 +80,8 @@ def export(
 
     Raises:
         ValueError: If the model cannot become ONNX, or what was written does not say what the
-            model says: it is called ``model.failed.onnx`` then.
+            model says, or int8 loses more than ``max_drop``: it is called ``model.failed.onnx``,
+            ``model.failed.int8.onnx`` then.
         FileNotFoundError, ImportError: If a file or a package is missing.
     """
     model = open_model(config, checkpoint, 'cpu', cfg_options)
@@ -92,16 +102,33 @@ def export(
     print(f'{path}: {_summary(about, len(content))}', flush=True)
     record: dict[str, Any] = dict(about=about, checks={})
     try:
-        loader = None
+        loader = _photographs(model.cfg, pipeline, images, check_images) if check else None
         if check:
-            if images is not None:
-                loader = picture_loader(find_pictures([images]), pipeline, check_images)
-            else:
-                loader = validation_loader(model.cfg, check_images)
-            _check(record, 'onnxruntime', path, onnxruntime_session(path), model, loader, about)
+            run = onnxruntime_session(path)
+            _check(record, 'onnxruntime', path, run, model, loader, about)
+        if openvino:
+            xml = convert(path)
+            print(f'{xml}: as OpenVINO reads it', flush=True)
+            if check:
+                run = openvino_session(xml)
+                _check(record, 'openvino', xml, run, model, loader, about)
+                _say_precision(record, xml, run, about)
+        if int8 is not None:
+            _write_int8(record, path, model.cfg, about, int8, int8_bits, max_drop, check_images)
     finally:
         write_json(folder / RECORD, record)
     return path
+
+
+def _photographs(cfg, pipeline, images, number):
+    """What a file is checked with; None, and a line, where there are none."""
+    if images is not None:
+        return picture_loader(find_pictures([images]), pipeline, number)
+    try:
+        return validation_loader(cfg, number)
+    except FileNotFoundError as error:
+        print(f'note: the validation set is not there ({error}); --images FOLDER', flush=True)
+        return None
 
 
 # ---- what a file says of itself ------------------------------------------------------------------
@@ -172,9 +199,10 @@ def graph_of(
     graph, names = classifier.graph_of(model, maps=maps)
     if maps:
         with torch.no_grad():
-            outs = graph(torch.zeros(1, 3, *about['input']['size']))
+            height, width = about['input']['size']
+            outs = graph(torch.zeros(1, 3, height, width))
         about['outputs'] = {
-            name: f'a map of {out.shape[1]} channels; (N, {", ".join(map(str, out.shape[1:]))})'
+            name: '(N, {}, {}, {}) '.format(*out.shape[1:]) + f'of images of {height} x {width}'
             for name, out in zip(names, outs, strict=True)
         }
     else:
@@ -295,7 +323,53 @@ def _check(record, runtime, path, run, model, loader, about) -> None:
         passed=report.passed, failures=report.failures, **report.numbers
     )
     if not report.passed:
-        failed = path.with_name(path.name.replace('model.', 'model.failed.', 1))
-        os.replace(path, failed)
-        raise ValueError(f'{report.verdict()}. It is called {failed} now')
+        raise ValueError(f'{report.verdict()}. It is called {_set_aside(path)} now')
     print(f'{runtime}: {report.verdict()}', flush=True)
+
+
+def _set_aside(path: Path) -> Path:
+    """Give a file a name that nobody takes for a good one."""
+    for file in {path, path.with_suffix('.bin')}:
+        if file.exists():
+            os.replace(file, _failed(file))
+    return _failed(path)
+
+
+def _failed(path: Path) -> Path:
+    return path.with_name(path.name.replace('model.', 'model.failed.', 1))
+
+
+def _say_precision(record, path, exact, about) -> None:
+    """Print what OpenVINO's own choice of precision changes; it depends on the processor."""
+    image = parity.noise(about['input'].get('batch', 2), about['input']['size'])
+    pixels = image.transpose(0, 3, 1, 2).astype('float32')
+    ours, theirs = openvino_session(path, precision=None)(pixels), exact(pixels)
+    name = next(iter(theirs))
+    off = parity.distance(ours[name], theirs[name], name)
+    record['checks']['openvino']['default_precision'] = off
+    print(
+        f'openvino: checked in f32; at the precision that it takes by itself here, {name} differ '
+        f'by {off:.1e}', flush=True,
+    )  # fmt: skip
+
+
+def _write_int8(record, path, cfg, about, number, bits, max_drop, check_images) -> None:
+    """Write the int8 file, and print what it costs and gives.
+
+    Raises:
+        ValueError: If it loses too much; it has another name then.
+    """
+    out = path.with_name(INT8)
+    images = CalibrationImages(cfg, about, number)
+    for line in images.lines():
+        print(f'int8: {line}', flush=True)
+    quantize(path, out, images, reduce_range=bits == 7)
+    found = compare_int8(path, out, cfg, about, number=check_images, max_drop=max_drop)
+    record['int8'] = found
+    print(*lines_of(found), sep='\n', flush=True)
+    if not found['good']:
+        raise ValueError(
+            f'int8 loses {found["drop"]:.2f} points, more than {max_drop:g} (--max-drop). The file '
+            f'is called {_set_aside(out)} now; {path} is good'
+        )
+    print(f'{out}: int8', flush=True)

@@ -80,7 +80,7 @@ def lines_of(found: Mapping[str, Any]) -> list[str]:
         return lines
     lines.append(
         f'NOT GOOD     int8 loses {found["drop"]:.2f} points, more than {found["max_drop"]:g} '
-        '(--max-drop). Try more images (--int8-images 1000)'
+        '(--max-drop). Try more images (--int8 1000)'
         + ('' if found['vnni'] else '; weights of 7 bits (--int8-bits 7): this processor has no '
            'VNNI, and sums of 8 bits overflow')
         + '; or use the float32 file, which is there, too'

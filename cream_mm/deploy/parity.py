@@ -18,6 +18,7 @@ Outputs = dict[str, np.ndarray]
 LIMIT = 1e-4
 """Largest difference that float32 explains: of probabilities, of maps as a share of the largest
 value."""
+NOISE = 1e-6  # of float32 in probabilities
 SCRIPT_IMAGES = 8  # photographs that the stand-alone script prepares, too
 SCRIPT_LIMIT = 1.0  # of 255, on average: decoders of JPEG differ by less
 
@@ -92,8 +93,17 @@ def check(
     report = Report()
     pair = _Pair(runtime, model, about)
     size, dynamic = about['input']['size'], about['input']['dynamic']
+    images = noise(3, size)
+    apart = pair.apart(images)
+    if apart < 10 * NOISE:
+        report.say(
+            f'the model hardly tells images apart (by {apart:.0e}): mixed rows would not show'
+        )
+    compare_batches(
+        report, 'batches', f'different images in a batch, which differ by {apart:.0e}',
+        _batches(images, about), pair.difference, min(limit, max(apart / 10, NOISE)),
+    )  # fmt: skip
     for key, what, batches in (
-        ('batches', 'different images in a batch', _batches(noise(3, size), about)),
         ('sizes', 'other sizes', _other_sizes(size, about) if 'size' in dynamic else []),
         ('uniform', 'uniform images', _uniform(size, about)),
     ):
@@ -196,6 +206,11 @@ class _Pair:
         """What the file says of one image (H, W, 3): outputs without the batch."""
         outputs = self.file(np.stack([image] * (self.fixed or 1)))
         return {name: value[0] for name, value in outputs.items()}
+
+    def apart(self, images: np.ndarray) -> float:
+        """How far the model's own outputs of the first two images are from each other."""
+        one, other = map(self.pytorch, images[:2])
+        return min(distance(one[name], other[name], name) for name in one)
 
     def difference(self, images: np.ndarray) -> float:
         """The largest one of a batch (N, H, W, 3) uint8, RGB, each image of the model's alone."""

@@ -200,6 +200,7 @@ def run(session, about, path, args):
     """Print what the network says of one photograph."""
     image = open_photograph(path)
     pixels, scale = prepare(image, about)
+    pixels = np.repeat(pixels, about['input'].get('batch', 1), axis=0)  # where that is fixed
     names = [out.name for out in session.get_outputs()]
     outputs = dict(zip(names, session.run(names, {session.get_inputs()[0].name: pixels})))
     if about['task'] == 'maps':
