@@ -50,6 +50,7 @@ NETWORKS = 200
 IMAGES = 3  # in a batch, different ones
 FITTED = 16  # for batch norm
 CLASSES = 10
+RATED = 630  # images of the validation set, for int8
 
 
 def main() -> None:
@@ -187,7 +188,7 @@ def compare_settings(work_dir: Path) -> Iterator[dict[str, Any]]:
         for setting, (images, options) in SETTINGS.items():
             chosen = CalibrationImages(model.cfg, about, images)
             quantize(before, after, chosen, **options)
-            found = compare_int8(before, after, model.cfg, about)
+            found = compare_int8(before, after, model.cfg, about, number=RATED)
             print(setting, *lines_of(found), sep='\n', flush=True)
             name = '/'.join(work_dir.resolve().parts[-4:])
             yield dict(kind='int8', network=name, setting=setting, calibrated=images, **found)
