@@ -20,6 +20,7 @@ from ..files.arch_file import RULES
 from ..files.commands import read_commands
 from ..files.errors_file import ERRORS_FILE
 from ..spaces import CellGraph, Space
+from .above_answer import above_answer
 from .arch_diagram import draw_arch
 from .cell_diagram import draw_cell
 from .class_errors import read_class_errors
@@ -502,7 +503,8 @@ class SearchReport:
             if by_source['archive']:  # the training drew from its pools alone
                 text += ', but were in no pool, so that the supernet hardly knows them'
         chosen_by = RULES.get(best['choice'].get('rule'))
-        return [text + '.', *([f'It was chosen by {chosen_by}.'] if chosen_by else [])]
+        chosen = [f'It was chosen by {chosen_by}.'] if chosen_by else []
+        return [f'{text}.', *chosen, *above_answer(best, rated, self.metric)]
 
     def _joining(self, shown: float | None) -> list[str]:
         """What the blocks were rated by, and where the answer stands among networks of them."""
@@ -523,7 +525,17 @@ class SearchReport:
                 text += f', where {len(drawn)} random networks average {mean}'
             better = '; lower is better' if self.metric.is_error else ''
             sentences.append(f'{text}{better}.')
+            sentences += above_answer(self.best, self._random_of_the_front(), self.metric)
         return sentences
+
+    def _random_of_the_front(self) -> list[dict]:
+        """Random networks of ``front.json`` as rated paths of a search are written."""
+        paths = [p for p in self.front.references if p.kind == 'random'] if self.front else []
+        return [
+            dict(p.costs, arch=p.arch, source='random', metric=self.metric.key, value=p.rating)
+            for p in paths
+            if p.rating is not None
+        ]
 
     def _provenance(self) -> list[tuple[str, str]]:
         """(label, value) pairs on where the numbers come from."""
