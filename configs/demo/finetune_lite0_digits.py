@@ -11,6 +11,7 @@ input_size = 56
 max_epochs = 4
 min_steps = None
 num_workers = 0
+lr = 1.5e-3  # digits are far from photographs: Lite0 has to learn more anew
 
 model = dict(
     head=dict(num_classes=num_classes),
