@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from .environment import check_family
 from .import_errors import explain_import
 from .import_prints import silence_onedl
+from .mim_scope import add_mim_scope
 from .mmcv_watch import watch_mmcv_ops
 from .version import __version__
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 check_family()
 silence_onedl()
+add_mim_scope()
 watch_mmcv_ops()
 
 __all__ = [

@@ -13,23 +13,48 @@ import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
+from cream_mm.command_words import as_typed
 from cream_mm.import_errors import explain_import
+from cream_mm.mim_scope import config_place
 from cream_mm.version import __version__
 from cream_mm.wait_policy import wait_briefly
 
 
 def tool_parser(description: str, **kwargs: Any) -> argparse.ArgumentParser:
     """A parser that prints its description as it stands, and knows ``--version``."""
-    parser = argparse.ArgumentParser(
-        description=description, formatter_class=argparse.RawDescriptionHelpFormatter, **kwargs
+    parser = _Parser(
+        prog=os.path.basename(sys.argv[0]),
+        description=description,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        **kwargs,
     )
-    where = Path(__file__).resolve().parent
-    parser.add_argument('--version', action='version', version=f'cream_mm {__version__} of {where}')
+    parser.add_argument('--version', action='version', version=version_line())
     return parser
 
 
+def version_line() -> str:
+    """Version and place, which tell one installation from another."""
+    return f'cream_mm {__version__} of {Path(__file__).resolve().parent}'
+
+
+class _Parser(argparse.ArgumentParser):
+    """Speaks of commands as they are typed, and takes ``cream_mm::photos/search.py`` for a file."""
+
+    def parse_known_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:
+        words = sys.argv[1:] if args is None else args
+        return super().parse_known_args([config_place(word) for word in words], namespace)
+
+    def format_help(self) -> str:
+        return as_typed(super().format_help())
+
+    def error(self, message: str) -> NoReturn:
+        super().error(as_typed(message))
+
+
+# Commands that go on with --resume.
+_TRAIN = ('train.py', 'cream-mm train', 'cream-mm search', 'cream-mm retrain', 'cream-mm detect')
 # Keys whose values name a file or a folder: they stay the text that they are.
 PLACES = ('ann_file', 'checkpoint', 'data_root', 'folder', 'load_from', 'work_dir')
 
@@ -120,7 +145,8 @@ def check_config(path: str | os.PathLike) -> None:
             f'no config file {path}: it is a folder. A run leaves its config in its folder; '
             f'to go on with one, give {os.path.join(path, "NAME.py")} --work-dir {path} --resume'
         )
-    check_file(path, f'no config file {path}')
+    hint = '' if '::' not in str(path) else '; "cream-mm configs" lists them'
+    check_file(path, f'no config file {path}{hint}')
     if not str(path).endswith('.py'):
         # YAML looks like data, but mmengine builds any object that a tag in it names.
         raise ValueError(f'a config is a .py file; got {path}. Write its content as Python')
@@ -195,7 +221,7 @@ def one_line_errors() -> Iterator[None]:
         yield
     except KeyboardInterrupt:
         how = 'the same command with --resume goes on after the last checkpoint'
-        if Path(sys.argv[0]).name != 'train.py':
+        if Path(sys.argv[0]).name not in _TRAIN:
             how = 'what was written stays'
         print(f'\ninterrupted: {how}', file=sys.stderr)
         sys.exit(130)  # what shells have for Ctrl-C
@@ -207,7 +233,7 @@ def one_line_errors() -> Iterator[None]:
             if getattr(error, 'errno', None) in (errno.ENOSPC, errno.EDQUOT):
                 sys.exit(f'error: {error}. Free some space, then continue with --resume')
             raise
-        sys.exit(f'error: {message or _message(error)}')
+        sys.exit(as_typed(f'error: {message or _message(error)}'))
     except (AttributeError, MemoryError, RuntimeError) as error:
         if message := explain_import(error):
             sys.exit(f'error: {message}')

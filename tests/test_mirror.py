@@ -12,6 +12,7 @@ MIN_LINES = 31  # a shorter module needs no file of tests of its own
 # Tested elsewhere: together with others, in whole runs, or where pytest, which knows test files
 # by their last name alone, would take two for one. With each, what of it is spoken of there.
 ELSEWHERE = {
+    '__main__.py': ('test_main.py', 'python -m cream_mm'),
     'apis/correlate.py': ('commands/test_trust_tools.py', 'rank_correlation'),
     'apis/predict.py': ('commands/test_predict.py', 'apis.predict'),
     'apis/train_paths.py': ('commands/test_trust_tools.py', 'train_paths'),
@@ -20,6 +21,7 @@ ELSEWHERE = {
     'commands/export_arch.py': ('commands/test_smoke.py', 'export_arch.py'),
     'commands/get_flops.py': ('commands/test_smoke.py', 'get_flops.py'),
     'commands/latency.py': ('commands/test_start.py', 'latency'),
+    'commands/main.py': ('commands/test_console.py', 'cream-mm'),
     'commands/prepare_digits.py': ('datasets/test_digits.py', 'prepare_digits.py'),
     'commands/prepare_images.py': ('commands/test_start.py', 'prepare_images'),
     'commands/rank_correlation.py': ('commands/test_trust_tools.py', 'rank_correlation'),

@@ -20,9 +20,11 @@ FLOOR = (
     'environment',
     'import_errors',
     'import_prints',
+    'mim_scope',
     'mmcv_ext',
     'mmcv_watch',
     'command_line',
+    'command_words',
     'version',
     'wait_policy',
 )

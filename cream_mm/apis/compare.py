@@ -177,7 +177,7 @@ class Trainer:
     Args:
         search (FinishedSearch): What it is a comparison of.
         out (str | Path): For all of them.
-        root (str | Path): The repository, with ``tools/`` and ``configs/``.
+        root (str | Path): The folder that holds ``configs/``.
         epochs (int): Of each training. Defaults to 12.
         seed (int): Of each training. Defaults to 0.
         options (Sequence[str]): ``KEY=VALUE``, overrides of every training's config.
@@ -235,7 +235,7 @@ class Trainer:
             given = [f'max_epochs={epochs}', f'train_cfg.val_interval={epochs}']
             given += [f'randomness.seed={self.seed}', *self.options]
             run, log = folder / 'train', folder / 'train.log'
-            tool(self.root, 'train.py', str(config), '--work-dir', run, '--resume',
+            tool('train', str(config), '--work-dir', run, '--resume',
                  '--cfg-options', *given, log=log)  # fmt: skip
             model = open_model(config_file(run), str(latest_checkpoint(run)))
         else:

@@ -30,7 +30,7 @@ def compare_all(
     Args:
         work_dir (str | Path): Of the search.
         out (str | Path): A folder for each network.
-        root (str | Path): The repository, with ``tools/`` and ``configs/``.
+        root (str | Path): The folder that holds ``configs/``.
         shares (Sequence[float]): Of the full network's MACs.
         epochs (int): Of each training. Defaults to 12.
         seeds (int): Trainings of each network. Defaults to 1.

@@ -7,6 +7,7 @@ from typing import Any
 
 from mmengine.config import Config
 
+from ..command_words import as_typed
 from ..config.carry import entries, override
 from ..config.check import KNOWN_KEYS, own_names
 from ..files import write_whole
@@ -146,7 +147,7 @@ def write_config(path: Path, cfg: Config, comment: str, *, own: bool = True) -> 
     lines = (
         f'{head}\n'
         '#\n'
-        '#   python tools/train.py THIS_FILE --cfg-options data_root=FOLDER\n'
+        f'#   {as_typed("python tools/train.py")} THIS_FILE --cfg-options data_root=FOLDER\n'
         '#\n'
         '# A value given with --cfg-options reaches every place that uses it.\n'
     )

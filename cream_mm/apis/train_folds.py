@@ -1,14 +1,13 @@
 """Trains a config once for each fold of its images, and sums up what was measured on them."""
 
 import math
-import os
 import subprocess
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from scipy import stats
 
+from ..command_words import own_command
 from ..config import load_config
 from ..engine.hooks.fold_hook import FOLD_FILE, FOLD_FORMAT
 from ..engine.work_dir_lock import hold_work_dir, release_work_dir
@@ -24,7 +23,6 @@ def train_folds(
     work_dir: str,
     folds: int,
     *,
-    root: str,
     options: Mapping | None = None,
     words: Sequence[str] = (),
     flags: Sequence[str] = (),
@@ -38,7 +36,6 @@ def train_folds(
         config (str): Config of a search or of any other training.
         work_dir (str): For all of them.
         folds (int): How many, 2 or more.
-        root (str): The repository, with ``tools/``.
         options (Mapping, optional): Overrides of the config, to look at it here.
         words (Sequence[str]): The same as they were typed.
         flags (Sequence[str]): Other flags of ``tools/train.py``.
@@ -67,8 +64,16 @@ def train_folds(
                 print(f'fold {fold} of {folds} was trained before: {run}', flush=True)
                 continue
             print(f'\n=== fold {fold} of {folds}: {run}', flush=True)
-            command = [sys.executable, os.path.join(root, 'tools', 'train.py'), config]
-            command += ['--work-dir', str(run), '--resume', *flags, '--cfg-options', *words]
+            command = [
+                *own_command('train'),
+                config,
+                '--work-dir',
+                str(run),
+                '--resume',
+                *flags,
+                '--cfg-options',
+                *words,
+            ]
             command += [f'folds={folds}', f'fold={fold}']
             if subprocess.run(command, preexec_fn=die_with_parent).returncode:
                 raise ValueError(

@@ -13,6 +13,7 @@ from pathlib import Path
 from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
 
+from ..command_words import own_command
 from ..engine.work_dir_lock import hold_work_dir
 from ..files import (
     Dropped,
@@ -54,7 +55,7 @@ def train_paths(
     Args:
         config (str): Config of the search.
         work_dir (str): For all of them.
-        root (str): The repository, with ``tools/`` and ``configs/``.
+        root (str): The folder that holds ``configs/``.
         num (int): Networks. Defaults to 30.
         seed (int): Of the draws.
         cfg_options (dict, optional): Overrides of the search's config.
@@ -177,13 +178,13 @@ def train(folder: Path, answer: dict, options: Sequence[str], root: Path) -> tup
     config = export_arch(str(folder / 'path.json'), None, str(folder / 'export'), root=str(root))
     config, run = str(config['retrain']), folder / 'train'
     given = ['--cfg-options', *options] if options else []
-    tool(root, 'train.py', config, '--work-dir', run, '--resume', *given, log=folder / 'train.log')
+    tool('train', config, '--work-dir', run, '--resume', *given, log=folder / 'train.log')
     epochs = Config.fromfile(str(run / Path(config).name)).train_cfg.max_epochs
     accuracy = last_accuracy(run, epochs)
     if accuracy is None:  # killed after the last checkpoint, before its validation
         last = (run / 'last_checkpoint').read_text().strip()
         test = folder / 'test'
-        tool(root, 'test.py', config, last, '--work-dir', test, *given, log=folder / 'train.log')
+        tool('test', config, last, '--work-dir', test, *given, log=folder / 'train.log')
         accuracy = read_json(sorted(test.glob('*/*.json'))[-1])['accuracy/top1']
     return accuracy, epochs
 
@@ -197,13 +198,14 @@ def last_accuracy(run: Path, epochs: int) -> float | None:
     return None
 
 
-def tool(root: Path, name: str, *args: object, log: Path) -> None:
-    command = [sys.executable, str(root / 'tools' / name), *map(str, args)]
+def tool(name: str, *args: object, log: Path) -> None:
+    """Run a command of ours in a process of its own."""
+    command = [*own_command(name), *map(str, args)]
     with open(log, 'ab') as file:
         done = subprocess.run(command, stdout=file, stderr=file, preexec_fn=die_with_parent)
     if done.returncode:
         tail = log.read_text(errors='replace').strip().splitlines()[-1:]
-        raise ValueError(f'tools/{name} failed: {"".join(tail)} (log: {log})')
+        raise ValueError(f'tools/{name}.py failed: {"".join(tail)} (log: {log})')
 
 
 def die_with_parent() -> None:

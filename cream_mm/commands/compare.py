@@ -31,8 +31,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cream_mm.command_line import tool_parser
-
-ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+from cream_mm.mim_scope import configs_root
 
 
 def share(text: str) -> float:
@@ -74,7 +73,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     records = compare_all(
         args.work_dir,
         out,
-        root=ROOT,
+        root=configs_root(),
         shares=args.at,
         epochs=args.epochs,
         seeds=args.seeds,

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from cream_mm.command_line import check_checkpoint, tool_parser
+from cream_mm.command_words import as_typed
 
 if TYPE_CHECKING:
     from cream_mm.converters.convert_checkpoint import Conversion
@@ -42,7 +43,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         print(f'           {found.arch}')
     print('next')
     for command in next_steps(found, shlex.quote(args.dst)):
-        print(f'  {command}')
+        print(f'  {as_typed(command)}')
 
 
 def print_found(found: 'Conversion') -> None:

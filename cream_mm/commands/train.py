@@ -20,6 +20,7 @@ from cream_mm.command_line import (
     check_config,
     tool_parser,
 )
+from cream_mm.command_words import own_command
 
 if TYPE_CHECKING:
     from cream_mm.engine import Runner
@@ -71,7 +72,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     if args.dry_run_out and not args.dry_run:
         parser.error('argument --dry-run-out: it is for --dry-run')
     args.command = [
-        str(Path(__file__).resolve().parents[2] / 'tools/train.py'),
+        *own_command('train')[1:],
         *(sys.argv[1:] if argv is None else argv),
     ]
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
@@ -174,7 +175,6 @@ def run_folds(args: argparse.Namespace, words: Sequence[str]) -> None:
     work_dir = args.work_dir or os.path.join('work_dirs', Path(args.config).stem)
     train_folds(
         args.config, work_dir, args.folds,
-        root=str(Path(__file__).resolve().parents[2]),
         options=args.cfg_options, words=_option_words(words),
         flags=[flag for flag in ('--amp', '--auto-scale-lr') if flag in words],
     )  # fmt: skip

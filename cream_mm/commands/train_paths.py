@@ -14,7 +14,6 @@ Give both commands the same --cfg-options.
 
 import argparse
 from collections.abc import Sequence
-from pathlib import Path
 
 from cream_mm.command_line import (
     OptionsAction,
@@ -22,6 +21,7 @@ from cream_mm.command_line import (
     check_pairs,
     tool_parser,
 )
+from cream_mm.mim_scope import configs_root
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -47,4 +47,4 @@ def main(argv: Sequence[str] | None = None) -> None:
     check_early(args.config, args.cfg_options)
     from cream_mm.apis.train_paths import train_paths
 
-    train_paths(**vars(args), root=str(Path(__file__).resolve().parents[2]))
+    train_paths(**vars(args), root=str(configs_root()))

@@ -1,12 +1,12 @@
 """``batch_size='auto'``: measured once, before the first step, in a process of its own."""
 
 import os
-import sys
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ..command_words import own_command
 from ..files import rank_and_number, read_json, say_early, write_json
 from .carry import read_config
 from .run_apart import run_apart
@@ -103,6 +103,6 @@ def _measure(order: dict) -> dict:
     with tempfile.TemporaryDirectory() as folder:
         path = os.path.join(folder, 'order.json')
         write_json(path, order)
-        call = [sys.executable, '-m', 'cream_mm.apis.probe_batch', path]
+        call = [*own_command('cream_mm.apis.probe_batch'), path]
         run_apart(call, "batch_size='auto' could not be measured")
         return read_json(path)

@@ -6,7 +6,7 @@ from ..spaces import IDENTITY, ElasticSpace
 from ..structures import Arch
 from .cost import Cost
 from .cost_model import CostModel, CostTable, as_pair, build_cost_model
-from .layer_times import LayerTimes, MissingTimes, times_of_layers
+from .layer_times import LayerTimes, MissingTimes, named, times_of_layers
 from .mbconv import MBConvRows, mbconv_rows, row_settings
 
 
@@ -155,6 +155,21 @@ class ElasticCosts(CostModel):
             self._networks[size, kept] = costs
         return network, self._networks[size, kept]
 
+    def layers(self) -> list[dict]:
+        """Every layer that some path has at some size, as tables of times name it.
+
+        ``op``, ``in_size``, ``out_size``, channels, and ``kernel``, ``expand``, ``stride`` of those
+        that have them.
+        """
+        asked, before = _Asked([]), self._times
+        self._times = asked
+        try:
+            for rows in self._rows:
+                self._table(rows, None)
+        finally:
+            self._times = before
+        return list(asked.layers.values())
+
     def tables_by_end(self) -> list[tuple[tuple[int, ...], CostTable]]:
         """One table for each size, which is the last choice."""
         if not self.space.input_sizes:
@@ -178,6 +193,18 @@ class ElasticCosts(CostModel):
     def used_rows(self) -> set[int]:
         """Numbers, from 1, of the rows of ``latency`` that some path needs."""
         return self._times.used if self._times is not None else set()
+
+
+class _Asked(LayerTimes):
+    """A table that knows no time, and notes which layers are asked for."""
+
+    def __init__(self, rows: Sequence[Mapping]):
+        super().__init__(rows)
+        self.layers: dict[str, dict] = {}
+
+    def find(self, layer: Mapping) -> float:
+        self.layers.setdefault(named(layer), dict(layer))
+        return 0.0
 
 
 @build_cost_model.register

@@ -3,8 +3,9 @@
 import math
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
+from ..command_words import as_typed
 from .class_shares import ShareDifference, compare_shares, standard_error
 from .copies import Copies, find_copies
 from .data_source import ALL, DataSource, Picture
@@ -88,7 +89,8 @@ def check_source(source: DataSource, step: Callable[[], None] | None = None) -> 
     copies = find_copies(looks, [p.path for p in pictures]) if looks else Copies()
     check = DataCheck(source, looks, copies, [])
     for find in (_of_reader, _files, _copies, _classes, _shares, _hold_out, _sizes, _boxes):
-        check.findings += [finding for finding in find(check) if finding.count]
+        found = (finding for finding in find(check) if finding.count)
+        check.findings += [replace(one, remedy=as_typed(one.remedy)) for one in found]
     check.findings.sort(key=lambda finding: LEVELS.index(finding.level))
     return check
 

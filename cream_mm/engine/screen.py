@@ -13,6 +13,8 @@ from typing import Any
 
 from mmengine.dist import is_main_process
 
+from ..command_words import as_typed, speaks_of_program
+
 LIBRARIES = ('mmengine', 'mmcv', 'mmdet', 'mmpretrain')
 PROGRESS_STEPS = dict(training=1 / 16, task=1 / 8)
 """Shares after which a line about the progress of a training, or another task, is shown again."""
@@ -73,6 +75,8 @@ class ScreenFilter(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Whether the record is for the screen."""
+        if speaks_of_program():
+            record.msg, record.args = as_typed(record.getMessage()), ()
         if getattr(record, 'file_only', False):
             return False
         if record.levelno >= logging.WARNING:

@@ -6,6 +6,8 @@ import os
 
 from mmengine.logging import print_log
 
+from ..command_words import as_typed
+
 _RANKS = (
     ('RANK', 'WORLD_SIZE'),
     ('SLURM_PROCID', 'SLURM_NTASKS'),
@@ -20,6 +22,7 @@ def say_early(message: str, level: int = logging.INFO) -> None:
     On the first rank.
     """
     if rank_and_number()[0] == 0:
+        message = as_typed(message)
         print_log(message, 'current', level=level)
         _kept.append((level, message))
 

@@ -14,6 +14,7 @@ from pathlib import Path
 import jinja2
 import numpy as np
 
+from ..command_words import PROGRAM, command_name, words_as_typed
 from ..costs.latency import machine_words
 from ..files import shorten
 from ..files.arch_file import RULES
@@ -80,6 +81,7 @@ _COSTS = (
     ('published_flops_m', 'Published FLOPs', 'to compare with published tables'),
 )
 MAX_POINTS = 5000  # of the scatter plot
+_TRAINING = ('train', 'search', 'retrain', 'detect')  # commands that train
 
 
 @contextmanager
@@ -603,8 +605,16 @@ class SearchReport:
             report += [option, work_dir] if option else []
         if out is not None and Path(out) != self.search_dir / 'report.html':
             report += ['--out', out]
-        return list(dict.fromkeys(shlex.join(map(str, c)) for c in [*commands, report]))
+        return list(
+            dict.fromkeys(shlex.join(words_as_typed([*map(str, c)])) for c in [*commands, report])
+        )
 
 
 def _is_of(command: list[str], tool: str) -> bool:
+    """Whether a command runs a tool, under either of its names."""
+    if command[:1] == [PROGRAM]:
+        names = (
+            ('train', 'search', 'retrain', 'detect') if tool == 'train' else (command_name(tool),)
+        )
+        return command[1] in names
     return any(word.endswith(f'tools/{tool}.py') for word in command[:3])

@@ -44,7 +44,7 @@ def test_a_result_of_another_fold(tmp_path):
 def test_other_folds_are_not_mixed(tmp_path):
     root = write_image_folder(tmp_path / 'set', classes=('ant', 'bee'), train=6, val=2)
     config = str(ROOT / 'configs/cream/retrain_imagenet.py')
-    given = dict(root=str(ROOT), options=dict(data_root=str(root)))
+    given = dict(options=dict(data_root=str(root)))
     old = dict(config=config, folds=4, options=[], flags=[])
     (tmp_path / 'run').mkdir()
     (tmp_path / 'run/folds.json').write_text(json.dumps(dict(settings=old)))

@@ -11,6 +11,7 @@ from mmengine.hooks import CheckpointHook, Hook
 from mmengine.runner import BaseLoop, EpochBasedTrainLoop, Runner
 from torch import nn
 
+from ...command_words import words_as_typed
 from ...files.errors_file import ERRORS_FILE
 from ...registry import HOOKS
 from ..distributed import unwrap
@@ -82,7 +83,10 @@ class SummaryHook(Hook):
         rows = [*rows, ('log', short_path(_log_file(runner)))]
         width = max(len(name) for name, _ in rows)
         lines = [took, *(f'  {name:<{width}}  {text}' for name, text in rows)]
-        lines += [*(['  next'] if commands else []), *(f'  {shlex.join(c)}' for c in commands)]
+        lines += [
+            *(['  next'] if commands else []),
+            *(f'  {shlex.join(words_as_typed(c))}' for c in commands),
+        ]
         runner.logger.info('\n'.join(lines))
 
     def _of_a_training(self, runner) -> list[tuple[str, str]]:

