@@ -274,7 +274,7 @@ class Runs:
             format=FORMAT, name='search', kind='search', num_images=0, images='', hits='',
             losses=[], cpu_s=round(cpu_seconds() - cpu, 1),
             minutes=round((time.time() - start) / 60, 2), resumed=resumed,
-            stages=stages(work_dir, start), settings=settings_hash(text, *options[1:]),
+            stages=stages(folder / 'search.log', start), settings=settings_hash(text, *options[1:]),
         )  # fmt: skip
 
     def _full_macs(self) -> float:
@@ -286,18 +286,21 @@ class Runs:
         return costs.cost(arch).in_units()['macs_m']
 
 
-def stages(work_dir: Path, start: float) -> dict[str, float]:
-    """Minutes of a search's stages, by when their files were written."""
-    ends = dict(
-        full=work_dir / 'full.pth',
-        slices=Path((work_dir / 'last_checkpoint').read_text().strip()),
-        choice=work_dir / 'front.json',
-    )
+def stages(log: Path, start: float) -> dict[str, float]:
+    """Minutes of a search's stages, by the times in its log."""
+    marks = dict(full='Full network: ', slices='Rated [1/')
+    ends, lines = {}, log.read_text().splitlines()
+    for name, mark in marks.items():
+        line = next((one for one in lines if mark in one), None)
+        if line is not None:
+            ends[name] = time.mktime(
+                time.strptime(f'{time.localtime(start).tm_year}/{line[:14]}', '%Y/%m/%d %H:%M:%S')
+            )
+    ends['choice'] = log.stat().st_mtime
     found, before = {}, start
-    for name, path in ends.items():
-        if path.is_file():
-            found[name] = round((path.stat().st_mtime - before) / 60, 2)
-            before = path.stat().st_mtime
+    for name, end in ends.items():
+        found[name] = round((end - before) / 60, 2)
+        before = end
     return found
 
 
