@@ -11,7 +11,7 @@ import shlex
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from cream_mm.command_line import check_checkpoint, tool_parser
+from cream_mm.command_line import check_checkpoint, check_writable_file, tool_parser
 from cream_mm.command_words import as_typed
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     args = parser.parse_args(argv)
     check_checkpoint(args.src)
+    check_writable_file(args.dst, 'DST')
     from cream_mm.converters import convert_checkpoint
 
     found = convert_checkpoint(args.src, args.dst, to_official=args.to == 'official')
