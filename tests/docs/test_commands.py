@@ -34,6 +34,7 @@ ELSEWHERE = (
     (r'^make (setup|demo|help)', 'Makefile', 'demo.py'),
     (r'tools/latency.py|--latency latency.json', 'benchmarks/latency.py', 'latency.py'),
     (r'latency=\w+.json', 'tests/config/test_latency_budget.py', 'latency='),
+    (r'tracker=', 'tests/engine/test_trackers.py', 'tracker'),
     (r'prepare_digits', 'tests/datasets/test_digits.py', 'write_digit'),
     (r'rank_correlation', 'tests/commands/test_trust_tools.py', 'rank_correlation.py'),
     (r'configs/demo/search_retinanet_digits', 'benchmarks/detector_search.py', 'search_retinanet'),
