@@ -25,10 +25,11 @@ def main(names: list[str]) -> None:
     # The folder of a script is the first place where Python looks for modules.
     sys.path[:] = [place for place in sys.path if not place or Path(place).resolve() != HERE]
     channel = os.fdopen(os.dup(1), 'w')
-    os.dup2(2, 1)  # what packages print is no answer
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what packages print is no answer
     warnings.simplefilter('ignore')
     for name in names:
         _say(channel, dict(begin=name))
+        os.write(2, b'\x1e\n')
         try:
             found = TRIED[name]() if name in TRIED else _imported(name)
             _say(channel, dict(name=name, ok=True, **found))

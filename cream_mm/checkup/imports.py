@@ -11,6 +11,7 @@ from ..import_errors import HEADLESS
 from .installation import PACKAGE, Finding, installed, is_there, pip_line
 
 PROBE = PACKAGE / 'checkup/import_probe.py'
+BEGINS = '\x1e\n'  # between what two packages say on standard error
 SECONDS = 300
 NEEDED = (
     'numpy', 'scipy', 'matplotlib', 'PIL', 'jinja2', 'cv2', 'torch', 'torchvision', 'pycocotools',
@@ -90,7 +91,8 @@ def _run(command: list[str], seconds: float) -> tuple[str, str | None]:
         return out, f'takes longer than {seconds:g} s'
     if done.returncode == 0:
         return done.stdout, None
-    last = (done.stderr.strip().splitlines() or [''])[-1]
+    of_the_last = done.stderr.rpartition(BEGINS)[2]
+    last = (of_the_last.strip().splitlines() or [''])[-1]
     how = f'signal {-done.returncode}' if done.returncode < 0 else f'status {done.returncode}'
     return done.stdout, f'ends the interpreter ({how}){f": {last}" if last else ""}'
 
@@ -99,8 +101,7 @@ def _follows(one: dict, earlier: dict[str, str]) -> bool:
     """Whether it failed by a package that is spoken of by itself."""
     if 'two families' in one['error'].lower():
         return True  # said by the check of the families
-    before = earlier.get(one['error']) if one['error'].startswith('ends the interpreter') else None
-    if before not in (None, one['name']):
+    if earlier[one['error']] != one['name']:
         return True  # it imports that one
     names = set(earlier.values()) - {one['name']}
     return any(f'package {name} ' in one['error'] or f"named '{name}" in one['error']

@@ -12,7 +12,7 @@ import shlex
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from cream_mm.command_line import check_checkpoint, tool_parser
+from cream_mm.command_line import check_checkpoint, check_writable_file, tool_parser
 from cream_mm.command_words import as_typed
 
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
     check_checkpoint(args.src)
+    check_writable_file(args.dst, 'DST')
     from cream_mm.converters import convert_checkpoint
 
     found = convert_checkpoint(args.src, args.dst, to_official=args.to == 'official')

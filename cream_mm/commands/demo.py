@@ -11,7 +11,7 @@ import sys
 import time
 from collections.abc import Sequence
 
-from cream_mm.command_line import tool_parser
+from cream_mm.command_line import check_writable, tool_parser
 from cream_mm.command_words import as_typed, own_words
 
 STEPS = [
@@ -41,6 +41,7 @@ STEPS = [
 def main(argv: Sequence[str] | None = None) -> None:
     """Run every step, and tell how long each took."""
     tool_parser(__doc__).parse_args(argv)
+    check_writable('work_dirs/demo', 'cd FOLDER')
     shutil.rmtree('work_dirs/demo', ignore_errors=True)
     times = []
     for i, (name, command) in enumerate(STEPS, start=1):

@@ -90,7 +90,7 @@ def draw_scatter(
     limits: Limits,
     metric: Metric,
     cost: str = 'macs_m',
-    write: Writer = to_svg,
+    write: Writer | None = None,
 ) -> Any | None:
     """Rating against the cost of rated paths, or None without any.
 
@@ -129,10 +129,10 @@ def draw_scatter(
         ax.set(xlabel=label, ylabel=f'search rating, {metric.label}')
         fig.legend(loc='outside upper left', ncols=5, handletextpad=0.5, columnspacing=1.6)
         name = 'MACs' if cost == 'macs_m' else COST_NAMES[cost][0]
-        return write(fig, 'scatter', f'Rating against {name} of all rated paths')
+        return (write or to_svg)(fig, 'scatter', f'Rating against {name} of all rated paths')
 
 
-def draw_front(front: Front, write: Writer = to_svg) -> Any | None:
+def draw_front(front: Front, write: Writer | None = None) -> Any | None:
     """Rating against cost of the best paths for several budgets, or None where none is rated.
 
     References without a rating are ticks on the axis of costs. ``write`` makes the result of the
@@ -183,7 +183,9 @@ def draw_front(front: Front, write: Writer = to_svg) -> Any | None:
             _label(ax, answer, words, offset, ORANGE, weight='bold')
         ax.set(xlabel=front.cost_label, ylabel=front.rating_label)
         fig.legend(loc='outside upper left', ncols=5, handletextpad=0.5, columnspacing=1.6)
-        return write(fig, 'front', 'Rating against cost of the best paths for several budgets')
+        return (write or to_svg)(
+            fig, 'front', 'Rating against cost of the best paths for several budgets'
+        )
 
 
 def _draw_star(ax: Axes, x: float, y: float, label: str, size: float = 330) -> None:
@@ -241,7 +243,7 @@ def _mark_unrated(ax: Axes, paths: list[FrontPath]) -> None:
                     textcoords='offset points', fontsize=8)  # fmt: skip
 
 
-def draw_blocks(blocks: Blocks, write: Writer = to_svg) -> Any | None:
+def draw_blocks(blocks: Blocks, write: Writer | None = None) -> Any | None:
     """Rating against cost of every candidate, one panel for each block; None without any.
 
     Cells of different depth have different colours, those of different width different marks.
@@ -264,7 +266,9 @@ def draw_blocks(blocks: Blocks, write: Writer = to_svg) -> Any | None:
             ax.set_axis_off()
         fig.supxlabel('MACs in the network (millions)', color=MUTED, fontsize=9)
         fig.supylabel(f'{blocks.metric}, lower is better', color=MUTED, fontsize=9)
-        return write(fig, 'blocks', 'Rating against MACs of the candidates of each block')
+        return (write or to_svg)(
+            fig, 'blocks', 'Rating against MACs of the candidates of each block'
+        )
 
 
 def _draw_block(ax: Axes, panel: RatedBlock, colors: dict[int, str]) -> None:

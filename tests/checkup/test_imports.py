@@ -63,7 +63,8 @@ def test_without_kernels_training_is_slower_and_not_wrong():
 def test_a_package_that_kills_the_interpreter_is_passed_over(tmp_path, monkeypatch):
     """And so is one that prints, exits, never ends, or was not found."""
     texts = dict(
-        good='print("{of no use}")', dies='import os; os.abort()', leaves='raise SystemExit(3)',
+        good='print("{of no use}")', dies='import os; os.write(2, b"why"); os.abort()',
+        leaves='raise SystemExit(3)',
         hangs='import time; time.sleep(60)', last='',
     )  # fmt: skip
     for name, text in texts.items():
@@ -73,7 +74,7 @@ def test_a_package_that_kills_the_interpreter_is_passed_over(tmp_path, monkeypat
     found = tried(names[:3] + names[4:], seconds=60)
     assert [(one['name'], one['ok'], one.get('error')) for one in found] == [
         ('good_', True, None),
-        ('dies_', False, 'ends the interpreter (signal 6)'),
+        ('dies_', False, 'ends the interpreter (signal 6): why'),
         ('leaves_', False, 'SystemExit: 3'),
         ('last_', True, None),
         ('not_there_', False, "ModuleNotFoundError: No module named 'not_there_'"),

@@ -116,7 +116,8 @@ def test_two_families_none_and_a_part(have):
 
 def test_versions_out_of_bounds(have):
     """numpy 2 is fine in one family and not in the other; torchvision is for one torch."""
-    have(CLASSIC, NEEDED, {'torch': '2.1.2', 'torchvision': '0.16.2', 'setuptools': '80.9'},
+    have(CLASSIC, NEEDED, {'torch': '2.1.2', 'torchvision': '0.16.2', 'setuptools': '80.9',
+                             'opencv-python-headless': '4.11'},
          torch_of_vision='torch (==2.1.2)')  # fmt: skip
     wrong = [one for one in check_versions() if one.status == 'wrong']
     assert [(one.text, one.remedy) for one in wrong] == [
