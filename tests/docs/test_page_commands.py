@@ -203,14 +203,27 @@ def there(word):
     return word
 
 
+def config_of(tool, args):
+    """The config that a command trains or tests by, if it does."""
+    if tool == 'search_data':
+        detects = 'data/cards' in args
+        return f'configs/photos/search{"_detector" * detects}.py'
+    if tool == 'detect':
+        return 'configs/photos/detector.py'
+    if tool == 'retrain':
+        places = [Path(args[0], 'retrain.py'), Path(args[0], 'export/retrain.py')]
+        return str(next((path for path in places if path.is_file()), 'configs/photos/finetune.py'))
+    named = next((arg for arg in args if arg.endswith('.py')), None)
+    return named if tool in ('train', 'search', 'test') else None
+
+
 def tiny(command):
     """The arguments of a command as they are run, with small values behind its own."""
     from mmengine.config import Config
 
     args = [there(word) for word in command.args]
-    config = next((arg for arg in args if arg.endswith('.py')), None)
-    options = []
-    if config and command.tool in ('train', 'search', 'test') and Path(config).is_file():
+    config, options = config_of(command.tool, args), []
+    if config and Path(config).is_file():
         cfg = Config.fromfile(config)
         options = [f'{key}={value}' for key, value in TINY.items() if key in cfg]
         for side in ('train', 'val', 'test'):
