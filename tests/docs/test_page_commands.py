@@ -236,7 +236,7 @@ def tiny(command):
         for key, value in (('num', 12), ('num_random', 2)):
             if (cfg.get('test_cfg') or {}).get(key):
                 options.append(f'test_cfg.{key}={value}')
-    if command.tool == 'train':
+    if command.tool in ('train', 'search_data', 'retrain', 'detect'):
         target = args[args.index('--work-dir') + 1] if '--work-dir' in args else None
         if target and '--resume' not in args:
             shutil.rmtree(target, ignore_errors=True)
