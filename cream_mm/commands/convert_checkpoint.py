@@ -7,6 +7,7 @@ SRC is a retrained network or a supernet; which one, and its architecture, is re
 every one of which is checked. Nothing in SRC is executed.
 """
 
+import argparse
 import shlex
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -18,7 +19,8 @@ if TYPE_CHECKING:
     from cream_mm.converters.convert_checkpoint import Conversion
 
 
-def main(argv: Sequence[str] | None = None) -> None:
+def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    """Parse the command line."""
     parser = tool_parser(__doc__)
     parser.add_argument('src', metavar='SRC', help='the checkpoint to read')
     parser.add_argument('dst', metavar='DST', help='the file to write')
@@ -28,7 +30,11 @@ def main(argv: Sequence[str] | None = None) -> None:
         default='cream_mm',
         help='whose names DST gets; default: cream_mm',
     )
-    args = parser.parse_args(argv)
+    return parser.parse_args(argv)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    args = parse_args(argv)
     check_checkpoint(args.src)
     check_writable_file(args.dst, 'DST')
     from cream_mm.converters import convert_checkpoint
