@@ -42,7 +42,7 @@ POINTS = dict(
     random=('random path', dict(facecolors='white', edgecolors=GREY, s=36)),
     board=('on the board', dict(color=BLUE, s=44, edgecolors='white')),
     effects=('best training effects', dict(color=GREEN, s=44, edgecolors='white')),
-    combined=('rated to fit effects, or of the best', dict(color=GREEN, s=30, edgecolors='white')),
+    combined=('drawn to learn, or proposed', dict(color=GREEN, s=30, edgecolors='white')),
     given=('asked for by the strategy', dict(color=GREEN, s=30, edgecolors='white')),
     archive=('in the pools of the training', dict(color=BLUE, s=26, edgecolors='white')),
     reference=('cheapest and costliest', dict(color=NAVY, marker='D', s=30)),
@@ -159,7 +159,9 @@ def draw_front(front: Front, write: Writer | None = None) -> Any | None:
             ax.plot(*zip(*line, strict=True), 'o-', color=BLUE, ms=7, mec='white', zorder=3,
                     label='best path up to a cost')  # fmt: skip
         if front.sizes_differ:
-            for path in [p for p in rated if p.kind == 'front'][:MAX_LABELS]:
+            own = (front.answer.arch, front.answer.size)
+            told = [p for p in rated if p.kind == 'front' and (p.arch, p.size) != own]
+            for path in told[:MAX_LABELS]:
                 size = f'{path.size[0]} px'
                 _label(ax, path, size, (8, -12), GREY, fontsize='small')
         answer = front.answer if front.answer in rated else None
@@ -179,6 +181,7 @@ def draw_front(front: Front, write: Writer | None = None) -> Any | None:
             above = to_left != front.is_error
             words = f'answer: {format_cost(answer.cost)} {front.cost_unit}'.rstrip()
             words += f', {front.format_rating(answer.rating)}'
+            words += f', {answer.size[0]} px' if front.sizes_differ and answer.size else ''
             offset = (-13 if to_left else 13, 9 if above else -15)
             _label(ax, answer, words, offset, ORANGE, weight='bold')
         ax.set(xlabel=front.cost_label, ylabel=front.rating_label)

@@ -112,7 +112,8 @@ class Front:
     def _bound(self, row: dict) -> str:
         if row.get('bound') is None:
             return ''
-        return f'up to {row["bound"]:g} {self.cost_unit}'.rstrip()
+        bound = float(format(row['bound'], '.4g'))
+        return f'up to {bound:g} {self.cost_unit}'.rstrip()
 
     def format_rating(self, value: float | None) -> str:
         """A rating with its unit, for a table or beside a point."""

@@ -356,7 +356,7 @@ _ANSWER = dict(
 _PATH = dict(
     rank=_integer(0, 10**9), arch=_arch, source=_word, macs_m=_cost, params_m=_cost,
     latency_ms=_cost, top1_pct=_percent, train_top1_pct=_percent, loss=_number(0), metric=_word,
-    value=_number(),
+    value=_number(), vs_answer=_fields(dict(mean=_number(), error=_number(0))),
 )  # fmt: skip
 _SEARCH = dict(rated=_list_of(_PATH))
 _BOARD = dict(capacity=_integer(0, 10**9), entries=_list_of(_PATH), rated=_list_of(_PATH))

@@ -21,6 +21,7 @@ from ..files.arch_file import RULES
 from ..files.commands import read_commands
 from ..files.errors_file import ERRORS_FILE
 from ..spaces import CellGraph, Space
+from .above_answer import above_answer
 from .arch_diagram import draw_arch
 from .cell_diagram import draw_cell
 from .class_errors import read_class_errors
@@ -67,7 +68,7 @@ from .trained_network import other_network
 _SOURCES = dict(
     effects='of the best training effects',
     board='from the board',
-    combined='to fit the effects to, or of the best by these',
+    combined='drawn to learn what choices cost, or proposed from that',
     given='asked for by the strategy',
     archive='of the pools that were trained',
     random='drawn at random',
@@ -280,6 +281,8 @@ class SearchReport:
                 continue  # its released search code has another count, or there is none
             if key == 'published_flops_m' and plain:
                 continue
+            if key.endswith('_flops_m') and self.best.get('slice_of'):
+                continue  # no table and no released code knows slices
             if costs.get(key) is not None:
                 if key == 'macs_m' and self._bounds('macs_m'):
                     note += budget_verdict(costs[key], self._budget('macs_m'))
@@ -379,6 +382,16 @@ class SearchReport:
         """Ends of the budget of a cost; None for an open or absent one."""
         return tuple(self.best['budget'].get(cost, (None, None)))
 
+    def _is_inside(self, path: dict) -> bool:
+        """Whether a rated path is known to meet the budget, or not known not to."""
+        for cost, (low, high) in self.best['budget'].items():
+            value = path.get(cost)
+            if value is None:
+                continue
+            if (low is not None and value < low) or (high is not None and value > high):
+                return False
+        return True
+
     def _bounds(self, cost: str) -> bool:
         """Whether the report tells how a cost meets its budget: not where another one has it."""
         return cost in self.best['budget'] or not self.best['budget']
@@ -414,11 +427,16 @@ class SearchReport:
         """What was searched and found, in sentences; only what the files say."""
         best, costs = self.best, self.best['costs']
         shown = self.metric.shown(best['rating'])
+        sliced = best.get('slice_of') or {}
+        sizes = (sliced.get('space') or {}).get('input_sizes')
         text = 'One supernet holding every candidate network'
+        if sliced:
+            text = 'A full network'
         if best['space'].get('name'):
             text += f' of the space “{best["space"]["name"]}”'
         text += ' was trained'
-        sizes = ((best.get('slice_of') or {}).get('space') or {}).get('input_sizes')
+        if sliced:
+            text += ', and then its slices (fewer channels, smaller kernels, fewer layers),'
         if sizes:
             text += f' on images of {", ".join(map(str, sizes))} pixels'
         elif best.get('input_size'):
@@ -430,7 +448,7 @@ class SearchReport:
             )
         else:
             text += f' of {best["num_classes"]} classes' if best.get('num_classes') else ''
-            text += '; all candidates share its weights.'
+            text += f'; all {"slices" if sliced else "candidates"} share its weights.'
         if self.board['entries']:
             count = len(self.board['entries'])
             text += f' While training, the search kept a board of the {count} most promising paths.'
@@ -491,9 +509,15 @@ class SearchReport:
             own, *scores = (-loss for loss in losses)
             by = 'cross entropy' if self.metric.key is None else by
         arch = (best.get('slice_of') or best).get('arch')  # as the search's paths are written
-        others = [s for p, s in zip(rated, scores, strict=True) if p.get('arch') != arch]
+        others = [
+            s
+            for p, s in zip(rated, scores, strict=True)
+            if p.get('arch') != arch and self._is_inside(p)
+        ]
         better, level = sum(s > own for s in others), others.count(own)
         best_of_all = 'the best rating of all' if by == 'rating' else f'the lowest {by} of all'
+        if any(not self._is_inside(path) for path in rated):
+            best_of_all += ' within the budget'
         place = best_of_all if not better else f'place {better + 1} by {by}'
         place += f' (shared with {level} more)' if level else ''
         told = self.metric.told(shown)
@@ -504,7 +528,8 @@ class SearchReport:
             if by_source['archive']:  # the training drew from its pools alone
                 text += ', but were in no pool, so that the supernet hardly knows them'
         chosen_by = RULES.get(best['choice'].get('rule'))
-        return [text + '.', *([f'It was chosen by {chosen_by}.'] if chosen_by else [])]
+        chosen = [f'It was chosen by {chosen_by}.'] if chosen_by else []
+        return [f'{text}.', *chosen, *above_answer(best, rated, self.metric)]
 
     def _joining(self, shown: float | None) -> list[str]:
         """What the blocks were rated by, and where the answer stands among networks of them."""
@@ -525,7 +550,17 @@ class SearchReport:
                 text += f', where {len(drawn)} random networks average {mean}'
             better = '; lower is better' if self.metric.is_error else ''
             sentences.append(f'{text}{better}.')
+            sentences += above_answer(self.best, self._random_of_the_front(), self.metric)
         return sentences
+
+    def _random_of_the_front(self) -> list[dict]:
+        """Random networks of ``front.json`` as rated paths of a search are written."""
+        paths = [p for p in self.front.references if p.kind == 'random'] if self.front else []
+        return [
+            dict(p.costs, arch=p.arch, source='random', metric=self.metric.key, value=p.rating)
+            for p in paths
+            if p.rating is not None
+        ]
 
     def _provenance(self) -> list[tuple[str, str]]:
         """(label, value) pairs on where the numbers come from."""

@@ -248,6 +248,22 @@ def test_how_the_answer_was_chosen_and_what_chance_explains(search_dir):  # noqa
     assert 'class="warning"' not in SearchReport(search_dir).to_html()  # version 0.1
 
 
+def test_slices_and_the_full_network_beyond_the_budget(search_dir):  # noqa: F811
+    answer, rated = best_arch(), board()
+    answer['rating'] = dict(answer['rating'], loss=0.30)
+    answer['slice_of'] = dict(arch=ARCH, space=dict(input_sizes=[28, 24]))
+    full = dict(arch=[[1]], source='reference', macs_m=50.0, top1_pct=99.0)
+    rated['rated'] = [dict(path, loss=0.40 + i) for i, path in enumerate(rated['rated'])]
+    rated['rated'].append(dict(full, loss=0.01))  # the budget is 5 to 20 M
+    write_json(search_dir / 'best_arch.json', answer)
+    write_json(search_dir / 'board.json', rated)
+    text = text_of(SearchReport(search_dir).to_html())
+    assert 'The chosen one has the lowest cross entropy of all within the budget: 97.0 %' in text
+    assert 'A full network of the space “tiny” was trained, and then its slices' in text
+    assert 'on images of 28, 24 pixels of 10 classes; all slices share its weights.' in text
+    assert 'Board FLOPs' not in text
+
+
 def test_the_front_is_shown_where_there_is_one(search_dir):  # noqa: F811
     without = SearchReport(search_dir).to_html()
     write_json(search_dir / 'front.json', front())

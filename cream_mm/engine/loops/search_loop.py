@@ -461,7 +461,7 @@ class SearchLoop(BaseLoop):
             best=self.record(best, rating, sources[best]),
             front=[self.record(s.arch, ratings[s.arch], sources[s.arch])
                    for s in front if s.arch in ratings],
-            rated=self.records(ratings, sources),
+            rated=self.records(ratings, sources, best),
         )  # fmt: skip
         write_json(work_dir / 'search.json', content)
         answer = answer_content(
@@ -495,9 +495,19 @@ class SearchLoop(BaseLoop):
             ['python', 'tools/report.py', short_path(work_dir)],
         ]
 
-    def records(self, ratings: Mapping[Arch, Rating], sources: Mapping[Arch, str]) -> list[dict]:
-        """All rated paths as files have them, see :meth:`record`."""
-        return [self.record(arch, rating, sources[arch]) for arch, rating in ratings.items()]
+    def records(
+        self, ratings: Mapping[Arch, Rating], sources: Mapping[Arch, str], answer: Arch
+    ) -> list[dict]:
+        """All rated paths as files have them, see :meth:`record`.
+
+        ``vs_answer`` is how much worse one is rated than the answer, and the standard error.
+        """
+        found = []
+        for arch, rating in ratings.items():
+            than = paired_difference(rating, ratings[answer])
+            told = dict(mean=than.mean, error=than.error if math.isfinite(than.error) else None)
+            found.append(dict(self.record(arch, rating, sources[arch]), vs_answer=told))
+        return found
 
     def record(self, arch: Arch, rating: Rating, source: str) -> dict:
         """A rated path as files have it; numbers of single images stay in ``ratings.jsonl``."""

@@ -89,7 +89,8 @@ class BoardRatingLoop(SearchLoop):
     ) -> None:
         board = self.model.board
         entries, capacity = ([], 0) if board is None else (board.entries, board.capacity)
-        content = board_content(entries, capacity, self.budget, self.records(ratings, sources))
+        rated = self.records(ratings, sources, choice.arch)
+        content = board_content(entries, capacity, self.budget, rated)
         write_json(Path(self.runner.work_dir) / 'board.json', content)
         super().write(evaluator, ratings, sources, choice)
 

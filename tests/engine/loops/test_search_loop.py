@@ -129,6 +129,9 @@ def test_effects_ask_and_ratings_veto(data, tmp_path, monkeypatch):
     (tmp_path / 'run/ratings.jsonl').unlink()
     loop.run()
     answer = read(tmp_path / 'run', 'best_arch.json')
+    for row in read(tmp_path / 'run', 'search.json')['rated']:
+        own = row['arch'] == asked[0]  # a nat worse on each image, and the others are equal
+        assert row['vs_answer'] == dict(mean=float(own), error=0.0)
     assert (
         answer['arch'] == asked[1]
         and 'Ratings vetoed the best path' in answer['choice']['notes'][0]
