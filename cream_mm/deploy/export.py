@@ -2,6 +2,8 @@
 
 import copy
 import hashlib
+import importlib.util
+import inspect
 import os
 import shutil
 from collections.abc import Mapping, Sequence
@@ -84,6 +86,7 @@ def export(
             ``model.failed.int8.onnx`` then.
         FileNotFoundError, ImportError: If a file or a package is missing.
     """
+    check_packages(openvino=openvino, runs=check or int8 is not None)
     model = open_model(config, checkpoint, 'cpu', cfg_options)
     about, pipeline = describe(model, maps=maps, size=size, opset=opset)
     folder = Path(out) if out is not None else _folder(str(config), model)
@@ -129,6 +132,22 @@ def _photographs(cfg, pipeline, images, number):
     except FileNotFoundError as error:
         print(f'note: the validation set is not there ({error}); --images FOLDER', flush=True)
         return None
+
+
+def check_packages(*, openvino: bool = False, runs: bool = True) -> None:
+    """Say what is not installed before anything takes time.
+
+    Raises:
+        ImportError: If a package is missing that an export needs.
+    """
+    wanted = {'onnx': 'onnx', 'onnxruntime': 'onnx' if runs else '', 'openvino': ''}
+    if 'dynamo' in inspect.signature(torch.onnx.export).parameters:
+        wanted['onnxscript'] = 'onnx'  # the exporter of later versions of torch
+    if openvino:
+        wanted['openvino'] = 'openvino'
+    for package, extra in wanted.items():
+        if extra and importlib.util.find_spec(package) is None:
+            raise ImportError(f'this needs the package {package}: pip install "cream-mm[{extra}]"')
 
 
 # ---- what a file says of itself ------------------------------------------------------------------
@@ -346,7 +365,7 @@ def _say_precision(record, path, exact, about) -> None:
     image = parity.noise(about['input'].get('batch', 2), about['input']['size'])
     pixels = image.transpose(0, 3, 1, 2).astype('float32')
     ours, theirs = openvino_session(path, precision=None)(pixels), exact(pixels)
-    name = next(iter(theirs))
+    name = 'scores' if 'scores' in theirs else next(iter(theirs))
     off = parity.distance(ours[name], theirs[name], name)
     record['checks']['openvino']['default_precision'] = off
     print(
