@@ -23,7 +23,7 @@ from .calibration import CalibrationImages
 from .image_size import size_of, sized
 from .int8_check import MAX_DROP, compare_int8, lines_of
 from .onnx_file import resize_of, write_about
-from .openvino import convert
+from .openvino import compare_default, convert
 from .photographs import picture_loader, validation_loader
 from .quantize import quantize
 from .runtimes import onnxruntime_session, openvino_session
@@ -340,17 +340,11 @@ def _failed(path: Path) -> Path:
 
 
 def _say_precision(record, path, exact, about) -> None:
-    """Print what OpenVINO's own choice of precision changes; it depends on the processor."""
+    """Print what OpenVINO's own choice of precision changes."""
     image = parity.noise(about['input'].get('batch', 2), about['input']['size'])
-    pixels = image.transpose(0, 3, 1, 2).astype('float32')
-    ours, theirs = openvino_session(path, precision=None)(pixels), exact(pixels)
-    name = next(iter(theirs))
-    off = parity.distance(ours[name], theirs[name], name)
-    record['checks']['openvino']['default_precision'] = off
-    print(
-        f'openvino: checked in f32; at the precision that it takes by itself here, {name} differ '
-        f'by {off:.1e}', flush=True,
-    )  # fmt: skip
+    found = compare_default(path, exact, image.transpose(0, 3, 1, 2).astype('float32'))
+    record['checks']['openvino'] |= dict(default=found._asdict())
+    print(f'openvino: checked in f32. {found.line()}', flush=True)
 
 
 def _write_int8(record, path, cfg, about, number, bits, max_drop, check_images) -> None:
