@@ -74,6 +74,8 @@ def test_no_shared_room_names_a_method(path):
         return
     if path.parts[0] == 'testing':
         return  # tests of methods build them from there, by their registered names
+    if path == Path('commands/suggest_depths.py'):
+        return  # the command of one method
     assert not [names for names in imported(path) if names[0] == 'methods']
     nodes = list(ast.walk(ast.parse((ROOT / path).read_text())))
     named = {node.id for node in nodes if isinstance(node, ast.Name)}

@@ -2,6 +2,8 @@
 
 import copy
 import hashlib
+import importlib.util
+import inspect
 import os
 import shutil
 from collections.abc import Mapping, Sequence
@@ -84,6 +86,7 @@ def export(
             ``model.failed.int8.onnx`` then.
         FileNotFoundError, ImportError: If a file or a package is missing.
     """
+    check_packages(openvino=openvino, runs=check or int8 is not None)
     model = open_model(config, checkpoint, 'cpu', cfg_options)
     about, pipeline = describe(model, maps=maps, size=size, opset=opset)
     folder = Path(out) if out is not None else _folder(str(config), model)
@@ -131,6 +134,22 @@ def _photographs(cfg, pipeline, images, number):
         return None
 
 
+def check_packages(*, openvino: bool = False, runs: bool = True) -> None:
+    """Say what is not installed before anything takes time.
+
+    Raises:
+        ImportError: If a package is missing that an export needs.
+    """
+    wanted = {'onnx': 'onnx', 'onnxruntime': 'onnx' if runs else '', 'openvino': ''}
+    if 'dynamo' in inspect.signature(torch.onnx.export).parameters:
+        wanted['onnxscript'] = 'onnx'  # the exporter of later versions of torch
+    if openvino:
+        wanted['openvino'] = 'openvino'
+    for package, extra in wanted.items():
+        if extra and importlib.util.find_spec(package) is None:
+            raise ImportError(f'this needs the package {package}: pip install "cream-mm[{extra}]"')
+
+
 # ---- what a file says of itself ------------------------------------------------------------------
 
 
@@ -152,8 +171,8 @@ def describe(
         _resize_pipelines(model.cfg, size)
     pipeline = test_pipeline(model.cfg)
     prepare = classifier.Normalise(model.data_preprocessor)
+    preprocessor = model.data_preprocessor
     try:
-        preprocessor = model.data_preprocessor
         resize = resize_of(
             pipeline,
             divisor=preprocessor.pad_size_divisor,
@@ -163,6 +182,8 @@ def describe(
         print(f'note: {error}; run_onnx.py cannot prepare images for this file', flush=True)
         resize = None
     size = list(size or size_of(resize) or _first_size(model.cfg, resize))
+    divisor = preprocessor.pad_size_divisor
+    size = [-(-side // divisor) * divisor for side in size]
     if maps:
         task = 'maps'
     elif is_detector(model):

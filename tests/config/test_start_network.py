@@ -54,7 +54,7 @@ def test_a_published_network(cfg):
     assert head.norm_cfg == dict(type='BN', eps=1e-3) and head.init_cfg == init
     assert head.num_classes == 3 and head.loss.type == 'LabelSmoothLoss'
     assert backbone.costs == dict(input_size=128, num_classes=3, head_channels=1280)
-    assert cfg.train_cfg.full_share == 0.625 and cfg.max_epochs == 16
+    assert cfg.train_cfg.full_share == 0.33 and cfg.max_epochs == 30
     assert lines == []
     before = copy.deepcopy(cfg._cfg_dict)
     fit_start(cfg, {}, pytest.fail)  # the copy that a run leaves, or one that goes on
@@ -77,7 +77,7 @@ def test_a_network_of_ones_own(cfg, own):
     assert cfg.input_size == 48 and cfg.test_pipeline[2].crop_size == 48
     assert cfg.input_sizes == [48, 40, 36] == backbone.input_sizes  # 42 in steps of 4
     schedule = cfg.param_scheduler[0]
-    assert cfg.max_epochs == schedule.T_max == cfg.train_cfg.max_epochs == 6
+    assert cfg.max_epochs == schedule.T_max == cfg.train_cfg.max_epochs == 20
     assert cfg.full_share == schedule.full_share == cfg.train_cfg.full_share == 0
     assert any('knows these 3 classes: the whole network is not' in line for line in lines)
 
@@ -87,13 +87,13 @@ def test_a_network_of_ones_own(cfg, own):
     [
         (('a', 'b', 'd'), {}, 'is of other classes'),
         (('b', 'a', 'c'), {}, 'in another order'),
-        (CLASSES, dict(full_share=0.625), None),
+        (CLASSES, dict(full_share=0.33), None),
     ],
 )
 def test_the_whole_network_is_trained_again(cfg, own, classes, options, word):
     cfg.start, lines = own(classes), []
     fit_start(cfg, options, lines.append)
-    assert (cfg.full_share, cfg.max_epochs) == (0.625, 16)
+    assert (cfg.full_share, cfg.max_epochs) == (0.33, 30)
     assert (word is None) == ('fine-tuned first' not in lines[-1]) and (word or '') in lines[-1]
 
 

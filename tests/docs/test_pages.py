@@ -84,7 +84,8 @@ def test_every_tool_is_in_the_table():
 
 def options_of(tool):
     """Options that a tool defines, read off its text: to run each would take seconds."""
-    return set(re.findall(r"'(--[\w-]+)'", (ROOT / tool).read_text()))
+    module = ROOT / 'cream_mm/commands' / Path(tool).name
+    return set(re.findall(r"'(--[\w-]+)'", module.read_text()))
 
 
 def test_commands_are_what_the_tools_take():

@@ -1,19 +1,16 @@
 """tools/check_data.py as a user runs it, and what it writes as configs read it."""
 
 import json
-import runpy
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from cream_mm.commands import check_data as tool
 from cream_mm.config import load_config
 from cream_mm.datasets.set_kind import KINDS
 from cream_mm.reports.check_data import check_data, divide, split_lines
-
-ROOT = Path(__file__).resolve().parents[2]
-tool = runpy.run_path(str(ROOT / 'tools/check_data.py'))
 
 
 def scene(path, seed):
@@ -73,13 +70,13 @@ def test_what_a_reader_refuses_is_an_error_and_pictures_are_looked_at(tmp_path):
 
 def test_the_tool(flowers, tmp_path, capsys):
     out = tmp_path / 'out'
-    assert tool['main']([str(flowers), '--out', str(out)]) == 0
+    assert tool.main([str(flowers), '--out', str(out)]) == 0
     text = capsys.readouterr().out
     assert '37 images of 2 classes in train and test' in text
     assert 'train/rose/copy.png = test/rose/11.png' in text
     assert (out / 'data_report.html').stat().st_size > 10_000
     (flowers / 'train/rose/bad.jpg').write_bytes(b'')
-    assert tool['main']([str(flowers), '--out', str(out), '--json']) == 1
+    assert tool.main([str(flowers), '--out', str(out), '--json']) == 1
     content = json.loads(capsys.readouterr().out)
     assert content['counts'] == {'train': [20, 12], 'test': [4, 2]}
     assert [f['level'] for f in content['findings']][0] == 'error'
@@ -88,7 +85,7 @@ def test_the_tool(flowers, tmp_path, capsys):
 def test_lists_of_a_split_are_a_data_root(flowers, tmp_path, capsys):
     out = str(tmp_path / 'out')
     args = [str(flowers), '--out', out, '--split', '0.25', '--apply', 'lists']
-    assert tool['main'](args) == 0
+    assert tool.main(args) == 0
     assert f'data_root={out}/split' in capsys.readouterr().out
     cfg = load_config('configs/demo/retrain_digits.py', dict(data_root=f'{out}/split'))
     assert cfg.model.head.num_classes == 2
@@ -105,7 +102,7 @@ def test_a_copy_is_a_data_root_of_a_detector(tmp_path, capsys):
             '<ymin>6</ymin><xmax>40</xmax><ymax>50</ymax></bndbox></object></annotation>'
         )
     args = [str(tmp_path / 'voc'), '--out', str(tmp_path / 'out'), '--split', '0.25']
-    assert tool['main']([*args, '--apply', 'copy']) == 0
+    assert tool.main([*args, '--apply', 'copy']) == 0
     root = f'{tmp_path}/voc-split'
     assert f'data_root={root}' in capsys.readouterr().out
     cfg = load_config('configs/retinanet_cream.py', dict(data_root=root))
@@ -114,7 +111,7 @@ def test_a_copy_is_a_data_root_of_a_detector(tmp_path, capsys):
 
 
 def test_the_kinds_of_the_help_are_those_that_are_read():
-    assert tool['KINDS'] == KINDS
+    assert tool.KINDS == KINDS
 
 
 @pytest.mark.parametrize(
@@ -128,10 +125,10 @@ def test_the_kinds_of_the_help_are_those_that_are_read():
 )
 def test_options_that_do_not_fit(args, message, capsys):
     with pytest.raises(SystemExit):
-        tool['parse_args'](['data', *args])
+        tool.parse_args(['data', *args])
     assert message in capsys.readouterr().err
 
 
 def test_no_such_folder(tmp_path):
     with pytest.raises(FileNotFoundError, match='is not there'):
-        tool['main']([str(tmp_path / 'gone')])
+        tool.main([str(tmp_path / 'gone')])

@@ -44,7 +44,9 @@ class ElasticTrainLoop(SupernetTrainLoop):
     norm fitted as for a rating, is written to ``full.pth`` in the work_dir in this order, so that
     the supernet can be loaded from it, too; and it teaches from then on (models that have
     ``set_teacher``, as :class:`DistilledClassifier`). The optimizer forgets what it knew of single
-    weights, and the schedule's second phase (:class:`TwoCosinesLR`) begins.
+    weights, and the schedule's second phase (:class:`TwoCosinesLR`) begins. When that is over, and
+    the full path is rated better than the full network was, beyond chance, ``full.pth`` is written
+    anew: the weights of the full path are the better teacher of what is exported.
 
     A path of the second phase is drawn for each step (``paths='random'``). In a sandwich, a step
     trains the full path, the cheapest one and ``num_paths`` random ones on one batch, and the full
@@ -64,7 +66,7 @@ class ElasticTrainLoop(SupernetTrainLoop):
         full_share (float): Share of ``max_epochs`` that trains the full network, rounded to whole
             epochs. 0: the weights that the run begins with are a network trained on these images;
             they are written to ``full.pth`` without being fitted. 1: slices are not trained, but
-            rated as the full network has them. Defaults to 0.625.
+            rated as the full network has them. Defaults to 0.33.
         paths (str): 'random' (default) or 'sandwich'.
         num_paths (int): Random paths of a sandwich. Defaults to 2.
         stops (bool): Whether to stop when the full network falls apart. False, for models that a
@@ -86,7 +88,7 @@ class ElasticTrainLoop(SupernetTrainLoop):
         runner: Runner,
         dataloader: DataLoader | dict,
         *,
-        full_share: float = 0.625,
+        full_share: float = 0.33,
         paths: str = 'random',
         num_paths: int = 2,
         stops: bool = True,
@@ -208,6 +210,23 @@ class ElasticTrainLoop(SupernetTrainLoop):
             + (f'trained from now on, {left} epochs' if left else 'rated as they are')
         )
 
+    def keep_better_full(self) -> None:
+        """``full.pth`` becomes the full path as the slices' training left it, if that is better."""
+        runner, evaluator = self.runner, self._build_evaluator()
+        with averaged_weights(runner):
+            rating = evaluator.rate(self.full_path)
+            difference = paired_difference(rating, self.start)
+            if not (difference.mean < 0 and difference.is_beyond_chance):
+                return
+            with evaluator.fitted(self.full_path):
+                state = _copied(self.model.state_dict())
+        path = Path(runner.work_dir) / FULL
+        on_main_process(write_full_network, path, self.model, state, runner.cfg, runner.seed)
+        runner.logger.info(
+            f'The training of its slices made the full network better: {rating}; before, '
+            f'{self.start}. {short_path(path)} is the better one now'
+        )
+
     def _build_evaluator(self) -> ArchEvaluator:
         if self._evaluator is None:
             self._evaluator = self.runner.test_loop.build_evaluator(log_file=None)
@@ -260,6 +279,8 @@ class ElasticTrainLoop(SupernetTrainLoop):
         """The last checkpoint is of the weights that are rated."""
         if changed := not self.trains_paths:  # full_share=1
             self.start_paths()
+        elif not self._stopped:
+            self.keep_better_full()
         self._evaluator = None  # the test loop has its own
         if not (changed or self._stopped):
             return

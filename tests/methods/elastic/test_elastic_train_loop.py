@@ -288,6 +288,32 @@ def test_when_a_training_stops(tops, full_epochs, stops, stopped_after, caplog):
     assert ('The full network ends at' in caplog.text) == (not stops)
 
 
+@pytest.mark.parametrize(('loss', 'is_kept'), [(0.9, True), (0.999, False), (1.1, False)])
+def test_the_better_full_network_teaches_what_is_exported(whole, tmp_path, loss, is_kept):
+    """Better beyond chance by its losses; then full.pth is the full path, its batch norm fitted."""
+    cfg = copy.deepcopy(whole.cfg)
+    cfg.work_dir = str(tmp_path)
+    shutil.copy(whole.folder / 'full.pth', tmp_path)
+    runner = Runner.from_cfg(cfg)
+    loop, model = runner.train_loop, runner.model
+    noise = [0.01 * (-1) ** i for i in range(100)]
+    rated = [tuple(value + x for x in noise[::sign]) for value, sign in ((1.0, 1), (loss, -1))]
+    loop.start, now = (Rating(90.0, 100, sum(losses) / 100, losses) for losses in rated)
+    evaluator = loop._build_evaluator()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(evaluator, 'rate', lambda arch: now)
+        loop.keep_better_full()
+    states = [
+        load_checkpoint_file(folder / 'full.pth')['state_dict']
+        for folder in (whole.folder, tmp_path)
+    ]
+    if is_kept:
+        with evaluator.fitted(loop.full_path):
+            states[0] = copy.deepcopy(model.state_dict())
+    assert states[0].keys() == states[1].keys()
+    assert all(map(torch.equal, *(state.values() for state in states)))
+
+
 def test_a_network_of_ones_own_is_not_trained_again(whole, data, tmp_path):
     """full_share=0: the weights of load_from are the teacher's, batch norm included."""
     cfg = elastic_cfg(data, tmp_path / 'run', full_share=0, max_epochs=1)

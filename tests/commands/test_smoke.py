@@ -8,6 +8,7 @@ import runpy
 import shlex
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -120,8 +121,7 @@ def commands(text):
     """Those that a run ends with: each alone in its line, as a shell and its tool read it."""
     found = [shlex.split(line) for line in text.splitlines() if line.startswith('  python tools/')]
     for words in found:
-        tool = runpy.run_path(str(ROOT / words[1]))
-        tool['parse_args'](words[2:])
+        import_module(f'cream_mm.commands.{Path(words[1]).stem}').parse_args(words[2:])
     return [[Path(words[1]).name, *words[2:]] for words in found]
 
 
