@@ -19,7 +19,7 @@ from . import parity, run_onnx
 from .calibration import CalibrationImages
 from .describe import describe, graph_of, onnx_content
 from .int8_check import MAX_DROP, compare_int8, lines_of
-from .openvino import convert
+from .openvino import compare_default, convert
 from .photographs import picture_loader, validation_loader
 from .quantize import quantize
 from .runtimes import onnxruntime_session, openvino_session
@@ -201,20 +201,11 @@ def _failed(path: Path) -> Path:
 
 
 def _say_precision(record, path, exact, about) -> None:
-    """Print what OpenVINO's own choice of precision changes; it depends on the processor."""
+    """Print what OpenVINO's own choice of precision changes."""
     image = parity.noise(about['input'].get('batch', 2), about['input']['size'])
-    pixels = image.transpose(0, 3, 1, 2).astype('float32')
-    ours, theirs = openvino_session(path, precision=None)(pixels), exact(pixels)
-    what = name = next(iter(theirs))
-    if 'scores' in theirs:  # of the best box alone: of the others the order may change
-        name, what = 'scores', 'scores of the best boxes'
-        ours, theirs = ({name: side[name][:, :1]} for side in (ours, theirs))
-    off = parity.distance(ours[name], theirs[name], name)
-    record['checks']['openvino']['default_precision'] = off
-    print(
-        f'openvino: checked in f32; at the precision that it takes by itself here, {what} differ '
-        f'by {off:.1e}', flush=True,
-    )  # fmt: skip
+    found = compare_default(path, exact, image.transpose(0, 3, 1, 2).astype('float32'))
+    record['checks']['openvino'] |= dict(default=found._asdict())
+    print(f'openvino: checked in f32. {found.line()}', flush=True)
 
 
 def _write_int8(record, path, cfg, about, number, bits, max_drop, check_images) -> None:
