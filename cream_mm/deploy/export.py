@@ -26,6 +26,8 @@ from .runtimes import onnxruntime_session, openvino_session
 
 FILE, INT8, SCRIPT, RECORD = 'model.onnx', 'model.int8.onnx', 'run_onnx.py', 'export.json'
 
+MANY = 500  # photographs: who waits for as many is told so
+
 
 def export(
     config: str,
@@ -100,6 +102,8 @@ def export(
     record: dict[str, Any] = dict(about=about, checks={})
     try:
         loader = _photographs(model.cfg, pipeline, images, check_images) if check else None
+        if loader is not None and len(loader.dataset) > MANY:
+            print(f'comparing on {len(loader.dataset)} photographs (--check-images)', flush=True)
         if check:
             run = onnxruntime_session(path)
             _check(record, 'onnxruntime', path, run, model, loader, about)

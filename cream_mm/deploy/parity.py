@@ -118,7 +118,7 @@ def check(
     ):
         compare_batches(report, key, what, batches, pair.difference, limit)
     if loader is None:
-        report.say('photographs: not compared, there is no validation set')
+        report.say('photographs: not compared, there is no validation set (--images FOLDER)')
     else:
         _photographs(report, pair, loader, limit)
     if about['task'] == 'classification' and report.passed:

@@ -19,6 +19,6 @@ def test_arguments_out_of_range(words, message, capsys):
     assert message in capsys.readouterr().err
 
 
-def test_a_folder_of_photographs_that_is_not_there():
-    with pytest.raises(FileNotFoundError, match='no folder /nowhere'):
-        main(['lite0', '--images', '/nowhere'])
+def test_a_config_alone_has_no_weights():
+    with pytest.raises(ValueError, match='give CONFIG CHECKPOINT, or the work directory'):
+        main(['configs/retinanet_cream.py'])
