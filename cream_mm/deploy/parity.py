@@ -1,5 +1,6 @@
 """Does the file that was written say what PyTorch says? Classifiers and maps; on the final file."""
 
+import copy
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,7 +11,7 @@ import torch
 from mmengine.model import BaseModel
 
 from ..structures.randomness import named_rng
-from .classifier import PROBABILITIES, backbone_of
+from .classifier import PROBABILITIES, backbone_of, graph_of
 from .run_onnx import open_photograph, prepare
 from .runtimes import Runtime
 
@@ -18,6 +19,8 @@ Outputs = dict[str, np.ndarray]
 LIMIT = 1e-4
 """Largest difference that float32 explains: of probabilities, of maps as a share of the largest
 value."""
+MOST = 1e-2
+"""The same at most, of a model in which small differences grow large by its weights."""
 NOISE = 1e-6  # of float32 in probabilities
 SCRIPT_IMAGES = 8  # photographs that the stand-alone script prepares, too
 SCRIPT_LIMIT = 1.0  # of 255, on average: decoders of JPEG differ by less
@@ -94,7 +97,13 @@ def check(
     pair = _Pair(runtime, model, about)
     size, dynamic = about['input']['size'], about['input']['dynamic']
     images = noise(3, size)
-    apart = pair.apart(images)
+    apart, own = pair.apart(images), pair.own_error(images)
+    report.numbers['float32'] = own
+    if (allowed := min(max(limit, 10 * own), MOST)) > limit:
+        report.say(
+            f'float32 itself is off by {own:.0e} in this model: up to {allowed:.0e} is allowed'
+        )
+        limit = allowed
     if apart < 10 * NOISE:
         report.say(
             f'the model hardly tells images apart (by {apart:.0e}): mixed rows would not show'
@@ -109,7 +118,7 @@ def check(
     ):
         compare_batches(report, key, what, batches, pair.difference, limit)
     if loader is None:
-        report.say('photographs: not compared, there is no validation set')
+        report.say('photographs: not compared, there is no validation set (--images FOLDER)')
     else:
         _photographs(report, pair, loader, limit)
     if about['task'] == 'classification' and report.passed:
@@ -211,6 +220,19 @@ class _Pair:
         """How far the model's own outputs of the first two images are from each other."""
         one, other = map(self.pytorch, images[:2])
         return min(distance(one[name], other[name], name) for name in one)
+
+    @torch.no_grad()
+    def own_error(self, images: np.ndarray) -> float:
+        """How far the model in float32 is from itself in float64, at most."""
+        maps = self.maps is not None
+        graph, names = graph_of(copy.deepcopy(self.model).double(), maps=maps)
+        worst = 0.0
+        for image in images:
+            exact = graph(torch.from_numpy(image.transpose(2, 0, 1)[None].astype(np.float64)))
+            for name, value in zip(names, exact if maps else (exact,), strict=True):
+                found = distance(self.pytorch(image)[name], value[0].numpy(), name)
+                worst = worse(worst, found)
+        return worst
 
     def difference(self, images: np.ndarray) -> float:
         """The largest one of a batch (N, H, W, 3) uint8, RGB, each image of the model's alone."""
