@@ -30,7 +30,7 @@ def check_tracker(cfg: Config) -> None:
         ValueError: If it names none of :data:`TRACKERS`, or one whose package is not installed.
     """
     for name in _names(cfg):
-        if name not in TRACKERS:
+        if not isinstance(name, str) or name not in TRACKERS:
             raise ValueError(
                 f'tracker is {", ".join(map(repr, TRACKERS))}, a list of these, or None; got '
                 f'{name!r}'
@@ -64,15 +64,16 @@ def fit_tracker(cfg: Config) -> None:
     hooks = cfg.get('default_hooks') or {}
     if names:
         cfg.default_hooks = {**hooks, 'tracker': HOOK}
-    elif (hooks.get('tracker') or {}).get('type') == HOOK['type']:
-        del cfg.default_hooks['tracker']
+    elif len(others) < len(before):  # else a hook of the user's own, for backends of the user's
+        cfg.default_hooks = {key: value for key, value in hooks.items() if key != 'tracker'}
 
 
 def _names(cfg: Config) -> list[str]:
     given = cfg.get('tracker')
     if given is None:
         return []
-    return list(dict.fromkeys(given)) if isinstance(given, (list, tuple)) else [given]
+    given = given if isinstance(given, (list, tuple)) else [given]
+    return [name for i, name in enumerate(given) if name not in given[:i]]
 
 
 def _is_installed(package: str) -> bool:
