@@ -19,6 +19,7 @@ from ..apis.export_onnx import OPSET, onnx_bytes
 from ..apis.predict import find_pictures, is_detector, open_model, test_pipeline
 from ..files.whole import write_json, write_whole
 from ..models.backbones.published import published_nets
+from ..registry import kind_of
 from ..version import __version__
 from . import classifier, parity, run_onnx
 from .calibration import CalibrationImages
@@ -215,6 +216,9 @@ def graph_of(
 
         graph, names = detector.graph_of(model, dynamic_size=dynamic_size)
         about['outputs'] = dict(detector.OUTPUTS)
+        if dynamic_size and about['resize'] is not None:
+            if 'Pad' not in map(kind_of, test_pipeline(model.cfg)):
+                about['resize']['pad']['divisor'] = 1  # the graph does it
         return graph, names
     maps = about['task'] == 'maps'
     graph, names = classifier.graph_of(model, maps=maps)
