@@ -85,7 +85,7 @@ def prepare(image, about):
     if how['crop']:
         image = _crop(image, how['crop'])
     # Only what keeps its ratio may leave something free of a fixed size.
-    image = _pad(image, how['pad'], fixed if how['mode'] == 'keep_ratio' else how['pad']['to'])
+    image = pad(image, how['pad'], fixed if how['mode'] == 'keep_ratio' else how['pad']['to'])
     if fixed and list(image.shape[:2]) != list(fixed):
         raise ValueError(
             f'this network takes images of {fixed[0]} x {fixed[1]} pixels; this one is '
@@ -148,7 +148,8 @@ def _crop(image, size):
     return image[top : top + h, left : left + w]
 
 
-def _pad(image, how, to):
+def pad(image, how, to=None):
+    """Pixels on the right and below: to a size, or to multiples of a divisor."""
     height, width = image.shape[:2]
     divisor = how['divisor']
     to = to or how['to'] or [-(-height // divisor) * divisor, -(-width // divisor) * divisor]
