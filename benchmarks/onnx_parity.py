@@ -174,8 +174,8 @@ def compare_settings(work_dir: str, name: str) -> Iterator[dict[str, Any]]:
     """Records of a trained network: float32 against int8 as it is by default, and otherwise."""
     from cream_mm.apis.predict import open_model
     from cream_mm.deploy.calibration import CalibrationImages
-    from cream_mm.deploy.export import describe, onnx_content
-    from cream_mm.deploy.export import graph_of as graph_for
+    from cream_mm.deploy.describe import describe, onnx_content
+    from cream_mm.deploy.describe import graph_of as graph_for
     from cream_mm.deploy.int8_check import compare_int8, lines_of
     from cream_mm.deploy.quantize import quantize
 
