@@ -78,8 +78,8 @@ def export(
 
     Raises:
         ValueError: If arguments do not go together, the model cannot become ONNX, or what was
-            written does not say what the model says, or int8 loses more than ``max_drop``: it is called ``model.failed.onnx``,
-            ``model.failed.int8.onnx`` then.
+            written does not say what the model says, or int8 loses more than ``max_drop``: the file
+            is called ``model.failed.onnx``, ``model.failed.int8.onnx`` then.
         FileNotFoundError, ImportError: If a file or a package is missing.
     """
     if int8 is not None and maps:
