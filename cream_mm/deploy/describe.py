@@ -12,6 +12,7 @@ from torch import nn
 
 from ..apis.export_onnx import OPSET, onnx_bytes
 from ..apis.predict import is_detector, test_pipeline
+from ..registry import kind_of
 from ..version import __version__
 from . import classifier
 from .image_size import size_of, sized
@@ -76,6 +77,9 @@ def graph_of(
     model: BaseModel, about: dict[str, Any], *, dynamic_size: bool = False
 ) -> tuple[nn.Module, tuple[str, ...]]:
     """The graph of a model for a task, and the names of its outputs, which ``about`` then has."""
+    pads = 'Pad' in map(kind_of, test_pipeline(model.cfg))
+    if dynamic_size and about['resize'] is not None and not pads:
+        about['resize']['pad']['divisor'] = 1  # the graph does it
     if about['task'] == 'detection':
         from . import detector
 

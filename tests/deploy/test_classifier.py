@@ -98,6 +98,11 @@ def test_blue_first_and_several_labels(tmp_path):
     words = Normalise(model.data_preprocessor)
     assert words.in_words()['mean'] == [200.0, 120.0, 10.0]  # of red, green, blue
     assert words.colour(1.0) == [290.0, 180.0, 30.0]
+    model.data_preprocessor.pad_size_divisor = 16
+    padded = model.data_preprocessor(dict(inputs=[bgr]))['inputs']
+    rgb = torch.from_numpy(image.transpose(2, 0, 1)[None].astype(np.float32))
+    assert padded.shape[2:] == (32, 48)
+    torch.testing.assert_close(Normalise(model.data_preprocessor)(rgb), padded)
 
 
 def test_what_is_fixed_is_declared_fixed_and_two_exports_are_equal(tmp_path):
