@@ -1,6 +1,7 @@
 """``tracker``: TensorBoard, Weights & Biases or MLflow shows a run, by one key of the config."""
 
 import importlib.util
+import os
 from typing import NamedTuple
 
 from mmengine.config import Config
@@ -35,7 +36,10 @@ def check_tracker(cfg: Config) -> None:
                 f'{name!r}'
             )
         package = TRACKERS[name].package
-        if not _is_installed(package):
+        needed = [package]
+        if name == 'mlflow' and not os.environ.get('MLFLOW_TRACKING_URI'):
+            needed.append('sqlalchemy')  # of its own file; mlflow-skinny has it not
+        if not all(map(_is_installed, needed)):
             raise ValueError(
                 f"tracker='{name}' needs the package {package}, which is not installed: "
                 f"pip install {package} (or the extra, 'cream-mm[{name}]')"
