@@ -26,11 +26,11 @@ def export_onnx(
     output_names: Sequence[str] | None = None,
     opset: int = OPSET,
     dynamic_batch: bool = False,
+    dynamic_size: bool = False,
 ) -> Path:
     """Write a module in eval mode as ONNX, by a trace; it stays in the mode that it was in.
 
-    Height and width are fixed: the padding of TensorFlow depends on them. Batch norm is folded
-    into the convolutions before it.
+    Batch norm is folded into the convolutions before it.
 
     Args:
         module (Module): Takes one tensor; gives a tensor, or a sequence of tensors.
@@ -41,6 +41,9 @@ def export_onnx(
             ``output_0``, ``output_1``, ...
         opset (int): Version of ONNX's operators. Defaults to 17.
         dynamic_batch (bool): Leave N open. Defaults to False.
+        dynamic_size (bool): Leave H and W open. What depends on them, the padding of TensorFlow
+            say, is computed in the graph then. Whether the module can do with any size only a
+            run at another one tells. Defaults to False.
 
     Returns:
         Path: The file.
@@ -53,7 +56,7 @@ def export_onnx(
     """
     content = onnx_bytes(
         module, input_shape, input_names=input_names, output_names=output_names, opset=opset,
-        dynamic_batch=dynamic_batch,
+        dynamic_batch=dynamic_batch, dynamic_size=dynamic_size,
     )  # fmt: skip
     write_whole(path, content)
     return Path(path)
@@ -68,6 +71,7 @@ def onnx_bytes(
     output_names: Sequence[str] | None = None,
     opset: int = OPSET,
     dynamic_batch: bool = False,
+    dynamic_size: bool = False,
 ) -> bytes:
     """The content of the file that :func:`export_onnx` writes, checked by onnx's own checker."""
     try:
@@ -96,15 +100,21 @@ def onnx_bytes(
                 f'one input and {len(outs)} outputs need as many names; got '
                 f'{list(input_names)} and {list(output_names)}'
             )
-        content = _traced(module, example, input_names, output_names, opset, dynamic_batch)
+        axes = {0: 'batch'} if dynamic_batch else {}
+        dynamic = {name: dict(axes) for name in (*input_names, *output_names)}
+        if dynamic_size:
+            dynamic[input_names[0]] |= {2: 'height', 3: 'width'}
+            for name, out in zip(output_names, outs):
+                if out.dim() == 4:
+                    dynamic[name] |= {2: f'{name}_height', 3: f'{name}_width'}
+        content = _traced(module, example, input_names, output_names, opset, dynamic)
     onnx.checker.check_model(onnx.load_from_string(content))
     return content
 
 
-def _traced(module, example, input_names, output_names, opset, dynamic_batch) -> bytes:
+def _traced(module, example, input_names, output_names, opset, dynamic) -> bytes:
     """What torch's exporter by trace writes. The other one, dynamo's, takes ten times as long."""
     can_choose = 'dynamo' in inspect.signature(torch.onnx.export).parameters  # torch 2.1 cannot
-    names = (*input_names, *output_names)
     with tempfile.TemporaryDirectory(prefix='cream_mm-') as folder, warnings.catch_warnings():
         # Of sizes that become constants, which is what is asked for, and of the exporter's age.
         warnings.simplefilter('ignore')
@@ -112,7 +122,7 @@ def _traced(module, example, input_names, output_names, opset, dynamic_batch) ->
         torch.onnx.export(
             module, (example,), file, opset_version=opset, input_names=list(input_names),
             output_names=list(output_names),
-            dynamic_axes={name: {0: 'batch'} for name in names} if dynamic_batch else None,
+            dynamic_axes=dynamic,
             **(dict(dynamo=False) if can_choose else {}),
         )  # fmt: skip
         return Path(file).read_bytes()

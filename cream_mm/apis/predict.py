@@ -11,6 +11,7 @@ from mmengine.config import Config
 from mmengine.model import BaseModel, revert_sync_batchnorm
 from mmengine.registry import MODELS, init_default_scope
 
+from ..checkpoints.installed_weights import weights_file
 from ..checkpoints.load_weights import find_mismatch, fitting, local_file, weights_of
 from ..checkpoints.load_weights import without_wrappers as unwrapped
 from ..checkpoints.safe_load import load_checkpoint_file
@@ -27,6 +28,9 @@ from ..registry import kind_of
 from .create_model import create_model
 
 ARCH, WEIGHTS = 'arch.json', 'weights.pth'  # of an export
+# Entries of a checkpoint whose weights are an average: mmengine's hook puts it into state_dict and
+# what was trained beside it; timm's files have it under a name of its own.
+AVERAGED = frozenset(('ema_state_dict', 'state_dict_ema'))
 
 
 class Label(NamedTuple):
@@ -88,7 +92,8 @@ def open_model(
     """A classifier or a detector with its weights, in evaluation mode.
 
     Its ``cfg`` has the test pipeline, its ``dataset_meta`` the names of the classes: those of the
-    checkpoint, else of the config, else of ImageNet where there are 1000.
+    checkpoint, else of the config, else of ImageNet where there are 1000. Its ``weights_from`` is
+    the file of its weights, ``weights_averaged`` whether they are the average of a training (EMA).
 
     Args:
         config (str): A config file; the work directory of a run; the folder of an export, or its
@@ -136,6 +141,16 @@ def _published(arch: str, checkpoint: str | None) -> BaseModel:
     else:
         model = create_model(arch, checkpoint=checkpoint)
     model.cfg = model._config
+    name = checkpoint or arch
+    if name in published_nets:
+        model.weights_from, model.weights_averaged = (
+            weights_file(published_nets[name].package),
+            False,
+        )
+    else:
+        model.weights_from = local_file(name)
+        content = load_checkpoint_file(model.weights_from)
+        model.weights_averaged = not AVERAGED.isdisjoint(content)
     model.dataset_meta = _names(model, getattr(model, '_dataset_meta', {}))
     return model
 
@@ -171,6 +186,8 @@ def _configured(config: str, checkpoint: str | None, options: dict | None) -> Ba
     meta = meta.get('dataset_meta') if isinstance(meta, Mapping) else None
     meta = meta if isinstance(meta, Mapping) and meta.get('classes') else {}
     model.cfg = cfg
+    model.weights_from = local_file(checkpoint)
+    model.weights_averaged = not AVERAGED.isdisjoint(content)
     model.dataset_meta = _names(model, meta or dict(classes=cfg.get('classes')))
     return model
 
@@ -226,7 +243,7 @@ def predict(
     Raises:
         ValueError: If the model is neither a classifier nor a detector, or has no test pipeline.
     """
-    pipeline = _test_pipeline(model.cfg)
+    pipeline = test_pipeline(model.cfg)
     if is_detector(model):
         run = _Detector(model, pipeline, threshold, Path(out), paths)
     elif any(cls.__module__.startswith('mmpretrain.') for cls in type(model).__mro__):
@@ -242,7 +259,7 @@ def predict(
         yield run(path, image)
 
 
-def _test_pipeline(cfg: Config) -> list:
+def test_pipeline(cfg: Config) -> list:
     """Steps of the test set, or of the validation set where there is none, wrappers opened.
 
     Raises:

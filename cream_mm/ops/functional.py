@@ -205,7 +205,11 @@ def _same_zeros(x: Tensor, conv: nn.Conv2d) -> tuple[int, int, int, int]:
         reach = conv.dilation[i] * (conv.kernel_size[i] - 1) + 1
         # A trace keeps this arithmetic, and ONNX divides negative numbers towards zero.
         outputs = (size + stride - 1) // stride
-        total = max((outputs - 1) * stride + reach - size, 0)
+        total = (outputs - 1) * stride + reach - size
+        if (
+            reach < stride
+        ):  # elsewhere it is never below 0, and max() would be a constant of a trace
+            total = max(total, 0)
         zeros += (total // 2, total - total // 2)
     return zeros
 

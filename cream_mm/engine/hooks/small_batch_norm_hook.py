@@ -86,7 +86,7 @@ class SmallBatchNormHook(Hook):
                     'SmallBatchNormHook measures at the end of epochs, and this run counts steps: '
                     'give it refit=0'
                 )
-            whole = _as_tested(runner.train_dataloader.dataset, runner.val_dataloader.dataset)
+            whole = as_tested(runner.train_dataloader.dataset, runner.val_dataloader.dataset)
             number = min(number, len(whole))
             chosen = named_rng('norm-refit', 0, 0).permutation(len(whole))[:number]
             self._images = torch.utils.data.Subset(whole, sorted(chosen.tolist()))
@@ -163,12 +163,12 @@ def _images_at_a_time(runner, norms: dict) -> int:
     return size * runner.world_size if is_synced else size
 
 
-def _as_tested(images: Any, tested: Any) -> Dataset:
+def as_tested(images: Any, tested: Any) -> Dataset:
     """The images of a dataset under another one's pipeline; what wraps them is left out."""
     if inner := getattr(images, 'datasets', None):
-        return torch.utils.data.ConcatDataset([_as_tested(one, tested) for one in inner])
+        return torch.utils.data.ConcatDataset([as_tested(one, tested) for one in inner])
     while (inner := getattr(images, 'dataset', None)) is not None:
-        return _as_tested(inner, tested)
+        return as_tested(inner, tested)
     while (inner := getattr(tested, 'dataset', None)) is not None:
         tested = inner
     if not hasattr(images, 'pipeline') or not hasattr(tested, 'pipeline'):
