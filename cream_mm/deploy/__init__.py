@@ -1,1 +1,1 @@
-"""Networks for other runtimes: files that run without PyTorch, and their check."""
+"""Networks as files of other runtimes, ONNX and OpenVINO, checked against PyTorch."""

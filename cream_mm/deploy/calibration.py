@@ -115,7 +115,8 @@ def as_input(inputs: Tensor, about: Mapping[str, Any]) -> np.ndarray:
             f'takes {height} x {width}: export it with --size {image.shape[1]} {image.shape[2]}'
         )
     padded = np.empty((3, height, width), np.float32)
-    padded[:] = np.reshape(about['resize']['pad']['value'], (3, 1, 1))
+    colour = about['resize']['pad']['value'] if about['resize'] else (0, 0, 0)
+    padded[:] = np.reshape(colour, (3, 1, 1))
     padded[:, : image.shape[1], : image.shape[2]] = image
     return padded
 

@@ -55,8 +55,12 @@ def rate(
     chosen = range(total)
     if number is not None and number < total:
         chosen = sorted(spread([tuple(dataset.get_cat_ids(i)) for i in chosen], number))
-    evaluator = Evaluator(_metrics(cfg.val_evaluator, len(chosen) < total))
+    evaluator = Evaluator(cfg.val_evaluator)
     evaluator.dataset_meta = dataset.metainfo
+    if len(chosen) < total:
+        for metric in evaluator.metrics:
+            if hasattr(metric, 'img_ids'):  # COCO's counts the others as not found
+                metric.img_ids = [dataset.get_data_info(i)['img_id'] for i in chosen]
     fixed = about['input'].get('batch') or 1
     for i in chosen:
         data = pseudo_collate([dataset[i]])
@@ -73,13 +77,6 @@ def rate(
         f'a file is rated by one of {", ".join(METRICS)}; the val_evaluator of the config gives '
         f'{", ".join(found)}'
     )
-
-
-def _metrics(evaluator: Any, is_part: bool) -> Any:
-    """Of a part of the set, COCO's metric has to take the boxes from the images, not the file."""
-    entries = evaluator if isinstance(evaluator, (list, tuple)) else [evaluator]
-    dropped = ('ann_file',) if is_part else ()
-    return [{key: value for key, value in dict(e).items() if key not in dropped} for e in entries]
 
 
 def _with(sample: BaseDataElement, outputs: dict, task: str) -> BaseDataElement:

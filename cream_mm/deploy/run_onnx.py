@@ -84,7 +84,8 @@ def prepare(image, about):
     scale = new[1] / width, new[0] / height
     if how['crop']:
         image = _crop(image, how['crop'])
-    image = _pad(image, how['pad'], fixed)
+    # Only what keeps its ratio may leave something free of a fixed size.
+    image = pad(image, how['pad'], fixed if how['mode'] == 'keep_ratio' else how['pad']['to'])
     if fixed and list(image.shape[:2]) != list(fixed):
         raise ValueError(
             f'this network takes images of {fixed[0]} x {fixed[1]} pixels; this one is '
@@ -121,22 +122,24 @@ def resize(image, size, how):
 
 def _resize_as_opencv(image, size):
     """OpenCV's bilinear: half-pixel centres, two neighbours a side, no antialiasing."""
-    (top, bottom, down), (left, right, across) = (
-        _neighbours(image.shape[axis], size[axis]) for axis in (0, 1)
-    )
-    across, down = across[None, :, None], down[:, None, None]
-    upper, lower = (image[rows].astype(np.float32) for rows in (top, bottom))
-    rows = upper + (lower - upper) * down  # (h, W, 3)
-    found = rows[:, left] + (rows[:, right] - rows[:, left]) * across
-    return np.clip(np.floor(found + 0.5), 0, 255).astype(np.uint8)
+    # In whole numbers and rounded where OpenCV rounds, so that pixels are the same.
+    top, bottom, above, below = _neighbours(image.shape[0], size[0])
+    left, right, before, after = _neighbours(image.shape[1], size[1])
+    wide = image.astype(np.int32)
+    rows = wide[:, left] * before[:, None] + wide[:, right] * after[:, None]  # (H, w, 3)
+    upper = (above[:, None, None] * (rows[top] >> 4)) >> 16
+    lower = (below[:, None, None] * (rows[bottom] >> 4)) >> 16
+    return np.clip((upper + lower + 2) >> 2, 0, 255).astype(np.uint8)
 
 
 def _neighbours(old, new):
-    """Of each new pixel the old ones on both sides, and the share of the second."""
-    places = (np.arange(new, dtype=np.float64) + 0.5) * (old / new) - 0.5
+    """Of each new pixel the old ones on both sides, and their shares, of 2048."""
+    places = ((np.arange(new) + 0.5) * (old / new) - 0.5).astype(np.float32)
     first = np.floor(places).astype(int)
-    share = (places - first).astype(np.float32)
-    return np.clip(first, 0, old - 1), np.clip(first + 1, 0, old - 1), share
+    share = np.where((first < 0) | (first >= old - 1), 0, places - first)
+    first = np.clip(first, 0, old - 1)
+    shares = (np.rint(part * 2048).astype(np.int32) for part in (1 - share, share))
+    return first, np.minimum(first + 1, old - 1), *shares
 
 
 def _crop(image, size):
@@ -145,10 +148,11 @@ def _crop(image, size):
     return image[top : top + h, left : left + w]
 
 
-def _pad(image, how, fixed):
+def pad(image, how, to=None):
+    """Pixels on the right and below: to a size, or to multiples of a divisor."""
     height, width = image.shape[:2]
     divisor = how['divisor']
-    to = fixed or how['to'] or [-(-height // divisor) * divisor, -(-width // divisor) * divisor]
+    to = to or how['to'] or [-(-height // divisor) * divisor, -(-width // divisor) * divisor]
     if to[0] <= height and to[1] <= width:
         return image
     padded = np.empty((max(to[0], height), max(to[1], width), 3), np.float32)
