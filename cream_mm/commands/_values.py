@@ -56,11 +56,6 @@ def minutes(text: str) -> float:
     return float(text)
 
 
-def add_data(parser: argparse.ArgumentParser, *, required: bool, of: str) -> None:
-    """``--data DIR``"""
-    parser.add_argument('--data', metavar='DIR', required=required, help=of)
-
-
 def kind_of_data(folder: str) -> str:
     """``'classes'`` or ``'boxes'``: what a folder of images is labelled with.
 

@@ -1,0 +1,34 @@
+"""``cream-mm detect``: a config is written into the work directory, and trained."""
+
+from pathlib import Path
+
+import pytest
+
+from cream_mm.commands import detect, train
+
+
+def test_the_config_is_written_once(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / 'boxes').mkdir()
+    Path('boxes/annotations.csv').write_text('image,xmin,ymin,xmax,ymax,class\na.jpg,1,2,30,40,x\n')
+    calls, written = [], []
+    monkeypatch.setattr(train, 'main', calls.append)
+
+    def write(network, path):
+        written.append((network, path))
+        Path(path).parent.mkdir(parents=True)
+        Path(path).touch()
+
+    monkeypatch.setattr('cream_mm.apis.light_detector.write_detector', write)
+    args = ['net', '--data', 'boxes', '--work-dir', 'w', '--minutes', '30']
+    detect.main(args)
+    detect.main([*args, '--resume', '--cfg-options', 'scale=[96,96]'])
+    assert written == [('net', 'w/config/detector.py')]
+    assert calls == [
+        ['w/config/detector.py', '--work-dir', 'w', '--cfg-options', 'data_root=boxes',
+         'max_minutes=30'],
+        ['w/config/detector.py', '--work-dir', 'w', '--resume', '--cfg-options', 'data_root=boxes',
+         'scale=[96,96]', 'max_minutes=30'],
+    ]  # fmt: skip
+    with pytest.raises(FileNotFoundError, match='--data gone: no such folder'):
+        detect.main(['net', '--data', 'gone'])
