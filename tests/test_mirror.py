@@ -18,7 +18,6 @@ ELSEWHERE = {
     'apis/train_paths.py': ('commands/test_trust_tools.py', 'train_paths'),
     'commands/check_data.py': ('reports/test_check_data.py', 'commands import check_data'),
     'commands/compare.py': ('commands/test_start.py', 'TOOLS'),
-    'commands/demo.py': ('commands/test_start.py', 'TOOLS'),
     'commands/export_arch.py': ('commands/test_smoke.py', 'export_arch.py'),
     'commands/get_flops.py': ('commands/test_smoke.py', 'get_flops.py'),
     'commands/latency.py': ('commands/test_start.py', 'latency'),

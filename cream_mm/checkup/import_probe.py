@@ -125,7 +125,10 @@ def _kernels() -> dict:
 
     told: list[str] = []
     args = cpu_kernels.SOURCE, cpu_kernels.FLAGS, cpu_kernels.ARGUMENTS, told.append
-    return dict(file=load_compiled(*args)._name, told=told)
+    library, said = load_compiled(*args), list(told)
+    if said:  # it was built, and moved to its place after that
+        library = load_compiled(*args)
+    return dict(file=library._name, told=said)
 
 
 TRIED: dict[str, Callable[[], dict]] = dict(

@@ -1,6 +1,7 @@
 """``tracker``: TensorBoard, Weights & Biases or MLflow shows a run, by one key of the config."""
 
 import importlib.util
+import os
 from typing import NamedTuple
 
 from mmengine.config import Config
@@ -29,13 +30,16 @@ def check_tracker(cfg: Config) -> None:
         ValueError: If it names none of :data:`TRACKERS`, or one whose package is not installed.
     """
     for name in _names(cfg):
-        if name not in TRACKERS:
+        if not isinstance(name, str) or name not in TRACKERS:
             raise ValueError(
                 f'tracker is {", ".join(map(repr, TRACKERS))}, a list of these, or None; got '
                 f'{name!r}'
             )
         package = TRACKERS[name].package
-        if not _is_installed(package):
+        needed = [package]
+        if name == 'mlflow' and not os.environ.get('MLFLOW_TRACKING_URI'):
+            needed.append('sqlalchemy')  # of its own file; mlflow-skinny has it not
+        if not all(map(_is_installed, needed)):
             raise ValueError(
                 f"tracker='{name}' needs the package {package}, which is not installed: "
                 f"pip install {package} (or the extra, 'cream-mm[{name}]')"
@@ -60,15 +64,16 @@ def fit_tracker(cfg: Config) -> None:
     hooks = cfg.get('default_hooks') or {}
     if names:
         cfg.default_hooks = {**hooks, 'tracker': HOOK}
-    elif (hooks.get('tracker') or {}).get('type') == HOOK['type']:
-        del cfg.default_hooks['tracker']
+    elif len(others) < len(before):  # else a hook of the user's own, for backends of the user's
+        cfg.default_hooks = {key: value for key, value in hooks.items() if key != 'tracker'}
 
 
 def _names(cfg: Config) -> list[str]:
     given = cfg.get('tracker')
     if given is None:
         return []
-    return list(dict.fromkeys(given)) if isinstance(given, (list, tuple)) else [given]
+    given = given if isinstance(given, (list, tuple)) else [given]
+    return [name for i, name in enumerate(given) if name not in given[:i]]
 
 
 def _is_installed(package: str) -> bool:

@@ -12,6 +12,8 @@ import numpy as np
 
 SCORE, IOU, PIXELS = 1e-4, 2e-3, 0.1
 """What float32 explains: of scores, of IoUs, of corners."""
+EXCUSED = 2, 0.05
+"""So many boxes, and beyond them this share, may be excused: rounding decides of few."""
 
 
 class Rows(NamedTuple):
@@ -38,6 +40,14 @@ class Match:
     corner: float = 0.0
     excused: int = 0
     unexplained: list[str] = field(default_factory=list)
+
+    @property
+    def agrees(self) -> bool:
+        """Whether rounding explains what differs. Boxes that all moved a little would pass for
+        equal candidates, one by one, but they are too many for that."""
+        number, share = EXCUSED
+        few = self.excused <= number + share * (self.pairs + self.excused)
+        return not self.unexplained and few
 
     def add(self, other: 'Match') -> None:
         """Count another image, too."""

@@ -182,10 +182,10 @@ def _compare(report, key, what, pair, batches, *, ties=False) -> None:
             images += 1
     if images:
         sizes = ', '.join(dict.fromkeys(f'{b.shape[1]} x {b.shape[2]}' for b in batches))
-        _say(report, key, f'{what} ({sizes})', images, total)
+        _say(report, key, f'{what} ({sizes})', images, total, ties)
 
 
-def _say(report, key, what, images, total) -> None:
+def _say(report, key, what, images, total, ties=False) -> None:
     report.numbers[key] = dict(
         images=images, boxes=total.pairs, score=total.score, corner=total.corner,
         at_a_threshold=total.excused, unexplained=len(total.unexplained),
@@ -198,6 +198,8 @@ def _say(report, key, what, images, total) -> None:
     if total.unexplained:
         text = f'{text}; {len(total.unexplained)} in one of them without a reason'
         report.fail(f'{text}, {"; ".join(total.unexplained[:3])}')
+    elif not (total.agrees or ties):
+        report.fail(f'{text}: too many for rounding')
     else:
         report.say(text)
 

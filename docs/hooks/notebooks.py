@@ -10,7 +10,7 @@ from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
-ESCAPES = re.compile(r'\x1b\[[0-9;]*m')
+ESCAPES = re.compile(r'\x1b\[[0-9;]*[A-Za-z]')
 
 
 def joined(text: str | list[str]) -> str:

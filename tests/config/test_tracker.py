@@ -46,12 +46,19 @@ def test_without_a_visualizer_there_is_mmengines_own_beside(all_there):
     untouched = Config(dict(tracker=None))
     fit_tracker(untouched)
     assert list(untouched) == ['tracker']
+    own = dict(visualizer=dict(vis_backends=[dict(type='ClearMLVisBackend')]))
+    own['default_hooks'] = dict(tracker=dict(type='cream_mm.TrackerHook'))
+    mine = Config(own)
+    fit_tracker(mine)
+    assert mine.to_dict() == own
 
 
 def test_what_cannot_be_had_is_said_before_the_data_is_looked_at(monkeypatch):
     """The configs' data_root is not there, either."""
     with pytest.raises(ValueError, match="or None; got 'tensorbord'"):
         check_early(SPOS, dict(tracker='tensorbord'))
+    with pytest.raises(ValueError, match="or None; got {'type': 'wandb'}"):
+        check_early(SPOS, dict(tracker=[dict(type='wandb')]))
     found = importlib.util.find_spec
     # None is there; 'wandb', which it leaves where one works, is a folder without an __init__.
     specs = dict(mlflow=None, wandb=SimpleNamespace(origin=None))

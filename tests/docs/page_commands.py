@@ -48,6 +48,12 @@ class Command(NamedTuple):
         return self.words[place + 1 :]
 
 
+def is_mention(words: list[str], match: re.Match) -> bool:
+    """Whether it names a command and runs none: `cream-mm train`, or `tools/NAME.py`."""
+    is_name = match['inline'] and words[0] == PROGRAM and len(words) == 2
+    return is_name and words[1] in COMMANDS or 'NAME' in (words[-1], words[1], Path(words[1]).stem)
+
+
 def commands_of(page: Path) -> Iterator[Command]:
     """Those in blocks of shell commands, in indented blocks, and inline between backticks."""
     name = page.relative_to(ROOT).as_posix()
@@ -63,6 +69,5 @@ def commands_of(page: Path) -> Iterator[Command]:
             words = shlex.split(line, comments=True)
             for part in shlex.join(words).split(" '&&' "):
                 words = shlex.split(part)
-                is_form = len(words) > 1 and Path(words[1]).stem == 'NAME'  # any command
-                if words[0] in HEADS and len(words) > 1 and not is_form:
+                if words[0] in HEADS and len(words) > 1 and not is_mention(words, match):
                     yield Command(name, words)

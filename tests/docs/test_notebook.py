@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import sys
 from pathlib import Path
 
@@ -56,6 +57,6 @@ def test_it_runs(tmp_path, monkeypatch, data):
     *_, files, predicted, maps = outputs(notebook)
     assert "'arch.json'" in files and "'retrain.py'" in files and "'weights.pth'" in files
     assert len([line for line in predicted.splitlines() if ' %  ' in line]) == 5
-    assert eval(maps)[0][0] == 1 and len(eval(maps)) == 4
+    assert re.fullmatch(r'\[(\(1, \d+, \d+, \d+\)(, )?){4}\]', maps.splitlines()[-1])
     front = json.loads((tmp_path / 'run/front.json').read_text())
     assert front['steps'] and front['answer']['rating']['top1_pct'] > 10  # of ten classes

@@ -34,6 +34,10 @@ ELSEWHERE = (
     (r'^make (setup|demo|help)', 'Makefile', 'demo.py'),
     (r'tools/latency.py|--latency latency.json', 'benchmarks/latency.py', 'latency.py'),
     (r'latency=\w+.json', 'tests/config/test_latency_budget.py', 'latency='),
+    (r'tracker=', 'tests/engine/test_trackers.py', 'tracker'),
+    (r'export_onnx|cream-mm onnx', 'tests/commands/test_export_onnx.py', 'export_onnx'),
+    (r'run_onnx', 'tests/deploy/test_run_onnx.py', 'run_onnx'),
+    (r'doctor', 'tests/commands/test_doctor.py', 'doctor'),
     (r'prepare_digits', 'tests/datasets/test_digits.py', 'write_digit'),
     (r'rank_correlation', 'tests/commands/test_trust_tools.py', 'rank_correlation.py'),
     (r'configs/demo/search_retinanet_digits', 'benchmarks/detector_search.py', 'search_retinanet'),
@@ -202,14 +206,27 @@ def there(word):
     return word
 
 
+def config_of(tool, args):
+    """The config that a command trains or tests by, if it does."""
+    if tool == 'search_data':
+        detects = 'data/cards' in args
+        return f'configs/photos/search{"_detector" * detects}.py'
+    if tool == 'detect':
+        return 'configs/photos/detector.py'
+    if tool == 'retrain':
+        places = [Path(args[0], 'retrain.py'), Path(args[0], 'export/retrain.py')]
+        return str(next((path for path in places if path.is_file()), 'configs/photos/finetune.py'))
+    named = next((arg for arg in args if arg.endswith('.py')), None)
+    return named if tool in ('train', 'search', 'test') else None
+
+
 def tiny(command):
     """The arguments of a command as they are run, with small values behind its own."""
     from mmengine.config import Config
 
     args = [there(word) for word in command.args]
-    config = next((arg for arg in args if arg.endswith('.py')), None)
-    options = []
-    if config and command.tool in ('train', 'search', 'test') and Path(config).is_file():
+    config, options = config_of(command.tool, args), []
+    if config and Path(config).is_file():
         cfg = Config.fromfile(config)
         options = [f'{key}={value}' for key, value in TINY.items() if key in cfg]
         for side in ('train', 'val', 'test'):
@@ -222,7 +239,7 @@ def tiny(command):
         for key, value in (('num', 12), ('num_random', 2)):
             if (cfg.get('test_cfg') or {}).get(key):
                 options.append(f'test_cfg.{key}={value}')
-    if command.tool == 'train':
+    if command.tool in ('train', 'search_data', 'retrain', 'detect'):
         target = args[args.index('--work-dir') + 1] if '--work-dir' in args else None
         if target and '--resume' not in args:
             shutil.rmtree(target, ignore_errors=True)
