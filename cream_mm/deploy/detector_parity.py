@@ -16,7 +16,7 @@ from mmengine.logging import MMLogger
 from mmengine.model import BaseModel
 from mmengine.structures import InstanceData
 
-from .box_match import PIXELS, SCORE, Match, Rows, match_boxes
+from .box_match import Match, Rows, match_boxes
 from .parity import SCRIPT_IMAGES, SCRIPT_LIMIT, Report, batches_of, noise
 from .run_onnx import open_photograph, prepare
 from .runtimes import Runtime
@@ -192,7 +192,9 @@ def _say(report, key, what, images, total, ties=False) -> None:
     )  # fmt: skip
     text = f'{what}: {images} images, {total.pairs} boxes in both'
     if total.pairs:
-        text += f'; scores differ by at most {total.score:.1e}, corners by {total.corner:.4f} pixels'
+        text += (
+            f'; scores differ by at most {total.score:.1e}, corners by {total.corner:.4f} pixels'
+        )
     if total.excused:
         text += f'; {total.excused} in one of them, at a threshold'
     if total.unexplained:
