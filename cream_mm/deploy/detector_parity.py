@@ -272,7 +272,7 @@ def _for_file(pair: Pair, inputs: torch.Tensor, sample: Any) -> tuple[np.ndarray
 
 
 def _script(pair: Pair, image: np.ndarray, sample: Any) -> list[float]:
-    """By how much the script's own pixels of a photograph differ, on average; inf of another size."""
+    """By how much the script's pixels of a photograph differ, on average; inf of another size."""
     path = sample.metainfo.get('img_path')
     if not path or not Path(path).is_file():
         return []

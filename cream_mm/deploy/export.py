@@ -216,9 +216,9 @@ def graph_of(
 
         graph, names = detector.graph_of(model, dynamic_size=dynamic_size)
         about['outputs'] = dict(detector.OUTPUTS)
-        if dynamic_size and about['resize'] is not None:
-            if 'Pad' not in map(kind_of, test_pipeline(model.cfg)):
-                about['resize']['pad']['divisor'] = 1  # the graph does it
+        pads = 'Pad' in map(kind_of, test_pipeline(model.cfg))
+        if dynamic_size and about['resize'] is not None and not pads:
+            about['resize']['pad']['divisor'] = 1  # the graph does it
         return graph, names
     maps = about['task'] == 'maps'
     graph, names = classifier.graph_of(model, maps=maps)

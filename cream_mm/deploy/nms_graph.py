@@ -1,4 +1,4 @@
-"""Non-maximum suppression of a whole batch, as torch computes it and as ONNX's own operator does."""
+"""Non-maximum suppression of a whole batch, by torch and by ONNX's own operator."""
 
 import torch
 import torchvision

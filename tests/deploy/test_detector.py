@@ -68,9 +68,9 @@ def test_a_neck_that_needs_more_than_the_preprocessor_says():
     model = made_detector('RTMDetSepBNHead', neck=neck, preprocessor=dict(pad_size_divisor=1))
     _, run = session_of(model, True)
     with pytest.raises(RuntimeError):
-        Pair(run, model, ABOUT).torch(noise(1, (45, 61))[0])
-    boxes = Pair(run, model, ABOUT).row(noise(1, (45, 61))[0]).boxes
-    assert len(boxes) and (boxes <= [61, 45, 61, 45]).all() and boxes.max() > 50
+        Pair(run, model, ABOUT).torch(noise(1, (33, 61))[0])
+    boxes = Pair(run, model, ABOUT).row(noise(1, (33, 61))[0]).boxes
+    assert len(boxes) and (boxes <= [61, 33, 61, 33]).all() and boxes.max() > 50
     check_agreement(model, [(64, 96)])
 
 
