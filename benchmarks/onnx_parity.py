@@ -2,7 +2,7 @@
 
   python benchmarks/onnx_parity.py                    # what is missing of 200 networks a space
   python benchmarks/onnx_parity.py --only nao --networks 20
-  python benchmarks/onnx_parity.py --int8 WORK_DIR    # a trained classifier, float32 and int8
+  python benchmarks/onnx_parity.py --int8 WORK_DIR --name 'Lite0, photographs'    # trained
   python benchmarks/onnx_parity.py --page             # docs/results/onnx.md from the records
 
 Each network is a classifier with random weights, exported with open batch and size, and run by
@@ -50,6 +50,7 @@ NETWORKS = 200
 IMAGES = 3  # in a batch, different ones
 FITTED = 16  # for batch norm
 CLASSES = 10
+RATED = 630  # images of the validation set, for int8
 
 
 def main() -> None:
@@ -57,15 +58,15 @@ def main() -> None:
     parser.add_argument('--only', nargs='+', choices=list(SPACES), help='spaces; default: all')
     parser.add_argument('--networks', type=int, default=NETWORKS, help='of a space; %(default)s')
     parser.add_argument('--minutes', type=float, help='stop before the next network after so many')
-    parser.add_argument('--int8', metavar='WORK_DIR', help='of a trained classifier')
+    parser.add_argument('--int8', metavar='WORK_DIR', help='of a trained network: float32, int8')
+    parser.add_argument('--name', default='a network', help='of that network, for the page')
     parser.add_argument('--page', action='store_true', help='write the page from the records')
     args = parser.parse_args()
-    init_default_scope('mmpretrain')
     if args.page:
         write_whole(PAGE, page(records()).encode())
         print(PAGE)
     elif args.int8:
-        for record in compare_settings(Path(args.int8)):
+        for record in compare_settings(args.int8, args.name):
             add(record)
     else:
         run(args.only or list(SPACES), args.networks, args.minutes)
@@ -85,6 +86,7 @@ def add(record: dict) -> None:
 
 
 def run(spaces: list[str], networks: int, minutes: float | None) -> None:
+    init_default_scope('mmpretrain')
     start = time.monotonic()
     done = {(r['space'], r['number']) for r in records() if r['kind'] == 'parity'}
     for number in range(networks):
@@ -168,16 +170,16 @@ def compare(model: BaseModel, runtime: Any, size: tuple[int, int]) -> tuple[floa
 # ---- int8 ----------------------------------------------------------------------------------------
 
 
-def compare_settings(work_dir: Path) -> Iterator[dict[str, Any]]:
-    """Records of a trained classifier: float32 against int8 as it is by default, and otherwise."""
+def compare_settings(work_dir: str, name: str) -> Iterator[dict[str, Any]]:
+    """Records of a trained network: float32 against int8 as it is by default, and otherwise."""
     from cream_mm.apis.predict import open_model
     from cream_mm.deploy.calibration import CalibrationImages
-    from cream_mm.deploy.export import describe, onnx_content
-    from cream_mm.deploy.export import graph_of as graph_for
+    from cream_mm.deploy.describe import describe, onnx_content
+    from cream_mm.deploy.describe import graph_of as graph_for
     from cream_mm.deploy.int8_check import compare_int8, lines_of
     from cream_mm.deploy.quantize import quantize
 
-    model = open_model(str(work_dir), device='cpu')
+    model = open_model(work_dir, device='cpu')
     about, _ = describe(model)
     about['input']['dynamic'].append('batch')
     graph, names = graph_for(model, about)
@@ -187,9 +189,8 @@ def compare_settings(work_dir: Path) -> Iterator[dict[str, Any]]:
         for setting, (images, options) in SETTINGS.items():
             chosen = CalibrationImages(model.cfg, about, images)
             quantize(before, after, chosen, **options)
-            found = compare_int8(before, after, model.cfg, about)
+            found = compare_int8(before, after, model.cfg, about, number=RATED)
             print(setting, *lines_of(found), sep='\n', flush=True)
-            name = '/'.join(work_dir.resolve().parts[-4:])
             yield dict(kind='int8', network=name, setting=setting, calibrated=images, **found)
 
 
@@ -222,7 +223,7 @@ def page(found: list[dict]) -> str:
         rows = {r['setting']: r for r in found if r['kind'] == 'int8' and r['network'] == network}
         first = next(iter(rows.values()))
         lines += [
-            f'\n`{network}`, {first["images"]} validation images, {first["input"][2]} x '
+            f'\n{network}: {first["images"]} validation images, {first["input"][2]} x '
             f'{first["input"][3]} pixels; latency of one image in {first["threads"]} thread of an '
             f'{first["processor"]}, {first["runtime"]}.\n',
             f'| file | {first["metric"]}, % | points | latency, ms | times as fast | MB |',
@@ -237,10 +238,10 @@ def page(found: list[dict]) -> str:
     return '\n'.join(lines) + '\n'
 
 
-HEAD = f"""# ONNX
+HEAD = f"""# ONNX: random networks, and what int8 costs
 
-[benchmarks/onnx_parity.py](https://github.com/cream-mm/cream-mm/blob/main/benchmarks/onnx_parity.py)
-writes this page from its records, `docs/results/onnx.jsonl`.
+`benchmarks/onnx_parity.py` writes this page from the records of `docs/results/onnx.jsonl`.
+How to export: [deploy.md](../deploy.md).
 
 ## Random networks
 
@@ -256,9 +257,11 @@ least in any of the networks: a file that mixes up images would be off by that.
 INT8 = """
 ## int8
 
-Static quantization by onnxruntime: activations of 8 bits by their range on training images, weights
-of 8 bits with a scale for each channel; the last layer and softmax stay in float32. Two runs of the
-same file differ by a few percent in latency."""
+Static quantization by onnxruntime of trained networks, as `tools/export_onnx.py WORK_DIR --int8`
+does it: activations of 8 bits by their range on 300 training images, or all of a smaller set,
+weights of 8 bits with a scale for each channel; the last layers and what is behind them stay in
+float32. *Points* are lost or won beside float32. Times are taken beside those of float32, on a
+machine that others use: two timings of one file differ by some 10 %."""
 
 
 if __name__ == '__main__':

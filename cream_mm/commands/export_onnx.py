@@ -71,6 +71,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
     if args.config.endswith('.py'):
         check_config(args.config)
+        if not args.checkpoint:
+            raise ValueError(
+                f'{args.config} without weights: give CONFIG CHECKPOINT, or the work directory of '
+                'a run'
+            )
     if args.checkpoint and not os.path.isdir(args.checkpoint) and '://' not in args.checkpoint:
         check_checkpoint(args.checkpoint)
     if args.images and not os.path.exists(args.images):

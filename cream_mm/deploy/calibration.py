@@ -35,7 +35,8 @@ class CalibrationImages:
         classes (int): Of how many classes; of a detector's images the classes of their objects.
 
     Raises:
-        ValueError: If the config names no training or no validation set.
+        ValueError: If the config names no training or no validation set, or the file is one of
+            maps, which nothing rates.
 
     Yields:
         ndarray: (N, 3, H, W) float32, RGB, 0 to 255.
@@ -44,6 +45,8 @@ class CalibrationImages:
     def __init__(self, cfg: Config, about: Mapping[str, Any], number: int = NUMBER, batch: int = 8):
         if number < 1:
             raise ValueError(f'int8 is calibrated with at least one image; got {number}')
+        if about['task'] == 'maps':
+            raise ValueError('int8 is rated by what a model predicts: leave --maps or --int8 away')
         self.dataset = _as_validated(cfg)
         labels = list(_labels(self.dataset))
         self.wanted, self.total, self.about = number, len(labels), about
@@ -115,7 +118,8 @@ def as_input(inputs: Tensor, about: Mapping[str, Any]) -> np.ndarray:
             f'takes {height} x {width}: export it with --size {image.shape[1]} {image.shape[2]}'
         )
     padded = np.empty((3, height, width), np.float32)
-    padded[:] = np.reshape(about['resize']['pad']['value'], (3, 1, 1))
+    colour = about['resize']['pad']['value'] if about['resize'] else (0, 0, 0)
+    padded[:] = np.reshape(colour, (3, 1, 1))
     padded[:, : image.shape[1], : image.shape[2]] = image
     return padded
 

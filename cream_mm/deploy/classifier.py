@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch.nn as nn
+import torch.nn.functional as F
 from mmengine.model import BaseModel
 from torch import Tensor
 
@@ -41,7 +42,10 @@ def graph_of(model: BaseModel, *, maps: bool = False) -> tuple[nn.Module, tuple[
 
 
 class Normalise(nn.Module):
-    """What a data preprocessor does to pixels, for images in RGB. (N, 3, H, W), the same.
+    """What a data preprocessor does to pixels, for images in RGB.
+
+    (N, 3, H, W) -> the same, or padded on the right and below to multiples of its
+    ``pad_size_divisor``.
 
     Args:
         preprocessor (BaseDataPreprocessor): mmpretrain's, mmengine's or mmdet's.
@@ -64,6 +68,7 @@ class Normalise(nn.Module):
                 'ClsDataPreprocessor, ImgDataPreprocessor or DetDataPreprocessor'
             )
         self.bgr = not swaps
+        self.divisor, self.value = preprocessor.pad_size_divisor, float(preprocessor.pad_value)
         self.mean = self.std = None
         if normalises:
             self.mean, self.std = preprocessor.mean.clone(), preprocessor.std.clone()
@@ -73,7 +78,13 @@ class Normalise(nn.Module):
     def forward(self, image: Tensor) -> Tensor:
         if self.bgr:
             image = image[:, [2, 1, 0]]
-        return image if self.mean is None else (image - self.mean) / self.std
+        if self.mean is not None:
+            image = (image - self.mean) / self.std
+        if self.divisor > 1:
+            height, width = image.shape[-2:]
+            zeros = (0, -width % self.divisor, 0, -height % self.divisor)
+            image = F.pad(image, zeros, value=self.value)
+        return image
 
     def in_words(self) -> dict[str, Any]:
         """Mean and deviation of R, G and B, as the metadata have them."""

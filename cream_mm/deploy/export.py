@@ -1,7 +1,5 @@
 """From a trained model to a folder that runs without it: the file, its check, a script."""
 
-import copy
-import hashlib
 import importlib.util
 import inspect
 import os
@@ -11,27 +9,24 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from mmengine.config import Config
 from mmengine.model import BaseModel
-from torch import nn
 
-from ..apis.export_onnx import OPSET, onnx_bytes
-from ..apis.predict import find_pictures, is_detector, open_model, test_pipeline
+from ..apis.export_onnx import OPSET
+from ..apis.predict import find_pictures, open_model
 from ..files.whole import write_json, write_whole
 from ..models.backbones.published import published_nets
-from ..registry import kind_of
-from ..version import __version__
-from . import classifier, parity, run_onnx
+from . import parity, run_onnx
 from .calibration import CalibrationImages
-from .image_size import size_of, sized
+from .describe import describe, graph_of, onnx_content
 from .int8_check import MAX_DROP, compare_int8, lines_of
-from .onnx_file import resize_of, write_about
-from .openvino import convert
+from .openvino import compare_default, convert
 from .photographs import picture_loader, validation_loader
 from .quantize import quantize
 from .runtimes import onnxruntime_session, openvino_session
 
 FILE, INT8, SCRIPT, RECORD = 'model.onnx', 'model.int8.onnx', 'run_onnx.py', 'export.json'
+
+MANY = 500  # photographs: who waits for as many is told so
 
 
 def export(
@@ -82,11 +77,13 @@ def export(
         Path: ``model.onnx``.
 
     Raises:
-        ValueError: If the model cannot become ONNX, or what was written does not say what the
-            model says, or int8 loses more than ``max_drop``: it is called ``model.failed.onnx``,
-            ``model.failed.int8.onnx`` then.
+        ValueError: If arguments do not go together, the model cannot become ONNX, or what was
+            written does not say what the model says, or int8 loses more than ``max_drop``: the file
+            is called ``model.failed.onnx``, ``model.failed.int8.onnx`` then.
         FileNotFoundError, ImportError: If a file or a package is missing.
     """
+    if int8 is not None and maps:
+        raise ValueError('int8 is rated by what a model predicts: not with --maps')
     check_packages(openvino=openvino, runs=check or int8 is not None)
     model = open_model(config, checkpoint, 'cpu', cfg_options)
     about, pipeline = describe(model, maps=maps, size=size, opset=opset)
@@ -98,15 +95,21 @@ def export(
         about['input']['dynamic'].insert(0, 'batch')
     else:
         about['input']['batch'] = batch
+    if int8 is not None:  # what is missing is said before anything is written
+        calibration = CalibrationImages(model.cfg, about, int8)
     content = onnx_content(graph, names, about)
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / FILE
+    for old in folder.glob('model.failed.*'):
+        old.unlink()
     write_whole(path, content)
     shutil.copyfile(run_onnx.__file__, folder / SCRIPT)
     print(f'{path}: {_summary(about, len(content))}', flush=True)
     record: dict[str, Any] = dict(about=about, checks={})
     try:
         loader = _photographs(model.cfg, pipeline, images, check_images) if check else None
+        if loader is not None and len(loader.dataset) > MANY:
+            print(f'comparing on {len(loader.dataset)} photographs (--check-images)', flush=True)
         if check:
             run = onnxruntime_session(path)
             _check(record, 'onnxruntime', path, run, model, loader, about)
@@ -118,7 +121,9 @@ def export(
                 _check(record, 'openvino', xml, run, model, loader, about)
                 _say_precision(record, xml, run, about)
         if int8 is not None:
-            _write_int8(record, path, model.cfg, about, int8, int8_bits, max_drop, check_images)
+            _write_int8(
+                record, path, model.cfg, about, calibration, int8_bits, max_drop, check_images
+            )
     finally:
         write_json(folder / RECORD, record)
     return path
@@ -149,163 +154,6 @@ def check_packages(*, openvino: bool = False, runs: bool = True) -> None:
     for package, extra in wanted.items():
         if extra and importlib.util.find_spec(package) is None:
             raise ImportError(f'this needs the package {package}: pip install "cream-mm[{extra}]"')
-
-
-# ---- what a file says of itself ------------------------------------------------------------------
-
-
-def describe(
-    model: BaseModel,
-    *,
-    maps: bool = False,
-    size: Sequence[int] | None = None,
-    opset: int = OPSET,
-) -> tuple[dict[str, Any], list[dict]]:
-    """The metadata of a model's file but for what is open in it, and its test pipeline.
-
-    Where ``size`` is given, the pipelines of the model's config are changed to it.
-
-    Raises:
-        ValueError: If neither ``size`` nor the pipeline says how large the input is.
-    """
-    if size is not None:
-        _resize_pipelines(model.cfg, size)
-    pipeline = test_pipeline(model.cfg)
-    prepare = classifier.Normalise(model.data_preprocessor)
-    preprocessor = model.data_preprocessor
-    try:
-        resize = resize_of(
-            pipeline,
-            divisor=preprocessor.pad_size_divisor,
-            value=prepare.colour(float(preprocessor.pad_value)),
-        )
-    except ValueError as error:
-        print(f'note: {error}; run_onnx.py cannot prepare images for this file', flush=True)
-        resize = None
-    size = list(size or size_of(resize) or _first_size(model.cfg, resize))
-    divisor = preprocessor.pad_size_divisor
-    size = [-(-side // divisor) * divisor for side in size]
-    if maps:
-        task = 'maps'
-    elif is_detector(model):
-        task = 'detection'
-    else:
-        task = 'multi-label' if classifier.is_multi_label(model) else 'classification'
-    about = dict(
-        task=task,
-        classes=[] if maps else list(model.dataset_meta['classes']),
-        input=dict(order='RGB', range=[0, 255], size=size, dynamic=[]),
-        normalisation=prepare.in_words(),
-        resize=resize,
-        outputs={},
-        test_cfg=_thresholds(model, task),
-        weights=_weights(model),
-        exporter='torchscript',
-        opset=opset,
-        versions=_versions(),
-    )
-    return about, pipeline
-
-
-def graph_of(
-    model: BaseModel, about: dict[str, Any], *, dynamic_size: bool = False
-) -> tuple[nn.Module, tuple[str, ...]]:
-    """The graph of a model for a task, and the names of its outputs, which ``about`` then has."""
-    if about['task'] == 'detection':
-        from . import detector
-
-        graph, names = detector.graph_of(model, dynamic_size=dynamic_size)
-        about['outputs'] = dict(detector.OUTPUTS)
-        pads = 'Pad' in map(kind_of, test_pipeline(model.cfg))
-        if dynamic_size and about['resize'] is not None and not pads:
-            about['resize']['pad']['divisor'] = 1  # the graph does it
-        return graph, names
-    maps = about['task'] == 'maps'
-    graph, names = classifier.graph_of(model, maps=maps)
-    if maps:
-        with torch.no_grad():
-            height, width = about['input']['size']
-            outs = graph(torch.zeros(1, 3, height, width))
-        about['outputs'] = {
-            name: '(N, {}, {}, {}) '.format(*out.shape[1:]) + f'of images of {height} x {width}'
-            for name, out in zip(names, outs, strict=True)
-        }
-    else:
-        kind = 'sigmoid of each label' if about['task'] == 'multi-label' else 'softmax, sum 1'
-        about['outputs'] = {name: f'{kind}; (N, {len(about["classes"])})' for name in names}
-    return graph, names
-
-
-def onnx_content(graph: nn.Module, names: Sequence[str], about: dict[str, Any]) -> bytes:
-    """The file's content, metadata included.
-
-    Raises:
-        ValueError: If the exporter of torch cannot write the model.
-    """
-    import onnx
-
-    dynamic = about['input']['dynamic']
-    # At two images: a constant 1 would pass for what it is not.
-    batch = 2 if 'batch' in dynamic else about['input']['batch']
-    try:
-        content = onnx_bytes(
-            graph, (batch, 3, *about['input']['size']), input_names=['image'], output_names=names,
-            opset=about['opset'], dynamic_batch='batch' in dynamic, dynamic_size='size' in dynamic,
-        )  # fmt: skip
-    except (RuntimeError, torch.onnx.errors.OnnxExporterError) as error:
-        reason = ' '.join(str(error).split())
-        advice = ' Leave --dynamic-size away.' if 'size' in dynamic else ''
-        raise ValueError(
-            f'torch {torch.__version__} cannot write this model as ONNX: {reason}.{advice}'
-        ) from error
-    proto = onnx.load_from_string(content)
-    write_about(proto, about)
-    return proto.SerializeToString()
-
-
-def _resize_pipelines(cfg: Config, size: Sequence[int]) -> None:
-    for side in ('val', 'test'):
-        dataset = (cfg.get(f'{side}_dataloader') or {}).get('dataset')
-        while isinstance(dataset, Mapping):
-            if dataset.get('pipeline'):
-                dataset['pipeline'] = sized(dataset['pipeline'], size)
-            inner = dataset.get('dataset') or dataset.get('datasets')
-            dataset = inner[0] if isinstance(inner, (list, tuple)) and inner else inner
-
-
-def _first_size(cfg: Config, resize: dict | None) -> list[int]:
-    """[H, W] of the first photograph, where the pipeline leaves images as they are."""
-    if resize is not None and resize['mode'] == 'none':
-        try:
-            loader = validation_loader(cfg, 1)
-        except FileNotFoundError:
-            loader = None
-        if loader is not None and len(loader.dataset):
-            return list(next(iter(loader))['inputs'][0].shape[1:])
-    raise ValueError(
-        'the test pipeline does not say how large the input is: give --size H W, and with '
-        '--dynamic-size every other one will do, too'
-    )
-
-
-def _thresholds(model: BaseModel, task: str) -> dict[str, Any]:
-    if task == 'multi-label':
-        return dict(threshold=getattr(model.head, 'thr', None))
-    if task != 'detection':
-        return {}
-    cfg = copy.deepcopy(model.test_cfg or model.bbox_head.test_cfg)
-    return cfg.to_dict() if hasattr(cfg, 'to_dict') else dict(cfg)
-
-
-def _weights(model: BaseModel) -> dict[str, Any]:
-    digest = hashlib.sha256(model.weights_from.read_bytes()).hexdigest()
-    return dict(file=model.weights_from.name, sha256=digest, ema=model.weights_averaged)
-
-
-def _versions() -> dict[str, str]:
-    import onnx
-
-    return dict(cream_mm=__version__, torch=torch.__version__, onnx=onnx.__version__)
 
 
 def _folder(config: str, model: BaseModel) -> Path:
@@ -365,30 +213,27 @@ def _failed(path: Path) -> Path:
 
 
 def _say_precision(record, path, exact, about) -> None:
-    """Print what OpenVINO's own choice of precision changes; it depends on the processor."""
+    """Print what OpenVINO's own choice of precision changes."""
     image = parity.noise(about['input'].get('batch', 2), about['input']['size'])
-    pixels = image.transpose(0, 3, 1, 2).astype('float32')
-    ours, theirs = openvino_session(path, precision=None)(pixels), exact(pixels)
-    name = 'scores' if 'scores' in theirs else next(iter(theirs))
-    off = parity.distance(ours[name], theirs[name], name)
-    record['checks']['openvino']['default_precision'] = off
-    print(
-        f'openvino: checked in f32; at the precision that it takes by itself here, {name} differ '
-        f'by {off:.1e}', flush=True,
-    )  # fmt: skip
+    found = compare_default(path, exact, image.transpose(0, 3, 1, 2).astype('float32'))
+    record['checks']['openvino'] |= dict(default=found._asdict())
+    print(f'openvino: checked in f32. {found.line()}', flush=True)
 
 
-def _write_int8(record, path, cfg, about, number, bits, max_drop, check_images) -> None:
+def _write_int8(record, path, cfg, about, images, bits, max_drop, check_images) -> None:
     """Write the int8 file, and print what it costs and gives.
 
     Raises:
         ValueError: If it loses too much; it has another name then.
     """
     out = path.with_name(INT8)
-    images = CalibrationImages(cfg, about, number)
     for line in images.lines():
         print(f'int8: {line}', flush=True)
-    quantize(path, out, images, reduce_range=bits == 7)
+    made = quantize(path, out, images, reduce_range=bits == 7)
+    print(
+        f'int8: {made.layers} layers are int8, {len(made.kept)} last ones and what is behind them '
+        'stay float32', flush=True,
+    )  # fmt: skip
     found = compare_int8(path, out, cfg, about, number=check_images, max_drop=max_drop)
     record['int8'] = found
     print(*lines_of(found), sep='\n', flush=True)

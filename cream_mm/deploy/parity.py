@@ -12,7 +12,7 @@ from mmengine.model import BaseModel
 
 from ..structures.randomness import named_rng
 from .classifier import PROBABILITIES, backbone_of, graph_of
-from .run_onnx import open_photograph, prepare
+from .run_onnx import open_photograph, pad, prepare
 from .runtimes import Runtime
 
 Outputs = dict[str, np.ndarray]
@@ -97,28 +97,31 @@ def check(
     pair = _Pair(runtime, model, about)
     size, dynamic = about['input']['size'], about['input']['dynamic']
     images = noise(3, size)
-    apart, own = pair.apart(images), pair.own_error(images)
+    uniform = _uniform(size, about)
+    apart = pair.apart(images)
+    own = pair.own_error([*images, *(batch[0] for batch in uniform)])
     report.numbers['float32'] = own
     if (allowed := min(max(limit, 10 * own), MOST)) > limit:
         report.say(
             f'float32 itself is off by {own:.0e} in this model: up to {allowed:.0e} is allowed'
         )
         limit = allowed
-    if apart < 10 * NOISE:
+    exact = max(10 * own, NOISE)
+    if apart < 10 * exact:
         report.say(
             f'the model hardly tells images apart (by {apart:.0e}): mixed rows would not show'
         )
     compare_batches(
         report, 'batches', f'different images in a batch, which differ by {apart:.0e}',
-        _batches(images, about), pair.difference, min(limit, max(apart / 10, NOISE)),
+        _batches(images, about), pair.difference, min(limit, max(apart / 10, exact)),
     )  # fmt: skip
     for key, what, batches in (
         ('sizes', 'other sizes', _other_sizes(size, about) if 'size' in dynamic else []),
-        ('uniform', 'uniform images', _uniform(size, about)),
+        ('uniform', 'uniform images', uniform),
     ):
         compare_batches(report, key, what, batches, pair.difference, limit)
     if loader is None:
-        report.say('photographs: not compared, there is no validation set')
+        report.say('photographs: not compared, there is no validation set (--images FOLDER)')
     else:
         _photographs(report, pair, loader, limit)
     if about['task'] == 'classification' and report.passed:
@@ -209,7 +212,20 @@ class _Pair:
         self.maps = backbone_of(model).eval() if about['task'] == 'maps' else None
         self.about, self.several = about, about['task'] == 'multi-label'
         self.fixed = None if 'batch' in about['input']['dynamic'] else about['input'].get('batch')
+        self.size = None if 'size' in about['input']['dynamic'] else about['input']['size']
         self.sums = 0.0
+
+    def fit(self, image: np.ndarray) -> np.ndarray | None:
+        """An image (H, W, 3), padded where the size is fixed; None where it is too large."""
+        height, width = image.shape[:2]
+        if self.size is None or [height, width] == list(self.size):
+            return image
+        if height > self.size[0] or width > self.size[1]:
+            return None
+        full = np.empty((*self.size, 3), np.float32)
+        full[:] = self.about['resize']['pad']['value'] if self.about['resize'] else 0
+        full[:height, :width] = image
+        return full
 
     def row(self, image: np.ndarray) -> Outputs:
         """What the file says of one image (H, W, 3): outputs without the batch."""
@@ -222,7 +238,7 @@ class _Pair:
         return min(distance(one[name], other[name], name) for name in one)
 
     @torch.no_grad()
-    def own_error(self, images: np.ndarray) -> float:
+    def own_error(self, images: Sequence[np.ndarray]) -> float:
         """How far the model in float32 is from itself in float64, at most."""
         maps = self.maps is not None
         graph, names = graph_of(copy.deepcopy(self.model).double(), maps=maps)
@@ -284,12 +300,15 @@ def worse(one: float, other: float) -> float:
 
 def _photographs(report: Report, pair: _Pair, loader: Iterable[dict], limit: float) -> None:
     """Add what both say of the validation set, and what the stand-alone script makes of files."""
-    number = same = 0
+    number = same = larger = 0
     right, worst = [0, 0], 0.0
     script = []
     for batch in loader:
         for inputs, sample in zip(batch['inputs'], batch['data_samples'], strict=True):
-            image = inputs.numpy().transpose(1, 2, 0)[..., ::-1]
+            image = pair.fit(inputs.numpy().transpose(1, 2, 0)[..., ::-1])
+            if image is None:
+                larger += 1
+                continue
             about_image = sample.to_dict() if hasattr(sample, 'to_dict') else {}
             try:
                 ours = pair.row(image)
@@ -307,11 +326,16 @@ def _photographs(report: Report, pair: _Pair, loader: Iterable[dict], limit: flo
                 label = about_image.get('gt_label')
                 if label is not None and len(label) == 1:
                     right = [count + (top == int(label)) for count, top in zip(right, tops)]
-            path = about_image.get('img_path')
+            path = about_image.get('img_path') if pair.about['resize'] else None
             if path and len(script) < SCRIPT_IMAGES and Path(path).is_file():
-                script.append(_script(pair, path, image, ours))
+                found = _script(pair, path, image, ours)
+                script += [found] if found else []
+    if larger:
+        height, width = pair.size
+        report.say(f'{larger} photographs are not compared: as the config prepares them they do '
+                   f'not fit into {height} x {width}')  # fmt: skip
     if not number:
-        report.say('photographs: not compared, the validation set is empty')
+        report.say('photographs: not compared, there are none')
         return
     report.numbers['images'] = number
     report.compare('photographs', f'{number} photographs as the config prepares them', worst, limit)
@@ -324,13 +348,18 @@ def _photographs(report: Report, pair: _Pair, loader: Iterable[dict], limit: flo
     _compare_script(report, script)
 
 
-def _script(pair: _Pair, path: str, image: np.ndarray, ours: Outputs) -> tuple[float, float] | str:
+def _script(
+    pair: _Pair, path: str, image: np.ndarray, ours: Outputs
+) -> tuple[float, float] | str | None:
     """How far the stand-alone script's own way is off: in pixels on average, in outputs at most."""
     try:
         pixels, _ = prepare(open_photograph(path), pair.about)
     except ValueError as error:
         return str(error)
-    theirs = image.transpose(2, 0, 1)[None]
+    except OSError:  # a damaged file, of which the pipeline takes what is there
+        return None
+    # To multiples of a divisor: the graph does that to what the pipeline gives.
+    theirs = pad(image, pair.about['resize']['pad']).transpose(2, 0, 1)[None]
     if pixels.shape != theirs.shape:
         return f'it makes {pixels.shape[2:]} pixels of {path}, the pipeline {theirs.shape[2:]}'
     outputs = pair.runtime(np.repeat(pixels, pair.fixed or 1, axis=0))

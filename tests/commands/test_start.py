@@ -81,6 +81,7 @@ MISSING = {
         ('cream-14m', '--checkpoint', 'gone.pth', '--out', '{tmp}', 'no checkpoint gone.pth'),
         ('gone', '--all', 'no gone/front.json'),
     ],
+    'export_onnx': [('lite0', '--images', 'gone', 'no folder gone')],
     'get_flops': [('gone.py', 'no config file gone.py')],
     'latency': [
         ('check', 'gone.json', 'no latency table gone.json'),

@@ -11,8 +11,8 @@ from cream_mm import create_model
 from cream_mm.apis.time_networks import fit_norms
 from cream_mm.deploy import parity
 from cream_mm.deploy.classifier import Normalise, graph_of
-from cream_mm.deploy.export import graph_of as graph_and_words
-from cream_mm.deploy.export import onnx_content
+from cream_mm.deploy.describe import graph_of as graph_and_words
+from cream_mm.deploy.describe import onnx_content
 from cream_mm.deploy.runtimes import onnxruntime_session
 from cream_mm.registry import MODELS
 from cream_mm.testing.tiny import tiny_space
@@ -51,8 +51,16 @@ def write(path, model, about):
     return onnxruntime_session(path, threads=1)
 
 
-@pytest.mark.parametrize('task', ['classification', 'maps'])
-@pytest.mark.parametrize('name', SPACES)
+@pytest.mark.parametrize(
+    'name, task',
+    [
+        ('cream, with gates', 'classification'),
+        ('cream, with gates', 'maps'),
+        ('lite, padded as TensorFlow does', 'classification'),
+        ('nas-bench-201', 'maps'),
+        ('nao', 'maps'),
+    ],
+)
 def test_networks_of_all_spaces_at_any_batch_and_size(name, task, tmp_path):
     arch, kwargs = SPACES[name]
     model = make_model(arch, **kwargs)
@@ -90,6 +98,11 @@ def test_blue_first_and_several_labels(tmp_path):
     words = Normalise(model.data_preprocessor)
     assert words.in_words()['mean'] == [200.0, 120.0, 10.0]  # of red, green, blue
     assert words.colour(1.0) == [290.0, 180.0, 30.0]
+    model.data_preprocessor.pad_size_divisor = 16
+    padded = model.data_preprocessor(dict(inputs=[bgr]))['inputs']
+    rgb = torch.from_numpy(image.transpose(2, 0, 1)[None].astype(np.float32))
+    assert padded.shape[2:] == (32, 48)
+    torch.testing.assert_close(Normalise(model.data_preprocessor)(rgb), padded)
 
 
 def test_what_is_fixed_is_declared_fixed_and_two_exports_are_equal(tmp_path):

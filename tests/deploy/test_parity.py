@@ -143,6 +143,24 @@ def test_a_script_that_prepares_otherwise_is_found(model, right, photographs):
     assert [text for text in report.failures if 'it makes (20, 20) pixels' in text]
 
 
+def test_images_that_are_smaller_than_a_fixed_size_are_padded_larger_ones_passed_over(
+    model, right, photographs
+):
+    photographs[0]['inputs'][0] = photographs[0]['inputs'][0][:, :20, :18]
+    photographs[1]['inputs'][0] = photographs[1]['inputs'][0].repeat(1, 2, 1)
+    about = dict(ABOUT, resize=None, input=dict(ABOUT['input'], dynamic=['batch']))
+    shapes = set()
+
+    def run(image):
+        shapes.add(image.shape[2:])
+        return right(image)
+
+    report = parity.check('m.onnx', run, model, photographs, about=about)
+    assert report.passed and shapes == {(24, 24)}
+    assert report.numbers['images'] == 4 and 'script_pixels' not in report.numbers
+    assert any('1 photographs are not compared' in line for line in report.lines)
+
+
 def test_images_that_the_model_does_not_tell_apart_are_said(model, right):
     flat = create_model([[0], [0, 1], [1, 0], [0]], num_classes=3, space=tiny_space())
     flat.head.classifier.weight.data.zero_()
