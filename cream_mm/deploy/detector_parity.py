@@ -216,7 +216,8 @@ def _validate(report: Report, pair: Pair, loader: Iterable[dict]) -> None:
     for batch in loader:
         samples = batch['data_samples']
         if meters[0]:
-            meters[0].add(pair.model.val_step(copy.deepcopy(batch)))
+            for part in _as_validated(batch, pair.model.cfg):
+                meters[0].add(pair.model.val_step(part))
         for inputs, sample in zip(batch['inputs'], samples, strict=True):
             image, scale = _for_file(pair, inputs, sample)
             ours, theirs = pair.row(image), pair.torch(image)
@@ -258,6 +259,15 @@ def _compare_map(report, pair, images, config, same, file) -> None:
             else 'the config pads the images of a batch to the largest one'
         )
         report.say(f"note: PyTorch's mAP by the config's own batches is {config:.1f}: {why}")
+
+
+def _as_validated(batch: dict, cfg: Config) -> list[dict]:
+    """A batch in batches of the config's own size, at most: images are padded to the largest."""
+    number = (cfg.get('val_dataloader') or {}).get('batch_size') or 1
+    places = range(0, len(batch['inputs']), number)
+    return [
+        copy.deepcopy({key: value[i : i + number] for key, value in batch.items()}) for i in places
+    ]
 
 
 def _for_file(pair: Pair, inputs: torch.Tensor, sample: Any) -> tuple[np.ndarray, Any]:
