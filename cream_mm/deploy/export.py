@@ -77,11 +77,13 @@ def export(
         Path: ``model.onnx``.
 
     Raises:
-        ValueError: If the model cannot become ONNX, or what was written does not say what the
-            model says, or int8 loses more than ``max_drop``: it is called ``model.failed.onnx``,
-            ``model.failed.int8.onnx`` then.
+        ValueError: If arguments do not go together, the model cannot become ONNX, or what was
+            written does not say what the model says, or int8 loses more than ``max_drop``: the file
+            is called ``model.failed.onnx``, ``model.failed.int8.onnx`` then.
         FileNotFoundError, ImportError: If a file or a package is missing.
     """
+    if int8 is not None and maps:
+        raise ValueError('int8 is rated by what a model predicts: not with --maps')
     check_packages(openvino=openvino, runs=check or int8 is not None)
     model = open_model(config, checkpoint, 'cpu', cfg_options)
     about, pipeline = describe(model, maps=maps, size=size, opset=opset)
@@ -98,6 +100,8 @@ def export(
     content = onnx_content(graph, names, about)
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / FILE
+    for old in folder.glob('model.failed.*'):
+        old.unlink()
     write_whole(path, content)
     shutil.copyfile(run_onnx.__file__, folder / SCRIPT)
     print(f'{path}: {_summary(about, len(content))}', flush=True)

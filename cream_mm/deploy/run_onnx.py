@@ -192,7 +192,7 @@ def draw(image, found, path):
     """Write a photograph with its boxes."""
     picture = Image.fromarray(image)
     pen = ImageDraw.Draw(picture)
-    for name, score, corners in found:
+    for name, score, corners in reversed(found):  # the surest on top
         pen.rectangle(corners, outline=(255, 60, 0), width=2)
         text, corner = f'{name} {100 * score:.0f} %', (corners[0] + 3, corners[1] + 2)
         pen.rectangle(pen.textbbox(corner, text), fill=(255, 60, 0))
@@ -200,7 +200,20 @@ def draw(image, found, path):
     picture.save(path)
 
 
-def run(session, about, path, args):
+def drawings(paths, folder):
+    """Where photographs are drawn; two of one name in two folders get two files."""
+    names = []
+    for path in paths:
+        stem = os.path.splitext(os.path.basename(path))[0]
+        name, number = stem, 1
+        while name in names:
+            number += 1
+            name = f'{stem}_{number}'
+        names.append(name)
+    return [os.path.join(folder, f'{name}.png') if folder else None for name in names]
+
+
+def run(session, about, path, drawn, args):
     """Print what the network says of one photograph."""
     image = open_photograph(path)
     pixels, scale = prepare(image, about)
@@ -214,9 +227,7 @@ def run(session, about, path, args):
             print(f'  {name}  {value.shape}  mean {value.mean():.4f}  deviation {value.std():.4f}')
     elif about['task'] == 'detection':
         found = boxes_of(outputs, scale, image.shape, about, args.threshold)
-        drawn = None
-        if args.out:
-            drawn = os.path.join(args.out, os.path.splitext(os.path.basename(path))[0] + '.png')
+        if drawn:
             draw(image, found, drawn)
         print(f'{path} -> {drawn}' if drawn else path)
         if not found:
@@ -250,9 +261,9 @@ def main(argv=None):
         os.makedirs(args.out, exist_ok=True)
     session, about = open_network(args.model, args.threads)
     read = 0
-    for path in args.images:
+    for path, drawn in zip(args.images, drawings(args.images, args.out)):
         try:
-            run(session, about, path, args)
+            run(session, about, path, drawn, args)
         except (OSError, ValueError) as error:
             print(f'{path}: passed over: {error}')
             continue
