@@ -151,7 +151,7 @@ TINY = dict(
     input_sizes='[64,48]', scale='[96,96]',
 )  # fmt: skip
 TINY_ARGS = dict(
-    compare=['--epochs', '1', '--at', '0.5'],
+    compare=['--epochs', '1', '--at', '0.7'],
     search=['--num', '12'],
 )
 DETECTOR = """
