@@ -35,7 +35,8 @@ ELSEWHERE = (
     (r'tools/latency.py|--latency latency.json', 'benchmarks/latency.py', 'latency.py'),
     (r'latency=\w+.json', 'tests/config/test_latency_budget.py', 'latency='),
     (r'tracker=', 'tests/engine/test_trackers.py', 'tracker'),
-    (r'export_onnx|cream-mm onnx', 'tests/commands/test_export_onnx.py', 'export_onnx'),
+    (r'tools/compare.py', 'benchmarks/photos.py', 'cream_mm.apis.compare'),
+    (r'export_onnx|cream-mm onnx', 'tests/deploy/test_export.py', 'export('),
     (r'run_onnx', 'tests/deploy/test_run_onnx.py', 'run_onnx'),
     (r'doctor', 'tests/commands/test_doctor.py', 'doctor'),
     (r'prepare_digits', 'tests/datasets/test_digits.py', 'write_digit'),
@@ -151,7 +152,6 @@ TINY = dict(
     input_sizes='[64,48]', scale='[96,96]',
 )  # fmt: skip
 TINY_ARGS = dict(
-    compare=['--epochs', '1', '--at', '0.5'],
     search=['--num', '12'],
 )
 DETECTOR = """
