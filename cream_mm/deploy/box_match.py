@@ -157,9 +157,11 @@ def _suppressed(item, sides, alone, excused, threshold, class_agnostic) -> bool:
     for rival in np.flatnonzero(rivals):
         if overlap[rival] < threshold + IOU:
             return True  # at the limit: suppressed there and not here
-        if rival in alone[1 - side]:  # here it is not, there it suppresses this one
-            if other.scores[rival] <= score + SCORE or (1 - side, int(rival)) in excused:
-                return True
+        # Here the rival is not, there it suppresses this one.
+        if rival in alone[1 - side] and (
+            other.scores[rival] <= score + SCORE or (1 - side, int(rival)) in excused
+        ):
+            return True
     return False
 
 

@@ -35,7 +35,8 @@ class CalibrationImages:
         classes (int): Of how many classes; of a detector's images the classes of their objects.
 
     Raises:
-        ValueError: If the config names no training or no validation set.
+        ValueError: If the config names no training or no validation set, or the file is one of
+            maps, which nothing rates.
 
     Yields:
         ndarray: (N, 3, H, W) float32, RGB, 0 to 255.
@@ -44,6 +45,8 @@ class CalibrationImages:
     def __init__(self, cfg: Config, about: Mapping[str, Any], number: int = NUMBER, batch: int = 8):
         if number < 1:
             raise ValueError(f'int8 is calibrated with at least one image; got {number}')
+        if about['task'] == 'maps':
+            raise ValueError('int8 is rated by what a model predicts: leave --maps or --int8 away')
         self.dataset = _as_validated(cfg)
         labels = list(_labels(self.dataset))
         self.wanted, self.total, self.about = number, len(labels), about

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import torch
 import torch.nn as nn
 import torch.nn.functional as F
-from torch import Tensor
 
 from .detector_heads import HEADS, Candidates, check_head
 from .nms_graph import best_boxes

@@ -138,9 +138,7 @@ class Candidates(nn.Module):
 
     def _decode(self, priors, deltas):
         if not self.by_deltas:  # distances of the sides to a point
-            return torch.cat(
-                [priors - deltas[..., :2], priors + deltas[..., 2:]], dim=-1
-            )
+            return torch.cat([priors - deltas[..., :2], priors + deltas[..., 2:]], dim=-1)
         deltas = deltas * self.stds + self.means
         sides = priors[..., 2:] - priors[..., :2]
         moved, grown = sides * deltas[..., :2], deltas[..., 2:]

@@ -16,7 +16,7 @@ from mmengine.logging import MMLogger
 from mmengine.model import BaseModel
 from mmengine.structures import InstanceData
 
-from .box_match import PIXELS, SCORE, Match, Rows, match_boxes
+from .box_match import Match, Rows, match_boxes
 from .parity import SCRIPT_IMAGES, SCRIPT_LIMIT, Report, batches_of, noise
 from .run_onnx import open_photograph, prepare
 from .runtimes import Runtime
@@ -192,7 +192,9 @@ def _say(report, key, what, images, total, ties=False) -> None:
     )  # fmt: skip
     text = f'{what}: {images} images, {total.pairs} boxes in both'
     if total.pairs:
-        text += f'; scores differ by at most {total.score:.1e}, corners by {total.corner:.4f} pixels'
+        text += (
+            f'; scores differ by at most {total.score:.1e}, corners by {total.corner:.4f} pixels'
+        )
     if total.excused:
         text += f'; {total.excused} in one of them, at a threshold'
     if total.unexplained:
@@ -214,7 +216,8 @@ def _validate(report: Report, pair: Pair, loader: Iterable[dict]) -> None:
     for batch in loader:
         samples = batch['data_samples']
         if meters[0]:
-            meters[0].add(pair.model.val_step(copy.deepcopy(batch)))
+            for part in _as_validated(batch, pair.model.cfg):
+                meters[0].add(pair.model.val_step(part))
         for inputs, sample in zip(batch['inputs'], samples, strict=True):
             image, scale = _for_file(pair, inputs, sample)
             ours, theirs = pair.row(image), pair.torch(image)
@@ -258,6 +261,15 @@ def _compare_map(report, pair, images, config, same, file) -> None:
         report.say(f"note: PyTorch's mAP by the config's own batches is {config:.1f}: {why}")
 
 
+def _as_validated(batch: dict, cfg: Config) -> list[dict]:
+    """A batch in batches of the config's own size, at most: images are padded to the largest."""
+    number = (cfg.get('val_dataloader') or {}).get('batch_size') or 1
+    places = range(0, len(batch['inputs']), number)
+    return [
+        copy.deepcopy({key: value[i : i + number] for key, value in batch.items()}) for i in places
+    ]
+
+
 def _for_file(pair: Pair, inputs: torch.Tensor, sample: Any) -> tuple[np.ndarray, Any]:
     """An image of the config's pipeline as the file takes it (H, W, 3), RGB, and its scale."""
     image = inputs.numpy().transpose(1, 2, 0)[..., ::-1]
@@ -270,7 +282,7 @@ def _for_file(pair: Pair, inputs: torch.Tensor, sample: Any) -> tuple[np.ndarray
 
 
 def _script(pair: Pair, image: np.ndarray, sample: Any) -> list[float]:
-    """By how much the script's own pixels of a photograph differ, on average; inf of another size."""
+    """By how much the script's pixels of a photograph differ, on average; inf of another size."""
     path = sample.metainfo.get('img_path')
     if not path or not Path(path).is_file():
         return []

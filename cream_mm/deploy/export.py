@@ -77,11 +77,13 @@ def export(
         Path: ``model.onnx``.
 
     Raises:
-        ValueError: If the model cannot become ONNX, or what was written does not say what the
-            model says, or int8 loses more than ``max_drop``: it is called ``model.failed.onnx``,
-            ``model.failed.int8.onnx`` then.
+        ValueError: If arguments do not go together, the model cannot become ONNX, or what was
+            written does not say what the model says, or int8 loses more than ``max_drop``: the file
+            is called ``model.failed.onnx``, ``model.failed.int8.onnx`` then.
         FileNotFoundError, ImportError: If a file or a package is missing.
     """
+    if int8 is not None and maps:
+        raise ValueError('int8 is rated by what a model predicts: not with --maps')
     check_packages(openvino=openvino, runs=check or int8 is not None)
     model = open_model(config, checkpoint, 'cpu', cfg_options)
     about, pipeline = describe(model, maps=maps, size=size, opset=opset)
@@ -93,9 +95,13 @@ def export(
         about['input']['dynamic'].insert(0, 'batch')
     else:
         about['input']['batch'] = batch
+    if int8 is not None:  # what is missing is said before anything is written
+        calibration = CalibrationImages(model.cfg, about, int8)
     content = onnx_content(graph, names, about)
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / FILE
+    for old in folder.glob('model.failed.*'):
+        old.unlink()
     write_whole(path, content)
     shutil.copyfile(run_onnx.__file__, folder / SCRIPT)
     print(f'{path}: {_summary(about, len(content))}', flush=True)
@@ -115,7 +121,9 @@ def export(
                 _check(record, 'openvino', xml, run, model, loader, about)
                 _say_precision(record, xml, run, about)
         if int8 is not None:
-            _write_int8(record, path, model.cfg, about, int8, int8_bits, max_drop, check_images)
+            _write_int8(
+                record, path, model.cfg, about, calibration, int8_bits, max_drop, check_images
+            )
     finally:
         write_json(folder / RECORD, record)
     return path
@@ -212,17 +220,20 @@ def _say_precision(record, path, exact, about) -> None:
     print(f'openvino: checked in f32. {found.line()}', flush=True)
 
 
-def _write_int8(record, path, cfg, about, number, bits, max_drop, check_images) -> None:
+def _write_int8(record, path, cfg, about, images, bits, max_drop, check_images) -> None:
     """Write the int8 file, and print what it costs and gives.
 
     Raises:
         ValueError: If it loses too much; it has another name then.
     """
     out = path.with_name(INT8)
-    images = CalibrationImages(cfg, about, number)
     for line in images.lines():
         print(f'int8: {line}', flush=True)
-    quantize(path, out, images, reduce_range=bits == 7)
+    made = quantize(path, out, images, reduce_range=bits == 7)
+    print(
+        f'int8: {made.layers} layers are int8, {len(made.kept)} last ones and what is behind them '
+        'stay float32', flush=True,
+    )  # fmt: skip
     found = compare_int8(path, out, cfg, about, number=check_images, max_drop=max_drop)
     record['int8'] = found
     print(*lines_of(found), sep='\n', flush=True)

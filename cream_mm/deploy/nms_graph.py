@@ -1,4 +1,4 @@
-"""Non-maximum suppression of a whole batch, as torch computes it and as ONNX's own operator does."""
+"""Non-maximum suppression of a whole batch, by torch and by ONNX's own operator."""
 
 import torch
 import torchvision
@@ -47,14 +47,18 @@ def best_boxes(
     left = torch.zeros_like(flat).scatter(0, places, flat[places]).reshape(scores.shape)
     # K more candidates with score 0, so that there are K rows to take.
     left = torch.nn.functional.pad(left, (0, max_per_image))
-    scores, order = left.topk(max_per_image, dim=1)
+    # The reshapes tell the exporter that K is no unknown.
+    scores, order = (x.reshape(-1, max_per_image) for x in left.topk(max_per_image, dim=1))
     empty = scores == 0
     order = order.masked_fill(empty, 0)
-    boxes = boxes.gather(1, order[..., None].expand(-1, -1, 4)).masked_fill(empty[..., None], 0)
-    labels = labels.gather(1, order).masked_fill(empty, -1)
-    # The reshapes tell the exporter that K is no unknown.
-    rows = (-1, max_per_image)
-    return boxes.reshape(*rows, 4), scores.reshape(rows), labels.reshape(rows)
+    boxes = boxes.gather(1, order[..., None].expand(-1, -1, 4)).reshape(-1, max_per_image, 4)
+    labels = labels.gather(1, order).reshape(-1, max_per_image)
+    # These are what gives the outputs: OpenVINO drops a reshape that does nothing, and its name.
+    return (
+        boxes.masked_fill(empty[..., None], 0),
+        scores.masked_fill(empty, 0),
+        labels.masked_fill(empty, -1),
+    )
 
 
 class _Suppression(torch.autograd.Function):

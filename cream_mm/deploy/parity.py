@@ -106,13 +106,14 @@ def check(
             f'float32 itself is off by {own:.0e} in this model: up to {allowed:.0e} is allowed'
         )
         limit = allowed
-    if apart < 10 * NOISE:
+    exact = max(10 * own, NOISE)
+    if apart < 10 * exact:
         report.say(
             f'the model hardly tells images apart (by {apart:.0e}): mixed rows would not show'
         )
     compare_batches(
         report, 'batches', f'different images in a batch, which differ by {apart:.0e}',
-        _batches(images, about), pair.difference, min(limit, max(apart / 10, NOISE)),
+        _batches(images, about), pair.difference, min(limit, max(apart / 10, exact)),
     )  # fmt: skip
     for key, what, batches in (
         ('sizes', 'other sizes', _other_sizes(size, about) if 'size' in dynamic else []),
@@ -327,7 +328,8 @@ def _photographs(report: Report, pair: _Pair, loader: Iterable[dict], limit: flo
                     right = [count + (top == int(label)) for count, top in zip(right, tops)]
             path = about_image.get('img_path') if pair.about['resize'] else None
             if path and len(script) < SCRIPT_IMAGES and Path(path).is_file():
-                script.append(_script(pair, path, image, ours))
+                found = _script(pair, path, image, ours)
+                script += [found] if found else []
     if larger:
         height, width = pair.size
         report.say(f'{larger} photographs are not compared: as the config prepares them they do '
@@ -346,12 +348,16 @@ def _photographs(report: Report, pair: _Pair, loader: Iterable[dict], limit: flo
     _compare_script(report, script)
 
 
-def _script(pair: _Pair, path: str, image: np.ndarray, ours: Outputs) -> tuple[float, float] | str:
+def _script(
+    pair: _Pair, path: str, image: np.ndarray, ours: Outputs
+) -> tuple[float, float] | str | None:
     """How far the stand-alone script's own way is off: in pixels on average, in outputs at most."""
     try:
         pixels, _ = prepare(open_photograph(path), pair.about)
     except ValueError as error:
         return str(error)
+    except OSError:  # a damaged file, of which the pipeline takes what is there
+        return None
     # To multiples of a divisor: the graph does that to what the pipeline gives.
     theirs = pad(image, pair.about['resize']['pad']).transpose(2, 0, 1)[None]
     if pixels.shape != theirs.shape:

@@ -49,6 +49,8 @@ def test_few_images_and_one_class_are_said(tmp_path):
     cfg.pop('train_dataloader')
     with pytest.raises(ValueError, match='the config has no train_dataloader'):
         CalibrationImages(cfg, about())
+    with pytest.raises(ValueError, match='leave --maps or --int8 away'):
+        CalibrationImages(config(root), dict(about(), task='maps'))
 
 
 def test_images_are_dealt_from_the_classes():

@@ -42,7 +42,9 @@ HEADS = {
         strides=STRIDES, norm_on_bbox=True, centerness_on_reg=True, loss_cls=SIGMOID,
         regress_ranges=((-1, 32), (32, 1e8)), norm_cfg=dict(type='GN', num_groups=2),
     ),
-    'RTMDetHead': dict(anchor_generator=POINTS, bbox_coder=DISTANCES),
+    'RTMDetHead': dict(
+        anchor_generator=POINTS, bbox_coder=DISTANCES, norm_cfg=dict(type='BN')
+    ),
     'RTMDetSepBNHead': dict(
         anchor_generator=POINTS, bbox_coder=DISTANCES, with_objectness=False, exp_on_reg=False
     ),
@@ -52,25 +54,25 @@ HEADS = {
 def made(kind, **test_cfg):
     init_default_scope('mmdet')
     cfg = ConfigDict(dict(TEST_CFG, **test_cfg))
-    head = MODELS.build(dict(COMMON, type=kind, test_cfg=cfg, **copy.deepcopy(HEADS[kind]))).eval()
-    with torch.no_grad():
-        for name, weights in head.named_parameters():  # wide scores, boxes of some pixels
-            spread = 0.6 if weights.ndim > 1 else 1.0
-            if 'reg' in name.rsplit('.', 2)[0] and weights.ndim > 1 and kind.startswith('Retina'):
-                spread = 0.1
-            generator = torch.Generator().manual_seed(len(name))
-            weights.copy_(torch.randn(weights.shape, generator=generator) * spread)
-    return head
+    return MODELS.build(dict(COMMON, type=kind, test_cfg=cfg, **copy.deepcopy(HEADS[kind])))
 
 
-def maps(head, images, seed=0):
-    generator = torch.Generator().manual_seed(seed)
-    feats = [
-        torch.randn(images, 8, SIZE[0] // stride, SIZE[1] // stride, generator=generator)
-        for stride in STRIDES
+def maps(head, images):
+    """As the head would give them: classes, boxes and, of FCOS, centres; a map per level each."""
+    generator = torch.Generator().manual_seed(0)
+    deltas = hasattr(head.bbox_coder, 'stds')
+    priors = head.prior_generator.num_base_priors[0]
+    kinds = [priors * head.cls_out_channels, priors * 4] + [1] * hasattr(head, 'conv_centerness')
+    found = [
+        [
+            torch.randn(images, n, SIZE[0] // s, SIZE[1] // s, generator=generator) * 1.5
+            for s in STRIDES
+        ]
+        for n in kinds
     ]
-    with torch.no_grad():
-        return head(tuple(feats))
+    if not deltas:  # distances in pixels, of which few are below zero
+        found[1] = [8 + 4 * x for x in found[1]]
+    return found
 
 
 def expected(head, outs) -> list[InstanceData]:

@@ -28,7 +28,10 @@ def by_definition(boxes, scores, labels, threshold, agnostic):
         if scores[i] == 0:
             continue
         for j in left:
-            low, high = np.maximum(boxes[i, :2], boxes[j, :2]), np.minimum(boxes[i, 2:], boxes[j, 2:])
+            low, high = (
+                np.maximum(boxes[i, :2], boxes[j, :2]),
+                np.minimum(boxes[i, 2:], boxes[j, 2:]),
+            )
             both = np.prod(np.clip(high - low, 0, None))
             areas = [np.prod(boxes[k, 2:] - boxes[k, :2]) for k in (i, j)]
             if (agnostic or labels[i] == labels[j]) and both / (sum(areas) - both) > threshold:

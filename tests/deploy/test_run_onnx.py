@@ -1,5 +1,6 @@
 """The stand-alone script: what OpenMMLab's steps do, without OpenMMLab."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -89,6 +90,16 @@ def test_photographs_are_turned_upright_and_have_three_channels(tmp_path):
     assert (run_onnx.open_photograph(tmp_path / 'b.png') == 0x80).all()
     Image.fromarray(pixels[..., 0]).save(tmp_path / 'c.png')
     assert run_onnx.open_photograph(tmp_path / 'c.png').shape == (2, 4, 3)
+
+
+def test_boxes_are_drawn_and_each_photograph_has_a_file(tmp_path):
+    names = run_onnx.drawings(['a/x.jpg', 'b/x.png', 'c/y.jpg', 'x.jpg'], 'out')
+    assert names == [os.path.join('out', f'{n}.png') for n in ('x', 'x_2', 'y', 'x_3')]
+    assert run_onnx.drawings(['a.jpg'], None) == [None]
+    image = np.zeros((40, 60, 3), np.uint8)
+    run_onnx.draw(image, [('cup', 0.9, (10.2, 12.0, 50.0, 38.0))], tmp_path / 'a.png')
+    drawn = np.asarray(Image.open(tmp_path / 'a.png'))
+    assert drawn[30, 10].tolist() == [255, 60, 0] and not drawn[30, 5].any()
 
 
 def test_labels_that_are_there_and_the_surest_classes():
