@@ -24,7 +24,7 @@ STAMP := $(VENV)/.cream_mm-installed
 PINS := constraints/$(FAMILY).txt constraints/overrides.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lint format test test-all test-family test-gpu demo clean
+.PHONY: help setup lint format test test-all test-family test-gpu demo docs clean
 .DELETE_ON_ERROR:
 
 help:  ## print this list
@@ -72,6 +72,18 @@ test-gpu: $(STAMP)  ## the tests that need a GPU, or two; without one they skip
 demo: $(STAMP)  ## the whole story on a CPU
 	$(PY) tools/demo.py
 
+# Pages are read as text, so that neither torch nor cream_mm is needed: an environment of its own, in seconds.
+DOCS := .venv-docs
+
+$(DOCS)/.installed: constraints/docs.txt
+	$(PYTHON) -m venv $(DOCS)
+	command -v uv >/dev/null || $(DOCS)/bin/python -m pip install --quiet uv
+	PATH="$(PATH):$(DOCS)/bin:$(VENV)/bin" uv pip install --python $(DOCS)/bin/python --no-deps --requirement constraints/docs.txt
+	@touch $@
+
+docs: $(DOCS)/.installed  ## the pages of docs/ and the API as a site: site/index.html; a broken link is an error
+	NO_MKDOCS_2_WARNING=1 $(DOCS)/bin/python -m mkdocs build --strict
+
 clean:  ## remove the environment of FAMILY, caches and builds; data/ and work_dirs/ stay
-	rm -rf $(VENV) build dist *.egg-info .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(DOCS) site build dist *.egg-info .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -not -path './.venv*' -prune -exec rm -rf {} +

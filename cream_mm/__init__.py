@@ -7,7 +7,7 @@ Importing this package is cheap: what is asked for by name, here or in a config 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from .environment import check_family
+from .environment import asks_doctor, check_family
 from .import_errors import explain_import
 from .import_prints import silence_onedl
 from .mim_scope import add_mim_scope
@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from . import datasets, engine, methods, models, search
     from .apis.create_model import create_model, list_models
 
-check_family()
+if not asks_doctor():
+    check_family()
 silence_onedl()
 add_mim_scope()
 watch_mmcv_ops()

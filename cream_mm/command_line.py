@@ -190,8 +190,12 @@ def check_file(path: str | os.PathLike, missing: str) -> None:
         raise PermissionError(f'cannot read {path}: {os.strerror(errno.EACCES)}')
 
 
-def check_writable(folder: str | os.PathLike) -> None:
+def check_writable(folder: str | os.PathLike, option: str = '--work-dir') -> None:
     """Whether files can be written into a folder, which may not be there yet; it is not made.
+
+    Args:
+        folder (str): The folder.
+        option (str): What of the command line names it. Defaults to '--work-dir'.
 
     Raises:
         OSError: If not; says at which folder it fails.
@@ -205,8 +209,23 @@ def check_writable(folder: str | os.PathLike) -> None:
         where = f'{folder}: {there}' if there != folder else f'{folder}'
         raise type(error)(
             error.errno,
-            f'cannot write into {where}: {error.strerror}. Name another folder, with --work-dir',
+            f'cannot write into {where}: {error.strerror}. Name another folder, with {option}',
         ) from error
+
+
+def check_writable_file(path: str | os.PathLike, option: str = '--out') -> None:
+    """Whether a file can be written, whose folder may not be there yet; nothing is made.
+
+    Args:
+        path (str): The file.
+        option (str): What of the command line names it. Defaults to '--out'.
+
+    Raises:
+        OSError: If not; says at which folder it fails.
+    """
+    if os.path.isdir(path):
+        raise IsADirectoryError(errno.EISDIR, f'{path} is a folder: name a file, with {option}')
+    check_writable(os.path.dirname(os.path.abspath(path)), option)
 
 
 @contextmanager

@@ -9,7 +9,9 @@ import importlib.metadata
 import os
 import platform
 import re
-from collections.abc import Iterable
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 # family -> import name -> the distributions that provide it, the one to install first
 FAMILIES: dict[str, dict[str, tuple[str, ...]]] = {
@@ -26,10 +28,13 @@ FAMILIES: dict[str, dict[str, tuple[str, ...]]] = {
         'mmpretrain': ('mmpretrain',),
     },
 }
+# In a clone, and where a wheel was installed.
+_IS_CLONE = Path(__file__).resolve().parents[1].joinpath('setup.cfg').is_file()
+_INSTALL = 'pip install -e ".[{}]"' if _IS_CLONE else 'pip install "cream-mm[{}]"'
 _HOW_TO_INSTALL = (
     'Install one family of them:\n'
-    '  pip install -e ".[onedl]"      the maintained forks: current torch, numpy 2\n'
-    '  pip install -e ".[openmmlab]"  the classic releases: torch 2.1, numpy 1'
+    f'  {_INSTALL.format("onedl")}      the maintained forks: current torch, numpy 2\n'
+    f'  {_INSTALL.format("openmmlab")}  the classic releases: torch 2.1, numpy 1'
 )
 
 
@@ -44,6 +49,11 @@ def check_family(installed: Iterable[str] | None = None) -> None:
         ImportError: If distributions of both families are installed, or one is missing.
     """
     mm_family(installed)
+
+
+def asks_doctor(command: Sequence[str] = sys.orig_argv) -> bool:
+    """Whether this process is ``doctor``, which has to run where :func:`check_family` refuses."""
+    return any(word == 'doctor' or word.endswith('doctor.py') for word in command[1:4])
 
 
 def mm_family(installed: Iterable[str] | None = None) -> str:
@@ -124,7 +134,7 @@ def _missing_message(
         f'cream_mm needs mmengine, mmcv, mmdet and mmpretrain. Of the family {family!r} '
         f'{", ".join(found[family])} {_is_are(found[family])} installed, but missing: '
         f'{", ".join(" or ".join(dists) for dists in missing)}. {_HOW_TO_INSTALL}\n'
-        f'The first choice that keeps what is there: pip install -e ".[{family}]".'
+        f'The first choice that keeps what is there: {_INSTALL.format(family)}.'
     )
 
 
@@ -139,7 +149,7 @@ def _mixed_message(found: dict[str, list[str]]) -> str:
         'Uninstall all of them (removing one family only would tear holes into the other), then '
         'install one:',
         f'  pip uninstall -y {everything}',
-        '  pip install -e ".[onedl]"    or    pip install -e ".[openmmlab]"',
+        f'  {_INSTALL.format("onedl")}    or    {_INSTALL.format("openmmlab")}',
     ]
     return '\n'.join(lines)
 

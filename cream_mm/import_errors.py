@@ -24,13 +24,13 @@ _DISTRIBUTIONS = dict(
     pkg_resources="'setuptools<81'",
     distutils='setuptools',
 )
-_HEADLESS = (
+HEADLESS = (
     'pip uninstall -y opencv-python opencv-python-headless && pip install opencv-python-headless'
 )
 _OPENCV = ('opencv-python', 'opencv-python-headless')
 _TORN = (
     'OpenCV is torn: opencv-python and opencv-python-headless write the same files, and one of '
-    f'them was removed or put over the other. {_HEADLESS}'
+    f'them was removed or put over the other. {HEADLESS}'
 )
 _NUMPY_1 = (
     'numpy.dtype size changed',
@@ -61,7 +61,7 @@ def explain_import(error: BaseException) -> str | None:
     if library and (package := _package(error)) == 'cv2':
         return (
             f'OpenCV needs {library[1]}, which this machine lacks, as it has no screen. Its build '
-            f'without windows does not: {_HEADLESS}'
+            f'without windows does not: {HEADLESS}'
         )
     if library and package:
         return f'{package} needs {library[1]}, which this machine lacks: install that library'

@@ -26,6 +26,7 @@ from mmengine.registry import PARAM_SCHEDULERS as MMENGINE_PARAM_SCHEDULERS
 from mmengine.registry import RUNNERS as MMENGINE_RUNNERS
 from mmengine.registry import TASK_UTILS as MMENGINE_TASK_UTILS
 from mmengine.registry import TRANSFORMS as MMENGINE_TRANSFORMS
+from mmengine.registry import VISBACKENDS as MMENGINE_VISBACKENDS
 from mmengine.registry import Registry
 
 _SCOPE = 'cream_mm'
@@ -58,7 +59,7 @@ DATASETS = _registry(
 )
 DATA_SAMPLERS = _registry('data sampler', MMENGINE_DATA_SAMPLERS, 'datasets.balanced_sampler')
 TRANSFORMS = _registry('transform', MMENGINE_TRANSFORMS, 'datasets.transforms')
-HOOKS = _registry('hook', MMENGINE_HOOKS, 'engine')
+HOOKS = _registry('hook', MMENGINE_HOOKS, 'engine', 'reports.tracker_hook')
 RUNNERS = _registry('runner', MMENGINE_RUNNERS, 'engine')
 LOOPS = _registry('loop', MMENGINE_LOOPS, 'engine')
 METRICS = _registry('metric', MMENGINE_METRICS, 'evaluation')
@@ -67,6 +68,7 @@ OPTIM_WRAPPER_CONSTRUCTORS = _registry(
     'optimizer wrapper constructor', MMENGINE_CONSTRUCTORS, 'engine'
 )
 PARAM_SCHEDULERS = _registry('parameter scheduler', MMENGINE_PARAM_SCHEDULERS, 'engine')
+VISBACKENDS = _registry('vis backend', MMENGINE_VISBACKENDS, 'engine.trackers')
 TASK_UTILS = _registry('task util', MMENGINE_TASK_UTILS, 'spaces', 'search')
 """Spaces, samplers, strategies."""
 

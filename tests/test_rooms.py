@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[1] / 'cream_mm'
 ROOMS = (
     'ops', 'structures', 'spaces', 'costs', 'files', 'checkpoints', 'datasets', 'search', 'models',
     'converters', 'evaluation', 'engine', 'methods', 'config', 'apis', 'reports', 'deploy',
-    'commands', 'testing',
+    'checkup', 'commands', 'testing',
 )  # fmt: skip
 # Of the package itself, beside the rooms: they import no room, so that every room may import them.
 FLOOR = (

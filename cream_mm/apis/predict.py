@@ -15,6 +15,7 @@ from ..checkpoints.installed_weights import weights_file
 from ..checkpoints.load_weights import find_mismatch, fitting, local_file, weights_of
 from ..checkpoints.load_weights import without_wrappers as unwrapped
 from ..checkpoints.safe_load import load_checkpoint_file
+from ..command_line import check_writable
 from ..config import load_config
 from ..config.work_dir import config_and_checkpoint
 from ..datasets.folder_listing import PassedOver, list_images
@@ -320,6 +321,7 @@ class _Detector:
         palette = model.dataset_meta.get('palette') or 'random'
         self.visualizer.dataset_meta = dict(model.dataset_meta, palette=palette)
         self.names, self.files = model.dataset_meta['classes'], _files(paths, out)
+        check_writable(out, '--out')
         out.mkdir(parents=True, exist_ok=True)
 
     def __call__(self, path: Path, image: np.ndarray) -> Prediction:

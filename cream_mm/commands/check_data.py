@@ -77,7 +77,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not os.path.isdir(args.dir):
         what = 'is a file, not a folder' if os.path.exists(args.dir) else 'is not there'
         raise FileNotFoundError(f'{args.dir} {what}: give the folder of a data set')
-    check_writable(args.out)
+    check_writable(args.out, '--out')
     from cream_mm.reports.check_data import check_data, divide, split_lines
     from cream_mm.reports.data_report import DataReport
 

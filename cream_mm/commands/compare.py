@@ -30,7 +30,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from cream_mm.command_line import tool_parser
+from cream_mm.command_line import check_writable, tool_parser
 from cream_mm.mim_scope import configs_root
 
 
@@ -67,9 +67,11 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 
 def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
+    out = args.out or os.path.join(args.work_dir, 'compare')
+    if os.path.isdir(args.work_dir) and not args.list:
+        check_writable(out, '--out')
     from cream_mm.apis.compare_all import compare_all, summary
 
-    out = args.out or os.path.join(args.work_dir, 'compare')
     records = compare_all(
         args.work_dir,
         out,

@@ -7,18 +7,20 @@ SRC is a retrained network or a supernet; which one, and its architecture, is re
 every one of which is checked. Nothing in SRC is executed.
 """
 
+import argparse
 import shlex
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from cream_mm.command_line import check_checkpoint, tool_parser
+from cream_mm.command_line import check_checkpoint, check_writable_file, tool_parser
 from cream_mm.command_words import as_typed
 
 if TYPE_CHECKING:
     from cream_mm.converters.convert_checkpoint import Conversion
 
 
-def main(argv: Sequence[str] | None = None) -> None:
+def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    """Parse the command line."""
     parser = tool_parser(__doc__)
     parser.add_argument('src', metavar='SRC', help='the checkpoint to read')
     parser.add_argument('dst', metavar='DST', help='the file to write')
@@ -28,8 +30,13 @@ def main(argv: Sequence[str] | None = None) -> None:
         default='cream_mm',
         help='whose names DST gets; default: cream_mm',
     )
-    args = parser.parse_args(argv)
+    return parser.parse_args(argv)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    args = parse_args(argv)
     check_checkpoint(args.src)
+    check_writable_file(args.dst, 'DST')
     from cream_mm.converters import convert_checkpoint
 
     found = convert_checkpoint(args.src, args.dst, to_official=args.to == 'official')

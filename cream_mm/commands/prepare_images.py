@@ -10,7 +10,7 @@ import argparse
 import os
 from collections.abc import Sequence
 
-from cream_mm.command_line import tool_parser
+from cream_mm.command_line import check_writable, tool_parser
 from cream_mm.environment import usable_cores
 
 
@@ -45,6 +45,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
     if not os.path.isdir(args.src):
         raise FileNotFoundError(f'no folder {args.src}; it holds train/<class>/* and val/<class>/*')
+    check_writable(args.dst, 'DST')
     from cream_mm.datasets.prepare_images import prepare_images
 
     size = 256 if args.size is None and not args.pack else args.size

@@ -30,6 +30,7 @@ from cream_mm.command_line import (
     OptionsAction,
     check_file,
     check_pair,
+    check_writable,
     tool_parser,
 )
 
@@ -127,6 +128,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         check_file(args.ratings, f'no table {args.ratings}')
     if args.path_log:
         check_file(args.path_log, f'no {args.path_log}')
+    if args.out:
+        check_writable(args.out, '--out')
     from cream_mm.config.load import check_early
     from cream_mm.config.work_dir import config_and_checkpoint, config_file
 

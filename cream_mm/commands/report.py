@@ -4,7 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from cream_mm.command_line import tool_parser
+from cream_mm.command_line import check_writable_file, tool_parser
 from cream_mm.command_words import as_typed
 
 EXAMPLE = """\
@@ -40,10 +40,12 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 def main(argv: list[str] | None = None) -> None:
     """Write the page and print where it is, with the result table."""
     args = parse_args(argv)
+    folder = Path(args.search_dir)
+    if args.out or folder.is_dir():
+        check_writable_file(args.out or folder / 'report.html')
     from cream_mm.files.errors_file import ERRORS_FILE
     from cream_mm.reports import ErrorReport, SearchReport
 
-    folder = Path(args.search_dir)
     try:
         if (folder / ERRORS_FILE).is_file() and not (folder / 'best_arch.json').is_file():
             report = ErrorReport(folder)

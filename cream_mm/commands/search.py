@@ -28,6 +28,7 @@ from cream_mm.command_line import (
     OptionsAction,
     check_file,
     check_pair,
+    check_writable,
     tool_parser,
 )
 
@@ -82,6 +83,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     args.config, args.checkpoint = config_and_checkpoint(args.config, args.checkpoint)
     work_dir = args.work_dir or osp.join(osp.dirname(args.checkpoint), args.strategy)
+    check_writable(work_dir)
     strategy = dict(
         type=args.strategy, seed=args.seed, population=args.population, path_log=args.path_log
     )

@@ -6,16 +6,22 @@
 LOW and HIGH are millions of FLOPs as the released search code counts them ("board").
 """
 
+import argparse
 from collections.abc import Sequence
 
 from cream_mm.command_line import tool_parser
 
 
-def main(argv: Sequence[str] | None = None) -> None:
+def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    """Parse the command line."""
     parser = tool_parser(__doc__)
     parser.add_argument('low', type=float, metavar='LOW', help='lower end, in millions')
     parser.add_argument('high', type=float, metavar='HIGH', help='upper end, in millions')
-    args = parser.parse_args(argv)
+    return parser.parse_args(argv)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    args = parse_args(argv)
     from cream_mm.costs import build_cost_model
     from cream_mm.methods.cream.depth_layout import depth_layout
     from cream_mm.spaces import MBConvSpace

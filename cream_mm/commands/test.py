@@ -13,6 +13,8 @@ from collections.abc import Sequence
 from cream_mm.command_line import (
     OptionsAction,
     check_pair,
+    check_writable,
+    check_writable_file,
     tool_parser,
 )
 
@@ -54,6 +56,12 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 def main(argv: Sequence[str] | None = None) -> dict:
     args = parse_args(argv)
     check_pair(args.config, args.checkpoint)
+    if args.work_dir:
+        check_writable(args.work_dir)
+    if args.out:
+        check_writable_file(args.out)
+    if args.show_dir:
+        check_writable(args.show_dir, '--show-dir')
     from cream_mm.config.load import load_config
     from cream_mm.config.normalisation import fit_images
     from cream_mm.config.work_dir import config_and_checkpoint

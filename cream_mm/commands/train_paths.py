@@ -19,6 +19,7 @@ from cream_mm.command_line import (
     OptionsAction,
     check_config,
     check_pairs,
+    check_writable,
     tool_parser,
 )
 from cream_mm.mim_scope import configs_root
@@ -42,6 +43,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
     check_config(args.config)
+    check_writable(args.work_dir)
     from cream_mm.config.load import check_early
 
     check_early(args.config, args.cfg_options)

@@ -20,7 +20,7 @@ _ALSO_READ = (
     'find_unused_parameters', 'fold', 'folds', 'full_share', 'input_size', 'input_sizes',
     'label_column', 'latency', 'max_epochs', 'max_minutes', 'min_steps', 'model_wrapper_cfg',
     'multi_label', 'num_classes', 'num_workers', 'own_names', 'runner_type', 'sized_epochs',
-    'start', 'strategy', 'sync_bn', 'tta_model', 'tta_pipeline',
+    'start', 'strategy', 'sync_bn', 'tracker', 'tta_model', 'tta_pipeline',
 )  # fmt: skip
 KNOWN_KEYS = sorted({*runner_arguments(), *_ALSO_READ} - {'cfg'})
 _OURS = [

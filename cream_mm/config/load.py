@@ -22,6 +22,7 @@ from .label_data import fit_label_tables
 from .latency_budget import fit_latency
 from .min_steps import fit_min_steps
 from .start_network import fit_start
+from .tracker import check_tracker, fit_tracker
 from .value_ranges import check_values
 
 
@@ -64,6 +65,7 @@ def load_config(
     fit_network(cfg, options)
     _follow_metric(cfg)
     fit_class_balance(cfg)
+    fit_tracker(cfg)
     if check_data:
         _fit_to_data(cfg, options, writes)
         fit_min_steps(cfg, options, say_early)
@@ -103,6 +105,7 @@ def _open(
             'copy of the config that the run has left in its work_dir'
         )
     check_values(cfg)
+    check_tracker(cfg)
     if writes:
         if cfg.get('work_dir') is None:
             cfg.work_dir = os.path.join('work_dirs', Path(path).stem)

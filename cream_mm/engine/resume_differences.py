@@ -9,12 +9,15 @@ from ..files.config_values import read_values
 # Places and names, not what is computed.
 _NOT_COMPARED = {
     'custom_imports', 'env_cfg', 'experiment_name', 'filename', 'launcher', 'load_from',
-    'log_level', 'log_processor', 'resume', 'vis_backends', 'visualizer', 'work_dir',
+    'log_level', 'log_processor', 'resume', 'tracker', 'vis_backends', 'visualizer', 'work_dir',
 }  # fmt: skip
 # These go into the state of optimizer and schedules, and the checkpoint's takes their place.
 _IN_THE_STATE = ('optim_wrapper.optimizer.', 'optim_wrapper.paramwise_cfg.', 'param_scheduler')
 _HARMLESS_KEYS = {'num_workers', 'persistent_workers', 'pin_memory', 'prefetch_factor'}
-_HARMLESS = ('default_hooks.logger.', 'default_hooks.timer.', 'default_hooks.checkpoint.')
+_HARMLESS = (
+    'default_hooks.logger.', 'default_hooks.timer.', 'default_hooks.checkpoint.',
+    'default_hooks.tracker',
+)  # fmt: skip
 # What the weights, the board and the log of paths mean.
 _MEANING = (
     'model.backbone.space', 'model.backbone.arch', 'model.backbone.align', 'model.compat',

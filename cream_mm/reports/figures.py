@@ -2,11 +2,14 @@
 
 import io
 import re
+from collections.abc import Callable
+from typing import Any
 
 import matplotlib
 import numpy as np
 from markupsafe import Markup
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.offsetbox import AnchoredOffsetbox, HPacker, TextArea, VPacker
@@ -50,13 +53,45 @@ POINTS = dict(
 MARKS = (('o', '●'), ('s', '■'), ('^', '▲'), ('D', '◆'))
 
 
+def to_svg(fig: Figure, name: str, description: str) -> Markup:
+    """A figure as inline SVG: no prolog, no outside names, ids unique within the page."""
+    buffer = io.StringIO()
+    with matplotlib.rc_context({'svg.hashsalt': name}):
+        blank = dict.fromkeys(('Creator', 'Date', 'Format', 'Type'))
+        fig.savefig(buffer, format='svg', metadata=blank)
+    svg = buffer.getvalue()
+    svg = svg[svg.index('<svg') :]
+    svg = re.sub(r'<defs>\s*<style.*?</style>\s*</defs>', '', svg, flags=re.S)
+    svg = re.sub(r'\bid="', f'id="{name}-', svg)
+    svg = re.sub(r'xlink:href="#', f'href="#{name}-', svg)
+    svg = re.sub(r'url\(#', f'url(#{name}-', svg)
+    svg = svg.replace("'DejaVu Sans'", 'var(--sans)')
+    box = re.search(r'viewBox="([^"]+)"', svg).group(1)
+    width = round(fig.get_figwidth() * 100)
+    head = (
+        f'<svg viewBox="{box}" role="img" aria-label="{description}" style="max-width:{width}px">'
+    )
+    return Markup(head + svg[svg.index('>') + 1 :])
+
+
+def to_rgb(fig: Figure, name: str, description: str) -> np.ndarray:
+    """A figure as a picture, (H, W, 3), uint8."""
+    canvas = FigureCanvasAgg(fig)
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba())[..., :3].copy()
+
+
+Writer = Callable[[Figure, str, str], Any]
+
+
 def draw_scatter(
     points: list[dict],
     chosen: tuple[float | None, float | None],
     limits: Limits,
     metric: Metric,
     cost: str = 'macs_m',
-) -> Markup | None:
+    write: Writer | None = None,
+) -> Any | None:
     """Rating against the cost of rated paths, or None without any.
 
     Args:
@@ -65,6 +100,7 @@ def draw_scatter(
         limits (tuple): Both ends of the budget of the cost.
         metric (Metric): What the ratings are.
         cost (str): 'macs_m' (default) or 'latency_ms'.
+        write (callable): What makes the result of the figure. Defaults to inline SVG.
     """
     if not points:
         return None
@@ -93,13 +129,14 @@ def draw_scatter(
         ax.set(xlabel=label, ylabel=f'search rating, {metric.label}')
         fig.legend(loc='outside upper left', ncols=5, handletextpad=0.5, columnspacing=1.6)
         name = 'MACs' if cost == 'macs_m' else COST_NAMES[cost][0]
-        return to_svg(fig, 'scatter', f'Rating against {name} of all rated paths')
+        return (write or to_svg)(fig, 'scatter', f'Rating against {name} of all rated paths')
 
 
-def draw_front(front: Front) -> Markup | None:
+def draw_front(front: Front, write: Writer | None = None) -> Any | None:
     """Rating against cost of the best paths for several budgets, or None where none is rated.
 
-    References without a rating are ticks on the axis of costs.
+    References without a rating are ticks on the axis of costs. ``write`` makes the result of the
+    figure, by default inline SVG.
     """
     steps, references = front.steps, front.references
     drawn = [p for p in (front.answer, *steps, *references) if p.cost is not None]
@@ -149,7 +186,9 @@ def draw_front(front: Front) -> Markup | None:
             _label(ax, answer, words, offset, ORANGE, weight='bold')
         ax.set(xlabel=front.cost_label, ylabel=front.rating_label)
         fig.legend(loc='outside upper left', ncols=5, handletextpad=0.5, columnspacing=1.6)
-        return to_svg(fig, 'front', 'Rating against cost of the best paths for several budgets')
+        return (write or to_svg)(
+            fig, 'front', 'Rating against cost of the best paths for several budgets'
+        )
 
 
 def _draw_star(ax: Axes, x: float, y: float, label: str, size: float = 330) -> None:
@@ -207,10 +246,11 @@ def _mark_unrated(ax: Axes, paths: list[FrontPath]) -> None:
                     textcoords='offset points', fontsize=8)  # fmt: skip
 
 
-def draw_blocks(blocks: Blocks) -> Markup | None:
+def draw_blocks(blocks: Blocks, write: Writer | None = None) -> Any | None:
     """Rating against cost of every candidate, one panel for each block; None without any.
 
     Cells of different depth have different colours, those of different width different marks.
+    ``write`` as for :func:`draw_front`.
     """
     panels = blocks.panels
     if not panels:
@@ -229,7 +269,9 @@ def draw_blocks(blocks: Blocks) -> Markup | None:
             ax.set_axis_off()
         fig.supxlabel('MACs in the network (millions)', color=MUTED, fontsize=9)
         fig.supylabel(f'{blocks.metric}, lower is better', color=MUTED, fontsize=9)
-        return to_svg(fig, 'blocks', 'Rating against MACs of the candidates of each block')
+        return (write or to_svg)(
+            fig, 'blocks', 'Rating against MACs of the candidates of each block'
+        )
 
 
 def _draw_block(ax: Axes, panel: RatedBlock, colors: dict[int, str]) -> None:
@@ -379,24 +421,3 @@ def draw_later(top1: Curve, mean_ap: Curve, mean_ap_50: Curve) -> Markup | None:
 def curve_of(lines: dict[int, dict], key: str) -> Curve:
     """[(step, value)] of the lines that have a key."""
     return [(step, line[key]) for step, line in lines.items() if key in line]
-
-
-def to_svg(fig: Figure, name: str, description: str) -> Markup:
-    """A figure as inline SVG: no prolog, no outside names, ids unique within the page."""
-    buffer = io.StringIO()
-    with matplotlib.rc_context({'svg.hashsalt': name}):
-        blank = dict.fromkeys(('Creator', 'Date', 'Format', 'Type'))
-        fig.savefig(buffer, format='svg', metadata=blank)
-    svg = buffer.getvalue()
-    svg = svg[svg.index('<svg') :]
-    svg = re.sub(r'<defs>\s*<style.*?</style>\s*</defs>', '', svg, flags=re.S)
-    svg = re.sub(r'\bid="', f'id="{name}-', svg)
-    svg = re.sub(r'xlink:href="#', f'href="#{name}-', svg)
-    svg = re.sub(r'url\(#', f'url(#{name}-', svg)
-    svg = svg.replace("'DejaVu Sans'", 'var(--sans)')
-    box = re.search(r'viewBox="([^"]+)"', svg).group(1)
-    width = round(fig.get_figwidth() * 100)
-    head = (
-        f'<svg viewBox="{box}" role="img" aria-label="{description}" style="max-width:{width}px">'
-    )
-    return Markup(head + svg[svg.index('>') + 1 :])

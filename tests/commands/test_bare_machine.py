@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -34,6 +35,39 @@ def test_an_output_folder_that_cannot_be_written():
         'error: cannot write into /proc/work_dirs/search_imagenet: /proc: No such file or '
         'directory. Name another folder, with --work-dir'
     ]
+
+
+OUTPUTS = dict(  # each tool that writes, with a place where nothing can be written
+    check_data=['data', '--out', '/proc/out'],
+    compare=['data', '--out', '/proc/out'],
+    convert_checkpoint=['file.pth', '/proc/out.pth'],
+    demo=[],
+    export_arch=['file.json', '--out', '/proc/out'],
+    latency=['build', 'mbconv', '--out', '/proc/out.json'],
+    prepare_images=['data', '/proc/out'],
+    rank_correlation=['file.py', 'file.pth', 'file.json', '--out', '/proc/out'],
+    report=['data', '--out', '/proc/out.html'],
+    search=['file.py', 'file.pth', '--work-dir', '/proc/out'],
+    test=['file.py', 'file.pth', '--out', '/proc/out.pkl'],
+    train_paths=['file.py', '--num', '1', '--work-dir', '/proc/out'],
+)
+
+
+@pytest.mark.skipif(sys.platform != 'linux', reason='/proc is a folder nobody can write into')
+@pytest.mark.parametrize('name', OUTPUTS)
+def test_no_tool_begins_what_it_cannot_write(name, tmp_path, monkeypatch):
+    """Neither the files, which are empty, nor the data were looked at."""
+    (tmp_path / 'data').mkdir()
+    for file in ('file.pth', 'file.py', 'file.json'):
+        (tmp_path / file).touch()
+    monkeypatch.chdir('/proc' if name == 'demo' else tmp_path)
+    main = import_module(f'cream_mm.commands.{name}').main
+    with pytest.raises(OSError, match=r'cannot write into /proc.*Name another folder, with ') as e:
+        main(OUTPUTS[name])
+    option = next((a for a in OUTPUTS[name] if a.startswith('--') and a != '--num'), None)
+    expected = option or dict(demo='cd FOLDER').get(name, 'DST')
+    assert str(e.value).endswith(f'with {expected}')
+    assert sorted(os.listdir(tmp_path)) == ['data', 'file.json', 'file.pth', 'file.py']
 
 
 @pytest.mark.parametrize('on_path', [False, True], ids=['here', 'on PYTHONPATH'])

@@ -42,7 +42,7 @@ def files_of_the_page():
 
 
 def contract_of_the_page():
-    (block,) = re.findall(r'\n  ```python\n(.+?)  ```', PAGE.read_text(), re.S)
+    (block,) = re.findall(r'\n    ```python\n(.+?)    ```', PAGE.read_text(), re.S)
     return textwrap.dedent(block)
 
 

@@ -48,7 +48,7 @@ def test_files_that_are_named_are_there(page):
     text = page.read_text()
     given = re.findall(r'^`([^`]+)`[^\n]*\n\n```python', text, flags=re.MULTILINE)  # by the page
     for name in re.findall(pattern, text):
-        if name not in given:
+        if name not in given and not name.endswith('/NAME.py'):
             assert (ROOT / name).is_file(), name
 
 
@@ -63,9 +63,8 @@ def test_every_page_is_linked_from_another():
     assert [page.name for page in pages if page not in linked] == []
 
 
-def test_the_readme_has_each_room_and_folder():
-    text = (ROOT / 'README.md').read_text()
-    tree = text.split('## The repository')[1].split('```')[1]
+def test_the_tree_has_each_room_and_folder():
+    tree = (ROOT / 'docs/repository.md').read_text().split('```')[1]
     rooms = {path.parent.name for path in (ROOT / 'cream_mm').glob('*/__init__.py')}
     rooms |= {path.name for path in (ROOT / 'configs').iterdir() if path.name[0] not in '_.'}
     rooms -= {'__pycache__', 'retinanet_cream.py'}

@@ -282,6 +282,7 @@ class SearchLoop(BaseLoop):
                 break
             known = evaluator.log is not None and evaluator.log.get(archs[0]) is not None
             ratings[archs[0]] = evaluator.rate_all(archs, lambda *_: None)[0]
+            self._told_hooks(archs[0], ratings[archs[0]])
             if not self._tell(archs, ratings):
                 continue
             self.runner.logger.info(
@@ -320,8 +321,17 @@ class SearchLoop(BaseLoop):
                 f'Rated {progress.step()} {rating}, {cost} ({sources[archs[i]]})  {progress.eta}',
                 extra=dict(share=progress.share),
             )
+            self._told_hooks(archs[i], rating)
 
         ratings.update(zip(archs, evaluator.rate_all(archs, tell)))
+
+    def _told_hooks(self, arch: Arch, rating: Rating) -> None:
+        self.runner.call_hook(
+            'after_rating',
+            rating=rating,
+            costs=self.budget.cost_model.cost(arch).in_units(),
+            predicted=self.strategy.predicted(arch) if self.strategy is not None else None,
+        )
 
     def _tell(self, archs: Sequence[Arch], ratings: Mapping[Arch, Rating]) -> bool:
         """Tell the strategy all finite scores; whether there was one."""

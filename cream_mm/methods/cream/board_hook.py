@@ -1,5 +1,6 @@
 """Offers each trained path to the board."""
 
+import statistics
 from pathlib import Path
 
 import torch
@@ -22,8 +23,8 @@ class BoardHook(Hook):
         warmup (float): Share of all iterations before the board opens: the supernet's first
             accuracies say little. Defaults to 0.175, the published 21 of 120 epochs.
 
-    Logs ``board_best`` and ``board_worst`` (training top-1 in percent), and writes the board to
-    ``board.json`` after each epoch.
+    Logs ``board_best``, ``board_median`` and ``board_worst`` (training top-1 in percent), and
+    writes the board to ``board.json`` after each epoch.
     """
 
     priority = 'NORMAL'
@@ -61,8 +62,9 @@ class BoardHook(Hook):
         model.board.offer(path.arch, 100 * hits / total, path.images, path.soft_targets)
         if len(model.board):
             scores = [entry.score for entry in model.board.entries]
-            runner.message_hub.update_scalar('train/board_best', scores[0])
-            runner.message_hub.update_scalar('train/board_worst', scores[-1])
+            told = dict(best=scores[0], median=statistics.median(scores), worst=scores[-1])
+            for name, score in told.items():
+                runner.message_hub.update_scalar(f'train/board_{name}', score)
 
     @master_only
     def after_train_epoch(self, runner: Runner) -> None:

@@ -226,6 +226,10 @@ class AlternatingLoop(SupernetTrainLoop):
                 f'Rated {progress.step()} {rating}  {progress.eta}',
                 extra=dict(share=progress.share),
             )
+            costs = self.runner.test_loop.budget.cost_model.cost(archive[i]).in_units()
+            self.runner.call_hook(
+                'after_rating', rating=rating, costs=costs, stage=f'phase_{number}'
+            )
 
         return evaluator.rate_all(archive, tell)
 

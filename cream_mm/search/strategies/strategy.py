@@ -178,6 +178,10 @@ class Strategy(ABC):
         except ValueError:
             return None
 
+    def predicted(self, arch: Arch) -> float | None:
+        """What is expected of a path without its rating, higher is better; None: nothing."""
+        return None
+
     def front(self) -> list[Scored]:
         """Paths that no other beats in score without costing more, cheapest first."""
         values = dict(zip(self.scored, self._values(self.scored)))

@@ -61,6 +61,10 @@ class TrainingEffectsSearch(MainEffectsSearch):
         )
         return super().for_run(run, **settings)
 
+    def predicted(self, arch: Arch) -> float:
+        """Minus the training loss that its effects add up to, in nats."""
+        return float(self._known.predict([arch])[0])
+
     def _propose(self, n: int) -> list[Arch]:
         self._paths = self._paths or best_paths(self._known, self.space, self.budget)
         archs: list[Arch] = []
