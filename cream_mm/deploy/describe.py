@@ -77,9 +77,9 @@ def graph_of(
     model: BaseModel, about: dict[str, Any], *, dynamic_size: bool = False
 ) -> tuple[nn.Module, tuple[str, ...]]:
     """The graph of a model for a task, and the names of its outputs, which ``about`` then has."""
-    pads = 'Pad' in map(kind_of, test_pipeline(model.cfg))
-    if dynamic_size and about['resize'] is not None and not pads:
-        about['resize']['pad']['divisor'] = 1  # the graph does it
+    resize = about['resize'] if dynamic_size else None
+    if resize is not None and 'Pad' not in map(kind_of, test_pipeline(model.cfg)):
+        resize['pad']['divisor'] = 1  # the graph does it
     if about['task'] == 'detection':
         from . import detector
 
