@@ -17,5 +17,5 @@ model = dict(
     ),
     neck=dict(in_channels=[40, 112]),
 )
-train_cfg = dict(val_interval=5)
+train_cfg = dict(val_interval=1)
 optim_wrapper = dict(optimizer=dict(lr=2e-3))

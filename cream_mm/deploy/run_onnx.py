@@ -11,6 +11,8 @@ import argparse
 import json
 import os
 import sys
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageOps
@@ -18,11 +20,13 @@ from PIL import Image, ImageDraw, ImageOps
 KEY, FORMAT = 'cream_mm', 1
 KERNELS = {'bilinear': Image.Resampling.BILINEAR, 'bicubic': Image.Resampling.BICUBIC}
 
+Box = tuple[str, float, tuple[float, float, float, float]]  # name, score, left, top, right, bottom
+
 
 # ---- the file ------------------------------------------------------------------------------------
 
 
-def open_network(path, threads=None):
+def open_network(path: str, threads: int | None = None) -> tuple[Any, dict[str, Any]]:
     """A session of onnxruntime, and what the file says of itself."""
     import onnxruntime
 
@@ -53,7 +57,7 @@ def open_network(path, threads=None):
 # ---- an image ------------------------------------------------------------------------------------
 
 
-def open_photograph(path):
+def open_photograph(path: str | os.PathLike) -> np.ndarray:
     """An image file as (H, W, 3) uint8, RGB, turned upright as EXIF says."""
     with Image.open(path) as image:
         image = ImageOps.exif_transpose(image)
@@ -64,7 +68,7 @@ def open_photograph(path):
         return np.array(image.convert('RGB'))
 
 
-def prepare(image, about):
+def prepare(image: np.ndarray, about: dict) -> tuple[np.ndarray, tuple[float, float]]:
     """Pixels of an image as the network's input.
 
     Args:
@@ -110,7 +114,7 @@ def _new_size(height, width, how, fixed):
     return int(height * factor + 0.5), int(width * factor + 0.5)
 
 
-def resize(image, size, how):
+def resize(image: np.ndarray, size: Sequence[int], how: dict) -> np.ndarray:
     """(H, W, 3) uint8 -> (h, w, 3) uint8."""
     if tuple(image.shape[:2]) == tuple(size):
         return image
@@ -148,7 +152,7 @@ def _crop(image, size):
     return image[top : top + h, left : left + w]
 
 
-def pad(image, how, to=None):
+def pad(image: np.ndarray, how: dict, to: Sequence[int] | None = None) -> np.ndarray:
     """Pixels on the right and below: to a size, or to multiples of a divisor."""
     height, width = image.shape[:2]
     divisor = how['divisor']
@@ -164,7 +168,7 @@ def pad(image, how, to=None):
 # ---- what the network says -----------------------------------------------------------------------
 
 
-def best_classes(probabilities, about, top):
+def best_classes(probabilities: np.ndarray, about: dict, top: int) -> list[tuple[str, float]]:
     """(name, probability) of one image, the surest first; of several labels those that it has."""
     order = np.argsort(-probabilities, kind='stable')
     threshold = about.get('test_cfg', {}).get('threshold')
@@ -175,7 +179,13 @@ def best_classes(probabilities, about, top):
     return [(about['classes'][i], float(probabilities[i])) for i in order]
 
 
-def boxes_of(outputs, scale, shape, about, threshold):
+def boxes_of(
+    outputs: dict[str, np.ndarray],
+    scale: tuple[float, float],
+    shape: Sequence[int],
+    about: dict,
+    threshold: float,
+) -> list[Box]:
     """(name, score, (left, top, right, bottom)) in pixels of the photograph, the surest first."""
     boxes, scores, labels = (outputs[name][0] for name in ('boxes', 'scores', 'labels'))
     boxes = boxes / np.array([*scale, *scale], np.float32)
@@ -188,7 +198,7 @@ def boxes_of(outputs, scale, shape, about, threshold):
     ]
 
 
-def draw(image, found, path):
+def draw(image: np.ndarray, found: Sequence[Box], path: str | os.PathLike) -> None:
     """Write a photograph with its boxes."""
     picture = Image.fromarray(image)
     pen = ImageDraw.Draw(picture)
@@ -200,7 +210,7 @@ def draw(image, found, path):
     picture.save(path)
 
 
-def drawings(paths, folder):
+def drawings(paths: Sequence[str], folder: str | None) -> list[str | None]:
     """Where photographs are drawn; two of one name in two folders get two files."""
     names = []
     for path in paths:
@@ -213,7 +223,7 @@ def drawings(paths, folder):
     return [os.path.join(folder, f'{name}.png') if folder else None for name in names]
 
 
-def run(session, about, path, drawn, args):
+def run(session: Any, about: dict, path: str, drawn: str | None, args: argparse.Namespace) -> None:
     """Print what the network says of one photograph."""
     image = open_photograph(path)
     pixels, scale = prepare(image, about)
@@ -244,7 +254,7 @@ def run(session, about, path, drawn, args):
             print('   nothing above the threshold')
 
 
-def main(argv=None):
+def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -68,7 +68,7 @@ from .trained_network import other_network
 _SOURCES = dict(
     effects='of the best training effects',
     board='from the board',
-    combined='drawn to learn what choices cost, or proposed from that',
+    combined='to learn what each choice is worth',
     given='asked for by the strategy',
     archive='of the pools that were trained',
     random='drawn at random',

@@ -14,6 +14,7 @@ from mmengine.registry import DefaultScope
 
 from cream_mm.apis.predict import open_model, predict
 from cream_mm.apis.time_networks import fit_norms
+from cream_mm.commands.export_onnx import main, parse_args
 from cream_mm.deploy import export as module
 from cream_mm.deploy.export import export
 from cream_mm.deploy.onnx_file import read_about
@@ -136,3 +137,22 @@ def test_images_that_are_gone_are_said(work_dir, tmp_path, capsys):
     lines = capsys.readouterr().out
     assert 'the validation set is not there' in lines
     assert 'photographs: not compared' in lines
+
+
+@pytest.mark.parametrize(
+    'words, message',
+    [
+        (['a', '--batch', '0'], '--batch: it is at least 1'),
+        (['a', '--size', '0', '3'], '--size: sides are at least 1'),
+        (['a', '--check-images', '0'], '--check-images: it is at least 1'),
+    ],
+)
+def test_arguments_out_of_range(words, message, capsys):
+    with pytest.raises(SystemExit):
+        parse_args(words)
+    assert message in capsys.readouterr().err
+
+
+def test_a_config_alone_has_no_weights():
+    with pytest.raises(ValueError, match='give CONFIG CHECKPOINT, or the work directory'):
+        main(['configs/retinanet_cream.py'])
