@@ -25,7 +25,7 @@ class Rows(NamedTuple):
 
 
 @dataclass
-class Match:
+class Matched:
     """How far two programs agree.
 
     Attributes:
@@ -49,7 +49,7 @@ class Match:
         few = self.excused <= number + share * (self.pairs + self.excused)
         return not self.unexplained and few
 
-    def add(self, other: 'Match') -> None:
+    def add(self, other: 'Matched') -> None:
         """Count another image, too."""
         self.pairs += other.pairs
         self.score, self.corner = max(self.score, other.score), max(self.corner, other.corner)
@@ -67,8 +67,8 @@ def match_boxes(
     least_side: float = 0.0,
     class_agnostic: bool = False,
     ties: bool = False,
-) -> Match:
-    """Match the boxes of two programs for one image.
+) -> Matched:
+    """Matched the boxes of two programs for one image.
 
     Args:
         ours, theirs (Rows): Of the same image.
@@ -120,12 +120,12 @@ def match_boxes(
     return found
 
 
-def _pairs(ours: Rows, theirs: Rows) -> tuple[Match, tuple[set[int], set[int]]]:
+def _pairs(ours: Rows, theirs: Rows) -> tuple[Matched, tuple[set[int], set[int]]]:
     """Boxes that both have, and the rows that only one side has.
 
     Of a class, the pair whose corners differ least goes first.
     """
-    found, alone = Match(), (set(range(len(ours.scores))), set(range(len(theirs.scores))))
+    found, alone = Matched(), (set(range(len(ours.scores))), set(range(len(theirs.scores))))
     for kind in np.intersect1d(ours.labels, theirs.labels):
         mine, yours = (np.flatnonzero(rows.labels == kind) for rows in (ours, theirs))
         corner = np.abs(ours.boxes[mine][:, None] - theirs.boxes[yours][None]).max(axis=-1)
