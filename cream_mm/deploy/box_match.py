@@ -25,8 +25,8 @@ class Rows(NamedTuple):
 
 
 @dataclass
-class Matched:
-    """How far two programs agree.
+class Agreement:
+    """How far two programs agree on an image, or several.
 
     Attributes:
         pairs (int): Boxes that both have.
@@ -49,7 +49,7 @@ class Matched:
         few = self.excused <= number + share * (self.pairs + self.excused)
         return not self.unexplained and few
 
-    def add(self, other: 'Matched') -> None:
+    def add(self, other: 'Agreement') -> None:
         """Count another image, too."""
         self.pairs += other.pairs
         self.score, self.corner = max(self.score, other.score), max(self.corner, other.corner)
@@ -67,8 +67,8 @@ def match_boxes(
     least_side: float = 0.0,
     class_agnostic: bool = False,
     ties: bool = False,
-) -> Matched:
-    """Matched the boxes of two programs for one image.
+) -> Agreement:
+    """Match the boxes of two programs for one image.
 
     Args:
         ours, theirs (Rows): Of the same image.
@@ -120,12 +120,12 @@ def match_boxes(
     return found
 
 
-def _pairs(ours: Rows, theirs: Rows) -> tuple[Matched, tuple[set[int], set[int]]]:
+def _pairs(ours: Rows, theirs: Rows) -> tuple[Agreement, tuple[set[int], set[int]]]:
     """Boxes that both have, and the rows that only one side has.
 
     Of a class, the pair whose corners differ least goes first.
     """
-    found, alone = Matched(), (set(range(len(ours.scores))), set(range(len(theirs.scores))))
+    found, alone = Agreement(), (set(range(len(ours.scores))), set(range(len(theirs.scores))))
     for kind in np.intersect1d(ours.labels, theirs.labels):
         mine, yours = (np.flatnonzero(rows.labels == kind) for rows in (ours, theirs))
         corner = np.abs(ours.boxes[mine][:, None] - theirs.boxes[yours][None]).max(axis=-1)

@@ -16,7 +16,7 @@ from mmengine.logging import MMLogger
 from mmengine.model import BaseModel
 from mmengine.structures import InstanceData
 
-from .box_match import Matched, Rows, match_boxes
+from .box_match import Agreement, Rows, match_boxes
 from .parity import SCRIPT_IMAGES, SCRIPT_LIMIT, Report, batches_of, noise
 from .run_onnx import open_photograph, prepare
 from .runtimes import Runtime
@@ -169,7 +169,7 @@ def _some_photographs(pair: Pair, loader: Iterable[dict] | None) -> list[np.ndar
 
 def _compare(report, key, what, pair, batches, *, ties=False) -> None:
     """Add how well the boxes of each image of several batches (N, H, W, 3) match."""
-    total, images = Matched(), 0
+    total, images = Agreement(), 0
     for batch in batches:
         try:
             ours = pair.file(batch)
@@ -212,7 +212,7 @@ def _say(report, key, what, images, total, ties=False) -> None:
 def _validate(report: Report, pair: Pair, loader: Iterable[dict]) -> None:
     """Add how well boxes of the validation set match, and the mAP of the model and of the file."""
     meters = [Meter.of(pair.model.cfg, loader) for _ in range(3)]
-    total, images, script = Matched(), 0, []
+    total, images, script = Agreement(), 0, []
     for batch in loader:
         samples = batch['data_samples']
         if meters[0]:

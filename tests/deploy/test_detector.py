@@ -10,7 +10,7 @@ pytest.importorskip('mmdet')
 from made_detector import HEADS, made_detector
 
 from cream_mm.apis.export_onnx import onnx_bytes
-from cream_mm.deploy.box_match import Matched, match_boxes
+from cream_mm.deploy.box_match import Agreement, match_boxes
 from cream_mm.deploy.detector import check_detector, graph_of
 from cream_mm.deploy.detector_parity import Pair
 from cream_mm.deploy.parity import batches_of, noise
@@ -30,7 +30,7 @@ def session_of(model, dynamic_size):
 
 
 def agreement(pair, batches):
-    total = Matched()
+    total = Agreement()
     for batch in batches:
         for image, rows in zip(batch, pair.file(batch), strict=True):
             theirs = pair.torch(image)
