@@ -231,7 +231,7 @@ def _validate(report: Report, pair: Pair, loader: Iterable[dict]) -> None:
     if not images:
         report.say('photographs: not compared, the validation set is empty')
         return
-    _say(report, 'photographs', 'photographs of the validation set', images, total)
+    _say(report, 'photographs', 'photographs as the config prepares them', images, total)
     if script:
         report.numbers['script_pixels'] = max(script)
         text = (
