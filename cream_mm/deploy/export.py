@@ -231,8 +231,8 @@ def _write_int8(record, path, cfg, about, images, bits, max_drop, check_images) 
         print(f'int8: {line}', flush=True)
     made = quantize(path, out, images, reduce_range=bits == 7)
     print(
-        f'int8: {made.layers} layers are int8, {len(made.kept)} last ones and what is behind them '
-        'stay float32', flush=True,
+        f'int8: {made.layers} layers are int8; {len(made.kept)} at the end and what is behind stay '
+        'float32', flush=True,
     )  # fmt: skip
     found = compare_int8(path, out, cfg, about, number=check_images, max_drop=max_drop)
     record['int8'] = found

@@ -81,11 +81,14 @@ def lines_of(found: Mapping[str, Any]) -> list[str]:
     if found['good']:
         lines.append(f'good         at most {found["max_drop"]:g} points may be lost (--max-drop)')
         return lines
+    one = 100 / found['images']
     lines.append(
         f'NOT GOOD     int8 loses {found["drop"]:.2f} points, more than {found["max_drop"]:g} '
         '(--max-drop). Try more images (--int8 1000)'
         + ('' if found['vnni'] else '; weights of 7 bits (--int8-bits 7): this processor has no '
            'VNNI, and sums of 8 bits overflow')
+        + (f'; more --check-images: one of {found["images"]} is {one:.2f} points'
+           if one > found['max_drop'] else '')
         + '; or use the float32 file, which is there, too'
     )  # fmt: skip
     return lines

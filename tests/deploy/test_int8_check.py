@@ -28,6 +28,8 @@ def test_the_table_has_both_and_a_verdict():
         'NOT GOOD     int8 loses 1.50 points, more than 1 (--max-drop). Try more'
     )
     assert 'VNNI' not in last and '--int8 1000' in last
+    few = lines_of(dict(FOUND, drop=1.7, good=False, images=60))[-1]
+    assert 'one of 60 is 1.67 points' in few and 'one of' not in last
     assert '(--int8-bits 7)' in lines_of(dict(FOUND, drop=1.5, good=False, vnni=False))[-1]
 
 
