@@ -5,8 +5,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ..structures.difference import Difference
+from ..structures.difference import ERRORS, Difference
 from .arch_evaluator import Rating
+
 
 def paired_difference(one: Rating, other: Rating) -> Difference:
     """How much worse ``one`` is rated than ``other``, image by image.
