@@ -163,7 +163,12 @@ class FinishedSearch:
                     rows.append(Network(f'{kind}-{percent}', kind, tuple(make(*args)), share))
                 except ValueError as error:
                     say(f'{kind}-{percent} is left out: {error}')
-            for i, one in enumerate(random_paths(*args, RANDOM_PATHS, seed), start=1):
+            try:
+                drawn = random_paths(*args, RANDOM_PATHS, seed)
+            except ValueError as error:
+                say(f'random-{percent} is left out: {error}')
+                continue
+            for i, one in enumerate(drawn, start=1):
                 rows.append(Network(f'random-{i}-{percent}', f'random-{i}', (one,), share))
         least = self.found(min(shares))
         rows.append(Network('scratch', 'scratch', (least,), min(shares)))

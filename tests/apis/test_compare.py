@@ -39,6 +39,21 @@ def search(tmp_path):
     return FinishedSearch(tmp_path), [Slice(space, one) for one in archs]
 
 
+def test_without_a_random_path_of_that_cost(search, monkeypatch):
+    """A small network's space may have none that the draw finds: the others are trained."""
+
+    def none(*args):
+        raise ValueError('found no path')
+
+    monkeypatch.setattr('cream_mm.apis.compare.random_paths', none)
+    said = []
+    names = [one.name for one in search[0].networks([0.5], say=said.append)]
+    assert 'random-50 is left out: found no path' in said
+    assert not any(name.startswith('random') for name in names) and names[-2:] == [
+        'scratch', 'mobilenet-v2',
+    ]  # fmt: skip
+
+
 def test_what_is_trained(search):
     search, (large, small) = search
     assert (search.found(0.7), search.found(0.5)) == (large, small)
