@@ -11,6 +11,7 @@ docs/results/onnx.jsonl; all goes on after a kill. Networks of all spaces come i
 """
 
 import argparse
+import copy
 import json
 import statistics
 import tempfile
@@ -117,10 +118,12 @@ def parity(name: str, number: int) -> dict[str, Any]:
         file = Path(folder, 'model.onnx')
         file.write_bytes(content)
         runtime = onnxruntime_session(file, threads=1)
-    differences, spreads = zip(*(compare(model, runtime, size) for size in sizes))
+    found = [compare(model, runtime, size) for size in sizes]
+    differences, spreads, own = zip(*found)
     return dict(
         kind='parity', space=name, number=number, arch=space.format(arch),
-        difference=float(f'{max(differences):.2g}'), spread=float(f'{min(spreads):.2g}'),
+        difference=float(f'{max(differences):.2g}'), own_error=float(f'{max(own):.2g}'),
+        spread=float(f'{min(spreads):.2g}'),
         mb=round(len(content) / 1e6, 2), cpu_s=round(time.process_time() - start, 2),
     )  # fmt: skip
 
@@ -151,20 +154,23 @@ def bgr(images: np.ndarray) -> list[torch.Tensor]:
     return list(torch.from_numpy(np.ascontiguousarray(images[..., ::-1].transpose(0, 3, 1, 2))))
 
 
-def compare(model: BaseModel, runtime: Any, size: tuple[int, int]) -> tuple[float, float]:
-    """Largest difference of probabilities, of different images at once and each alone; and how
-    much the model's own answers to them differ at least."""
+def compare(model: BaseModel, runtime: Any, size: tuple[int, int]) -> tuple[float, float, float]:
+    """Largest difference of probabilities, of different images at once and each alone; how much the
+    model's own answers to them differ at least; and how far they are from those in float64."""
     images = noise(IMAGES, size)
     with torch.no_grad():  # by its own preprocessor and head, not by the exported graph
         x = model.data_preprocessor(dict(inputs=bgr(images)))['inputs']
         theirs = model.head(model.extract_feat(x)).softmax(1).numpy()
+        double = copy.deepcopy(model).double()
+        exact = double.head(double.extract_feat(x.double())).softmax(1).numpy()
     pixels = np.ascontiguousarray(images.transpose(0, 3, 1, 2), dtype=np.float32)
     ours = runtime(pixels)[PROBABILITIES]
     turned = runtime(pixels[::-1].copy())[PROBABILITIES][::-1]
     alone = np.concatenate([runtime(one[None])[PROBABILITIES] for one in pixels])
     difference = max(float(np.abs(found - theirs).max()) for found in (ours, turned, alone))
     pairs = [(i, j) for i in range(IMAGES) for j in range(i)]
-    return difference, min(float(np.abs(theirs[i] - theirs[j]).max()) for i, j in pairs)
+    apart = min(float(np.abs(theirs[i] - theirs[j]).max()) for i, j in pairs)
+    return difference, apart, float(np.abs(theirs - exact).max())
 
 
 # ---- int8 ----------------------------------------------------------------------------------------
@@ -216,7 +222,8 @@ def page(found: list[dict]) -> str:
         lines.append(
             f'| {name} | {len(rows)} | {sizes} | {max(r["difference"] for r in rows):.1e} | '
             f'{statistics.median(r["difference"] for r in rows):.1e} | '
-            f'{statistics.median(r["spread"] for r in rows):.2f} | {bad} |'
+            f'{statistics.median(r["spread"] for r in rows):.2f} | {bad} | '
+            f'{max(r["difference"] / max(r["own_error"], LIMIT) for r in rows):.1f} |'
         )
     lines.append(INT8)
     for network in dict.fromkeys(r['network'] for r in found if r['kind'] == 'int8'):
@@ -249,11 +256,13 @@ Classifiers with random weights, their batch norm fitted, exported with open bat
 by onnxruntime at its default level of optimisation. PyTorch answers through the model's own
 preprocessor and head. {IMAGES} different images, as one batch, in the other order and each alone;
 at two sizes. *Difference* is that of probabilities, the largest of all; the files of a user may
-differ by {LIMIT:.0e}. *Answers differ* is by how much the probabilities of two images differ at
-least, in the median of the networks: a file that mixes up images would be off by that.
+differ by {LIMIT:.0e}, or by ten times what the model itself in float32 is from itself in float64.
+*Beyond* is the largest difference in parts of that error, or of {LIMIT:.0e} if the error is less.
+*Answers differ* is by how much the probabilities of two images differ at least, in the median of
+the networks: a file that mixes up images would be off by that.
 
-| space | networks | sizes | largest difference | median | answers differ | above {LIMIT:.0e} |
-|---|---|---|---|---|---|---|"""
+| space | networks | sizes | largest difference | median | answers differ | > {LIMIT:.0e} | beyond |
+|---|---|---|---|---|---|---|---|"""
 INT8 = """
 ## int8
 

@@ -52,4 +52,10 @@ val_dataloader = dict(
     dataset=dict(data_root=data_root, pipeline=test_pipeline),
 )
 test_dataloader = val_dataloader
+train_cfg = dict(max_epochs=max_epochs)
+optim_wrapper = dict(optimizer=dict(lr=lr))
+param_scheduler = [
+    dict(type='cream_mm.WarmupCosineLR', warmup_epochs=0.7, T_max=max_epochs,
+         convert_to_iter_based=True),
+]  # fmt: skip
 env_cfg = dict(num_threads=1)  # as in the searches

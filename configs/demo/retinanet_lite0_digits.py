@@ -17,5 +17,10 @@ model = dict(
     ),
     neck=dict(in_channels=[40, 112]),
 )
-train_cfg = dict(val_interval=1)
+train_cfg = dict(max_epochs=max_epochs, val_interval=1)
 optim_wrapper = dict(optimizer=dict(lr=2e-3))
+param_scheduler = [
+    dict(type='LinearLR', start_factor=0.05, by_epoch=False, begin=0, end=60),
+    dict(type='CosineAnnealingLR', eta_min=4e-5, begin=0, end=max_epochs,
+         convert_to_iter_based=True),
+]  # fmt: skip

@@ -52,5 +52,11 @@ test_cfg = dict(
         detector='configs/demo/retinanet_lite0_digits.py',
     ),
 )
+train_cfg = dict(max_epochs=max_epochs, full_share=full_share)
+optim_wrapper = dict(optimizer=dict(lr=lr))
+param_scheduler = [
+    dict(type='cream_mm.TwoCosinesLR', T_max=max_epochs, full_share=full_share, warmup_epochs=0.7,
+         convert_to_iter_based=True),
+]  # fmt: skip
 default_hooks = dict(logger=dict(interval=20))
 env_cfg = dict(num_threads=1)  # as in the first search

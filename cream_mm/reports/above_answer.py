@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 
-from ..evaluation.veto import ERRORS, Difference
+from ..structures.difference import ERRORS, Difference
 from .metric import Metric
 
 _DREW = 'Random paths are there to compare with and are no candidates'
@@ -42,7 +42,8 @@ def above_answer(best: Mapping, rated: Sequence[Mapping], metric: Metric) -> lis
     if shown is None or not paths:
         return []
     sign = -1 if metric.is_error else 1
-    higher = [p for p in paths if sign * (metric.shown(p) - shown) > 0]
+    seen = [(path, metric.shown(path)) for path in paths]
+    higher = [path for path, value in seen if value is not None and sign * (value - shown) > 0]
     better, by = _better(best['rating'], paths, higher, metric)
     if not higher and not better:
         return []

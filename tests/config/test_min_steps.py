@@ -24,7 +24,7 @@ def test_more_epochs_for_few_steps(cfg):
     lines = []
     fit_min_steps(cfg, {}, lines.append)
     assert cfg.max_epochs == cfg.train_cfg.max_epochs == cfg.param_scheduler[0].T_max == 34
-    assert 'max_epochs=34, not 16: an epoch of 40 images is 3 steps, and a training' in lines[0]
+    assert 'max_epochs=34, not 30: an epoch of 40 images is 3 steps, and a training' in lines[0]
     fit_min_steps(cfg, {}, pytest.fail)  # 102 steps
 
 
@@ -34,7 +34,7 @@ def test_what_is_given_stays(cfg):
     fit_min_steps(cfg, {}, pytest.fail)
     override(cfg, dict(min_steps=100, max_minutes=5))
     fit_min_steps(cfg, {}, pytest.fail)
-    assert cfg.max_epochs == 16
+    assert cfg.max_epochs == 30
 
 
 def test_a_part_of_a_set_with_boxes():
