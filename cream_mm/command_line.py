@@ -7,9 +7,11 @@ checked without torch, and imports the rest then.
 import argparse
 import errno
 import os
+import select
 import sys
 import tempfile
 import traceback
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -236,6 +238,8 @@ def one_line_errors() -> Iterator[None]:
     then stands below it.
     """
     wait_briefly()
+    # Of mmdet when it is imported, about a metric of its own that nothing here uses.
+    warnings.filterwarnings('ignore', 'faster_coco_eval is not installed')
     try:
         yield
     except KeyboardInterrupt:
@@ -245,6 +249,8 @@ def one_line_errors() -> Iterator[None]:
         print(f'\ninterrupted: {how}', file=sys.stderr)
         sys.exit(130)  # what shells have for Ctrl-C
     except (FloatingPointError, ImportError, KeyError, OSError, ValueError) as error:
+        if isinstance(error, BrokenPipeError) and _nobody_reads():
+            sys.exit(141)  # what shells have for a closed pipe
         message = _from_worker(error) or explain_import(error)
         source = Path(traceback.extract_tb(error.__traceback__)[-1].filename).resolve()
         ours = Path(__file__).resolve().parent in source.parents
@@ -266,6 +272,16 @@ def one_line_errors() -> Iterator[None]:
             'the config has auto_scale_lr; a resumed run keeps its own); on a GPU also --amp; then '
             'continue with --resume'
         )
+
+
+def _nobody_reads() -> bool:
+    """Whether what this process prints goes nowhere, as into ``head`` that has enough."""
+    look = select.poll()
+    look.register(1, 0)
+    if not any(event & select.POLLERR for _, event in look.poll(0)):
+        return False
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # for the flush at the end
+    return True
 
 
 def _message(error: BaseException) -> str:

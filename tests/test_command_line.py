@@ -1,6 +1,9 @@
 import argparse
 import errno
 import os
+import subprocess
+import sys
+import warnings
 
 import pytest
 import torch
@@ -38,6 +41,15 @@ def test_a_full_disk_elsewhere_is_one_line_too():
         raise OSError(errno.ENOSPC, 'No space left on device', 'scalars.json')
 
 
+def test_an_import_says_nothing_of_a_metric_that_nobody_asked_for():
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter('always')
+        with one_line_errors():
+            warnings.warn('faster_coco_eval is not installed, and more', stacklevel=1)
+            warnings.warn('another', stacklevel=1)
+    assert [str(warning.message) for warning in caught] == ['another']
+
+
 @pytest.mark.parametrize(('tool', 'words'), [('train.py', '--resume'), ('report.py', 'stays')])
 def test_an_interrupted_command_says_how_to_go_on(monkeypatch, capsys, tool, words):
     monkeypatch.setattr('sys.argv', [f'tools/{tool}'])
@@ -46,6 +58,18 @@ def test_an_interrupted_command_says_how_to_go_on(monkeypatch, capsys, tool, wor
     assert end.value.code == 130
     (line,) = capsys.readouterr().err.split('\n')[1:-1]
     assert line.startswith('interrupted: ') and words in line
+
+
+def test_a_reader_that_has_enough_ends_it_without_a_word():
+    code = 'from cream_mm.command_line import one_line_errors\nwith one_line_errors():\n'
+    code += "    for i in range(9999): print('line', i, flush=True)"
+    command = [sys.executable, '-c', code]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout.readline() == b'line 0\n'
+        process.stdout.close()
+        assert (process.stderr.read(), process.wait()) == (b'', 141)
+    with pytest.raises(BrokenPipeError), one_line_errors():  # of a worker
+        raise BrokenPipeError(errno.EPIPE, 'Broken pipe')
 
 
 def test_a_folder_is_no_config(tmp_path):

@@ -168,6 +168,8 @@ def test_from_a_folder_to_onnx(run, home):
     answer = json.loads((home / 'search/best_arch.json').read_text())
     assert answer['costs']['macs_m'] <= 25
     assert 'next:     cream-mm retrain search/export' in run('export', 'search')
+    text = run('export', 'search', '--all')
+    assert 'another: cream-mm retrain search/exports/' in text and ' train ' not in text
     run('retrain', 'search', '--cfg-options', 'max_epochs=1', 'num_workers=0', 'batch_size=16')
     assert ' %  ' in run('predict', 'search/export/retrain', 'photos/val/ant')
     run('report', 'search', '--retrain', 'search/export/retrain')

@@ -28,7 +28,8 @@ distilled from full.pth. Only its training needs full.pth; move all of DIR, or n
 import argparse
 import os.path as osp
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from cream_mm.command_line import (
     OptionsAction,
@@ -116,10 +117,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         print(f'note:     {note}')
     if 'weights' not in files and about.get('weights_travel', True) and not args.space:
         print('no weights: name the supernet with --checkpoint to cut them out')
-    train = words_as_typed(['python', 'tools/train.py', osp.relpath(files['retrain'])])
-    if speaks_of_program():
-        train = [PROGRAM, 'retrain', osp.relpath(osp.dirname(files['retrain']))]
-    print(f'next:     {shlex.join(train)}')
+    print(f'next:     {shlex.join(_training(files))}')
     if args.detector:  # its own work_dir may be there already, under the same name
         config = osp.relpath(files['detector'])
         command = ['python', 'tools/train.py', config, '--work-dir', config[: -len('.py')]]
@@ -204,6 +202,12 @@ def print_all(args: argparse.Namespace) -> None:
         print(f'{osp.relpath(files["arch"].parent)}: {", ".join(told)}')
     note_command(args.arch)
     name, first = next(iter(every.items()))
-    command = ['python', 'tools/train.py', osp.relpath(first['retrain']), '--work-dir',
-               osp.join(osp.relpath(args.arch), name)]  # fmt: skip
-    print(f'next, for this or another: {shlex.join(words_as_typed(command))}')
+    command = [*_training(first), '--work-dir', osp.join(osp.relpath(args.arch), name)]
+    print(f'next, for this or another: {shlex.join(command)}')
+
+
+def _training(files: Mapping[str, Any]) -> list[str]:
+    """The command that trains an export."""
+    if speaks_of_program():
+        return [PROGRAM, 'retrain', osp.relpath(osp.dirname(files['retrain']))]
+    return ['python', 'tools/train.py', osp.relpath(files['retrain'])]

@@ -99,7 +99,8 @@ def fitting(measured: dict, minutes: float, spent: float = 0.0) -> tuple[dict, s
         )
     stages = [Stage(**stage) for stage in measured['stages']]
     planned = 60 * minutes * (1 - RESERVE) - spent
-    epochs, fits = longest_fit(stages, planned, before, measured['multiple'])
+    least = measured['least_epochs']
+    epochs, fits = longest_fit(stages, planned, before, measured['multiple'], least)
     epoch = sum(stage.seconds for stage in stages if stage.grows) / before / 60
     rest = (sum(stage.seconds for stage in stages if not stage.grows) + spent) / 60
     reserve = minutes - epochs * epoch - rest
@@ -113,7 +114,7 @@ def fitting(measured: dict, minutes: float, spent: float = 0.0) -> tuple[dict, s
     )
     if fits:
         return chosen, f'{line}{reserve:.1f} left as reserve'
-    each = f'{measured["multiple"]} epochs, the least, take' if epochs > 1 else 'one epoch takes'
+    each = f'{epochs} epochs, the least, take' if epochs > 1 else 'one epoch takes'
     return chosen, (
         f'{line}{max(0.0, -reserve):.1f} more than there is: {each} {epochs * epoch:.1f} min'
     )

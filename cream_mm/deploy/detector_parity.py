@@ -67,6 +67,9 @@ def check(
         report.say('photographs: not compared, there is no validation set')
     else:
         _validate(report, pair, loader)
+    counts = [n['boxes'] for n in report.numbers.values() if isinstance(n, dict) and 'boxes' in n]
+    if report.passed and not any(counts):
+        report.say('note: neither finds a box in any image: no box is compared. Is it trained?')
     return report
 
 

@@ -234,7 +234,10 @@ def _write_int8(record, path, cfg, about, images, bits, max_drop, check_images) 
         f'int8: {made.layers} layers are int8; {len(made.kept)} at the end and what is behind stay '
         'float32', flush=True,
     )  # fmt: skip
-    found = compare_int8(path, out, cfg, about, number=check_images, max_drop=max_drop)
+    found = compare_int8(
+        path, out, cfg, about, number=check_images, max_drop=max_drop,
+        calibrated_on_all=images.images == images.total,
+    )  # fmt: skip
     record['int8'] = found
     print(*lines_of(found), sep='\n', flush=True)
     if not found['good']:

@@ -27,6 +27,7 @@ def compare_int8(
     *,
     number: int | None = None,
     max_drop: float = MAX_DROP,
+    calibrated_on_all: bool = False,
     threads: int = 1,
 ) -> dict[str, Any]:
     """Rate and time a file and its int8 version, as onnxruntime runs them by default.
@@ -37,11 +38,14 @@ def compare_int8(
         about (dict): What the file says of itself.
         number (int, optional): Images of the validation set. Defaults to all.
         max_drop (float): Percentage points that int8 may lose. Defaults to 1.
+        calibrated_on_all (bool): Whether no training image is left for the calibration. Defaults
+            to False.
         threads (int): For the latency. Defaults to 1.
 
     Returns:
         dict: ``metric``, ``images``, ``pct`` and ``ms`` and ``mb`` (each before and after),
-        ``drop``, ``max_drop``, ``good``, ``threads``, ``processor``, ``runtime``.
+        ``drop``, ``max_drop``, ``good``, ``calibrated_on_all``, ``rated_on_all``, ``threads``,
+        ``processor``, ``runtime``.
     """
     files = [Path(before), Path(after)]
     runs = [onnxruntime_session(file, threads=threads) for file in files]
@@ -54,6 +58,7 @@ def compare_int8(
     return dict(
         metric=rated[0].name, images=rated[0].images, pct=[r.pct for r in rated],
         drop=round(drop, 4), max_drop=max_drop, good=drop <= max_drop,
+        calibrated_on_all=calibrated_on_all, rated_on_all=number is None,
         ms=[round(timing.reference_ms, 3), round(timing.reference_ms * timing.ratio, 3)],
         mb=[round(file.stat().st_size / 1e6, 2) for file in files],
         input=list(image.shape), threads=threads, processor=processor_name(), vnni=has_vnni(),
@@ -81,17 +86,27 @@ def lines_of(found: Mapping[str, Any]) -> list[str]:
     if found['good']:
         lines.append(f'good         at most {found["max_drop"]:g} points may be lost (--max-drop)')
         return lines
-    one = 100 / found['images']
+    tries = '; '.join(_remedies(found))
+    remedies = f'Try {tries}; or use' if tries else 'Use'
     lines.append(
         f'NOT GOOD     int8 loses {found["drop"]:.2f} points, more than {found["max_drop"]:g} '
-        '(--max-drop). Try more images (--int8 1000)'
-        + ('' if found['vnni'] else '; weights of 7 bits (--int8-bits 7): this processor has no '
-           'VNNI, and sums of 8 bits overflow')
-        + (f'; more --check-images: one of {found["images"]} is {one:.2f} points'
-           if one > found['max_drop'] else '')
-        + '; or use the float32 file, which is there, too'
-    )  # fmt: skip
+        f'(--max-drop). {remedies} the float32 file, which is there, too'
+    )
     return lines
+
+
+def _remedies(found: Mapping[str, Any]) -> list[str]:
+    """What is left to be tried: nothing that was done already."""
+    words = [] if found['calibrated_on_all'] else ['more images (--int8 1000)']
+    if not found['vnni']:
+        words.append(
+            'weights of 7 bits (--int8-bits 7): this processor has no VNNI, and sums of 8 bits '
+            'overflow'
+        )
+    if (one := 100 / found['images']) > found['max_drop']:
+        more = 'a larger validation set' if found['rated_on_all'] else 'more --check-images'
+        words.append(f'{more}: one of {found["images"]} is {one:.2f} points')
+    return words
 
 
 def has_vnni() -> bool:

@@ -285,5 +285,8 @@ def main(argv: Sequence[str] | None = None) -> None:
 if __name__ == '__main__':
     try:
         main()
+    except BrokenPipeError:  # of head, which has enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(141)
     except (ImportError, OSError, ValueError) as error:
         sys.exit(f'error: {error}')

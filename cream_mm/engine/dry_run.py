@@ -37,6 +37,7 @@ class DryRun(NamedTuple):
     peak_bytes: int  # of this process, without the workers of its loaders
     gpu_bytes: int | None
     hint: str | None  # what may help where the steps wait for data
+    least_epochs: int = 1  # that the run cannot do without
 
     @property
     def seconds(self) -> float:
@@ -118,6 +119,7 @@ def dry_run(runner: Runner, began: float) -> DryRun:
         peak_bytes=1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss,
         gpu_bytes=torch.cuda.max_memory_allocated() if has_gpu else None,
         hint=what_may_help(loader.num_workers) if waits > MAX_SHARE else None,
+        least_epochs=getattr(loop, 'least_epochs', 1),
     )
 
 

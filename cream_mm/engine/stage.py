@@ -41,7 +41,7 @@ def seconds_of(stages: Sequence[Stage], side: int = 0) -> float:
 
 
 def longest_fit(
-    stages: Sequence[Stage], seconds: float, max_epochs: int, multiple: int = 1
+    stages: Sequence[Stage], seconds: float, max_epochs: int, multiple: int = 1, least: int = 1
 ) -> tuple[int, bool]:
     """How many epochs fit into a time.
 
@@ -50,9 +50,10 @@ def longest_fit(
         seconds (float): All that there is.
         max_epochs (int): What the numbers of the stages that grow belong to.
         multiple (int): Epochs that the run cannot do one without the other. Defaults to 1.
+        least (int): Epochs that it cannot do without. Defaults to 1.
 
     Returns:
-        tuple[int, bool]: Epochs, ``multiple`` at least, and whether they fit.
+        tuple[int, bool]: Epochs, ``multiple`` and ``least`` at least, and whether they fit.
 
     >>> longest_fit([Stage('training', 'steps', 100, 6, grows=True)], 3600, 10)
     (60, True)
@@ -62,7 +63,8 @@ def longest_fit(
     if growing <= 0:
         raise ValueError('nothing of this run goes with max_epochs')
     turns = math.floor(rest / growing / multiple + 1e-9)
-    return max(turns, 1) * multiple, turns >= 1
+    fewest = math.ceil(least / multiple)
+    return max(turns, fewest) * multiple, turns >= fewest
 
 
 def share_to_time(run: Callable[[float], T], images: int) -> tuple[T, float]:

@@ -21,7 +21,7 @@ from cream_mm.engine.stage import Stage
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def measured(multiple=1, max_epochs=10):
+def measured(multiple=1, max_epochs=10, least=1):
     """10 epochs of 60 s, and 400 s besides."""
     stages = [
         Stage('start', 'time', 1, 100.0),
@@ -29,7 +29,7 @@ def measured(multiple=1, max_epochs=10):
         Stage('rating', 'paths', 20, 15.0),
     ]
     stages = [stage._asdict() for stage in stages]
-    return dict(stages=stages, max_epochs=max_epochs, multiple=multiple)
+    return dict(stages=stages, max_epochs=max_epochs, multiple=multiple, least_epochs=least)
 
 
 def config(tmp_path, **kwargs):
@@ -78,6 +78,9 @@ def test_too_little_time():
     assert '2.7 more than there is' in line  # 1 + 6.67 - 5
     chosen, line = fitting(measured(multiple=4), 5)
     assert chosen['max_epochs'] == 4 and '4 epochs, the least, take 4.0 min' in line
+    chosen, line = fitting(measured(least=2), 5)  # a training in two phases
+    assert chosen['max_epochs'] == 2 and '2 epochs, the least, take 2.0 min' in line
+    assert fitting(measured(multiple=4, least=5), 5)[0]['max_epochs'] == 8
 
 
 def test_a_run_of_steps_is_refused():

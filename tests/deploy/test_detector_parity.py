@@ -66,7 +66,13 @@ def test_a_file_that_does_what_the_model_does(model):
     assert numbers['batches']['images'] == 11 and numbers['batches']['boxes'] > 50
     assert numbers['batches']['score'] < 1e-5
     assert numbers['sizes']['images'] == 22 and numbers['small']['images'] == 2
-    assert 'no validation set' in report.lines[-1]
+    assert 'no validation set' in report.lines[-1]  # nor a note
+
+
+def test_a_model_that_finds_nothing(model):
+    nothing = made_detector('RetinaSepBNHead', test_cfg=dict(score_thr=0.999, max_per_img=100))
+    report = check('x', run_of(nothing), nothing, None, about=ABOUT)
+    assert report.passed and 'no box is compared' in report.lines[-1]
 
 
 @pytest.mark.parametrize('change', [mixed_up, moved, other_classes, one_less, not_empty])

@@ -10,7 +10,7 @@ from cream_mm.deploy.rate import Rating
 FOUND = dict(
     metric='top-1', images=200, pct=[91.0, 90.5], drop=0.5, max_drop=1.0, good=True, ms=[3.0, 1.5],
     mb=[13.6, 3.4], input=[1, 3, 96, 96], threads=1, processor='Chip', vnni=True,
-    runtime='onnxruntime 1.2',
+    runtime='onnxruntime 1.2', calibrated_on_all=False, rated_on_all=False,
 )  # fmt: skip
 
 
@@ -30,6 +30,10 @@ def test_the_table_has_both_and_a_verdict():
     assert 'VNNI' not in last and '--int8 1000' in last
     few = lines_of(dict(FOUND, drop=1.7, good=False, images=60))[-1]
     assert 'one of 60 is 1.67 points' in few and 'one of' not in last
+    every = dict(FOUND, drop=1.7, good=False, calibrated_on_all=True, rated_on_all=True)
+    assert lines_of(every)[-1].endswith('(--max-drop). Use the float32 file, which is there, too')
+    every['images'] = 60
+    assert 'Try a larger validation set: one of 60 is 1.67 points; or use' in lines_of(every)[-1]
     assert '(--int8-bits 7)' in lines_of(dict(FOUND, drop=1.5, good=False, vnni=False))[-1]
 
 
@@ -53,5 +57,6 @@ def test_a_drop_above_the_limit_is_not_good(monkeypatch, tmp_path, before, after
     monkeypatch.setattr(int8_check, 'rate', rating)
     monkeypatch.setattr(int8_check, 'CalibrationImages', lambda *_: [np.zeros(3)])
     found = int8_check.compare_int8(*files, None, None)
+    assert found['rated_on_all'] and not found['calibrated_on_all']
     assert found['good'] is good and found['mb'] == [4.0, 1.0] and found['images'] == 7
     assert found['ms'][0] / found['ms'][1] == pytest.approx(4, rel=0.5)

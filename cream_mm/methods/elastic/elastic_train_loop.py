@@ -121,6 +121,11 @@ class ElasticTrainLoop(SupernetTrainLoop):
         return self.supernet.space.full_path
 
     @property
+    def least_epochs(self) -> int:
+        """One for each phase, of :func:`first_epochs`."""
+        return 1 if self.full_epochs in (0, self.max_epochs) else 2
+
+    @property
     def trains_paths(self) -> bool:
         """Whether it is the second phase; :class:`PathLogHook` has nothing to note before."""
         return self.start is not None

@@ -331,7 +331,11 @@ def load_classifier(
         network = None if whole else _network(model.backbone, weights)
         hint = f'. The file holds {network}' if network else ''
         if whole and not any(name.startswith('head.classifier.') for name in weights):
-            hint = '. The file holds the backbone without this head: features_only=True takes it'
+            hint = (
+                ". The file holds the backbone without this head, as the export of a detector's "
+                'search does: train the detector by its retrain.py, and take the work directory of '
+                'that. In Python features_only=True takes the file'
+            )
         raise ValueError(f'{path} does not fit this architecture: {mismatch}{hint}')
     found = fitting(own, weights)
     model.load_state_dict(found, strict=False)

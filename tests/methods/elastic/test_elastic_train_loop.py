@@ -326,6 +326,8 @@ def test_a_network_of_ones_own_is_not_trained_again(whole, data, tmp_path):
         logits = [run.model._teacher.it(images) for run in (whole.runner, runner)]
     torch.testing.assert_close(*logits)
     assert runner.train_loop.full_epochs == 0
+    # A single epoch cannot be two phases: what max_minutes chooses at least.
+    assert (runner.train_loop.least_epochs, whole.runner.train_loop.least_epochs) == (1, 2)
 
 
 def test_slices_of_a_network_whose_slices_were_not_trained(data, tmp_path):
