@@ -18,7 +18,7 @@ PY := $(VENV)/bin/python
 # Without the GPUs of a machine that has some: most tests hold results of a CPU to the last bit.
 TEST := CUDA_VISIBLE_DEVICES= OMP_NUM_THREADS=1 $(PY) -m pytest -n 2 --dist loadfile
 # Where another family would show: its versions of torch, mmengine, mmcv, mmdet and mmpretrain.
-FAMILY_TESTS := $(addprefix tests/,apis checkpoints configs family methods/close methods/dna methods/nao_v2 models ops search test_v0_1_files.py \
+FAMILY_TESTS := $(addprefix tests/,apis checkpoints configs deploy family methods/close methods/dna methods/nao_v2 models ops search test_v0_1_files.py \
   engine/test_runner.py engine/test_search_run.py engine/loops test_environment.py test_mmcv_ext.py)
 STAMP := $(VENV)/.cream_mm-installed
 PINS := constraints/$(FAMILY).txt constraints/overrides.txt
