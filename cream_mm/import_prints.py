@@ -5,13 +5,13 @@ and print "Could not import OneDL" where it is missing; what else they print sta
 """
 
 import contextlib
-import importlib.abc
-import importlib.machinery
 import io
 import sys
 import types
-from collections.abc import Sequence
+from collections.abc import Callable
 from typing import Any
+
+from .import_wrapper import ImportWrapper, Run
 
 _MODULES = ('mmpretrain.datasets', 'mmdet.datasets', 'mmdet.datasets.transforms')
 _LINE = 'Could not import OneDL'
@@ -23,22 +23,12 @@ def silence_onedl() -> None:
         sys.meta_path.insert(0, _Finder())
 
 
-class _Finder(importlib.abc.MetaPathFinder):
-    def find_spec(
-        self,
-        fullname: str,
-        path: Sequence[str] | None,
-        target: types.ModuleType | None = None,
-    ) -> importlib.machinery.ModuleSpec | None:
-        if fullname not in _MODULES:
-            return None
-        spec = importlib.machinery.PathFinder.find_spec(fullname, path, target)
-        if spec is not None and spec.loader is not None:
-            spec.loader.exec_module = _without_line(spec.loader.exec_module)
-        return spec
+class _Finder(ImportWrapper):
+    def wrapper(self, name: str) -> Callable[[Run], Run] | None:
+        return _without_line if name in _MODULES else None
 
 
-def _without_line(run: Any) -> Any:
+def _without_line(run: Run) -> Run:
     def exec_module(module: types.ModuleType) -> None:
         with contextlib.redirect_stdout(_Rest(sys.stdout)):
             run(module)

@@ -5,13 +5,13 @@ mmengine keeps a table of the packages that it takes configs from, and looks int
 cheap.
 """
 
-import importlib.abc
-import importlib.machinery
 import sys
 import types
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Any
+
+from .import_wrapper import ImportWrapper, Run
 
 SCOPE = 'cream_mm'
 _PACKAGE = Path(__file__).resolve().parent
@@ -64,28 +64,18 @@ def _keep_default_scope(module: types.ModuleType) -> None:
     module.Config._get_cfg_path = staticmethod(find_without_scope)
 
 
-_CHANGES: dict[str, Callable[[types.ModuleType], None]] = {
+_CHANGES: dict[str, Run] = {
     'mmengine.config.utils': _add_to_table,
     'mmengine.config.config': _keep_default_scope,
 }
 
 
-class _Finder(importlib.abc.MetaPathFinder):
-    def find_spec(
-        self,
-        fullname: str,
-        path: Sequence[str] | None,
-        target: types.ModuleType | None = None,
-    ) -> importlib.machinery.ModuleSpec | None:
-        if fullname not in _CHANGES:
-            return None
-        spec = importlib.machinery.PathFinder.find_spec(fullname, path, target)
-        if spec is not None and spec.loader is not None:
-            spec.loader.exec_module = _then(spec.loader.exec_module, _CHANGES[fullname])
-        return spec
+class _Finder(ImportWrapper):
+    def wrapper(self, name: str) -> Callable[[Run], Run] | None:
+        return partial(_then, _CHANGES[name]) if name in _CHANGES else None
 
 
-def _then(run: Any, change: Callable[[types.ModuleType], None]) -> Any:
+def _then(change: Run, run: Run) -> Run:
     def exec_module(module: types.ModuleType) -> None:
         run(module)
         change(module)

@@ -16,6 +16,7 @@ ELSEWHERE = {
     'apis/correlate.py': ('commands/test_trust_tools.py', 'rank_correlation'),
     'apis/predict.py': ('commands/test_predict.py', 'apis.predict'),
     'apis/train_paths.py': ('commands/test_trust_tools.py', 'train_paths'),
+    'commands/_training.py': ('commands/test_retrain.py', 'retrain.main'),
     'commands/check_data.py': ('reports/test_check_data.py', 'commands import check_data'),
     'commands/compare.py': ('commands/test_start.py', 'TOOLS'),
     'commands/export_arch.py': ('commands/test_smoke.py', 'export_arch.py'),

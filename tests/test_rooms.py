@@ -20,6 +20,7 @@ FLOOR = (
     'environment',
     'import_errors',
     'import_prints',
+    'import_wrapper',
     'mim_scope',
     'mmcv_ext',
     'mmcv_watch',

@@ -8,6 +8,7 @@ term takes is fitted to whole networks, timed as :mod:`.latency_table` does it.
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -112,16 +113,14 @@ def measure_slices(
         for name in names
     ]  # fmt: skip
     archs, times, start = some_paths(space), [], time.monotonic()
-    reference = None
+    stand = None
     for number, arch in enumerate(archs, start=1):
         if number > MIN_NETWORKS and time.monotonic() - start > 60 * minutes:
             say(f'networks  {number - 1}: {minutes:g} minutes are over')
             break
         networks, network = _networks(space, arch, counted)
-        stand = Stand(networks, runtime, 1) if reference is None else reference
-        reference = stand
-        own = _Loader(networks, stand)
-        (timing,) = stand.time([lambda own=own, network=network: own.load_network(network)])
+        stand = stand or Stand(networks, runtime, 1)  # its reference stays
+        (timing,) = stand.time([partial(_load, stand, networks, network)])
         times.append(timing.ratio * stand.reference_ms)
     archs = archs[: len(times)]
     sums = np.array([[model.cost(arch).latency_ms for model in models] for arch in archs])
@@ -222,15 +221,10 @@ def some_paths(space: ElasticSpace) -> list[Arch]:
     return [first, *(rest[i] for i in order)][:NETWORKS]
 
 
-class _Loader:
-    """Networks of another space, for a stand whose reference stays."""
-
-    def __init__(self, networks: TimedNetworks, stand: Stand):
-        self.networks, self.stand = networks, stand
-
-    def load_network(self, arch: Arch) -> Callable[[], None]:
-        channels = self.networks.space.in_channels
-        return self.stand.load(self.networks.module(arch), (channels, *self.networks.input_size))
+def _load(stand: Stand, networks: TimedNetworks, network: Arch) -> Callable[[], None]:
+    """A network of another space than the stand's own as something to call."""
+    channels = networks.space.in_channels
+    return stand.load(networks.module(network), (channels, *networks.input_size))
 
 
 def _networks(

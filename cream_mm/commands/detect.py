@@ -15,29 +15,20 @@ import argparse
 import os
 from collections.abc import Sequence
 
-from cream_mm.command_line import check_pairs, check_writable, tool_parser
-from cream_mm.commands._values import boxes_in, minutes
+from cream_mm.command_line import check_writable, tool_parser
+from cream_mm.commands._training import add_train_options, parse_train_args, train_with
+from cream_mm.commands._values import boxes_in
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser = tool_parser(__doc__)
     parser.add_argument('network', metavar='NETWORK', help='folder, checkpoint or name')
     parser.add_argument('--data', metavar='DIR', required=True, help='folder of the set')
-    parser.add_argument('--minutes', type=minutes, metavar='N', help='that it may take')
     parser.add_argument(
         '--work-dir', metavar='DIR', default='work_dirs/detector', help='default: %(default)s'
     )
-    parser.add_argument('--resume', action='store_true', help='go on where it was interrupted')
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        default=[],
-        metavar='KEY=VALUE',
-        help='override config values, e.g. scale=[384,384]',
-    )
-    args = parser.parse_args(argv)
-    check_pairs(parser, args.cfg_options, '--cfg-options')
-    return args
+    add_train_options(parser, 'scale=[384,384]')
+    return parse_train_args(parser, argv)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -45,12 +36,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     boxes_in(args.data)
     check_writable(args.work_dir)
     from cream_mm.apis.light_detector import write_detector
-    from cream_mm.commands import train
 
     config = os.path.join(args.work_dir, 'config', 'detector.py')
     if not (args.resume and os.path.isfile(config)):
         write_detector(args.network, config)
-    options = [f'data_root={args.data}', *args.cfg_options]
-    options += [f'max_minutes={args.minutes:g}'] if args.minutes else []
-    resume = ['--resume'] if args.resume else []
-    train.main([config, '--work-dir', args.work_dir, *resume, '--cfg-options', *options])
+    train_with(config, args.work_dir, args, [f'data_root={args.data}', *args.cfg_options])

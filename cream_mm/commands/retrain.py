@@ -13,27 +13,18 @@ import argparse
 import os
 from collections.abc import Sequence
 
-from cream_mm.command_line import check_pairs, check_writable, tool_parser
-from cream_mm.commands._values import kind_of_data, minutes
+from cream_mm.command_line import check_writable, tool_parser
+from cream_mm.commands._training import add_train_options, parse_train_args, train_with
+from cream_mm.commands._values import kind_of_data
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser = tool_parser(__doc__)
     parser.add_argument('folder', metavar='FOLDER', help='an export, or the folder of a search')
     parser.add_argument('--data', metavar='DIR', help='default: that of the search')
-    parser.add_argument('--minutes', type=minutes, metavar='N', help='that it may take')
     parser.add_argument('--work-dir', metavar='DIR', help='default: retrain in the export')
-    parser.add_argument('--resume', action='store_true', help='go on where it was interrupted')
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        default=[],
-        metavar='KEY=VALUE',
-        help='override config values, e.g. max_epochs=20',
-    )
-    args = parser.parse_args(argv)
-    check_pairs(parser, args.cfg_options, '--cfg-options')
-    return args
+    add_train_options(parser, 'max_epochs=20')
+    return parse_train_args(parser, argv)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -43,15 +34,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     folder = exported(args.folder)
     work_dir = args.work_dir or os.path.join(folder, 'retrain')
     check_writable(work_dir)
-    options = [f'data_root={args.data}'] if args.data else []
-    options += args.cfg_options
-    options += [f'max_minutes={args.minutes:g}'] if args.minutes else []
-    from cream_mm.commands import train
-
+    data = [f'data_root={args.data}'] if args.data else []
     config = os.path.join(folder, 'retrain.py')
-    resume = ['--resume'] if args.resume else []
-    given = ['--cfg-options', *options] if options else []
-    train.main([config, '--work-dir', work_dir, *resume, *given])
+    train_with(config, work_dir, args, [*data, *args.cfg_options])
 
 
 def exported(folder: str) -> str:

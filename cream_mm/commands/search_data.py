@@ -18,14 +18,9 @@ import argparse
 import os
 from collections.abc import Sequence
 
-from cream_mm.command_line import (
-    OptionsAction,
-    check_config,
-    check_pairs,
-    check_writable,
-    tool_parser,
-)
-from cream_mm.commands._values import kind_of_data, macs_range, milliseconds, minutes
+from cream_mm.command_line import OptionsAction, check_config, check_writable, tool_parser
+from cream_mm.commands._training import add_train_options, parse_train_args, train_with
+from cream_mm.commands._values import kind_of_data, macs_range, milliseconds
 from cream_mm.mim_scope import config_place
 
 CONFIGS = dict(classes='cream_mm::photos/search.py', boxes='cream_mm::photos/search_detector.py')
@@ -50,18 +45,9 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         help='times for --latency (docs/latency.md); default: '
         'WORK_DIR/latency.json, which is measured where it is not there',
     )
-    parser.add_argument('--minutes', type=minutes, metavar='N', help='that the search may take')
     parser.add_argument('--work-dir', metavar='DIR', help='default: work_dirs/<config name>')
-    parser.add_argument('--resume', action='store_true', help='go on where it was interrupted')
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        default=[],
-        metavar='KEY=VALUE',
-        help='override config values, e.g. input_size=160 max_epochs=8',
-    )
-    args = parser.parse_args(argv)
-    check_pairs(parser, args.cfg_options, '--cfg-options')
+    add_train_options(parser, 'input_size=160 max_epochs=8')
+    args = parse_train_args(parser, argv)
     if args.table and args.latency is None:
         parser.error('argument --table: it is for --latency')
     return args
@@ -80,12 +66,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         options.append('budget.macs_m=[{:g},{:g}]'.format(*args.budget))
     if args.latency is not None:
         options += latency_options(args, config, work_dir, options)
-    if args.minutes:
-        options.append(f'max_minutes={args.minutes:g}')
-    from cream_mm.commands import train
-
-    resume = ['--resume'] if args.resume else []
-    train.main([config, '--work-dir', work_dir, *resume, '--cfg-options', *options])
+    train_with(config, work_dir, args, options)
 
 
 def latency_options(

@@ -1,10 +1,8 @@
 """Does a detector's file find what PyTorch finds? On the final file, box by box and in mAP."""
 
-import contextlib
 import copy
-import io
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +10,10 @@ import numpy as np
 import torch
 from mmengine.config import Config
 from mmengine.evaluator import Evaluator
-from mmengine.logging import MMLogger
 from mmengine.model import BaseModel
 from mmengine.structures import InstanceData
 
+from ..evaluation.bootstrap import quiet
 from .box_match import Agreement, Rows, match_boxes
 from .parity import SCRIPT_IMAGES, SCRIPT_LIMIT, Report, batches_of, noise
 from .run_onnx import open_photograph, prepare
@@ -24,6 +22,7 @@ from .runtimes import Runtime
 MAP_LIMIT = 0.1
 """Largest difference of two mAPs, in points."""
 SMALL = (64, 64)
+QUIET = logging.CRITICAL  # that nothing was found is an error to metrics
 
 
 def check(
@@ -321,7 +320,7 @@ class Meter:
         settings = copy.deepcopy(cfg.get('val_evaluator') or cfg.get('test_evaluator'))
         for metric in settings if isinstance(settings, list) else [settings]:
             metric.pop('outfile_prefix', None)  # no file of results is asked for here
-        with quiet():
+        with quiet(QUIET):
             self.evaluator = Evaluator(settings)
         self.evaluator.dataset_meta = dataset.metainfo
         self.ids: list[int] = []
@@ -347,19 +346,6 @@ class Meter:
         for metric in self.evaluator.metrics:
             if getattr(metric, 'img_ids', ()) is None:  # of a COCO metric: of these images
                 metric.img_ids = self.ids
-        with quiet():
+        with quiet(QUIET):
             values = self.evaluator.evaluate(len(self.ids))
         return next((100 * v for k, v in values.items() if k.endswith('mAP')), 0.0)
-
-
-@contextlib.contextmanager
-def quiet() -> Iterator[None]:
-    """Without what pycocotools and mmengine print."""
-    logger = MMLogger.get_current_instance()
-    level = logger.level
-    logger.setLevel(logging.CRITICAL)
-    try:
-        with contextlib.redirect_stdout(io.StringIO()):
-            yield
-    finally:
-        logger.setLevel(level)

@@ -143,11 +143,12 @@ def _boxes(prediction: dict, cat_ids: Sequence[int]) -> Iterator[dict]:
 
 
 @contextlib.contextmanager
-def quiet() -> Iterator[None]:
-    """Leave out what pycocotools prints and metrics log: a rating has one line of its own."""
+def quiet(above: int = logging.ERROR) -> Iterator[None]:
+    """Leave out what pycocotools prints, and what metrics log below a level: a rating has one line
+    of its own."""
     logger = MMLogger.get_current_instance()
     level = logger.level
-    logger.setLevel(logging.ERROR)
+    logger.setLevel(above)
     try:
         with contextlib.redirect_stdout(io.StringIO()):
             yield
