@@ -108,6 +108,7 @@ class ElasticTrainLoop(SupernetTrainLoop):
         self.paths, self.num_paths, self.stops = paths, num_paths, stops
         self.start: Rating | None = None  # of the full path, when the second phase began
         self._looked = 0  # the last epoch after which the full path was rated
+        self._last: Rating | None = None  # that rating, where this process has made it
         self._good: dict[str, Tensor] = {}  # weights of the last look that found nothing wrong
         self._good_epoch = 0
         self._stopped = False
@@ -219,7 +220,7 @@ class ElasticTrainLoop(SupernetTrainLoop):
         """``full.pth`` becomes the full path as the slices' training left it, if that is better."""
         runner, evaluator = self.runner, self._build_evaluator()
         with averaged_weights(runner):
-            rating = evaluator.rate(self.full_path)
+            rating = self._last or evaluator.rate(self.full_path)
             difference = paired_difference(rating, self.start)
             if not (difference.mean < 0 and difference.is_beyond_chance):
                 return
@@ -248,7 +249,7 @@ class ElasticTrainLoop(SupernetTrainLoop):
         with averaged_weights(self.runner):
             rating = self._build_evaluator().rate(self.full_path)
             state = _copied(self.model.state_dict())
-        self._looked = self._epoch
+        self._looked, self._last = self._epoch, rating
         epochs = self._epoch - self.full_epochs
         self.runner.logger.info(
             f'Full network after {epochs} epoch{"s" * (epochs > 1)} of its slices: {rating}; '
