@@ -266,7 +266,7 @@ class Runs:
             f'data_root={data}', f'input_size={setting.input_size}', f'input_sizes=[{sizes}]',
             f'budget.macs_m=[{low},{high}]', *self.search_options,
         ]  # fmt: skip
-        tool(ROOT, 'train.py', CONFIG, '--work-dir', work_dir, '--resume', '--cfg-options',
+        tool('train', CONFIG, '--work-dir', work_dir, '--resume', '--cfg-options',
              *options, log=folder / 'search.log')  # fmt: skip
         (folder / 'search.done').write_text('its work directory is whole\n')
         text = (ROOT / CONFIG).read_text()

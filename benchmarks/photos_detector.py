@@ -114,7 +114,7 @@ class Runs:
         whole = _lite0_macs()
         budget = f'budget.macs_m=[{LOW * whole:.2f},{SHARE * whole:.2f}]'
         resumed = (work_dir / 'last_checkpoint').exists()
-        tool(ROOT, 'train.py', CONFIG, '--work-dir', work_dir, '--resume', '--cfg-options',
+        tool('train', CONFIG, '--work-dir', work_dir, '--resume', '--cfg-options',
              f'data_root={self.data}/', budget, *self.search_options,
              log=self.home / 'search.log')  # fmt: skip
         (self.home / 'search.done').write_text('its work directory is whole\n')
@@ -135,7 +135,7 @@ class Runs:
             # Batches are padded to multiples of 16, not 32, which 240 is none of.
             options += [f'scale=[{side},{side}]', 'model.data_preprocessor.pad_size_divisor=16']
         run, resumed = folder / 'train', (folder / 'train/last_checkpoint').exists()
-        tool(ROOT, 'train.py', config, '--work-dir', run, '--resume', '--cfg-options',
+        tool('train', config, '--work-dir', run, '--resume', '--cfg-options',
              f'data_root={self.data}/', f'max_epochs={self.epochs}',
              f'train_cfg.val_interval={self.epochs}',
              f'randomness.seed={seed}', f'val_evaluator.outfile_prefix={run}/val', *options,
