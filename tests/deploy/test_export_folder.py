@@ -15,8 +15,8 @@ from mmengine.registry import DefaultScope
 from cream_mm.apis.predict import open_model, predict
 from cream_mm.apis.time_networks import fit_norms
 from cream_mm.commands.export_onnx import main, parse_args
-from cream_mm.deploy import export as module
-from cream_mm.deploy.export import export
+from cream_mm.deploy import export_folder as module
+from cream_mm.deploy.export_folder import export
 from cream_mm.deploy.onnx_file import read_about, write_about
 from cream_mm.deploy.runtimes import onnxruntime_session
 from cream_mm.registry import MODELS

@@ -9,7 +9,7 @@ import onnxruntime
 import pytest
 from onnx import numpy_helper, parser
 
-from cream_mm.deploy.quantize import quantize, split
+from cream_mm.deploy.int8_file import quantize, split
 
 NET = """
 <ir_version: 8, opset_import: ["" : 17]>

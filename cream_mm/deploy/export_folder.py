@@ -20,9 +20,9 @@ from .calibration import CalibrationImages
 from .describe import describe, graph_of, onnx_content
 from .earlier import INT8, OPENVINO, remove_earlier
 from .int8_check import MAX_DROP, compare_int8, lines_of
+from .int8_file import quantize
 from .openvino import compare_default, convert
 from .photographs import picture_loader, validation_loader
-from .quantize import quantize
 from .runtimes import onnxruntime_session, openvino_session
 
 FILE, SCRIPT, RECORD = 'model.onnx', 'run_onnx.py', 'export.json'
