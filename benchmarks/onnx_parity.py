@@ -183,7 +183,7 @@ def compare_settings(work_dir: str, name: str) -> Iterator[dict[str, Any]]:
     from cream_mm.deploy.describe import describe, onnx_content
     from cream_mm.deploy.describe import graph_of as graph_for
     from cream_mm.deploy.int8_check import compare_int8, lines_of
-    from cream_mm.deploy.quantize import quantize
+    from cream_mm.deploy.int8_file import quantize
 
     model = open_model(work_dir, device='cpu')
     about, _ = describe(model)

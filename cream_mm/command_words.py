@@ -25,7 +25,7 @@ _NAMES = {
 }
 _TORCHRUN = re.compile(r'(torchrun\b[^\n]*?)\S*\btools/(\w+)\.py')
 _TOOL = re.compile(r'(?:python )?(?<![\w-])(?:[\w.-]*/)*tools/(\w+)\.py\b')
-_CONFIG = re.compile(r'(?<![\w/.:-])configs/([\w-]+/[\w./-]+\.py)\b')
+_CONFIG = re.compile(r'(?<![\w/.:-])configs/((?:[\w-]+/)*[\w.-]+\.py)\b')
 
 
 def command_name(module: str) -> str:

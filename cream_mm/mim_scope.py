@@ -49,24 +49,32 @@ def _add_to_table(module: types.ModuleType) -> None:
     module.MODULE2PACKAGE.setdefault(SCOPE, _OURS)
 
 
-def _keep_default_scope(module: types.ModuleType) -> None:
-    """Names in what is inherited mean what they mean in our configs: those of ``default_scope``.
+def _find_configs(module: types.ModuleType) -> None:
+    """Configs that ``cream_mm::`` names are found, and mean what the files themselves mean.
 
-    mmengine would look for every name in the package that the file comes from. Ours name classes of
-    mmpretrain and mmdet, and say ``cream_mm.`` before those of cream_mm.
+    mmengine takes no name without a folder, and would look for every class in the package that the
+    file comes from. Ours name classes of mmpretrain and mmdet, and say ``cream_mm.`` before those
+    of cream_mm.
     """
     find = module.Config._get_cfg_path
 
-    def find_without_scope(cfg_path: str, filename: str) -> tuple[str, str | None]:
-        path, scope = find(cfg_path, filename)
-        return path, None if scope == SCOPE else scope
+    def find_ours(cfg_path: str, filename: str) -> tuple[str, str | None]:
+        if not cfg_path.startswith(f'{SCOPE}::'):
+            return find(cfg_path, filename)
+        place = config_place(cfg_path)
+        if place == cfg_path:
+            raise FileNotFoundError(
+                f'no config {cfg_path}, which {filename} inherits from; "cream-mm configs" lists '
+                'them'
+            )
+        return place, None
 
-    module.Config._get_cfg_path = staticmethod(find_without_scope)
+    module.Config._get_cfg_path = staticmethod(find_ours)
 
 
 _CHANGES: dict[str, Run] = {
     'mmengine.config.utils': _add_to_table,
-    'mmengine.config.config': _keep_default_scope,
+    'mmengine.config.config': _find_configs,
 }
 
 

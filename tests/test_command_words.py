@@ -21,6 +21,7 @@ TEXTS = [
     ('  python /repo/tools/train.py a.py', '  cream-mm train a.py'),
     ('torchrun -n=8 tools/train.py a.py', 'torchrun -n=8 -m cream_mm train a.py'),
     ('configs/photos/x.py, ../configs/a/b.py', 'cream_mm::photos/x.py, ../configs/a/b.py'),
+    ('"configs/x_y.py"', '"cream_mm::x_y.py"'),
     ('tools/a.md my_tools/train.py data/tools', 'tools/a.md my_tools/train.py data/tools'),
 ]
 

@@ -56,7 +56,7 @@ def imported_by(code, tmp_path):
 
 def test_the_package_imports_what_is_asked_for(tmp_path):
     """In a line each, so that a process is begun twice and not five times."""
-    assert imported_by('import cream_mm, cream_mm.command_line', tmp_path) == []
+    assert imported_by('import cream_mm, cream_mm.command_line, cream_mm.deploy', tmp_path) == []
     code = """
 import cream_mm
 import cream_mm.config, cream_mm.registry
@@ -72,12 +72,13 @@ create_model('cream-14m', features_only=True)
 
 def test_names_are_there_when_they_are_asked_for():
     import cream_mm
+    import cream_mm.deploy
 
     for name in cream_mm.__all__:
         assert getattr(cream_mm, name) is not None and name in dir(cream_mm)
     assert cream_mm.engine.Runner and cream_mm.datasets.ImageFolder and cream_mm.datasets.LoadImage
     assert cream_mm.models.CreamClsHead.__name__ == 'CreamClsHead'
-    for module in (cream_mm, cream_mm.models, cream_mm.datasets):
+    for module in (cream_mm, cream_mm.models, cream_mm.datasets, cream_mm.deploy):
         with pytest.raises(AttributeError, match="has no attribute 'no_such_name'"):
             module.no_such_name  # noqa: B018
         for name in module.__all__:

@@ -14,6 +14,7 @@ NAMES = [
     'cream/search_imagenet.py',
     'photos/detector.py',
     'detection/fcos_cream-287m_fpn_1x_coco.py',
+    'retinanet_cream.py',
 ]
 
 
@@ -36,6 +37,12 @@ def test_a_value_of_the_file_reaches_what_it_inherits(tmp_path):
     path.write_text("_base_ = 'cream_mm::photos/search.py'\nmax_epochs = 3\n")
     cfg, places = read_config(path)
     assert cfg.train_cfg.max_epochs == 3 and 'train_cfg.max_epochs' in places['max_epochs']
+
+
+def test_a_name_that_is_none_is_said(tmp_path):
+    (tmp_path / 'mine.py').write_text("_base_ = 'cream_mm::photos/none.py'\n")
+    with pytest.raises(FileNotFoundError, match='photos/none.py, which .*mine.py inherits from'):
+        Config.fromfile(tmp_path / 'mine.py')
 
 
 def test_mmdet_scope_stays(tmp_path):

@@ -20,7 +20,7 @@ ELSEWHERE = {
     'commands/check_data.py': ('reports/test_check_data.py', 'commands import check_data'),
     'commands/compare.py': ('commands/test_start.py', 'TOOLS'),
     'commands/export_arch.py': ('commands/test_smoke.py', 'export_arch.py'),
-    'commands/export_onnx.py': ('deploy/test_export.py', 'commands.export_onnx'),
+    'commands/export_onnx.py': ('deploy/test_export_folder.py', 'commands.export_onnx'),
     'commands/get_flops.py': ('commands/test_smoke.py', 'get_flops.py'),
     'commands/latency.py': ('commands/test_start.py', 'latency'),
     'commands/main.py': ('commands/test_console.py', 'cream-mm'),

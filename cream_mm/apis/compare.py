@@ -1,5 +1,6 @@
 """Trains what a search of slices found, and what it is measured against, all by one recipe."""
 
+import logging
 import resource
 import time
 from collections.abc import Callable, Sequence
@@ -11,6 +12,7 @@ from ..config.carry import read_config
 from ..config.work_dir import config_file
 from ..costs import build_cost_model
 from ..engine.work_dir_lock import hold_work_dir, release_work_dir
+from ..evaluation.bootstrap import quiet
 from ..files import write_json, write_whole
 from ..files.arch_file import arch_content, read_arch_file
 from ..files.front_file import read_steps
@@ -277,8 +279,9 @@ class Trainer:
         sizes = [one.space.input_size(one.arch) for one in network.slices]
         every = [self.search.costs.input_size[0], *sizes]
         config = config_file(self.search.work_dir)
-        options = dict(input_sizes=every)
-        with open_search(config, str(self.search.full), str(folder / 'rate'), options) as loop:
+        options = dict(input_sizes=every, log_level='WARNING')  # what it chose is in the record
+        place = str(self.search.full), str(folder / 'rate')
+        with quiet(logging.WARNING), open_search(config, *place, options) as loop:
             space = loop.budget.cost_model.space
             flat = space.encode(space.full_path)[:-1]
             paths = [space.decode([*flat, i + 1]) for i in range(len(sizes))]

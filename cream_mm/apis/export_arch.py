@@ -7,7 +7,7 @@ import torch
 from mmengine.config import Config
 from torch import Tensor
 
-from ..checkpoints import load_weights
+from ..checkpoints import load_checkpoint_file, load_weights
 from ..checkpoints.whole_file import latest_checkpoint
 from ..config.carry import read_config
 from ..costs import build_cost_model
@@ -315,6 +315,9 @@ def _export(
         if about.get('classes'):
             meta['dataset_meta'] = dict(classes=tuple(about['classes']))
         torch.save(dict(state_dict=weights, meta=meta), files['weights'])
+    elif _is_of_another(out / 'weights.pth', arch_value):
+        (out / 'weights.pth').unlink()
+        notes.append(f'{out / "weights.pth"} is removed: an earlier export, of another network')
     files['retrain'] = out / 'retrain.py'
     scratch = ['It starts from scratch: no weights of the supernet fit the network.']
     scratch = scratch if not about.get('weights_travel', True) and not weights else []
@@ -381,6 +384,16 @@ def _weights(checkpoint: str, arch: Arch, space: Space, about: Mapping) -> dict[
     if published_nets[checkpoint].network() != (arch, space):
         raise ValueError(f'{arch} of {space.name!r} is not {checkpoint}, whose weights are named')
     return published_weights(checkpoint)
+
+
+def _is_of_another(weights: Path, arch: Arch) -> bool:
+    """Whether a file of weights is one that an export of another architecture wrote."""
+    try:
+        meta = load_checkpoint_file(weights).get('meta')
+    except (OSError, ValueError):
+        return False
+    written = meta.get('arch') if isinstance(meta, dict) else None
+    return isinstance(written, list) and written != arch.to_list()
 
 
 def _detector_name(detector: str | None, out: Path) -> str:

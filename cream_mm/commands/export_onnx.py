@@ -84,7 +84,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         from cream_mm.config.load import check_early
 
         check_early(args.config, args.cfg_options, check_data=False)
-    from cream_mm.deploy.export import export
+    from cream_mm.deploy.export_folder import export
 
     export(
         args.config, args.checkpoint, args.out, maps=args.maps, size=args.size,

@@ -14,7 +14,7 @@ from mmengine.config import Config
 
 from ..datasets.box_set import BOX_KINDS, BoxImage, BoxSet, read_box_set
 from ..datasets.coco_file import MAX_COCO_BYTES
-from ..datasets.coco_layout import RUN_MARK, find_annotations, split_of
+from ..datasets.coco_layout import HELD_OUT_MARK, RUN_MARK, find_annotations, held_out_of, split_of
 from ..datasets.coco_set import read_coco_set
 from ..datasets.folder_listing import TRAIN_NAMES, VAL_NAMES
 from ..datasets.set_kind import KINDS, find_kind
@@ -55,9 +55,12 @@ def fit_boxes(cfg: Config, options: Mapping, say: Say, writes: bool) -> None:
     for place, dataset in coco_sets(cfg):
         by_root.setdefault(dataset.get('data_root') or '', []).append((place, dataset))
     keys = {key.split('.')[-1] for key in options}
+    of_all = bool(cfg.get('folds')) and not is_search(cfg)
     _follow_folder(cfg, [s[1] for sets in by_root.values() for s in sets], keys)
     for number, (root, sets) in enumerate(by_root.items()):
-        lacking = [s for s in sets if _is_lacking(s[1], keys)]
+        # Folds are of all images, also of a config whose run held out some of a set.
+        anew = of_all and any(held_out_of(file_and_folder(s[1])[0]) for s in sets)
+        lacking = [s for s in sets if anew or _is_lacking(s[1], keys)]
         if not lacking or not os.path.isdir(root) or not root and kind is None:
             continue
         name, evidence = kind, f'data_kind={kind!r}'
@@ -70,7 +73,7 @@ def fit_boxes(cfg: Config, options: Mapping, say: Say, writes: bool) -> None:
             say(f'{root} is read as {evidence}')
         elif name == 'coco':
             sets = lacking = _undivided(root, sets, lacking)
-            box_set = _coco_set(root, sets) if sets else None
+            box_set = _coco_set(root, sets, anew) if sets else None
         else:
             box_set = None
         if box_set is not None:
@@ -79,8 +82,8 @@ def fit_boxes(cfg: Config, options: Mapping, say: Say, writes: bool) -> None:
             folder = kept if kept and rank_and_number()[0] == 0 else _temporary(root)
             pictures = _pictures(root, box_set.root)
             wanted = {_split_of(place, dataset) for place, dataset in lacking}
-            if cfg.get('folds') and not is_search(cfg):
-                wanted = {'train'}  # folds of all images: none are held out besides
+            if of_all:
+                wanted = {'train'}  # none are held out besides
             _put(cfg, lacking, _write(box_set, wanted, folder, kept, say), pictures)
 
 
@@ -137,12 +140,12 @@ def _is_any(dataset: Mapping) -> bool:
     return bool(split_of(name) or os.path.isabs(name) and _WRITTEN.search(name))
 
 
-def _coco_set(root: str, sets: Sequence[tuple[str, dict]]) -> BoxSet | None:
+def _coco_set(root: str, sets: Sequence[tuple[str, dict]], anew: bool) -> BoxSet | None:
     train = next((d for place, d in sets if _split_of(place, d) == 'train'), None)
     if train is None:
         return None
-    if os.path.exists(file_and_folder(train)[0]):
-        path, folder = file_and_folder(train)
+    path, folder = file_and_folder(train)
+    if os.path.exists(path) and not anew:
         prefix = os.path.relpath(folder, root) if os.path.isdir(folder) else None
         return read_coco_set(root, os.path.relpath(path, root), prefix)
     try:
@@ -190,7 +193,10 @@ def _write(
     for split, images in splits.items():
         path = folder / f'{split}.json'
         content = box_set.content(images)
-        info = {**dict([RUN_MARK]), **(content.pop('info', None) or {})}
+        info = dict([RUN_MARK])
+        if split == 'val' and 'train' in splits and not box_set.splits.get('val'):
+            info[HELD_OUT_MARK] = len(images) + len(splits['train'])
+        info.update(content.pop('info', None) or {})
         content = json.dumps(dict(info=info, **content), separators=(',', ':')).encode() + b'\n'
         files[split] = str(path)
         if path.is_file() and path.read_bytes() == content:

@@ -1,4 +1,4 @@
-"""Whether classes have the same shares in two parts of a set, and how finely a part can tell."""
+"""Whether classes have the same shares in two parts of a set."""
 
 import math
 from collections.abc import Sequence
@@ -11,7 +11,6 @@ MAX_P = 0.001
 MIN_V = 0.1  # Cramer's, corrected for what chance gives
 MIN_EXPECTED = 5.0  # images: of fewer, the chi-square test is none
 MIN_Z = 3.0  # standard deviations by which a single class differs
-USUAL_ACCURACY = 0.85  # of which the standard error is told
 
 
 class ShareDifference(NamedTuple):
@@ -60,12 +59,3 @@ def compare_shares(one: Sequence[int], other: Sequence[int]) -> ShareDifference:
     order = np.argsort(-np.abs(z), kind='stable')
     differing = [int(places[i]) for i in order if i < len(places) and abs(z[i]) >= MIN_Z]
     return ShareDifference(float(p_value), v, differing)
-
-
-def standard_error(num_images: int, accuracy: float = USUAL_ACCURACY) -> float:
-    """Standard error of an accuracy that is measured on so many images, in points.
-
-    >>> round(standard_error(372, 0.9), 2)
-    1.56
-    """
-    return 100 * math.sqrt(accuracy * (1 - accuracy) / max(num_images, 1))

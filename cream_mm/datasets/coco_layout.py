@@ -16,8 +16,11 @@ _ALL = (*TRAIN_NAMES, *VAL_NAMES)
 _DEPTH = 3  # folders of root / split / annotations
 # What a run writes of a set into its folder, which may lie in the set's; see config/box_data.py.
 RUN_MARK = 'written_for', 'a run of cream_mm'
+# Of a file to validate on: of how many images those were held out, where the set has no split.
+HELD_OUT_MARK = 'held_out_of'
+_HELD_OUT = re.compile(rb'"%s": ?(\d+)' % HELD_OUT_MARK.encode())
 _OF_RUN = re.compile(r'(?:^|/)annotations(?:_\d+)?/(?:train|val|test)\.json$')
-_HEAD_BYTES = 1024
+_RUN, _HEAD_BYTES = json.dumps(RUN_MARK[1]).encode(), 1024
 
 
 def split_of(ann_file: str) -> tuple[str, ...]:
@@ -68,13 +71,22 @@ def json_files(root: str) -> list[str]:
 
 def is_of_run(root: str, path: str) -> bool:
     """Whether a file below a set's root was written by a run, and is no file of the set."""
-    if not _OF_RUN.search(path):
-        return False
+    return bool(_OF_RUN.search(path)) and _RUN in _head(os.path.join(root, path))
+
+
+def held_out_of(path: str) -> int | None:
+    """Of how many images a run held out those of a file that it wrote; None of any other file."""
+    head = _head(path) if _OF_RUN.search(path) else b''
+    found = _HELD_OUT.search(head) if _RUN in head else None
+    return int(found[1]) if found else None
+
+
+def _head(path: str) -> bytes:
     try:
-        with open_regular(os.path.join(root, path), MAX_COCO_BYTES) as file:
-            return json.dumps(RUN_MARK[1]).encode() in file.read(_HEAD_BYTES)
+        with open_regular(path, MAX_COCO_BYTES) as file:
+            return file.read(_HEAD_BYTES)
     except (OSError, ValueError):
-        return False
+        return b''
 
 
 def find_pictures(

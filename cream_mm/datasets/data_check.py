@@ -1,29 +1,28 @@
 """What is wrong, odd or worth knowing about a data set, ranked, each with what to do about it."""
 
-import math
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 from ..command_words import as_typed
-from .class_shares import ShareDifference, compare_shares, standard_error
+from .class_shares import ShareDifference, compare_shares
 from .copies import Copies, find_copies
 from .data_source import ALL, DataSource, Picture
 from .folder_listing import same_but_for_case
+from .held_out_error import MIN_BOXES, MIN_IMAGES, is_coarse, standard_error, told_apart
 from .picture_look import KINDS, Look, look_at_pictures
 
 LEVELS = ('error', 'warning', 'note')
 MAX_EXAMPLES = 5
 MIN_OF_CLASS = 10  # images of a class
 MAX_IMBALANCE = 20  # the largest class to the smallest
-MAX_ERROR = 3.0  # points, of an accuracy on a part that is held out
-MIN_IMAGES, MIN_BOXES = 50, 150  # of a part that a detector is measured on
 SMALL_SIDE, LARGE_PIXELS = 32, 25_000_000
 MAX_ASPECT = 4.0
 TINY_BOX = 4.0  # pixels, the shorter side
 SAME_BOX = 0.95  # IoU of two boxes of one class that are taken for one object
 MANY_BOXES = 100  # what detectors here give for an image at most
 SPLITTER = 'tools/check_data.py DIR --split 0.1 --apply copy'
+MORE_IMAGES = 'more images, or folds of all: tools/train.py CONFIG --folds 5'
 WITHOUT_THAT = f'{SPLITTER} writes a split without that'
 
 
@@ -300,23 +299,26 @@ def _hold_out(check: DataCheck) -> Iterable[Finding]:
     for split in held:
         number = len(source.splits[split])
         boxes = sum(len(p.labels) for p in source.splits[split])
-        if source.has_boxes and (number < MIN_IMAGES or boxes < MIN_BOXES):
+        is_small = bool(number) and is_coarse(number, boxes if source.has_boxes else None)
+        if source.has_boxes and is_small:
             yield Finding(
                 'warning', f'{split} has {_images(number)} and {boxes:,} boxes: an mAP on it is '
                 'uncertain by several points',
                 f'at least {MIN_IMAGES} images and {MIN_BOXES} boxes; or measure on folds of all: '
                 'tools/train.py CONFIG --folds 5',
             )  # fmt: skip
-        elif not source.has_boxes and number:
-            error = standard_error(number)
-            detectable = 1.96 * error * math.sqrt(2)
-            level = 'warning' if error > MAX_ERROR else 'note'
+        elif source.is_multi and is_small:
             yield Finding(
-                level, f'{split} has {_images(number)}: an accuracy of 85 % on it has a standard '
-                f'error of {error:.1f} points, so that two networks that are tested once have to '
-                f'differ by {detectable:.1f} points',
-                'more images, or folds of all: tools/train.py CONFIG --folds 5'
-                if level == 'warning' else '',
+                'warning', f'{split} has {_images(number)}: an mAP on it is uncertain by several '
+                'points', MORE_IMAGES,
+            )  # fmt: skip
+        elif number and not (source.has_boxes or source.is_multi):
+            yield Finding(
+                'warning' if is_small else 'note',
+                f'{split} has {_images(number)}: an accuracy of 85 % on it has a standard error of '
+                f'{standard_error(number):.1f} points, so that two networks that are tested once '
+                f'have to differ by {told_apart(number):.1f} points',
+                MORE_IMAGES if is_small else '',
             )  # fmt: skip
 
 

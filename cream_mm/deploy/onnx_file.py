@@ -31,7 +31,22 @@ def write_about(model: 'ModelProto', about: Mapping[str, Any]) -> None:
     Raises:
         ValueError: If a field is missing, or the task is unknown.
     """
-    content = _checked({'format': FORMAT, **about}, 'the metadata')
+    _write(model, _checked({'format': FORMAT, **about}, 'the metadata'))
+
+
+def add_to_about(model: 'ModelProto', **fields: Any) -> None:
+    """Put more fields into what is said of a model; one that says nothing stays as it is.
+
+    Args:
+        model (ModelProto): Changed in place.
+        **fields: By their names; they replace those of the same name.
+    """
+    for prop in model.metadata_props:
+        if prop.key == KEY:
+            return _write(model, {**json.loads(prop.value), **fields})
+
+
+def _write(model: 'ModelProto', content: Mapping[str, Any]) -> None:
     others = [(prop.key, prop.value) for prop in model.metadata_props if prop.key != KEY]
     del model.metadata_props[:]
     for key, value in (*others, (KEY, json.dumps(content))):

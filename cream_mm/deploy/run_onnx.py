@@ -1,6 +1,6 @@
 """Print what an exported network says of photographs, or draw the boxes that it finds in them.
 
-    python run_onnx.py model.onnx photo.jpg another.jpg
+    python run_onnx.py model.onnx photo.jpg folder_of_photos
     python run_onnx.py model.onnx photo.jpg --out drawn
 
 It needs onnxruntime, numpy and Pillow, and nothing else. All that there is to know of the network
@@ -19,6 +19,10 @@ from PIL import Image, ImageDraw, ImageOps
 
 KEY, FORMAT = 'cream_mm', 1
 KERNELS = {'bilinear': Image.Resampling.BILINEAR, 'bicubic': Image.Resampling.BICUBIC}
+ENDINGS = (
+    '.jpg', '.jpeg', '.jpe', '.jfif', '.png', '.gif', '.bmp', '.dib', '.webp', '.avif', '.tif',
+    '.tiff', '.ppm', '.pgm', '.pbm', '.pnm', '.jp2',
+)  # fmt: skip
 
 Box = tuple[str, float, tuple[float, float, float, float]]  # name, score, left, top, right, bottom
 
@@ -30,6 +34,8 @@ def open_network(path: str, threads: int | None = None) -> tuple[Any, dict[str, 
     """A session of onnxruntime, and what the file says of itself."""
     import onnxruntime
 
+    if os.path.isdir(path):
+        raise ValueError(f'{path} is a folder: name a file first, as in {path}/model.onnx')
     if not os.path.isfile(path):
         raise ValueError(f'there is no file {path}')
     options = onnxruntime.SessionOptions()
@@ -55,6 +61,23 @@ def open_network(path: str, threads: int | None = None) -> tuple[Any, dict[str, 
 
 
 # ---- an image ------------------------------------------------------------------------------------
+
+
+def find_images(places: Sequence[str]) -> list[str]:
+    """Files as they are, and the images in folders, at any depth, in the order of their names."""
+    found = []
+    for place in places:
+        if not os.path.isdir(place):
+            found.append(place)
+            continue
+        number = len(found)
+        for folder, folders, names in os.walk(place):
+            folders[:] = sorted(name for name in folders if not name.startswith('.'))
+            names = [n for n in names if n.lower().endswith(ENDINGS) and not n.startswith('.')]
+            found += [os.path.join(folder, name) for name in sorted(names)]
+        if len(found) == number:
+            raise ValueError(f'there is no image in the folder {place}')
+    return found
 
 
 def open_photograph(path: str | os.PathLike) -> np.ndarray:
@@ -259,7 +282,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument('model', help='an ONNX file that cream_mm exported')
-    parser.add_argument('images', nargs='+', help='photographs')
+    parser.add_argument('images', nargs='+', help='photographs, or folders of them')
     parser.add_argument('--top', type=int, default=5, help='classes to print; %(default)s')
     parser.add_argument(
         '--threshold', type=float, default=0.3, help="least score of a detector's box; %(default)s"
@@ -267,11 +290,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument('--out', help='folder for photographs with boxes drawn; default: none')
     parser.add_argument('--threads', type=int, help="default: onnxruntime's own number")
     args = parser.parse_args(argv)
+    images = find_images(args.images)
+    session, about = open_network(args.model, args.threads)
     if args.out:
         os.makedirs(args.out, exist_ok=True)
-    session, about = open_network(args.model, args.threads)
     read = 0
-    for path, drawn in zip(args.images, drawings(args.images, args.out)):
+    for path, drawn in zip(images, drawings(images, args.out)):
         try:
             run(session, about, path, drawn, args)
         except (OSError, ValueError) as error:

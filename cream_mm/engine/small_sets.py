@@ -1,55 +1,56 @@
 """Says when there are too few images to tell networks apart by."""
 
-import math
 from typing import Any
 
+import numpy as np
 from torch.utils.data import Dataset
 
-MAX_ERROR = 3.0  # points of top-1; a larger standard error gets a line
-LIKELY_TOP1 = 85.0  # percent; of a share nearer to 50 the error is larger
-MIN_IMAGES, MIN_BOXES = 50, 150  # of a set that a detector is measured on
+from ..datasets.coco_layout import held_out_of
+from ..datasets.held_out_error import is_coarse, told_apart
+
 MAX_LOOKED_AT = 1000  # images whose boxes are counted; more are enough
 
 
-def small_set_line(measured: Dataset, trained: Dataset | None, purpose: str) -> str | None:
+def small_set_line(
+    measured: Dataset, trained: Dataset | None, purpose: str, config: str = 'CONFIG'
+) -> str | None:
     """A line on how fine a set can tell, if that is coarse.
 
     Args:
         measured (Dataset): Of mmengine's; what networks are rated or validated on.
         trained (Dataset, optional): What they are trained on.
         purpose (str): Why images are in it, e.g. ``'validated on'``.
+        config (str): That of the run, whose folds measure on more.
     """
     number = len(measured) if hasattr(measured, '__len__') else 0
     if not 0 < number < MAX_LOOKED_AT or not hasattr(measured, 'get_data_info'):
         return None
     infos = [measured.get_data_info(i) for i in range(number)]
-    whole = number
-    if getattr(measured, 'part', 'all') == 'holdout' and hasattr(trained, '__len__'):
-        whole += len(trained)
-    elif trained is not None and hasattr(trained, '__len__'):
-        whole = len(trained)  # folds are of the training set
+    labels = [info['gt_label'] for info in infos if 'gt_label' in info]
+    few = f'{number} images are {purpose}'
     if any('instances' in info for info in infos):
         boxes = sum(len(info.get('instances', ())) for info in infos)
-        if number >= MIN_IMAGES and boxes >= MIN_BOXES:
+        if not is_coarse(number, boxes):
             return None
         few = f'{number} images with {boxes} boxes are {purpose}: too few to tell detectors apart'
-        return f'{few}; {_remedy(whole)}'
-    if not any('gt_label' in info for info in infos):
+    elif not labels or not is_coarse(number):
         return None
-    error = top1_error(number)
-    if error <= MAX_ERROR:
-        return None
-    few = f'{number} images are {purpose}: differences below {2 * error:.0f} points of top-1'
-    return f'{few} cannot be told; {_remedy(whole)}'
+    elif any(np.ndim(label) for label in labels):  # several for each image
+        few += ': an mAP on them is uncertain by several points'
+    else:
+        few += f': differences below {told_apart(number):.0f} points of top-1 cannot be told'
+    whole = _num_of_folds(measured, trained)
+    return f'{few}; "tools/train.py {config} --folds 5" measures on all {whole} (docs/data.md)'
 
 
-def top1_error(number: int) -> float:
-    """Standard error of a top-1 of 85 % on as many images, in points.
-
-    >>> round(top1_error(34), 1)
-    6.1
-    """
-    return math.sqrt(LIKELY_TOP1 * (100 - LIKELY_TOP1) / number)
+def _num_of_folds(measured: Dataset, trained: Dataset | None) -> int:
+    """How many images folds are of: those of the training set, and what was held out of it."""
+    if whole := held_out_of(getattr(measured, 'ann_file', None) or ''):
+        return whole  # of a set without a split, the run's own
+    number = len(trained) if hasattr(trained, '__len__') else 0
+    if getattr(measured, 'part', 'all') == 'holdout':
+        return len(measured) + number
+    return number or len(measured)
 
 
 def measured_sets(runner: Any) -> tuple[Dataset, str] | None:
@@ -65,7 +66,3 @@ def measured_sets(runner: Any) -> tuple[Dataset, str] | None:
     if runner.val_loop is not None:
         return runner.val_dataloader.dataset, 'validated on'
     return None
-
-
-def _remedy(whole: int) -> str:
-    return f'"tools/train.py CONFIG --folds 5" measures on all {whole} (docs/data.md)'

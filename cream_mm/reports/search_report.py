@@ -51,6 +51,7 @@ from .formats import (
 )
 from .front import Front
 from .metric import ERRORS, Metric
+from .no_search import instead_of_search
 from .rated_blocks import Blocks
 from .run_files import (
     read_answer,
@@ -144,7 +145,8 @@ class SearchReport:
             )
         if not path.is_file():
             raise FileNotFoundError(
-                f'{path} not found. A search writes it when it ends: run "python tools/train.py '
+                instead_of_search(self.search_dir)
+                or f'{path} not found. A search writes it when it ends: run "python tools/train.py '
                 f'SEARCH_CONFIG --work-dir {self.search_dir}" first, or pass the directory of a '
                 'finished search.'
             )

@@ -1,7 +1,12 @@
 """What a comparison trains after a search, read from the search's files."""
 
+from contextlib import contextmanager
+from dataclasses import replace
+from types import SimpleNamespace
+
 import pytest
 from mmengine.config import Config
+from mmengine.logging import print_log
 
 from cream_mm.apis.compare import FinishedSearch, Trainer, shelf_config
 from cream_mm.apis.reference_networks import SLACK, Slice
@@ -99,6 +104,33 @@ def test_a_record_is_not_made_twice(search, tmp_path):
     write_json(tmp_path / 'out/found-70-seed2/record.json', dict(record, hits='1'))
     with pytest.raises(ValueError, match='no record of a comparison.*Remove it'):
         trainer.run(network)
+
+
+def test_a_size_is_chosen_by_the_hold_out_without_a_line(search, tmp_path, monkeypatch, capfd):
+    search, _ = search
+    (tmp_path / 'search.py').touch()
+    network = next(n for n in search.networks([0.5]) if n.kind == 'lower-size')
+    rated = []
+
+    @contextmanager
+    def opened(config, checkpoint, work_dir, options):
+        print_log('input_sizes: 1 place (model)', 'current')
+        space = replace(search.space, input_sizes=tuple(options['input_sizes']))
+        loop = SimpleNamespace(
+            budget=SimpleNamespace(cost_model=SimpleNamespace(space=space)),
+            build_evaluator=lambda: SimpleNamespace(rate_all=lambda paths, say: rate(space, paths)),
+        )
+        yield loop
+
+    def rate(space, paths):
+        rated.extend(map(space.input_size, paths))
+        return [SimpleNamespace(loss=loss) for loss in (2.0, 1.0)]
+
+    monkeypatch.setattr('cream_mm.apis.compare.open_search', opened)
+    one, losses = Trainer(search, tmp_path, root='.').choose(network, tmp_path)
+    assert one == network.slices[1] and losses == dict(zip(map(str, rated), (2.0, 1.0)))
+    assert rated == [slice.space.input_size(slice.arch) for slice in network.slices]
+    assert 'input_sizes' not in ''.join(capfd.readouterr())
 
 
 def test_mobilenet_keeps_the_normalisation_that_its_teacher_knows(tmp_path):

@@ -71,6 +71,18 @@ def test_nas_bench_macro(tmp_path, text):
     assert by_name.state_dict().keys() == again.state_dict().keys()
 
 
+def test_weights_of_another_network_do_not_stay(tmp_path):
+    said, file = [], tmp_path / 'weights.pth'
+    torch.save(dict(state_dict={}, meta={}), file)  # none of ours
+    export_arch('lite0', None, tmp_path, root=ROOT, say=said.append)
+    assert file.is_file() and not said
+    torch.save(dict(state_dict={}, meta=dict(arch=[[0, 1]])), file)
+    export_arch('lite0', None, tmp_path, root=ROOT, say=said.append)
+    assert not file.exists() and said == [
+        f'{file} is removed: an earlier export, of another network'
+    ]
+
+
 def lite_weights(tmp_path, num_classes=None):
     """Weights of a trained lite1: random ones do not tell eps 0.001 from 0.00001."""
     model = cream_mm.create_model('lite1', num_classes=num_classes)

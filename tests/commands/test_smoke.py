@@ -165,9 +165,10 @@ def test_export_retrain_detect(search, call, monkeypatch):
     assert 'coco/bbox_mAP' in text
     detector = load_weights(home / 'detector/epoch_1.pth')
     assert len(detector['bbox_head.retina_cls.bias']) == 9 * 2
-    (next_one,) = commands(text)
-    text = run(*next_one, cwd=home)  # as it stands there
-    assert f'drawn: 6 images in {next_one[-1]}' in text
+    test, onnx = commands(text)
+    assert onnx == ['export_onnx.py', 'detector']
+    text = run(*test, cwd=home)  # as it stands there
+    assert f'drawn: 6 images in {test[-1]}' in text
     assert len(list((home / 'detector/drawn').iterdir())) == 6
     called(call, 'report.py', 'search', '--retrain', 'retrain', '--detector', 'detector')
     page = html.unescape((home / 'search/report.html').read_text())

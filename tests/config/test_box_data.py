@@ -13,6 +13,7 @@ from cream_mm.config.box_data import divide, fit_boxes
 from cream_mm.config.coco_data import follow_annotations
 from cream_mm.config.load import load_config
 from cream_mm.datasets.box_set import BoxImage, BoxSet
+from cream_mm.datasets.coco_layout import held_out_of
 
 ROOT = Path(__file__).parents[2]
 
@@ -372,6 +373,14 @@ def test_folds_are_of_all_images_of_a_set_without_a_split(tmp_path):
     assert sorted(names(file), key=int) == [str(n) for n in range(10)]
     assert cfg.val_dataloader.dataset.ann_file == file
     assert not any('no split' in line for line in lines)
+    # So they are of the config that a run left, whose own training held out two of them.
+    cfg, _ = fit(root, tmp_path / 'run')
+    train, val = cfg.train_dataloader.dataset, cfg.val_dataloader.dataset
+    assert (held_out_of(train.ann_file), held_out_of(val.ann_file)) == (None, 10)
+    cfg.work_dir, cfg.folds, cfg.fold = str(tmp_path / 'fold'), 2, 0
+    fit_boxes(cfg, {}, lines.append, True)
+    assert train.ann_file == str(tmp_path / 'fold/annotations/train.json') == val.ann_file
+    assert len(names(train.ann_file)) == 10
     # The answer of a search is retrained, and validated on images that did not choose it.
     search = dict(test_cfg=dict(bn_dataset=dict()))
     cfg, lines = fit(root, tmp_path / 'search', folds=2, fold=0, **search)

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from cream_mm.datasets.class_shares import compare_shares, standard_error
+from cream_mm.datasets.class_shares import compare_shares
 
 # Of the clothing set: dress, hat, longsleeve, outwear, pants, shirt, shoes, shorts, skirt, t-shirt.
 TRAIN = (241, 123, 455, 184, 468, 290, 198, 202, 112, 795)
@@ -40,8 +40,3 @@ def test_many_classes_of_a_few_images_are_one():
 @pytest.mark.parametrize('empty', [((0, 0), (1, 2)), ((5, 0), (3, 0)), ((), ())])
 def test_nothing_to_compare(empty):
     assert not compare_shares(*empty).is_large
-
-
-def test_standard_error_is_that_of_a_share():
-    assert standard_error(100, 0.5) == 5.0
-    assert standard_error(372, 0.9) == pytest.approx(1.555, abs=1e-3)

@@ -111,6 +111,18 @@ def test_labels_that_are_there_and_the_surest_classes():
     ]  # fmt: skip
 
 
+def test_of_a_folder_its_images_in_order(tmp_path):
+    for name in ('b/c.JPG', 'b/.d.jpg', '.e/f.jpg', 'g.png', 'a.jpg', 'notes.txt', 'h/i.txt'):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    found = run_onnx.find_images(['z.jpg', str(tmp_path)])
+    assert found == ['z.jpg', *(str(tmp_path / name) for name in ('a.jpg', 'g.png', 'b/c.JPG'))]
+    with pytest.raises(ValueError, match='there is no image in the folder .*h'):
+        run_onnx.find_images([str(tmp_path / 'h')])
+    with pytest.raises(ValueError, match='is a folder: name a file first, as in .*/model.onnx'):
+        run_onnx.open_network(str(tmp_path))
+
+
 def test_it_says_what_is_wrong(tmp_path):
     script = Path(run_onnx.__file__)
     result = subprocess.run(

@@ -36,7 +36,7 @@ ELSEWHERE = (
     (r'latency=\w+.json', 'tests/config/test_latency_budget.py', 'latency='),
     (r'tracker=', 'tests/engine/test_trackers.py', 'tracker'),
     (r'tools/compare.py', 'benchmarks/photos.py', 'cream_mm.apis.compare'),
-    (r'export_onnx|cream-mm onnx', 'tests/deploy/test_export.py', 'export('),
+    (r'export_onnx|cream-mm onnx', 'tests/deploy/test_export_folder.py', 'export('),
     (r'run_onnx', 'tests/deploy/test_run_onnx.py', 'run_onnx'),
     (r'doctor', 'tests/commands/test_doctor.py', 'doctor'),
     (r'prepare_digits', 'tests/datasets/test_digits.py', 'write_digit'),

@@ -2,9 +2,10 @@
 
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
-from cream_mm.engine.small_sets import measured_sets, small_set_line, top1_error
+from cream_mm.engine.small_sets import measured_sets, small_set_line
 
 
 class _Set(list):
@@ -25,14 +26,32 @@ def boxed(number, boxes):
 
 
 def test_images_of_classes():
-    # sqrt(0.85 * 0.15 / 34) is 6.12 %; two of them are 12.2 points.
-    assert small_set_line(labelled(34, 'holdout'), labelled(306), 'held out to rate paths on') == (
-        '34 images are held out to rate paths on: differences below 12 points of top-1 cannot be '
-        'told; "tools/train.py CONFIG --folds 5" measures on all 340 (docs/data.md)'
+    # 1.96 * sqrt(2 * 0.85 * 0.15 / 34) is 16.97 %.
+    held, trained = labelled(34, 'holdout'), labelled(306)
+    assert small_set_line(held, trained, 'held out to rate paths on', 'a/b.py') == (
+        '34 images are held out to rate paths on: differences below 17 points of top-1 cannot be '
+        'told; "tools/train.py a/b.py --folds 5" measures on all 340 (docs/data.md)'
     )
-    assert top1_error(141) > 3 > top1_error(142)
     assert 'on all 500' in small_set_line(labelled(141), labelled(500), 'validated on')
     assert small_set_line(labelled(142), labelled(500), 'validated on') is None
+
+
+def test_images_of_several_labels():
+    several = _Set([dict(gt_label=np.array([0, 2]))] * 141)
+    line = small_set_line(several, several, 'validated on')
+    assert line.startswith('141 images are validated on: an mAP on them is uncertain by several')
+    assert small_set_line(_Set([dict(gt_label=[0, 2])] * 142), several, 'validated on') is None
+
+
+def test_images_that_a_run_held_out_of_a_set_without_a_split(tmp_path):
+    """Their file says of how many: folds are of all, also of those without a box to train on."""
+    held = boxed(59, 2)
+    held.ann_file = str(tmp_path / 'annotations/val.json')
+    assert 'on all 230' in small_set_line(held, boxed(230, 2), 'validated on')
+    (tmp_path / 'annotations').mkdir()
+    info = '{"info":{"written_for":"a run of cream_mm","held_out_of":296},"images":[]}'
+    (tmp_path / 'annotations/val.json').write_text(info)
+    assert 'on all 296' in small_set_line(held, boxed(230, 2), 'validated on')
 
 
 @pytest.mark.parametrize(

@@ -44,8 +44,8 @@ class SummaryHook(Hook):
         runner.logger.info('\n  '.join(['Training', *_beginning(runner)]))
         if found := measured_sets(runner):
             dataset, purpose = found
-            line = small_set_line(dataset, runner.train_dataloader.dataset, purpose)
-            if line:
+            trained, config = runner.train_dataloader.dataset, short_path(_dumped(runner))
+            if line := small_set_line(dataset, trained, purpose, shlex.quote(config)):
                 runner.logger.warning(line)
 
     def after_val_epoch(self, runner: Runner, metrics: dict | None = None) -> None:
@@ -180,22 +180,30 @@ def _data_root(dataset: Any) -> str | None:
 # ---- the end -------------------------------------------------------------------------------------
 
 
+# Of tools/export_onnx.py: classifiers, and detectors with one stage.
+_EXPORTED = {'ImageClassifier', 'RetinaNet', 'FCOS', 'RTMDet'}
+
+
 def _after_training(runner) -> list[list[str]]:
     checkpoint = result_checkpoint(runner)
     if checkpoint is None or runner._test_loop is None:
         return []
     config, work_dir = _dumped(runner), Path(runner.work_dir)
-    test = ['python', 'tools/test.py', short_path(work_dir)]
+    trained = [short_path(work_dir)]
     if list(work_dir.glob('*.py')) != [config]:  # which it is has to be said
-        test = ['python', 'tools/test.py', short_path(config), short_path(checkpoint)]
+        trained = [short_path(config), short_path(checkpoint)]
+    test = ['python', 'tools/test.py', *trained]
+    commands = [test]
     if 'visualization' in (runner.cfg.get('default_hooks') or {}):
-        return [[*test, '--show-dir', short_path(work_dir / 'drawn')]]
-    if (search := _search_of(runner)) is not None:
+        test += ['--show-dir', short_path(work_dir / 'drawn')]
+    elif (search := _search_of(runner)) is not None:
         report = ['python', 'tools/report.py', short_path(search)]
-        return [test, [*report, '--retrain', short_path(work_dir)]]
-    if (work_dir / ERRORS_FILE).is_file():
-        return [test, ['python', 'tools/report.py', short_path(work_dir)]]
-    return [test]
+        commands.append([*report, '--retrain', short_path(work_dir)])
+    elif (work_dir / ERRORS_FILE).is_file():
+        commands.append(['python', 'tools/report.py', short_path(work_dir)])
+    if _EXPORTED & {kind.__name__ for kind in type(unwrap(runner.model)).__mro__}:
+        commands.append(['python', 'tools/export_onnx.py', *trained])
+    return commands
 
 
 def _after_test(runner) -> list[list[str]]:

@@ -119,6 +119,14 @@ def test_a_training_says_what_it_works_on_and_what_came_out(tmp_path, parts):
     assert test == ['python', 'tools/test.py', str(tmp_path / 'a run')]
 
 
+def test_a_classifier_or_a_detector_with_one_stage_can_be_exported(tmp_path, parts):
+    parts.values = iter(VALUES)
+    runner = build(tmp_path)
+    runner.model.__class__ = type('RetinaNet', (type(runner.model),), {})
+    _, end = told(runner, runner.train)
+    assert commands(end)[-1] == ['python', 'tools/export_onnx.py', str(tmp_path)]
+
+
 def test_a_resumed_run_knows_the_best_of_all(tmp_path, parts):
     parts.values = iter(VALUES[:2])
     build(tmp_path, epochs=2).train()

@@ -15,9 +15,9 @@ from mmengine.registry import DefaultScope
 from cream_mm.apis.predict import open_model, predict
 from cream_mm.apis.time_networks import fit_norms
 from cream_mm.commands.export_onnx import main, parse_args
-from cream_mm.deploy import export as module
-from cream_mm.deploy.export import export
-from cream_mm.deploy.onnx_file import read_about
+from cream_mm.deploy import export_folder as module
+from cream_mm.deploy.export_folder import export
+from cream_mm.deploy.onnx_file import read_about, write_about
 from cream_mm.deploy.runtimes import onnxruntime_session
 from cream_mm.registry import MODELS
 from cream_mm.testing.tiny import tiny_space, write_image_folder
@@ -106,8 +106,14 @@ def test_a_work_directory_becomes_a_folder_that_runs_without_it(work_dir, tmp_pa
         assert float(number) == pytest.approx(100 * label.score, abs=0.06)
 
 
-def test_another_size_and_one_batch_alone(work_dir, tmp_path):
+def test_another_size_and_one_batch_alone(work_dir, tmp_path, capsys):
+    earlier = onnx.ModelProto(ir_version=8)
+    keys = ('classes', 'input', 'normalisation', 'resize', 'outputs', 'weights')
+    write_about(earlier, dict(dict.fromkeys(keys), task='maps'))
+    onnx.save(earlier, tmp_path / 'model.int8.onnx')
     path = export(str(work_dir), out=tmp_path, size=(18, 24), batch=2, check_images=3)
+    assert not (tmp_path / 'model.int8.onnx').exists()
+    assert 'removed model.int8.onnx of an earlier export' in capsys.readouterr().out
     about = read_about(path)
     assert about['input'] == dict(order='RGB', range=[0, 255], size=[18, 24], dynamic=[], batch=2)
     assert (about['resize']['size'], about['resize']['crop']) == (28, [18, 24])
@@ -122,11 +128,12 @@ def test_a_file_that_is_wrong_is_set_aside(work_dir, tmp_path, monkeypatch):
         run = onnxruntime_session(path)
         return lambda image: run(image[:, ::-1].copy())
 
+    (tmp_path / 'model.bin').touch()  # none of ours
     monkeypatch.setattr(module, 'onnxruntime_session', wrong)
     with pytest.raises(ValueError, match='do not use this file.*It is called .*model.failed.onnx'):
         export(str(work_dir), out=tmp_path)
     assert sorted(p.name for p in tmp_path.iterdir()) == [
-        'export.json', 'model.failed.onnx', 'run_onnx.py'
+        'export.json', 'model.bin', 'model.failed.onnx', 'run_onnx.py'
     ]  # fmt: skip
     assert not json.loads((tmp_path / 'export.json').read_text())['checks']['onnxruntime']['passed']
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from ..files.whole import write_whole
+from .onnx_file import add_to_about
 
 if TYPE_CHECKING:
     from onnx import GraphProto, ModelProto, NodeProto
@@ -48,7 +49,9 @@ def quantize(
     per_channel: bool = True,
     reduce_range: bool = False,
 ) -> Quantized:
-    """Write an ONNX file again with int8 layers; its input, outputs and metadata stay.
+    """Write an ONNX file again with int8 layers; its input and outputs stay.
+
+    Its metadata say ``int8`` besides: the number of ``images``, and the ``bits`` of the weights.
 
     The ranges of the activations are the least and the largest value that the images give. No
     histogram is kept, and batches are taken one by one, so that memory does not grow with the
@@ -87,6 +90,7 @@ def quantize(
     reader = _Reader(images)
     quantized = _quantize(body, reader, sorted(kept), per_channel, reduce_range)
     joined = _join(model, quantized, tail)
+    add_to_about(joined, int8=dict(images=reader.images, bits=7 if reduce_range else 8))
     onnx.checker.check_model(joined)
     write_whole(out, joined.SerializeToString())
     return Quantized(reader.images, len(layers) - len(kept_layers), kept_layers)

@@ -1,5 +1,6 @@
 """int8 files: scales by hand, what stays in float, errors that name the node."""
 
+import json
 import weakref
 
 import numpy as np
@@ -8,7 +9,7 @@ import onnxruntime
 import pytest
 from onnx import numpy_helper, parser
 
-from cream_mm.deploy.quantize import quantize, split
+from cream_mm.deploy.int8_file import quantize, split
 
 NET = """
 <ir_version: 8, opset_import: ["" : 17]>
@@ -89,7 +90,8 @@ def test_scales_are_those_of_the_channels_and_of_the_images(tmp_path):
     assert list(by_name['norm'].input) == ['image', 'mean']
     assert by_name['last'].input[1] == 'w3' and values['w3'].dtype == np.float32
     assert list(by_name['softmax'].input) == list(by_name['last'].output)
-    assert [p.value for p in model.metadata_props if p.key == 'cream_mm'] == ['{"format": 1}']
+    (said,) = (json.loads(p.value) for p in model.metadata_props if p.key == 'cream_mm')
+    assert said == dict(format=1, int8=dict(images=8, bits=8))
     assert not list(tmp_path.glob('*.tmp')) and model.ir_version == 8
 
 
@@ -114,7 +116,9 @@ def test_optimisation_changes_no_more_than_a_rounding(tmp_path):
     plain = run(out, x, onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL)
     assert np.abs(run(out, x) - plain).max() < 0.01
     quantize(path, out, [x], reduce_range=True)
-    scales = [v for name, v in constants(onnx.load(out)).items() if name == 'w1_scale']
+    model = onnx.load(out)
+    assert json.loads(model.metadata_props[0].value)['int8'] == dict(images=32, bits=7)
+    scales = [v for name, v in constants(model).items() if name == 'w1_scale']
     largest = np.abs(np.float32(weights()['w1'])).reshape(4, -1).max(1)
     np.testing.assert_allclose(scales[0], largest / 64, rtol=1e-5)  # 7 bits
 

@@ -18,13 +18,14 @@ from ..models.backbones.published import published_nets
 from . import parity, run_onnx
 from .calibration import CalibrationImages
 from .describe import describe, graph_of, onnx_content
+from .earlier import INT8, OPENVINO, remove_earlier
 from .int8_check import MAX_DROP, compare_int8, lines_of
+from .int8_file import quantize
 from .openvino import compare_default, convert
 from .photographs import picture_loader, validation_loader
-from .quantize import quantize
 from .runtimes import onnxruntime_session, openvino_session
 
-FILE, INT8, SCRIPT, RECORD = 'model.onnx', 'model.int8.onnx', 'run_onnx.py', 'export.json'
+FILE, SCRIPT, RECORD = 'model.onnx', 'run_onnx.py', 'export.json'
 
 MANY = 500  # photographs: who waits for as many is told so
 
@@ -49,6 +50,8 @@ def export(
     cfg_options: dict | None = None,
 ) -> Path:
     """Write a model as ONNX, and compare what was written with it.
+
+    What an earlier export wrote into the folder for other weights, or otherwise, is removed.
 
     Args:
         config, checkpoint (str): As of :func:`~cream_mm.apis.predict.open_model`: a config and a
@@ -100,12 +103,12 @@ def export(
     content = onnx_content(graph, names, about)
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / FILE
-    for old in folder.glob('model.failed.*'):
-        old.unlink()
+    written = [*([OPENVINO] if openvino else []), *([INT8] if int8 is not None else [])]
+    record = dict(about=about, **remove_earlier(folder, folder / RECORD, about, written))
+    write_json(folder / RECORD, record)  # that of other weights is not beside this file
     write_whole(path, content)
     shutil.copyfile(run_onnx.__file__, folder / SCRIPT)
     print(f'{path}: {_summary(about, len(content))}', flush=True)
-    record: dict[str, Any] = dict(about=about, checks={})
     try:
         loader = _photographs(model.cfg, pipeline, images, check_images) if check else None
         if loader is not None and len(loader.dataset) > MANY:
@@ -202,9 +205,8 @@ def _check(record, runtime, path, run, model, loader, about) -> None:
 
 def _set_aside(path: Path) -> Path:
     """Give a file a name that nobody takes for a good one."""
-    for file in {path, path.with_suffix('.bin')}:
-        if file.exists():
-            os.replace(file, _failed(file))
+    for file in [path, path.with_suffix('.bin')] if path.suffix == '.xml' else [path]:
+        os.replace(file, _failed(file))
     return _failed(path)
 
 
