@@ -136,7 +136,9 @@ def test_those_that_run_the_others_are_there():
 # ---- the commands of tools/, run -----------------------------------------------------------------
 
 # In this order: later pages take what these have left.
-FIRST = ('docs/getting_started.md', 'docs/photos.md', 'README.md')
+FIRST = (
+    'docs/getting_started.md', 'docs/photos.md', 'README.md', 'docs/model_zoo.md', 'docs/spos.md',
+)  # fmt: skip
 STORIES = [*FIRST, *sorted({command.page for command in TOOLS} - set(FIRST))]
 PLACEHOLDERS = {
     'CONFIG': 'configs/spos/search_imagenet.py',
@@ -153,6 +155,10 @@ TINY = dict(
     input_sizes='[64,48]', scale='[96,96]',
 )  # fmt: skip
 CELLS = '[[[2,24]],[[2,40]],[[2,80]],[[2,96]],[[2,160]],[[1,320]]]'  # of DNA's blocks: one each
+NAO = (
+    'train_cfg.num_new=4', 'train_cfg.sampler.pool_size=12', 'train_cfg.strategy.num_seeds=4',
+    'train_cfg.strategy.epochs=10',
+)  # fmt: skip
 # One of mmdet's for digits, small.
 DETECTOR = """
 _base_ = 'mmdet::retinanet/retinanet_r50_fpn_1x_coco.py'
@@ -249,6 +255,8 @@ def tiny(command):
                 options.append(f'{side}_dataloader.persistent_workers=False')
         if 'full_share' in cfg:
             options.append('max_epochs=2')  # an epoch of the full network, one of its slices
+        if 'phases' in cfg:
+            options += ['max_epochs=2', 'phases=2', *NAO]
         if 'macs_m' in (cfg.get('budget') or {}) or 'budget.macs_m' in ' '.join(args):
             options.append('budget.macs_m=[0,100000]')
         if 'cells' in cfg.model.get('backbone', {}).get('space', {}):
