@@ -14,7 +14,7 @@ from .box_data import fit_boxes
 from .carry import DATA_KEYS, Places, carry, entries, override, read_config
 from .check import check_keys, check_options, check_top_level, is_settled, own_names
 from .class_balance import fit_class_balance
-from .coco_data import fit_coco, follow_annotations, lacks_files
+from .coco_data import coco_metrics, fit_coco, follow_annotations, lacks_files
 from .fit_network import fit_network
 from .fold_data import fit_folds
 from .folder_data import fit_to_folders, lacks_folders, limit_top_k, names_of_places_as_text
@@ -222,13 +222,20 @@ def _whole_sets(node: object) -> list[dict]:
 
 
 def _check_heads(cfg: Config, num_classes: int) -> None:
-    """Refuse a model none of whose heads has outputs for all classes."""
+    """Refuse a model none of whose heads has outputs for all classes, or a detector with others.
+
+    mmdet's COCO metric knows no category of a label beyond the classes: it would end the first
+    validation. A model that reads the classes' names has a fixed number of outputs.
+    """
     holders = entries({'model': cfg.get('model')})
     outputs = [holder[key] for holder, key in holders if key == 'num_classes']
     outputs = [number for number in outputs if isinstance(number, int)]
-    if outputs and max(outputs) < num_classes:
+    reads_names = 'language_model' in (cfg.get('model') or {})
+    is_exact = bool(coco_metrics(cfg.get('val_evaluator'))) and not reads_names
+    if outputs and (max(outputs) < num_classes or is_exact and num_classes not in outputs):
+        most = 'has at most' if max(outputs) < num_classes else 'has'
         raise ValueError(
-            f'the data has {num_classes} classes, but the model has at most {max(outputs)} '
+            f'the data has {num_classes} classes, but the model {most} {max(outputs)} '
             f'outputs: set num_classes={num_classes} in its heads'
         )
 

@@ -136,7 +136,9 @@ def test_those_that_run_the_others_are_there():
 # ---- the commands of tools/, run -----------------------------------------------------------------
 
 # In this order: later pages take what these have left.
-FIRST = ('docs/getting_started.md', 'docs/photos.md', 'README.md')
+FIRST = (
+    'docs/getting_started.md', 'docs/photos.md', 'README.md', 'docs/model_zoo.md', 'docs/spos.md',
+)  # fmt: skip
 STORIES = [*FIRST, *sorted({command.page for command in TOOLS} - set(FIRST))]
 PLACEHOLDERS = {
     'CONFIG': 'configs/spos/search_imagenet.py',
@@ -152,18 +154,32 @@ TINY = dict(
     batch_size='4', num_workers='0', max_epochs='1', min_steps='1', input_size='64',
     input_sizes='[64,48]', scale='[96,96]',
 )  # fmt: skip
-TINY_ARGS = dict(
-    search=['--num', '12'],
-)
+CELLS = '[[[2,24]],[[2,40]],[[2,80]],[[2,96]],[[2,160]],[[1,320]]]'  # of DNA's blocks: one each
+NAO = (
+    'train_cfg.num_new=4', 'train_cfg.sampler.pool_size=12', 'train_cfg.strategy.num_seeds=4',
+    'train_cfg.strategy.epochs=10',
+)  # fmt: skip
+# One of mmdet's for digits, small.
 DETECTOR = """
 _base_ = 'mmdet::retinanet/retinanet_r50_fpn_1x_coco.py'
-model = dict(bbox_head=dict(stacked_convs=1))
+model = dict(bbox_head=dict(stacked_convs=1, num_classes=10))
+train_pipeline = [
+    dict(type='LoadImageFromFile'),
+    dict(type='LoadAnnotations', with_bbox=True),
+    dict(type='Resize', scale=(96, 96), keep_ratio=True),
+    dict(type='PackDetInputs'),
+]
+train_dataloader = dict(num_workers=0, dataset=dict(pipeline=train_pipeline))
+val_dataloader = dict(num_workers=0, dataset=dict(pipeline=train_pipeline))
+train_cfg = dict(max_epochs=1)
 """
 
 
 @pytest.fixture(scope='module')
 def clone(tmp_path_factory):
     """A folder like a clone, with tiny data under the names that the pages take."""
+    import mmdet.utils
+    import mmpretrain.utils
     import torch
 
     from cream_mm import create_model
@@ -171,6 +187,8 @@ def clone(tmp_path_factory):
     from cream_mm.datasets.digits import write_digit_scenes
     from cream_mm.testing import write_image_folder
 
+    for package in (mmdet, mmpretrain):  # what forks would import, each anew
+        package.utils.register_all_modules(init_default_scope=False)
     torch.set_num_threads(1)  # so that a fork has no thread to wait for
     home = tmp_path_factory.mktemp('clone')
     for name in ('configs', 'tools', 'docs', 'benchmarks', 'cream_mm'):
@@ -198,8 +216,8 @@ def there(word):
     word = PLACEHOLDERS.get(word, word)
     if 'NAME' in word:
         head, _, tail = word.partition('/NAME')
-        exports = sorted(Path('work_dirs').glob('**/retrain.py'))
-        folder = next(p.parent for p in exports if (p.parent / 'arch.json').is_file())
+        weights = Path('work_dirs').glob('**/weights.pth')
+        folder = max(weights, key=lambda path: path.stat().st_mtime).parent  # of the last --all
         word = f'{folder}{tail}' if 'retrain.py' in tail else f'{head}/{folder.name}{tail}'
     if match := re.search(r'[\w/]+/epoch_\d+\.pth', word):
         newest = sorted(Path(match[0]).parent.glob('epoch_*.pth'))[-1]
@@ -227,6 +245,8 @@ def tiny(command):
 
     args = [there(word) for word in command.args]
     config, options = config_of(command.tool, args), []
+    # The full network and its 91 changes are rated before any sum of changes.
+    num = 93 if 'single_changes' in command.text else 12
     if config and Path(config).is_file():
         cfg = Config.fromfile(config)
         options = [f'{key}={value}' for key, value in TINY.items() if key in cfg]
@@ -235,16 +255,23 @@ def tiny(command):
                 options.append(f'{side}_dataloader.persistent_workers=False')
         if 'full_share' in cfg:
             options.append('max_epochs=2')  # an epoch of the full network, one of its slices
+        if 'phases' in cfg:
+            options += ['max_epochs=2', 'phases=2', *NAO]
         if 'macs_m' in (cfg.get('budget') or {}) or 'budget.macs_m' in ' '.join(args):
             options.append('budget.macs_m=[0,100000]')
-        for key, value in (('num', 12), ('num_random', 2)):
+        if 'cells' in cfg.model.get('backbone', {}).get('space', {}):
+            options.append(f'model.backbone.space.cells={CELLS}')
+        for key, value in (('num', num), ('num_random', 2), ('num_bn_images', 8)):
             if (cfg.get('test_cfg') or {}).get(key):
                 options.append(f'test_cfg.{key}={value}')
     if command.tool in ('train', 'search_data', 'retrain', 'detect'):
         target = args[args.index('--work-dir') + 1] if '--work-dir' in args else None
         if target and '--resume' not in args:
             shutil.rmtree(target, ignore_errors=True)
-    args += TINY_ARGS.get(command.tool, [])
+    if command.tool == 'search':
+        args += ['--num', str(num)]
+    if '--folds' in args and command.tool == 'train':
+        args += ['--folds', '2']
     return [*args, '--cfg-options', *options] if options else args
 
 
