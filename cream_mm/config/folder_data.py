@@ -254,8 +254,9 @@ def _hold_out(
     for dataset in missing:
         dataset.update(folder=train, part='holdout', **part)
     lacks, choose = listing.no_validation()
+    place = root if train == ITSELF else train
     warn(
-        f'{lacks}: {held} of the {sum(map(len, files))} images of {root if train == ITSELF else train} are held out of the '
+        f'{lacks}: {held} of the {sum(map(len, files))} images of {place} are held out of the '
         f'training, some of each class, and validated on. To choose them yourself, {choose}'
     )
 

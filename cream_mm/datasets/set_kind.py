@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
+from ..files import some_of
 from ..files.regular import open_regular
 from .coco_file import MAX_COCO_BYTES
 from .coco_layout import is_of_run
@@ -73,7 +74,7 @@ def find_kind(root: str | os.PathLike) -> SetKind | None:
     name, *others = found
     if name != 'images':
         others = [other for other in others if other != 'images']  # every set has some
-    return SetKind(name, f'{_CALLED[name]}: {", ".join(found[name][:3])}', tuple(others))
+    return SetKind(name, f'{_CALLED[name]}: {some_of(found[name], 3)}', tuple(others))
 
 
 class _Look:

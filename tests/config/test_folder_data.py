@@ -144,7 +144,9 @@ def test_a_part_is_held_out_for_it(root, lines, path):
 @pytest.mark.parametrize('path', [SEARCH, RETRAIN])
 def test_class_folders_in_data_root_are_split_as_those_of_train(root, lines, path, tmp_path):
     shutil.rmtree(root / 'val')
-    split = [{os.path.relpath(p, root / 'train') for p in side} for side in images(load(path, root))]
+    split = [
+        {os.path.relpath(p, root / 'train') for p in side} for side in images(load(path, root))
+    ]
     flat = (root / 'train').rename(tmp_path / 'flat')
     del lines[:]
     cfg = load(path, flat)
