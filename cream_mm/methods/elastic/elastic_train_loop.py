@@ -213,7 +213,11 @@ class ElasticTrainLoop(SupernetTrainLoop):
         runner.logger.info(
             f'Full network: {rating} on {rating.num_images} held-out images; it is in '
             f'{short_path(path)}. Its slices are '
-            + (f'trained from now on, {left} epochs' if left else 'rated as they are')
+            + (
+                f'trained from now on, {left} epoch{"s" * (left > 1)}'
+                if left
+                else 'rated as they are'
+            )
         )
 
     def keep_better_full(self) -> None:
