@@ -210,14 +210,11 @@ class ElasticTrainLoop(SupernetTrainLoop):
         self.start, self._good = rating, _copied(model.state_dict())
         self._looked = self._good_epoch = self._epoch
         left = self.max_epochs - self._epoch
+        epochs = f'{left} epoch{"s" * (left > 1)}'
         runner.logger.info(
             f'Full network: {rating} on {rating.num_images} held-out images; it is in '
             f'{short_path(path)}. Its slices are '
-            + (
-                f'trained from now on, {left} epoch{"s" * (left > 1)}'
-                if left
-                else 'rated as they are'
-            )
+            + (f'trained from now on, {epochs}' if left else 'rated as they are')
         )
 
     def keep_better_full(self) -> None:
