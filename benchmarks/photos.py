@@ -9,9 +9,11 @@
   python benchmarks/photos.py --page               # docs/results/photos.md from the records
 
 A fold's search runs first, on the fold's training images alone; then its networks are trained, 12
-epochs each, all by the exported retrain.py with the full network as teacher. Each run adds one line
-to docs/results/photos.jsonl when it ends. All goes on after a kill. Two processes may run beside
-each other, with OMP_NUM_THREADS=1 each: none takes a run that the other has.
+epochs each, all by the exported retrain.py with the full network as teacher. "changes" is the
+search without training of slices, and "untrained-50" what it found, taught by its own full network.
+Each run adds one line to docs/results/photos.jsonl when it ends. All goes on after a kill. Two
+processes may run beside each other, with OMP_NUM_THREADS=1 each: none takes a run that the other
+has.
 
 clothing: the photographs of train, val and test pooled, 3 stratified folds, 128 pixels. cifar10:
 3,000 images of train, all 10,000 of test, scaled up from 32 to 96 pixels.
@@ -57,10 +59,13 @@ class Setting(NamedTuple):
 
 
 USUAL = ('lower-size', 'narrower', 'shallower')
+CHANGES = ('full_share=1', 'max_epochs=10', 'test_cfg.strategy.type=single_changes',
+           'test_cfg.num=120')  # fmt: skip
+"""The search that trains no slices: its epochs are those of the other one's full network."""
 SETTINGS = dict(
     clothing=Setting(
         3, 128, (128, 112, 96), (0.5, 0.7), ('found', *USUAL, 'random-1', 'random-2'),
-        ('linear-probe', 'mobilenet-v2', 'scratch'),
+        ('linear-probe', 'mobilenet-v2', 'changes', 'untrained-50', 'untrained-70', 'scratch'),
     ),
     cifar10=Setting(1, 96, (96,), (0.5,), ('found', *USUAL)),
 )  # fmt: skip
@@ -198,8 +203,8 @@ class Runs:
         with alone(self.home / 'data'):
             make_data(self.name, self.setting, self.data, self.home / 'data')
         for fold, name in self.missing():
-            searched = (self.home / f'fold_{fold}/search.done').is_file()
-            if name not in ('search', 'linear-probe') and not searched:
+            needs = self.home / f'fold_{fold}' / f'{self._search_of(name)}.done'
+            if name not in ('search', 'changes', 'linear-probe') and not needs.is_file():
                 continue
             lock = self.home / f'fold_{fold}' / 'locks' / name
             try:
@@ -232,12 +237,16 @@ class Runs:
         print(f'[{done + 1}/{len(self.chosen)}] {self.name}, fold {fold}: {name}; all in about '
               f'{minutes / 60:.1f} h, at {at}, by one process', flush=True)  # fmt: skip
 
+    @staticmethod
+    def _search_of(name: str) -> str:
+        return 'changes' if name.startswith('untrained') else 'search'
+
     def _run(self, fold: int, name: str) -> dict:
         folder = self.home / f'fold_{fold}'
         data = self.home / 'data' / f'fold_{fold}'
         threads = os.environ.get('OMP_NUM_THREADS', 'all')
-        if name == 'search':
-            record = self._search(folder, data)
+        if name in ('search', 'changes'):
+            record = self._search(folder, data, name, CHANGES if name == 'changes' else ())
         elif name == 'linear-probe':
             from cream_mm.apis.linear_probe import probe_folder
 
@@ -245,36 +254,39 @@ class Runs:
         else:
             from cream_mm.apis.compare import FinishedSearch, Trainer
 
-            search = FinishedSearch(folder / 'search')
+            search = FinishedSearch(folder / self._search_of(name))
             trainer = Trainer(
                 search, folder, root=ROOT, epochs=self.epochs, options=self.train_options
             )
             networks = search.networks(self.setting.shares, hold_to_found=False)
-            record = trainer.run(next(one for one in networks if one.name == name))
+            theirs = name.replace('untrained', 'found')
+            network = next(one for one in networks if one.name == theirs)
+            record = trainer.run(network._replace(name=name))
         return dict(record, threads=threads)
 
-    def _search(self, folder: Path, data: Path) -> dict:
+    def _search(self, folder: Path, data: Path, name: str, changed: tuple[str, ...]) -> dict:
         from cream_mm.apis.compare import FORMAT, cpu_seconds, settings_hash
         from cream_mm.apis.train_paths import tool
 
-        work_dir, start, cpu = folder / 'search', time.time(), cpu_seconds()
+        work_dir, start, cpu = folder / name, time.time(), cpu_seconds()
         resumed = (work_dir / 'last_checkpoint').exists()
         low, high = (round(share * self._full_macs(), 4) for share in BUDGET)
         setting = self.setting
         sizes = ','.join(map(str, setting.input_sizes))
         options = [
             f'data_root={data}', f'input_size={setting.input_size}', f'input_sizes=[{sizes}]',
-            f'budget.macs_m=[{low},{high}]', *self.search_options,
+            f'budget.macs_m=[{low},{high}]', *changed, *self.search_options,
         ]  # fmt: skip
         tool('train', CONFIG, '--work-dir', work_dir, '--resume', '--cfg-options',
-             *options, log=folder / 'search.log')  # fmt: skip
-        (folder / 'search.done').write_text('its work directory is whole\n')
+             *options, log=folder / f'{name}.log')  # fmt: skip
+        (folder / f'{name}.done').write_text('its work directory is whole\n')
         text = (ROOT / CONFIG).read_text()
         return dict(
-            format=FORMAT, name='search', kind='search', num_images=0, images='', hits='',
+            format=FORMAT, name=name, kind='search', num_images=0, images='', hits='',
             losses=[], cpu_s=round(cpu_seconds() - cpu, 1),
             minutes=round((time.time() - start) / 60, 2), resumed=resumed,
-            stages=stages(folder / 'search.log', start), settings=settings_hash(text, *options[1:]),
+            stages=stages(folder / f'{name}.log', start),
+            settings=settings_hash(text, *options[1:]),
         )  # fmt: skip
 
     def _full_macs(self) -> float:

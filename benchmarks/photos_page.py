@@ -62,6 +62,8 @@ WORDS = {
     'scratch': 'found at the lowest share, from random weights, 60 epochs',
     'mobilenet-v2': 'MobileNetV2 off the shelf',
     'linear-probe': 'linear classifier on features of Lite0, ImageNet weights',
+    'changes': 'the search without training of slices',
+    'untrained': 'found by the search without training of slices',
 }
 Key = tuple[str, int, str]
 
@@ -213,16 +215,20 @@ def _top1(records, folds, run: str) -> float:
 
 
 def _extras(name: str, records: Mapping, extras: Sequence[str]) -> Iterator[str]:
-    there = [run for run in extras if (0, run) in records]
+    there = [run for run in extras if (0, run) in records and run != 'changes']
     if not there:
         return
     yield from ('### Other starts, fold 0', '')
-    yield '| what | M MACs | pixels | top-1 | cross entropy | minutes |'
-    yield '|---|---|---|---|---|---|'
+    yield '| what | M MACs | pixels | top-1 | cross entropy | found less it, points | minutes |'
+    yield '|---|---|---|---|---|---|---|'
     for run in there:
-        r = records[0, run]
+        r, (kind, _, percent) = records[0, run], run.rpartition('-')
         macs = f'{r["macs_m"]:.1f}' if r.get('macs_m') else ''
-        cells = [WORDS[run], macs, str(r['input_size']), f'{r["top1"]:.1f}', f'{r["ce"]:.3f}']
+        words = WORDS[run] if run in WORDS else f'{WORDS[kind]}, {percent} %'
+        less = ''
+        if run not in WORDS and (0, f'found-{percent}') in records:
+            less = told(difference(*_pairs(records, [0], f'found-{percent}', run)))
+        cells = [words, macs, str(r['input_size']), f'{r["top1"]:.1f}', f'{r["ce"]:.3f}', less]
         yield f'| {" | ".join(cells)} | {r["minutes"]:.1f} |'
     yield ''
 
@@ -236,14 +242,15 @@ def _searches(records: Mapping) -> Iterator[str]:
         '| fold | fine-tuning Lite0, minutes | its slices | choice | in all | CPU minutes |',
         '|---|---|---|---|---|---|',
     )
-    for fold in folds:
-        r = records[fold, 'search']
+    runs = {str(fold): records[fold, 'search'] for fold in folds}
+    if (0, 'changes') in records:
+        runs['0, slices not trained'] = records[0, 'changes']
+    for told_fold, r in runs.items():
         parts = [r['stages'].get(key) for key in ('full', 'slices', 'choice')]
-        parts = ['' if part is None or r['resumed'] else f'{part:.1f}' for part in parts]
+        cells = ['' if part is None or r['resumed'] else f'{part:.1f}' for part in parts]
         again = ' (after a kill)' if r['resumed'] else ''
-        yield (
-            f'| {fold} | {" | ".join(parts)} | {r["minutes"]:.1f}{again} | {r["cpu_s"] / 60:.1f} |'
-        )
+        cells += [f'{r["minutes"]:.1f}{again}', f'{r["cpu_s"] / 60:.1f}']
+        yield f'| {told_fold} | {" | ".join(cells)} |'
 
 
 def _range(values: Sequence[float], digits: int) -> str:

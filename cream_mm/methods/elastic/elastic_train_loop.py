@@ -70,8 +70,8 @@ class ElasticTrainLoop(SupernetTrainLoop):
         paths (str): 'random' (default) or 'sandwich'.
         num_paths (int): Random paths of a sandwich. Defaults to 2.
         stops (bool): Whether to stop when the full network falls apart. False, for models that a
-            high learning rate sets back for a while, as detectors: a warning at the end says if it
-            is worse then. Defaults to True.
+            high learning rate sets back for a while, as detectors: a line at the end says if it is
+            worse then. Defaults to True.
         **kwargs: Arguments of :class:`SupernetTrainLoop`.
 
     Raises:
@@ -267,10 +267,10 @@ class ElasticTrainLoop(SupernetTrainLoop):
             return
         self._good, self._good_epoch = state, self._epoch
         if fell and self._epoch == self.max_epochs:
-            self.runner.logger.warning(
+            self.runner.logger.info(
                 f'The full network ends at {rating}, and had {self.start} before its slices '
-                'were trained: ratings of large slices tell less. Lower '
-                'param_scheduler.0.second, or give the slices more epochs'
+                'were trained: ratings tell which slices are better, not what each reaches when '
+                'it is trained alone'
             )
 
     def _stop(self, why: str) -> None:

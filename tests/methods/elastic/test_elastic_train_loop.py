@@ -264,6 +264,7 @@ def test_what_falls_apart():
 )
 def test_when_a_training_stops(tops, full_epochs, stops, stopped_after, caplog):
     """Looks after four epochs, by their top-1; the loss follows it."""
+    caplog.set_level('INFO', 'looks')
 
     def rating(top1):
         losses = tuple((100 - top1) / 10 + 0.1 * i for i in range(9))
