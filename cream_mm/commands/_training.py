@@ -39,8 +39,6 @@ def train_with(
     from cream_mm.commands import train
 
     words = [*options, *([f'max_minutes={args.minutes:g}'] if args.minutes else [])]
-    flags = [
-        flag for flag in ('--dry-run', '--resume') if getattr(args, flag[2:].replace('-', '_'))
-    ]
+    flags = ['--dry-run'] * args.dry_run + ['--resume'] * args.resume
     given = ['--cfg-options', *words] if words else []
     train.main([config, '--work-dir', work_dir, *flags, *given])

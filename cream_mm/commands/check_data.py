@@ -98,11 +98,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             lines += [f'wrote {folder}' for folder in content['written']]
             lines.append(f'train on it with --cfg-options data_root={content["written"][0]}')
     if check.source.classes and args.kind is None and args.folds is None:
-        written = content.get('written')
-        lines += [
-            'next',
-            f'  cream-mm search --data {shlex.quote(written[0] if written else args.dir)}',
-        ]
+        (data,) = content.get('written', [args.dir])
+        lines += ['next', f'  cream-mm search --data {shlex.quote(data)}']
     print(json.dumps(content, indent=1) if args.json else '\n'.join(lines))
     return 1 if check.has_errors else 0
 

@@ -190,6 +190,8 @@ def _find(dataset: ConfigDict) -> str | None:
     dataset['folder'] = found
     if found == ITSELF:
         return f'{listing.where(found)} holds class folders itself: all of them are trained on'
+    if asked == ITSELF:
+        return f'{listing.where(found)} is trained on'
     text = f'{listing.where(found)} is taken for {asked}, which is not there'
     others = [n for n in listing.names() if n.lower() in VAL_NAMES and n != found]
     if others and asked.lower() in VAL_NAMES:

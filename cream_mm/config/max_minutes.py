@@ -124,7 +124,7 @@ def fitting(measured: dict, minutes: float, spent: float = 0.0) -> tuple[dict, s
     return chosen, (
         f'max_minutes={minutes:g} is too short: {each} {epochs * epoch:.1f} min, and all else '
         f'{rest:.1f} ({parts}). The run takes about {epochs * epoch + rest:.1f} min so, and learns '
-        f'little; with the {before} epochs of the config {before * epoch + rest:.0f} min'
+        f'little; with {before} epochs it would take {before * epoch + rest:.0f}'
     )
 
 

@@ -21,8 +21,6 @@ VAL_NAMES = ('val', 'valid', 'validation', 'eval', 'evaluation', 'dev', 'test', 
 TEST_NAMES = VAL_NAMES[-2:]
 # Where those to test on are not taken for those to validate on.
 NAMES_OF_SPLITS = dict(train=TRAIN_NAMES, val=VAL_NAMES[:-2], test=TEST_NAMES)
-
-
 # Folders of images of these names, or of a split and a year, are no classes.
 _NO_CLASSES = frozenset((
     'images', 'image', 'imgs', 'img', 'pictures', 'photos', 'frames', 'data', 'labels',
@@ -38,11 +36,15 @@ def find_folder(data_root: str | os.PathLike, folder: str) -> str:
 
     ``train`` may be called ``training``; ``val`` may be called one of :data:`VAL_NAMES`, the first
     that is there; each in any case. Where class folders lie in ``data_root`` itself and none is
-    named as a split, :data:`ITSELF` stands for ``train``.
+    named as a split, :data:`ITSELF` stands for ``train``; of other data, as an export is given,
+    the other way round.
 
     Raises:
         ValueError: If two folders differ only in case, of which neither is the one asked for.
     """
+    if folder == ITSELF:
+        train = find_folder(data_root, 'train')
+        return train if os.path.isdir(Path(data_root, train)) else folder
     if os.path.isdir(Path(data_root, folder)):
         return folder
     names = next((n for n in (TRAIN_NAMES, TEST_NAMES, VAL_NAMES) if folder.lower() in n), ())

@@ -251,9 +251,11 @@ def test_one_folder_deeper(tmp_path):
 
 @pytest.mark.parametrize('beside', ['val', 'images', 'test2017', 'other/train'])
 def test_class_folders_in_data_root(root, tmp_path, beside):
+    assert find_folder(root, '.') == 'train'  # an export of data without a split, given other data
     flat = (root / 'train').rename(tmp_path / 'flat')
     assert find_folder(flat, 'train') == '.' and find_folder(flat, 'val') == 'val'
-    assert list_classes(flat) == ['ant', 'bee']
+    assert list_classes(flat) == list_classes(flat, '.') == ['ant', 'bee']
+    assert find_folder(root.parent, '.') == '.'  # nothing to train on
     (flat / beside).mkdir(parents=True)  # so that the others may be no classes
     assert find_folder(flat, 'train') == 'train'
     text = message(flat)
