@@ -8,8 +8,11 @@ from cream_mm.commands._values import minutes
 
 
 def add_train_options(parser: argparse.ArgumentParser, example: str) -> None:
-    """``--minutes``, ``--resume`` and ``--cfg-options``; the last with an example of its own."""
+    """What all of them take; ``--cfg-options`` with an example of its own."""
     parser.add_argument('--minutes', type=minutes, metavar='N', help='that it may take')
+    parser.add_argument(
+        '--dry-run', action='store_true', help='tell how long it will take, and keep nothing of it'
+    )
     parser.add_argument('--resume', action='store_true', help='go on where it was interrupted')
     parser.add_argument(
         '--cfg-options',
@@ -32,10 +35,10 @@ def parse_train_args(
 def train_with(
     config: str, work_dir: str, args: argparse.Namespace, options: Sequence[str]
 ) -> None:
-    """Train a config with some options, and what ``--minutes`` and ``--resume`` ask for."""
+    """Train a config with some options, and what ``--minutes`` and the flags ask for."""
     from cream_mm.commands import train
 
     words = [*options, *([f'max_minutes={args.minutes:g}'] if args.minutes else [])]
-    resume = ['--resume'] if args.resume else []
+    flags = ['--dry-run'] * args.dry_run + ['--resume'] * args.resume
     given = ['--cfg-options', *words] if words else []
-    train.main([config, '--work-dir', work_dir, *resume, *given])
+    train.main([config, '--work-dir', work_dir, *flags, *given])

@@ -13,6 +13,7 @@ in DIR is changed. The exit code is 1 where there are errors, else 0.
 import argparse
 import json
 import os
+import shlex
 from collections.abc import Sequence
 
 from cream_mm.command_line import check_writable, tool_parser
@@ -96,6 +97,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             content['written'] = write(args, check, parts)
             lines += [f'wrote {folder}' for folder in content['written']]
             lines.append(f'train on it with --cfg-options data_root={content["written"][0]}')
+    if check.source.classes and args.kind is None and args.folds is None:
+        (data,) = content.get('written', [args.dir])
+        lines += ['next', f'  cream-mm search --data {shlex.quote(data)}']
     print(json.dumps(content, indent=1) if args.json else '\n'.join(lines))
     return 1 if check.has_errors else 0
 

@@ -14,6 +14,8 @@ into the work directory and trained. With other detectors: cream-mm export --det
 import argparse
 import os
 from collections.abc import Sequence
+from contextlib import ExitStack
+from tempfile import TemporaryDirectory
 
 from cream_mm.command_line import check_writable, tool_parser
 from cream_mm.commands._training import add_train_options, parse_train_args, train_with
@@ -37,7 +39,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     check_writable(args.work_dir)
     from cream_mm.apis.light_detector import write_detector
 
-    config = os.path.join(args.work_dir, 'config', 'detector.py')
-    if not (args.resume and os.path.isfile(config)):
-        write_detector(args.network, config)
-    train_with(config, args.work_dir, args, [f'data_root={args.data}', *args.cfg_options])
+    with ExitStack() as stack:
+        folder = os.path.join(args.work_dir, 'config')
+        if args.dry_run and not args.resume:
+            folder = stack.enter_context(TemporaryDirectory(prefix='cream_mm-detector-'))
+        config = os.path.join(folder, 'detector.py')
+        if not (args.resume and os.path.isfile(config)):
+            write_detector(args.network, config)
+        train_with(config, args.work_dir, args, [f'data_root={args.data}', *args.cfg_options])

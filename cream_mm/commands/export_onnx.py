@@ -8,6 +8,7 @@ python tools/export_onnx.py work_dirs/detector --dynamic-size --openvino --int8
 import argparse
 import os
 from collections.abc import Sequence
+from importlib.util import find_spec
 
 from cream_mm.command_line import OptionsAction, check_checkpoint, check_config, tool_parser
 
@@ -84,6 +85,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         from cream_mm.config.load import check_early
 
         check_early(args.config, args.cfg_options, check_data=False)
+    if find_spec('onnx') is None:  # said again by the export, many seconds of imports later
+        raise ImportError('this needs the package onnx: pip install "cream-mm[onnx]"')
     from cream_mm.deploy.export_folder import export
 
     export(

@@ -2,7 +2,7 @@
 
   cream-mm retrain work_dirs/search/export
   cream-mm retrain work_dirs/search --work-dir work_dirs/retrain
-  cream-mm retrain work_dirs/front/62.4m --data data/flowers --cfg-options max_epochs=20
+  cream-mm retrain work_dirs/front/62.412m --data data/flowers --cfg-options max_epochs=20
 
 FOLDER is an export, with its retrain.py, or the work directory of a search: its answer then is
 exported into WORK_DIR/export. It is cream-mm train FOLDER/retrain.py with these values; of a

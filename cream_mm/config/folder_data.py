@@ -14,6 +14,7 @@ from mmengine.config import Config, ConfigDict
 from ..command_line import PLACES
 from ..datasets.augmented import augmented_stem
 from ..datasets.folder_listing import (
+    ITSELF,
     TRAIN_NAMES,
     VAL_NAMES,
     check_classes,
@@ -187,6 +188,10 @@ def _find(dataset: ConfigDict) -> str | None:
     if found == asked:
         return None
     dataset['folder'] = found
+    if found == ITSELF:
+        return f'{listing.where(found)} holds class folders itself: all of them are trained on'
+    if asked == ITSELF:
+        return f'{listing.where(found)} is trained on'
     text = f'{listing.where(found)} is taken for {asked}, which is not there'
     others = [n for n in listing.names() if n.lower() in VAL_NAMES and n != found]
     if others and asked.lower() in VAL_NAMES:
@@ -251,8 +256,9 @@ def _hold_out(
     for dataset in missing:
         dataset.update(folder=train, part='holdout', **part)
     lacks, choose = listing.no_validation()
+    place = root if train == ITSELF else train
     warn(
-        f'{lacks}: {held} of the {sum(map(len, files))} images of {train} are held out of the '
+        f'{lacks}: {held} of the {sum(map(len, files))} images of {place} are held out of the '
         f'training, some of each class, and validated on. To choose them yourself, {choose}'
     )
 
@@ -455,9 +461,10 @@ def look_before_training(cfg: Config, *, max_images: int | None = None) -> None:
             pictures += [Picture(place / file, place.name, '') for file in list_unlabelled(place)]
             continue
         listing = listing_of(dataset)
+        folder = dataset.get('folder', 'train')
         pictures += [
-            Picture(listing.path(place.name, name, file), place.name, name)
-            for name, files in listing.files(place.name).items()
+            Picture(listing.path(folder, name, file), place.name, name)
+            for name, files in listing.files(folder).items()
             for file in files
         ]
     if 'input_sizes' in cfg:  # where the size is a choice

@@ -2,8 +2,10 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from shlex import quote
 
 from ..datasets.folder_listing import (
+    ITSELF,
     VAL_NAMES,
     find_folder,
     folders_in,
@@ -61,6 +63,8 @@ class ClassFolders:
     def no_validation(self) -> tuple[str, str]:
         """That there is none to validate on, and how to choose one."""
         lacks = f'{self.root} has no folder val (nor {", ".join(VAL_NAMES[1:3])}, ...)'
+        if self.find('train') == ITSELF:  # a folder val beside the classes would be one of them
+            return lacks, f'python tools/check_data.py {quote(self.root)} --split 0.1 --apply copy'
         return lacks, f'move them to {Path(self.root, "val")}/<class>'
 
 

@@ -79,6 +79,8 @@ def _goes_by_table(cfg: Config, root: str) -> bool:
 def _has_classes(root: str) -> bool:
     """Whether all images to train on and to validate on are sorted into class folders."""
     places = [Path(root, find_folder(root, name)) for name in ('train', 'val')]
+    if places[0] == Path(root):
+        return False  # beside class folders that are not split, the table counts
     return len(folders_in(places[0])) > 1 and all(folders_in(p) for p in places if p.is_dir())
 
 

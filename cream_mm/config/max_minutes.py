@@ -1,5 +1,6 @@
 """``max_minutes``: as many epochs as fit into a time, chosen once, before the first step."""
 
+import logging
 import os
 import sys
 import tempfile
@@ -66,9 +67,10 @@ def size_epochs(cfg: Config, options: Mapping[str, Any], command: Sequence[str])
         start = perf_counter()
         measured = _measure(command)
         chosen, line = fitting(measured, minutes, perf_counter() - start)
+        level = logging.WARNING if chosen['reserve_minutes'] < 0 else logging.INFO
         epochs = chosen['max_epochs']
         write_json(file, dict(format=FORMAT, **chosen, measured=measured))
-        say_early(line)
+        say_early(line, level)
     else:
         say_early(f'max_minutes={minutes:g}: {epochs} epochs, as chosen before ({file})')
     # What was set beside it stays as it was set.
@@ -108,15 +110,21 @@ def fitting(measured: dict, minutes: float, spent: float = 0.0) -> tuple[dict, s
         max_minutes=minutes, max_epochs=epochs, training_minutes=round(epochs * epoch, 3),
         other_minutes=round(rest, 3), reserve_minutes=round(reserve, 3),
     )  # fmt: skip
-    line = (
-        f'max_minutes={minutes:g}: {epochs} epoch{"s" * (epochs > 1)}; {epochs * epoch:.1f} min of '
-        f'training and validation, {rest:.1f} of all else, '
-    )
-    if fits:
-        return chosen, f'{line}{reserve:.1f} left as reserve'
+    if fits or reserve >= 0:
+        return chosen, (
+            f'max_minutes={minutes:g}: {epochs} epoch{"s" * (epochs > 1)}; '
+            f'{epochs * epoch:.1f} min of training and validation, {rest:.1f} of all else, '
+            f'{reserve:.1f} left as reserve'
+        )
+    fixed = {stage.name: stage.seconds / 60 for stage in stages if not stage.grows}
+    fixed['measuring this'] = spent / 60
+    longest = sorted(fixed.items(), key=lambda item: -item[1])[:3]
+    parts = ', '.join(f'{name} {part:.1f}' for name, part in longest if part >= 0.05)
     each = f'{epochs} epochs, the least, take' if epochs > 1 else 'one epoch takes'
     return chosen, (
-        f'{line}{max(0.0, -reserve):.1f} more than there is: {each} {epochs * epoch:.1f} min'
+        f'max_minutes={minutes:g} is too short: {each} {epochs * epoch:.1f} min, and all else '
+        f'{rest:.1f} ({parts}). The run takes about {epochs * epoch + rest:.1f} min so, and learns '
+        f'little; with {before} epochs it would take {before * epoch + rest:.0f}'
     )
 
 

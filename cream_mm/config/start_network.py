@@ -162,5 +162,7 @@ def _skip_full(cfg: Config, options: Mapping, start: Start, say: Say) -> None:
     override(cfg, dict(full_share=0) if 'full_share' in cfg else {'train_cfg.full_share': 0})
     say(
         f'{start.name} knows these {len(classes)} classes: the whole network is not fine-tuned '
-        f'again; {cfg.max_epochs} epochs for its slices'
+        f'again; {cfg.max_epochs} epochs for its slices. If it was trained on this set, it knows '
+        'images that are held out here: large slices are rated too well beside small ones '
+        '(docs/photos.md)'
     )

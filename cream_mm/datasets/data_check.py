@@ -148,6 +148,7 @@ def _files(check: DataCheck) -> Iterable[Finding]:
             'transparency',
             deep='if they look too dark, scale them to 8 bits yourself',
             cmyk='save them as RGB with their colour profile: printing colours are read roughly',
+            turned='boxes have to be drawn on the turned picture' if check.source.has_boxes else '',
         ).get(kind, '')
         of_all = 'all ' if len(places) == total else ''
         text = f'{of_all}{_images(len(places))} {KINDS[kind]}'

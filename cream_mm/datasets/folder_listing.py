@@ -8,6 +8,7 @@ import stat
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from itertools import islice
 from pathlib import Path
 
 from ..files import say_once, some_of
@@ -20,17 +21,30 @@ VAL_NAMES = ('val', 'valid', 'validation', 'eval', 'evaluation', 'dev', 'test', 
 TEST_NAMES = VAL_NAMES[-2:]
 # Where those to test on are not taken for those to validate on.
 NAMES_OF_SPLITS = dict(train=TRAIN_NAMES, val=VAL_NAMES[:-2], test=TEST_NAMES)
+# Folders of images of these names, or of a split and a year, are no classes.
+_NO_CLASSES = frozenset((
+    'images', 'image', 'imgs', 'img', 'pictures', 'photos', 'frames', 'data', 'labels',
+    'annotations', 'jpegimages', 'masks', 'segmentationclass', 'segmentationobject',
+    'obj_train_data', 'obj_valid_data', 'obj_test_data', *TRAIN_NAMES, *VAL_NAMES,
+))  # fmt: skip
+_SPLIT_OF_YEAR = re.compile(r'(?:train|val|test)[-_]?\d{4}', re.I)
+ITSELF = '.'  # the folder to train on, of a set whose class folders lie in its root
 
 
 def find_folder(data_root: str | os.PathLike, folder: str) -> str:
     """``folder`` if it lies in ``data_root``, else the one that stands for it; else ``folder``.
 
     ``train`` may be called ``training``; ``val`` may be called one of :data:`VAL_NAMES`, the first
-    that is there; each in any case.
+    that is there; each in any case. Where class folders lie in ``data_root`` itself and none is
+    named as a split, :data:`ITSELF` stands for ``train``; of other data, as an export is given,
+    the other way round.
 
     Raises:
         ValueError: If two folders differ only in case, of which neither is the one asked for.
     """
+    if folder == ITSELF:
+        train = find_folder(data_root, 'train')
+        return train if os.path.isdir(Path(data_root, train)) else folder
     if os.path.isdir(Path(data_root, folder)):
         return folder
     names = next((n for n in (TRAIN_NAMES, TEST_NAMES, VAL_NAMES) if folder.lower() in n), ())
@@ -43,7 +57,24 @@ def find_folder(data_root: str | os.PathLike, folder: str) -> str:
             )
         if found:
             return name if name in found else found[0]
-    return folder
+    return ITSELF if names is TRAIN_NAMES and _holds_classes(Path(data_root)) else folder
+
+
+def may_be_class(folder: str) -> bool:
+    """Whether a folder of images may be a class by its name, and is no split or part of a set."""
+    return folder.lower() not in _NO_CLASSES and not _SPLIT_OF_YEAR.fullmatch(folder)
+
+
+def _holds_classes(root: Path) -> bool:
+    """Whether folders with images right in them lie in a folder that is split in no way."""
+    names = folders_in(root)
+    if root.resolve().name.lower() in (*TRAIN_NAMES, *VAL_NAMES):
+        return False
+    if not all(map(may_be_class, names)) or any(
+        os.path.isdir(root / name / train) for name in names for train in TRAIN_NAMES
+    ):
+        return False
+    return sum(1 for _ in islice((n for n in names if _has_images(root / n)), 2)) == 2
 
 
 def folders_in(folder: str | os.PathLike) -> list[str]:
@@ -532,12 +563,12 @@ def _has_train(folder: Path) -> bool:
 
 
 def _has_images(folder: Path) -> bool:
+    extensions = readable_extensions()
     try:
-        entries = _entries(os.fspath(folder))
+        with os.scandir(folder) as entries:  # the first image tells; there may be very many
+            return any(_is_ours(e) and _ends(e.name, extensions) for e in entries)
     except OSError:
         return False
-    extensions = readable_extensions()
-    return any(_is_ours(e) and _ends(e.name, extensions) for e in entries)
 
 
 def _report(text: str) -> None:

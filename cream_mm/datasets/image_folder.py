@@ -40,7 +40,7 @@ class ImageFolder(CustomDataset):
 
     Hidden entries and those of a system (:func:`is_system`) are neither classes nor images.
     ``train`` may be called ``training`` and ``val`` ``validation``, among others:
-    :func:`find_folder`.
+    :func:`find_folder`. Class folders right in ``data_root`` are read as those of ``train``.
 
     Args:
         data_root (str): Where ``train`` and ``val`` lie.

@@ -67,7 +67,7 @@ KINDS = dict(
     binary='in black and white alone (1 bit)',
     grey='in grey',
     moving='with several frames, of which the first is read',
-    turned='turned by an EXIF tag; boxes have to be drawn on the turned picture',
+    turned='turned by an EXIF tag',
 )
 
 

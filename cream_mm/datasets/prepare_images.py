@@ -13,7 +13,7 @@ from mmengine.utils import ProgressBar, track_parallel_progress, track_progress
 from PIL import Image, ImageOps
 
 from ..files import read_bytes, read_json, write_json
-from .folder_listing import find_folder, folders_in, list_classes, list_folder
+from .folder_listing import ITSELF, find_folder, folders_in, list_classes, list_folder
 from .packed_images import is_packed, write_packed
 from .pillow_image import MAX_IMAGE_BYTES, UNREADABLE, open_image, upright_rgb
 from .transforms.load_image import decode_image, decode_partly
@@ -59,22 +59,24 @@ def prepare_images(
     if size is not None and size < 1:
         raise ValueError(f'size is a number of pixels; got {size}')
     list_classes(src)  # says how the images have to lie
-    if is_packed(src / find_folder(src, 'train')):
+    train = find_folder(src, 'train')
+    if is_packed(src / train):
         raise ValueError(f'{src} is packed already')
     if dst.exists():
         raise FileExistsError(f'{dst} is there already; remove it or name another folder')
-    splits = [src / name for name in folders_in(src) if folders_in(src / name)]
+    names = [name for name in folders_in(src) if folders_in(src / name)]
+    splits = dict(train=src) if train == ITSELF else {name: src / name for name in names}
     part = _begin(dst, dict(src=str(src.resolve()), size=size, pack=pack))
     try:
         counts = {}
-        for split in splits:
-            print(f'{split.name}:', flush=True)
-            files = list_folder(src, split.name)
-            counts[split.name] = sum(map(len, files.values()))
+        for name, split in splits.items():
+            print(f'{name}:', flush=True)
+            files = list_folder(src, name)
+            counts[name] = sum(map(len, files.values()))
             if pack:
-                _pack(split, part / split.name, files, size)
+                _pack(split, part / name, files, size)
             else:
-                counts[split.name] -= _resize(split, part / split.name, files, size, num_workers)
+                counts[name] -= _resize(split, part / name, files, size, num_workers)
         part.rename(dst)
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):

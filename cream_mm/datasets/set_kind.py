@@ -10,10 +10,11 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
+from ..files import some_of
 from ..files.regular import open_regular
 from .coco_file import MAX_COCO_BYTES
 from .coco_layout import is_of_run
-from .folder_listing import TRAIN_NAMES, VAL_NAMES
+from .folder_listing import TRAIN_NAMES, VAL_NAMES, may_be_class
 from .label_columns import plain
 from .label_files import find_tables
 from .packed_images import NAMES, PIXELS
@@ -39,13 +40,6 @@ _TELLING = (
     '_annotations.coco.json', '_annotations.csv', '_classes.csv', 'annotations.csv', 'labels.csv',
     'train.csv', 'data.yaml', 'dataset.yaml', 'obj.data', 'classes.txt', 'labels',
 )  # fmt: skip
-# Folders of images of these names are no classes.
-_NO_CLASSES = frozenset((
-    'images', 'image', 'imgs', 'img', 'pictures', 'photos', 'frames', 'data', 'labels',
-    'annotations', 'jpegimages', 'masks', 'segmentationclass', 'segmentationobject',
-    'obj_train_data', 'obj_valid_data', 'obj_test_data', *TRAIN_NAMES, *VAL_NAMES,
-))  # fmt: skip
-_YEAR = re.compile(r'(?:train|val|test)[-_]?\d{4}', re.I)
 _NUMBER = r'[-+]?(?:\d+\.?\d*|\.\d+)(?:e[-+]?\d+)?'
 LABEL_ROW = re.compile(rf'{_NUMBER}(?:[\s,;]+{_NUMBER}){{4,}}[\s,;]*', re.I)
 _NAMES_KEY = re.compile(r"""^["']?names["']?\s*:""", re.M)
@@ -80,7 +74,7 @@ def find_kind(root: str | os.PathLike) -> SetKind | None:
     name, *others = found
     if name != 'images':
         others = [other for other in others if other != 'images']  # every set has some
-    return SetKind(name, f'{_CALLED[name]}: {", ".join(found[name][:3])}', tuple(others))
+    return SetKind(name, f'{_CALLED[name]}: {some_of(found[name], 3)}', tuple(others))
 
 
 class _Look:
@@ -293,7 +287,7 @@ def _classes_below(look: _Look, folder: str) -> list[str]:
         place[len(start) :].split('/')[0] for place in look.image_folders
         if place.startswith(start) and place != folder
     )  # fmt: skip
-    return [n for n in names if n.lower() not in _NO_CLASSES and not _YEAR.fullmatch(n)]
+    return [name for name in names if may_be_class(name)]
 
 
 def _image_signs(look: _Look) -> list[str]:

@@ -50,6 +50,7 @@ def _of_places(
     found: dict[str, list[str]] = {}
     for split, values in index.places.items():
         paths: list[str] = []
+        is_told = False  # that it is not there
         for value in values:
             if '*' in os.path.basename(value):
                 value = os.path.dirname(value)
@@ -64,6 +65,7 @@ def _of_places(
                 if split != 'test':
                     raise
                 said.append(f'{index.path}: there is no {value}: taken as a set without {split}')
+                is_told = True
                 continue
             if not is_named:
                 said.append(f'{index.path}: {split}: {value} is {place}')
@@ -71,7 +73,8 @@ def _of_places(
                 paths += [os.path.join(place, name) for name in list_images(place)]
             else:
                 paths += _listed(place, (os.path.dirname(place), root), notes)
-        found[split] = list(dict.fromkeys(paths))
+        if paths or not is_told:
+            found[split] = list(dict.fromkeys(paths))
     return found
 
 

@@ -2,8 +2,9 @@
 
 import numpy as np
 from markupsafe import Markup
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import LogFormatter, MaxNLocator
 
 from ..datasets.data_check import DataCheck
 from ..files import shorten
@@ -36,7 +37,8 @@ def draw_classes(check: DataCheck) -> Markup | None:
                     label=f'{split} ({int(n.sum()):,})')  # fmt: skip
         ax.set_yticks(range(len(order)), [shorten(check.source.classes[k], 28) for k in order])
         what = 'boxes' if check.source.has_boxes else 'images'
-        ax.set(xlabel=f'share of the {what} of a split, %', ylim=(-0.6, len(order) - 0.4))
+        of_split = ' of a split' if len(counts) > 1 else ''
+        ax.set(xlabel=f'share of the {what}{of_split}, %', ylim=(-0.6, len(order) - 0.4))
         ax.grid(axis='y', visible=False)
         fig.legend(loc='outside upper left', ncols=4)
         return to_svg(fig, 'classes', 'Share of each class in each split')
@@ -55,6 +57,8 @@ def draw_sizes(check: DataCheck) -> Markup | None:
         left.scatter(width, height, s=9, alpha=0.35, lw=0, color=BLUE)
         if max(width.max() / width.min(), height.max() / height.min()) > 8:
             left.set(xscale='log', yscale='log')
+            _count_in_figures(left.xaxis)
+            _count_in_figures(left.yaxis)
         else:
             left.set(xlim=(0, None), ylim=(0, None))
         left.set(xlabel='width, pixels', ylabel='height, pixels')
@@ -69,6 +73,12 @@ def draw_sizes(check: DataCheck) -> Markup | None:
         right.set_title('Shape')
         right.yaxis.set_major_locator(MaxNLocator(5, integer=True))
         return to_svg(fig, 'sizes', 'Sizes and shapes of the pictures')
+
+
+def _count_in_figures(axis: Axis) -> None:
+    """On an axis by logarithms: 200, not 2 x 10^2."""
+    axis.set_major_formatter(LogFormatter())
+    axis.set_minor_formatter(LogFormatter(minor_thresholds=(1, 0.5)))
 
 
 def draw_boxes(check: DataCheck) -> Markup | None:
@@ -91,7 +101,9 @@ def draw_boxes(check: DataCheck) -> Markup | None:
         first, second, third = fig.subplots(1, 3)
         edges = np.geomspace(min(2, *sides), max(200, *sides), 30)
         first.hist(sides, edges, color=BLUE)
-        first.set(xscale='log', xlabel='side of a square of that area, pixels', ylabel='boxes')
+        first.set_xscale('log')
+        _count_in_figures(first.xaxis)
+        first.set(xlabel='side of a square of that area, pixels', ylabel='boxes')
         for side in SIDES:
             first.axvline(side, color=ORANGE, lw=0.9, ls=(0, (4, 3)))
         first.set_title("Size (dashed: COCO's 32, 96)")

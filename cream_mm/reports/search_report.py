@@ -248,7 +248,8 @@ class SearchReport:
             headline=self._headline(),
             story=self._story(),
             warnings=best['choice'].get('notes', []),
-            config_name=Path(best.get('config') or self.search_dir).stem,
+            name=self.search_dir.absolute().name,
+            retrained='the other network' if self.other else 'the chosen network',
             results=self.results(),
             scatter=draw_scatter(points, chosen, self._budget(cost), self.metric, cost),
             num_rated=len(self.rated),
@@ -312,12 +313,12 @@ class SearchReport:
             value = self.metric.told(shown) if is_error else self.metric.format(shown)
             rows.append(('Search rating', value, note))
         if self.retrain_curve:
-            last, best = self.retrain_curve[-1][1], max(v for _, v in self.retrain_curve)
-            note = f'top-1 on the validation set after the last epoch; best {format_pct(best)}'
+            note = 'top-1 on the validation set after the last epoch; best '
+            note += format_pct(_best(self.retrain_curve))
             what = 'Retrained top-1'
             if self.other:
                 what, note = 'Another one retrained', f'not the chosen one: {self.other}; {note}'
-            rows.append((what, format_pct(last), note))
+            rows.append((what, format_pct(self.retrain_curve[-1][1]), note))
         if self.map_curve:
             note = 'box mAP, IoU 0.50 to 0.95'
             final = self.detector_lines[self.map_curve[-1][0]]
@@ -358,9 +359,18 @@ class SearchReport:
     def summary(self) -> str:
         """The result table as plain text for a terminal."""
         skip = {'Board FLOPs', 'Published FLOPs'}
-        rows = [(label, value) for label, value, _ in self.results() if label not in skip]
+        rows = [
+            (label, self._retrained() if 'etrained' in label else value)
+            for label, value, _ in self.results()
+            if label not in skip
+        ]
         width = max(len(label) for label, _ in rows)
         return '\n'.join(f'  {label:<{width}}  {value}' for label, value in rows)
+
+    def _retrained(self, what: str = '') -> str:
+        """Top-1 after the last epoch, and after the best one where that is another."""
+        last, best = format_pct(self.retrain_curve[-1][1]), format_pct(_best(self.retrain_curve))
+        return f'{last}{what}' + (f' (best epoch {best})' if last != best else '')
 
     # -- reading ------------------------------------------------------------------------------
 
@@ -477,14 +487,14 @@ class SearchReport:
                 text += f': {budget_verdict(time, self._budget("latency_ms"), "ms")}'
             sentences.append(f'{text}.')
         if self.retrain_curve:
-            last = format_pct(self.retrain_curve[-1][1])
+            told = self._retrained(' top-1')
             how = 'Retrained as a network of its own'
             if not best.get('weights_travel', True):
                 how = 'Trained as a network of its own, from scratch,'
             if self.other:
-                sentences.append(f'What was retrained is {self.other}: it reaches {last} top-1.')
+                sentences.append(f'What was retrained is {self.other}: it reaches {told}.')
             else:
-                sentences.append(f'{how} it reaches {last} top-1.')
+                sentences.append(f'{how} it reaches {told}.')
         elif not best.get('weights_travel', True):
             sentences.append(
                 'What the supernet learned is of no use outside it: the network is to be trained '
@@ -610,6 +620,10 @@ class SearchReport:
         return list(
             dict.fromkeys(shlex.join(words_as_typed([*map(str, c)])) for c in [*commands, report])
         )
+
+
+def _best(curve: Curve) -> float:
+    return max(value for _, value in curve)
 
 
 def _is_of(command: list[str], tool: str) -> bool:

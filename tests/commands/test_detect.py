@@ -16,7 +16,7 @@ def test_the_config_is_written_once(monkeypatch, tmp_path):
 
     def write(network, path):
         written.append((network, path))
-        Path(path).parent.mkdir(parents=True)
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
         Path(path).touch()
 
     monkeypatch.setattr('cream_mm.apis.light_detector.write_detector', write)
@@ -30,5 +30,10 @@ def test_the_config_is_written_once(monkeypatch, tmp_path):
         ['w/config/detector.py', '--work-dir', 'w', '--resume', '--cfg-options', 'data_root=boxes',
          'scale=[96,96]', 'max_minutes=30'],
     ]  # fmt: skip
+    detect.main([*args[:-2], '--dry-run'])
+    assert written[1][0] == 'net' and calls[2] == [
+        written[1][1], '--work-dir', 'w', '--dry-run', '--cfg-options', 'data_root=boxes'
+    ]  # fmt: skip
+    assert not Path(written[1][1]).exists()
     with pytest.raises(FileNotFoundError, match='--data gone: no such folder'):
         detect.main(['net', '--data', 'gone'])

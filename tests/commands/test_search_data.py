@@ -31,11 +31,18 @@ def test_boxes_are_searched_as_a_detector(trained, tmp_path):
     boxes = tmp_path / 'boxes'
     boxes.mkdir()
     (boxes / 'annotations.csv').write_text('image,xmin,ymin,xmax,ymax,class\na.jpg,1,2,30,40,x\n')
-    search_data.main(['--data', 'boxes', '--resume'])
+    search_data.main(['--data', 'boxes', '--dry-run', '--resume'])
     ((config, *words),) = trained
     assert config.endswith('configs/photos/search_detector.py')
     folder = 'work_dirs/search_detector'
-    assert words == ['--work-dir', folder, '--resume', '--cfg-options', 'data_root=boxes']
+    assert words == [
+        '--work-dir',
+        folder,
+        '--dry-run',
+        '--resume',
+        '--cfg-options',
+        'data_root=boxes',
+    ]
 
 
 def test_a_config_of_ones_own(trained, tmp_path):

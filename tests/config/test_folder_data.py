@@ -141,6 +141,27 @@ def test_a_part_is_held_out_for_it(root, lines, path):
     assert f'{root}/val/<class>' in line
 
 
+@pytest.mark.parametrize('path', [SEARCH, RETRAIN])
+def test_class_folders_in_data_root_are_split_as_those_of_train(root, lines, path, tmp_path):
+    shutil.rmtree(root / 'val')
+    split = [
+        {os.path.relpath(p, root / 'train') for p in side} for side in images(load(path, root))
+    ]
+    flat = (root / 'train').rename(tmp_path / 'flat')
+    del lines[:]
+    cfg = load(path, flat)
+    assert folders(cfg) == ['.'] * 3
+    assert [{os.path.relpath(p, flat) for p in side} for side in images(cfg)] == split
+    assert cfg.classes == CLASSES
+    text = '\n'.join(lines)
+    assert f'{flat} holds class folders itself: all of them are trained on' in text
+    assert f'3 of the 30 images of {flat} are held out' in text
+    assert f'python tools/check_data.py {flat} --split 0.1 --apply copy' in text
+    (flat / 'ant/000.jpg').write_bytes(b'\xff\xd8\xff cut')
+    look_before_training(cfg)
+    assert '1 of 30 images cannot be read whole' in lines[-1] and f'{flat}/ant/000.jpg' in lines[-1]
+
+
 def test_the_share_of_the_search_is_kept(root):
     shutil.rmtree(root / 'val')
     cfg = load(SEARCH, root, holdout=0.3)

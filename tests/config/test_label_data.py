@@ -73,6 +73,15 @@ def test_class_folders_go_first(tmp_path):
         assert cfg.classes == ('0', '1')
 
 
+def test_a_table_goes_before_class_folders_that_are_not_split(tmp_path):
+    root = write_image_folder(tmp_path / 'set', classes=('ant', 'bee'), train=4, val=0) / 'train'
+    root = root.rename(tmp_path / 'flat')
+    rows = [f'{c}/{i:03d}.jpg,{"xy"[i % 2]}' for c in ('ant', 'bee') for i in range(4)]
+    (root / 'labels.csv').write_text('\n'.join(rows))
+    cfg = load_config(SPOS, dict(data_root=str(root)))
+    assert cfg.classes == ('x', 'y')
+
+
 def test_several_labels_change_head_and_metrics(root, tmp_path):
     write(root, 'labels.csv', many)
     cfg = load_config(SPOS, dict(data_root=str(root)))

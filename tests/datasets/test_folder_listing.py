@@ -249,11 +249,19 @@ def test_one_folder_deeper(tmp_path):
     )
 
 
-def test_class_folders_in_data_root(root, tmp_path):
-    (root / 'train').rename(tmp_path / 'flat')
-    text = message(tmp_path / 'flat')
-    assert f'{tmp_path}/flat holds class folders itself (ant, bee), but no folder train' in text
-    assert f'Move them into {tmp_path}/flat/train' in text
+@pytest.mark.parametrize('beside', ['val', 'images', 'test2017', 'other/train'])
+def test_class_folders_in_data_root(root, tmp_path, beside):
+    assert find_folder(root, '.') == 'train'  # an export of data without a split, given other data
+    flat = (root / 'train').rename(tmp_path / 'flat')
+    assert find_folder(flat, 'train') == '.' and find_folder(flat, 'val') == 'val'
+    assert list_classes(flat) == list_classes(flat, '.') == ['ant', 'bee']
+    assert find_folder(root.parent, '.') == '.'  # nothing to train on
+    (flat / beside).mkdir(parents=True)  # so that the others may be no classes
+    assert find_folder(flat, 'train') == 'train'
+    text = message(flat)
+    if beside != 'other/train':
+        assert f'{flat} holds class folders itself (ant, bee), but no folder train' in text
+        assert f'Move them into {flat}/train' in text
 
 
 @pytest.mark.parametrize('name', ['train', 'val'])

@@ -70,6 +70,13 @@ def test_a_packed_set_is_the_same_set(src, tmp_path, folder, part):
     ]  # fmt: skip
 
 
+def test_class_folders_without_a_split_become_train(src, tmp_path):
+    prepare_images(src, tmp_path / 'split', size=8)
+    prepare_images((src / 'train').rename(tmp_path / 'flat'), tmp_path / 'dst', size=8)
+    whole, found = open_set(tmp_path / 'split'), open_set(tmp_path / 'dst')
+    assert names_and_labels(found, tmp_path / 'dst') == names_and_labels(whole, tmp_path / 'split')
+
+
 def test_a_config_takes_it_as_another_data_root(src, tmp_path):
     prepare_images(src, tmp_path / 'dst', pack=True)
     cfg = load_config(str(CONFIG), {'data_root': str(tmp_path / 'dst'), 'input_size': 16})

@@ -69,6 +69,12 @@ def test_a_split_without_images(find, tmp_path):
         find(index=dict(train=['v'], val=['a']))
 
 
+def test_a_test_set_that_is_not_there_is_told_once(find):
+    index = dict(train=['a'], val=['v'], test=['../test/images'])
+    assert find('a/1.jpg', 'v/2.jpg', index=index) == dict(train=['a/1.jpg'], val=['v/2.jpg'])
+    assert sum('taken as a set without test' in line for line in find.said) == 1
+
+
 def test_nothing_to_train_on(find):
     with pytest.raises(ValueError, match='data.yaml does not say where the images to train on are'):
         find('a/1.jpg', index=dict(val=['a']))

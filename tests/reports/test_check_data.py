@@ -72,6 +72,7 @@ def test_the_tool(flowers, tmp_path, capsys):
     out = tmp_path / 'out'
     assert tool.main([str(flowers), '--out', str(out)]) == 0
     text = capsys.readouterr().out
+    assert text.endswith(f'next\n  cream-mm search --data {flowers}\n')
     assert '37 images of 2 classes in train and test' in text
     assert 'train/rose/copy.png = test/rose/11.png' in text
     assert (out / 'data_report.html').stat().st_size > 10_000
@@ -86,7 +87,8 @@ def test_lists_of_a_split_are_a_data_root(flowers, tmp_path, capsys):
     out = str(tmp_path / 'out')
     args = [str(flowers), '--out', out, '--split', '0.25', '--apply', 'lists']
     assert tool.main(args) == 0
-    assert f'data_root={out}/split' in capsys.readouterr().out
+    text = capsys.readouterr().out
+    assert f'data_root={out}/split' in text and f'cream-mm search --data {out}/split\n' in text
     cfg = load_config('configs/demo/retrain_digits.py', dict(data_root=f'{out}/split'))
     assert cfg.model.head.num_classes == 2
     assert cfg.train_dataloader.dataset.type == 'cream_mm.LabelledImages'

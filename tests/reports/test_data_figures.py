@@ -23,6 +23,7 @@ def made(sizes, boxes=None, classes=('ant', 'bee')):
 def test_shares_of_classes():
     svg = draw_classes(made([(9, 9)] * 3))
     assert 'train (3)' in svg and 'val (1)' in svg and svg.index('bee') < svg.index('ant')
+    assert 'images of a split' in svg
     many = draw_classes(made([(9, 9)] * 90, classes=[f'class{k}' for k in range(90)]))
     assert len(set(re.findall(r'class\d+', many)) - {'classes'}) == MAX_CLASSES
     assert draw_classes(DataCheck(DataSource('', ''), [], Copies(), [])) is None
@@ -30,7 +31,9 @@ def test_shares_of_classes():
 
 def test_sizes_only_where_they_differ():
     assert draw_sizes(made([(9, 9)] * 3)) is None
-    assert 'width, pixels' in draw_sizes(made([(9, 9), (90, 20), (3, 900)]))
+    svg = draw_sizes(made([(60, 9), (90, 20), (470, 600)]))
+    assert 'width, pixels' in svg and {'60', '100', '200'} <= set(re.findall(r'>(\d+)</text>', svg))
+    assert 'times' not in svg and '>10<tspan' not in svg  # 2 x 10^2
     assert draw_sizes(made([(9, 9), (90, 20)])).startswith('<svg')
 
 

@@ -217,7 +217,7 @@ def test_command_line(search_dir, retrain_dir, tmp_path, capsys):  # noqa: F811
     assert out.is_file() and [p.name for p in out.parent.iterdir()] == ['demo.html']
     printed = capsys.readouterr().out.splitlines()
     assert printed[-1] == f'report: {out}'
-    assert '  Retrained top-1      98.5 %' in printed
+    assert '  Retrained top-1      98.5 % (best epoch 98.8 %)' in printed
     with pytest.raises(SystemExit, match='error: .*best_arch.json not found'):
         tool.main([str(tmp_path)])
     with pytest.raises(SystemExit):

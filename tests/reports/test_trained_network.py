@@ -57,5 +57,8 @@ def test_the_page_does_not_give_its_accuracy_to_the_answer(search_dir, retrain_d
     assert 'not the chosen one: another network of the front, 7.50 M multiply-adds' in text
     assert (
         'What was retrained is another network of the front, 7.50 M multiply-adds: it reaches '
-        '98.5 % top-1.'
+        '98.5 % top-1 (best epoch 98.8 %).'
     ) in text
+    assert 'What became of the other network: validation after each epoch.' in text
+    report.retrain_curve = report.retrain_curve[-1:]
+    assert report.summary().endswith('Another one retrained  98.5 %')

@@ -210,10 +210,11 @@ class ElasticTrainLoop(SupernetTrainLoop):
         self.start, self._good = rating, _copied(model.state_dict())
         self._looked = self._good_epoch = self._epoch
         left = self.max_epochs - self._epoch
+        epochs = f'{left} epoch{"s" * (left > 1)}'
         runner.logger.info(
             f'Full network: {rating} on {rating.num_images} held-out images; it is in '
             f'{short_path(path)}. Its slices are '
-            + (f'trained from now on, {left} epochs' if left else 'rated as they are')
+            + (f'trained from now on, {epochs}' if left else 'rated as they are')
         )
 
     def keep_better_full(self) -> None:
@@ -222,7 +223,8 @@ class ElasticTrainLoop(SupernetTrainLoop):
         with averaged_weights(runner):
             rating = self._last or evaluator.rate(self.full_path)
             difference = paired_difference(rating, self.start)
-            if not (difference.mean < 0 and difference.is_beyond_chance):
+            is_better = difference.mean < 0 and difference.is_beyond_chance
+            if not is_better or _points_lost(rating, self.start) > MAX_LOSS_OF_POINTS:
                 return
             with evaluator.fitted(self.full_path):
                 state = _copied(self.model.state_dict())
@@ -347,7 +349,8 @@ class ElasticTrainLoop(SupernetTrainLoop):
         known = [stage.seconds_each for stage in stages if stage.name == 'rating']
         each = known[0] if known else time_a_rating(runner.test_loop)[1]
         number = self.max_epochs - self.full_epochs + 1
-        return [Stage('looks at the full network', 'ratings', number, each, SPREAD), *stages]
+        looks = Stage('looks at the full network', 'ratings', number, each, SPREAD, grows=True)
+        return [looks, *stages]
 
 
 def fell_apart(rating: Rating, start: Rating) -> bool:
@@ -360,10 +363,14 @@ def fell_apart(rating: Rating, start: Rating) -> bool:
     if not math.isfinite(rating.score):
         return True
     difference = paired_difference(rating, start)
-    in_percent = rating.metric is None or rating.metric.startswith(PERCENT)
-    points = (_quality(start) - _quality(rating)) * (1 if in_percent else 100)
     is_worse = difference.mean > 0 and difference.is_beyond_chance
-    return bool(is_worse and points > MAX_LOSS_OF_POINTS)
+    return bool(is_worse and _points_lost(rating, start) > MAX_LOSS_OF_POINTS)
+
+
+def _points_lost(rating: Rating, start: Rating) -> float:
+    """Of top-1, or of the metric that stands in its place, in percent."""
+    in_percent = rating.metric is None or rating.metric.startswith(PERCENT)
+    return (_quality(start) - _quality(rating)) * (1 if in_percent else 100)
 
 
 def collapsed(rating: Rating, start: Rating) -> bool:

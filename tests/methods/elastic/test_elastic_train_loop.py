@@ -14,6 +14,8 @@ from mmengine.registry import DefaultScope
 from cream_mm.apis.open_search import open_search
 from cream_mm.checkpoints import load_checkpoint_file
 from cream_mm.engine import Runner
+from cream_mm.engine.loops import SupernetTrainLoop
+from cream_mm.engine.stage import Stage
 from cream_mm.evaluation import ArchEvaluator, Rating
 from cream_mm.methods.elastic import elastic_train_loop
 from cream_mm.methods.elastic.elastic_train_loop import (
@@ -289,9 +291,14 @@ def test_when_a_training_stops(tops, full_epochs, stops, stopped_after, caplog):
     assert ('The full network ends at' in caplog.text) == (not stops)
 
 
-@pytest.mark.parametrize(('loss', 'is_kept'), [(0.9, True), (0.999, False), (1.1, False)])
-def test_the_better_full_network_teaches_what_is_exported(whole, tmp_path, loss, is_kept):
-    """Better beyond chance by its losses; then full.pth is the full path, its batch norm fitted."""
+@pytest.mark.parametrize(
+    ('loss', 'top1', 'is_kept'),
+    [(0.9, 90.0, True), (0.9, 89.0, True), (0.9, 88.0, False), (0.999, 90.0, False),
+     (1.1, 90.0, False)],
+)  # fmt: skip
+def test_the_better_full_network_teaches_what_is_exported(whole, tmp_path, loss, top1, is_kept):
+    """Better beyond chance by its losses, and its top-1 not a point worse; then full.pth is the
+    full path, its batch norm fitted."""
     cfg = copy.deepcopy(whole.cfg)
     cfg.work_dir = str(tmp_path)
     shutil.copy(whole.folder / 'full.pth', tmp_path)
@@ -299,7 +306,10 @@ def test_the_better_full_network_teaches_what_is_exported(whole, tmp_path, loss,
     loop, model = runner.train_loop, runner.model
     noise = [0.01 * (-1) ** i for i in range(100)]
     rated = [tuple(value + x for x in noise[::sign]) for value, sign in ((1.0, 1), (loss, -1))]
-    loop.start, now = (Rating(90.0, 100, sum(losses) / 100, losses) for losses in rated)
+    loop.start, now = (
+        Rating(quality, 100, sum(losses) / 100, losses)
+        for quality, losses in zip((90.0, top1), rated, strict=True)
+    )
     evaluator = loop._build_evaluator()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(evaluator, 'rate', lambda arch: now)
@@ -432,3 +442,12 @@ def test_the_sandwich(data, tmp_path):
         elastic_train_loop.sandwich_step(
             SimpleNamespace(model=model, optim_wrapper=wrapper), archs, data
         )
+
+
+def test_looks_at_the_full_network_go_with_the_epochs(monkeypatch):
+    """So that a run of a few epochs is not told the looks of thirty."""
+    monkeypatch.setattr(SupernetTrainLoop, 'stages', lambda *_: [Stage('rating', 'paths', 60, 2.0)])
+    loop = type('Loop', (ElasticTrainLoop,), dict(__init__=lambda self: None, max_epochs=30))()
+    loop.full_epochs = 10
+    looks, rating = loop.stages(None)
+    assert looks.grows and looks.seconds == 42 and not rating.grows
