@@ -59,9 +59,13 @@ class Setting(NamedTuple):
 
 
 USUAL = ('lower-size', 'narrower', 'shallower')
-CHANGES = ('full_share=1', 'max_epochs=10', 'test_cfg.strategy.type=single_changes',
-           'test_cfg.num=120')  # fmt: skip
-"""The search that trains no slices: its epochs are those of the other one's full network."""
+SEARCHES = dict(
+    search=(),
+    # Slices are not trained; the full network has as many epochs as in the other one.
+    changes=('full_share=1', 'max_epochs=10', 'test_cfg.strategy.type=single_changes',
+             'test_cfg.num=120'),
+)  # fmt: skip
+"""What each changes of the config."""
 SETTINGS = dict(
     clothing=Setting(
         3, 128, (128, 112, 96), (0.5, 0.7), ('found', *USUAL, 'random-1', 'random-2'),
@@ -203,8 +207,8 @@ class Runs:
         with alone(self.home / 'data'):
             make_data(self.name, self.setting, self.data, self.home / 'data')
         for fold, name in self.missing():
-            needs = self.home / f'fold_{fold}' / f'{self._search_of(name)}.done'
-            if name not in ('search', 'changes', 'linear-probe') and not needs.is_file():
+            needs = self.home / f'fold_{fold}' / f'{search_of(name)}.done'
+            if name not in (*SEARCHES, 'linear-probe') and not needs.is_file():
                 continue
             lock = self.home / f'fold_{fold}' / 'locks' / name
             try:
@@ -231,22 +235,18 @@ class Runs:
         guess = {True: 50.0, False: 9.0}
         usual = {k: sum(v) / len(v) if v else guess[k] for k, v in known.items()}
         left = self.missing()
-        minutes = sum(usual[other == 'search'] for _, other in left)
+        minutes = sum(usual[other in SEARCHES] for _, other in left)
         done = len(self.chosen) - len(left)
         at = time.strftime('%H:%M', time.localtime(time.time() + 60 * minutes))
         print(f'[{done + 1}/{len(self.chosen)}] {self.name}, fold {fold}: {name}; all in about '
               f'{minutes / 60:.1f} h, at {at}, by one process', flush=True)  # fmt: skip
 
-    @staticmethod
-    def _search_of(name: str) -> str:
-        return 'changes' if name.startswith('untrained') else 'search'
-
     def _run(self, fold: int, name: str) -> dict:
         folder = self.home / f'fold_{fold}'
         data = self.home / 'data' / f'fold_{fold}'
         threads = os.environ.get('OMP_NUM_THREADS', 'all')
-        if name in ('search', 'changes'):
-            record = self._search(folder, data, name, CHANGES if name == 'changes' else ())
+        if name in SEARCHES:
+            record = self._search(folder, data, name)
         elif name == 'linear-probe':
             from cream_mm.apis.linear_probe import probe_folder
 
@@ -254,7 +254,7 @@ class Runs:
         else:
             from cream_mm.apis.compare import FinishedSearch, Trainer
 
-            search = FinishedSearch(folder / self._search_of(name))
+            search = FinishedSearch(folder / search_of(name))
             trainer = Trainer(
                 search, folder, root=ROOT, epochs=self.epochs, options=self.train_options
             )
@@ -264,7 +264,7 @@ class Runs:
             record = trainer.run(network._replace(name=name))
         return dict(record, threads=threads)
 
-    def _search(self, folder: Path, data: Path, name: str, changed: tuple[str, ...]) -> dict:
+    def _search(self, folder: Path, data: Path, name: str) -> dict:
         from cream_mm.apis.compare import FORMAT, cpu_seconds, settings_hash
         from cream_mm.apis.train_paths import tool
 
@@ -275,7 +275,7 @@ class Runs:
         sizes = ','.join(map(str, setting.input_sizes))
         options = [
             f'data_root={data}', f'input_size={setting.input_size}', f'input_sizes=[{sizes}]',
-            f'budget.macs_m=[{low},{high}]', *changed, *self.search_options,
+            f'budget.macs_m=[{low},{high}]', *SEARCHES[name], *self.search_options,
         ]  # fmt: skip
         tool('train', CONFIG, '--work-dir', work_dir, '--resume', '--cfg-options',
              *options, log=folder / f'{name}.log')  # fmt: skip
@@ -296,6 +296,11 @@ class Runs:
         arch, space = published_nets['lite0'].network()
         costs = build_cost_model(space, self.setting.input_size, CLASSES)
         return costs.cost(arch).in_units()['macs_m']
+
+
+def search_of(name: str) -> str:
+    """The search that a network was found by, or is a reference of."""
+    return 'changes' if name.startswith('untrained') else 'search'
 
 
 def stages(log: Path, start: float) -> dict[str, float]:

@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from photos import SETTINGS, USUAL
+from photos import SEARCHES, SETTINGS, USUAL
 
 from cream_mm.apis.compare_record import difference
 from cream_mm.evaluation.paired import Interval
@@ -62,7 +62,6 @@ WORDS = {
     'scratch': 'found at the lowest share, from random weights, 60 epochs',
     'mobilenet-v2': 'MobileNetV2 off the shelf',
     'linear-probe': 'linear classifier on features of Lite0, ImageNet weights',
-    'changes': 'the search without training of slices',
     'untrained': 'found by the search without training of slices',
 }
 Key = tuple[str, int, str]
@@ -215,19 +214,20 @@ def _top1(records, folds, run: str) -> float:
 
 
 def _extras(name: str, records: Mapping, extras: Sequence[str]) -> Iterator[str]:
-    there = [run for run in extras if (0, run) in records and run != 'changes']
+    there = [run for run in extras if (0, run) in records and run not in SEARCHES]
     if not there:
         return
     yield from ('### Other starts, fold 0', '')
     yield '| what | M MACs | pixels | top-1 | cross entropy | found less it, points | minutes |'
     yield '|---|---|---|---|---|---|---|'
     for run in there:
-        r, (kind, _, percent) = records[0, run], run.rpartition('-')
+        r, words, less = records[0, run], WORDS.get(run), ''
         macs = f'{r["macs_m"]:.1f}' if r.get('macs_m') else ''
-        words = WORDS[run] if run in WORDS else f'{WORDS[kind]}, {percent} %'
-        less = ''
-        if run not in WORDS and (0, f'found-{percent}') in records:
-            less = told(difference(*_pairs(records, [0], f'found-{percent}', run)))
+        if words is None:  # it has a share
+            kind, _, percent = run.rpartition('-')
+            words, found = f'{WORDS[kind]}, {percent} %', f'found-{percent}'
+            if (0, found) in records:
+                less = told(difference(*_pairs(records, [0], found, run)))
         cells = [words, macs, str(r['input_size']), f'{r["top1"]:.1f}', f'{r["ce"]:.3f}', less]
         yield f'| {" | ".join(cells)} | {r["minutes"]:.1f} |'
     yield ''

@@ -111,7 +111,7 @@ train_cfg = dict(
     full_share=full_share,
     paths='random',
     sampler=dict(type='cream_mm.CostPathSampler'),  # small and large ones alike
-    stops=False,  # the whole detector falls behind while the learning rate is high, and comes back
+    stops=False,  # a detector whose slices are trained always falls behind what it was alone
 )
 default_hooks = dict(path_log=dict(type='cream_mm.PathLogHook'), checkpoint=dict(save_best=None))
 test_cfg = dict(

@@ -41,8 +41,9 @@ class Slice(NamedTuple):
 
 
 def macs_m(costs: CostModel, one: Slice) -> float:
-    """Millions of multiply-adds of a slice, with the classes and the head of ``costs``."""
-    own = build_cost_model(one.space, costs.input_size, costs.num_classes, costs.head_channels)
+    """Millions of multiply-adds of a slice, with the classes and the head of ``costs``, if any."""
+    args = one.space, costs.input_size, costs.num_classes, costs.head_channels
+    own = build_cost_model(*args, head=None if costs.num_classes is None else 'classifier')
     return own.cost(one.arch).in_units()['macs_m']
 
 

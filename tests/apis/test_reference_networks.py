@@ -43,6 +43,16 @@ def test_the_full_network_and_shares_of_it(lite0):
         bound_of(space, costs, 1.5)
 
 
+def test_a_backbone_alone_is_counted_without_a_head(lite0):
+    """As a detector has it."""
+    space = lite0[0].at_size()
+    costs = build_cost_model(space, 288, head=None)
+    assert macs_m(costs, full(space)) == costs.cost(space.full_path).in_units()['macs_m']
+    assert macs_m(costs, full(space)) == pytest.approx(601.45, abs=0.01)
+    for one in random_paths(space, costs, 0.7, 2):
+        assert 0.7 - SLACK <= macs_m(costs, one) / macs_m(costs, full(space)) <= 0.7
+
+
 def test_lower_sizes(lite0):
     space, costs = lite0
     arch, skeleton = published_nets['lite0'].network()

@@ -69,9 +69,9 @@ class ElasticTrainLoop(SupernetTrainLoop):
             rated as the full network has them. Defaults to 0.33.
         paths (str): 'random' (default) or 'sandwich'.
         num_paths (int): Random paths of a sandwich. Defaults to 2.
-        stops (bool): Whether to stop when the full network falls apart. False, for models that a
-            high learning rate sets back for a while, as detectors: a line at the end says if it is
-            worse then. Defaults to True.
+        stops (bool): Whether to stop when the full network falls apart. False, for models that
+            always fall behind as their slices are trained, as detectors: a line at the end says if
+            it is worse then. Defaults to True.
         **kwargs: Arguments of :class:`SupernetTrainLoop`.
 
     Raises:
