@@ -19,7 +19,7 @@ from typing import Any, NoReturn
 
 from cream_mm.command_words import as_typed
 from cream_mm.import_errors import explain_import
-from cream_mm.mim_scope import config_place
+from cream_mm.mim_scope import SCOPE, config_place
 from cream_mm.version import __version__
 from cream_mm.wait_policy import wait_briefly
 
@@ -147,11 +147,19 @@ def check_config(path: str | os.PathLike) -> None:
             f'no config file {path}: it is a folder. A run leaves its config in its folder; '
             f'to go on with one, give {os.path.join(path, "NAME.py")} --work-dir {path} --resume'
         )
-    hint = '' if '::' not in str(path) else '; "cream-mm configs" lists them'
-    check_file(path, f'no config file {path}{hint}')
+    check_file(path, no_config(str(path)))
     if not str(path).endswith('.py'):
         # YAML looks like data, but mmengine builds any object that a tag in it names.
         raise ValueError(f'a config is a .py file; got {path}. Write its content as Python')
+
+
+def no_config(path: str, besides: str = '') -> str:
+    """What to say where a config is not there; one of the package's is told by its own name."""
+    name = f'{SCOPE}::{os.path.normpath(path).removeprefix("configs" + os.sep)}'
+    if config_place(name) != name:
+        return f'no config file {os.path.abspath(path)}{besides}; that of the package is {name}'
+    hint = '; "cream-mm configs" lists them' if '::' in path else ''
+    return f'no config file {path}{besides}{hint}'
 
 
 def check_pair(config: str, checkpoint: str | None) -> None:
@@ -163,7 +171,7 @@ def check_pair(config: str, checkpoint: str | None) -> None:
     """
     if not os.path.isdir(config):
         if checkpoint is None and not os.path.exists(config):
-            raise FileNotFoundError(f'no config file {config}, and no work directory of that name')
+            raise FileNotFoundError(no_config(config, ', and no work directory of that name'))
         check_config(config)
     if checkpoint is not None and not os.path.isdir(checkpoint):
         check_checkpoint(checkpoint)

@@ -14,6 +14,7 @@ from cream_mm.command_line import (
     check_checkpoint,
     check_config,
     check_file,
+    check_pair,
     check_writable,
     one_line_errors,
     tool_parser,
@@ -181,7 +182,7 @@ def test_a_dictionary_is_no_value_of_an_option(text, capsys):
     assert 'model.teacher.NAME=V' in message
 
 
-def test_files_that_are_not_there(tmp_path):
+def test_files_that_are_not_there(tmp_path, monkeypatch):
     (tmp_path / 'config.py').touch()
     (tmp_path / 'config.yaml').touch()
     check_config(tmp_path / 'config.py')
@@ -191,6 +192,15 @@ def test_files_that_are_not_there(tmp_path):
         for path in (tmp_path, tmp_path / 'gone'):
             with pytest.raises(FileNotFoundError, match=f'^{what} {path}(: it is a folder.*)?$'):
                 check(path)
+    for name in ('configs/photos/search.py', 'photos/search.py'):
+        monkeypatch.chdir(tmp_path)
+        for check in (check_config, lambda path: check_pair(path, None)):
+            with pytest.raises(
+                FileNotFoundError,
+                match=f'no config file {tmp_path / name}.*; '
+                'that of the package is cream_mm::photos/search.py$',
+            ):
+                check(name)
     with pytest.raises(FileNotFoundError, match='^no table$'):
         check_file(tmp_path / 'gone', 'no table')
 

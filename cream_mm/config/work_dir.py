@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+from ..command_line import no_config
 from ..files import say_early
 
 
@@ -23,7 +24,7 @@ def config_and_checkpoint(config: str, checkpoint: str | None) -> tuple[str, str
     """
     if not os.path.isdir(config) and checkpoint is None:
         if not os.path.exists(config):
-            raise FileNotFoundError(f'no config file {config}, and no work directory of that name')
+            raise FileNotFoundError(no_config(config, ', and no work directory of that name'))
         raise ValueError(
             f'{config} without a checkpoint: give CONFIG CHECKPOINT, or the work directory of a run'
         )
