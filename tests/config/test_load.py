@@ -413,15 +413,13 @@ def test_a_detector_with_outputs_for_other_classes(tmp_path):
     dataset = dict(type='CocoDataset', data_root=root, data_prefix=dict(img='train2017/'),
                    ann_file='annotations/instances_train2017.json')  # fmt: skip
     path = tmp_path / 'mine.py'
-    text = (
-        'model = dict(neck=dict(num_classes=183), bbox_head=dict(num_classes={outputs}){more})\n'
-        f"train_dataloader = dict(dataset={dataset})\nval_evaluator = dict(type='CocoMetric')\n"
-    )
-    path.write_text(text.format(outputs=80, more=''))
+    model = 'dict(neck=dict(num_classes=183), bbox_head=dict(num_classes={}){})'
+    rest = f"train_dataloader = dict(dataset={dataset})\nval_evaluator = dict(type='CocoMetric')\n"
+    path.write_text(f'model = {model.format(80, "")}\n{rest}')
     with pytest.raises(ValueError, match='3 classes, but the model has 183 outputs: set num_c'):
         load_config(str(path))
     for outputs, more in ((3, ''), (256, ', language_model=dict()')):  # as GroundingDINO
-        path.write_text(text.format(outputs=outputs, more=more))
+        path.write_text(f'model = {model.format(outputs, more)}\n{rest}')
         assert load_config(str(path)).model.bbox_head.num_classes == outputs
 
 
