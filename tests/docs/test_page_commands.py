@@ -32,10 +32,10 @@ ELSEWHERE = (
     (r'^make test', '.ci/run', 'make test'),
     (r'^make docs', '.ci/run', 'make docs'),
     (r'^make (setup|demo|help)', 'Makefile', 'demo.py'),
-    (r'tools/latency.py|--latency latency.json', 'benchmarks/latency.py', 'latency.py'),
+    (r'tools/latency.py|cream-mm latency|--latency latency.json', 'benchmarks/latency.py', 'latency.py'),
     (r'latency=\w+.json', 'tests/config/test_latency_budget.py', 'latency='),
     (r'tracker=', 'tests/engine/test_trackers.py', 'tracker'),
-    (r'tools/compare.py', 'benchmarks/photos.py', 'cream_mm.apis.compare'),
+    (r'tools/compare.py|cream-mm compare', 'benchmarks/photos.py', 'cream_mm.apis.compare'),
     (r'export_onnx|cream-mm onnx', 'tests/deploy/test_export_folder.py', 'export('),
     (r'run_onnx', 'tests/deploy/test_run_onnx.py', 'run_onnx'),
     (r'doctor', 'tests/commands/test_doctor.py', 'doctor'),
@@ -77,7 +77,8 @@ def test_its_tool_takes_it(command, capsys, tmp_path, monkeypatch):
 
 def config_and_options(command):
     """The config of this repository that a command names, and what is set in it."""
-    names = [arg for arg in command.args if re.fullmatch(r'configs/.+\.py', arg)]
+    args = [re.sub('^cream_mm::', 'configs/', arg) for arg in command.args]
+    names = [arg for arg in args if re.fullmatch(r'configs/.+\.py', arg)]
     if not names or not is_whole(command):
         return None
     args = import_module(f'cream_mm.commands.{command.tool}').parse_args(command.args)
@@ -243,7 +244,7 @@ def tiny(command):
     """The arguments of a command as they are run, with small values behind its own."""
     from mmengine.config import Config
 
-    args = [there(word) for word in command.args]
+    args = [re.sub('^cream_mm::', 'configs/', there(word)) for word in command.args]
     config, options = config_of(command.tool, args), []
     # The full network and its 91 changes are rated before any sum of changes.
     num = 93 if 'single_changes' in command.text else 12
