@@ -145,6 +145,7 @@ PLACEHOLDERS = {
     'CONFIG': 'configs/spos/search_imagenet.py',
     'DIR': 'data/flowers',
     'FOLDER': 'data/flowers',
+    'NETWORK': 'lite0',
     'PHOTOS': 'photo.jpg',
     'WORK_DIR': 'work_dirs/photos',
     'data_root=DIR': 'data_root=data/flowers',
@@ -244,7 +245,10 @@ def tiny(command):
     """The arguments of a command as they are run, with small values behind its own."""
     from mmengine.config import Config
 
-    args = [re.sub('^cream_mm::', 'configs/', there(word)) for word in command.args]
+    words = command.args
+    if command.tool == 'detect':
+        words = ['data/cards' if word == 'DIR' else word for word in words]
+    args = [re.sub('^cream_mm::', 'configs/', there(word)) for word in words]
     config, options = config_of(command.tool, args), []
     # The full network and its 91 changes are rated before any sum of changes.
     num = 93 if 'single_changes' in command.text else 12
