@@ -270,7 +270,8 @@ def tiny(command):
             if (cfg.get('test_cfg') or {}).get(key):
                 options.append(f'test_cfg.{key}={value}')
     if command.tool in ('train', 'search_data', 'retrain', 'detect'):
-        target = args[args.index('--work-dir') + 1] if '--work-dir' in args else None
+        usual = 'work_dirs/search' if command.tool == 'search_data' else None
+        target = args[args.index('--work-dir') + 1] if '--work-dir' in args else usual
         if target and '--resume' not in args:
             shutil.rmtree(target, ignore_errors=True)
     if command.tool == 'search':
