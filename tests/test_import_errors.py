@@ -9,6 +9,7 @@ import pytest
 
 from cream_mm.command_line import one_line_errors
 from cream_mm.import_errors import explain_import
+from cream_mm.testing import write_image_folder
 
 HEADLESS = (
     'pip uninstall -y opencv-python opencv-python-headless && pip install opencv-python-headless'
@@ -151,8 +152,9 @@ def test_a_tool_without_opencv(tmp_path):
             (target / path.name).symlink_to(path)
     root = Path(__file__).parents[1]
     tool = [venv / 'bin/python', '-W', 'ignore', root / 'tools/train.py']
-    config = root / 'configs/demo/search_digits.py'
-    done = subprocess.run([*tool, config], cwd=tmp_path, capture_output=True, text=True)
+    write_image_folder(tmp_path / 'data', classes=[str(i) for i in range(10)])
+    words = [root / 'configs/demo/search_digits.py', '--cfg-options', 'data_root=data']
+    done = subprocess.run([*tool, *words], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 1
     line = 'error: the package cv2 is not installed: pip install opencv-python-headless'
     assert done.stderr.splitlines()[-1] == line and 'Traceback' not in done.stderr

@@ -81,6 +81,10 @@ def _list_of(what: str, rule: Rule) -> Rule:
     )
 
 
+def _are_dicts(value: Any) -> bool:
+    return isinstance(value, (list, tuple)) and all(isinstance(one, Mapping) for one in value)
+
+
 def _is_range(value: Any) -> bool:
     """Whether it is (low, high) with an open end or none."""
     if not isinstance(value, (list, tuple)) or len(value) != 2:
@@ -122,7 +126,7 @@ _NOT_NEGATIVE = _real('a finite number of at least 0', lambda v: v >= 0)
 _NORM = _real('a number above 0', lambda v: v > 0, finite=False)
 _SHARE = _real('a share, 0 to 1', lambda v: 0 <= v <= 1)
 _BELOW_ONE = _real('a number of at least 0 and below 1', lambda v: 0 <= v < 1)
-_EPOCH = _real('an epoch from 1 on, or a share of the run below 1', lambda v: v >= 0)
+_EPOCHS = _list_of('epochs from 1 on, or shares of the run below 1', _real('', lambda v: v >= 0))
 _SEED = Rule(
     f'a whole number, 0 to {_MAX_SEED}, or None',
     lambda v: v is None or _FROM_ZERO.holds(v) and v <= _MAX_SEED,
@@ -224,8 +228,9 @@ RULES: dict[str, Rule] = {
     'custom_hooks.min_batch': _COUNT,
     'custom_hooks.min_delta': _NOT_NEGATIVE,
     'custom_hooks.stopping_threshold': _FINITE.or_none(),
-    'custom_hooks.schedule': _list_of('epochs from 1 on, or shares of the run below 1', _EPOCH),
-    'custom_hooks.restart_at': _list_of('epochs from 1 on, or shares of the run below 1', _EPOCH),
+    # Of mmpretrain's SwitchRecipeHook it is a list of actions.
+    'custom_hooks.schedule': _EPOCHS._replace(holds=lambda v: _EPOCHS.holds(v) or _are_dicts(v)),
+    'custom_hooks.restart_at': _EPOCHS,
     # optimizer and schedule
     'optimizer.lr': _POSITIVE,
     '.lr': _POSITIVE,

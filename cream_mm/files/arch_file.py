@@ -21,7 +21,7 @@ DETECTION = 'detection'
 
 RULES = dict(
     effects='the effects of its choices on the training loss',
-    combined='its rating, among the paths whose effects add up best and those they are from',
+    combined='its rating, among those that sums of fitted effects put first and those rated before',
     board='its rating, among the paths of the board',
     archive='its rating, among all paths of the pools that were trained',
     random='its rating, among random paths, the cheapest and the costliest',

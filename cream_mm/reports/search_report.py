@@ -6,6 +6,7 @@ nothing here depends on the clock.
 """
 
 import os
+import re
 import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -308,7 +309,7 @@ class SearchReport:
                 low, high = wilson_interval(rating['top1_pct'], rating['num_images'])
                 note += f', {rating["num_images"]} images (95 % interval {low:.1f} to {high:.1f})'
             if rating.get('bn_policy'):
-                note += f', BN statistics: {rating["bn_policy"]}'
+                note += f', {_of_batch_norm(rating["bn_policy"])}'
             is_error = self.metric.is_error
             value = self.metric.told(shown) if is_error else self.metric.format(shown)
             rows.append(('Search rating', value, note))
@@ -634,3 +635,14 @@ def _is_of(command: list[str], tool: str) -> bool:
         )
         return command[1] in names
     return any(word.endswith(f'tools/{tool}.py') for word in command[:3])
+
+
+def _of_batch_norm(policy: str) -> str:
+    """Whose statistics the batch norms had when a path was rated, in words.
+
+    >>> _of_batch_norm('recalibrate(512 images)')
+    'batch norm statistics measured anew on 512 images'
+    """
+    images = re.fullmatch(r'recalibrate\((.+)\)', policy)
+    of = f'measured anew on {images[1]}' if images else 'of each batch itself'
+    return f'batch norm statistics {of}'

@@ -1,5 +1,6 @@
 """What the training itself says about the paths: the losses it met on the way."""
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -57,7 +58,8 @@ def training_effects(
     if len(losses) * share < 10:
         why = f'; {dropped}' if dropped else ''
         raise ValueError(
-            f'{Path(path).name} holds {len(losses)} steps before step {end}: too few{why}'
+            f'{Path(path).name} tells of {len(losses)} steps that trained paths; the effects of '
+            f'choices need {math.ceil(10 / share)}: train more epochs{why}'
         )
     if dropped:
         print_log(f'{path}: {dropped}', 'current', level=30)

@@ -235,6 +235,7 @@ def test_budgets_that_are_right(bound):
         dict(param_scheduler=[dict(type='LinearLR', begin=0, end=math.inf, by_epoch=False)]),
         # Longer than the training: the run ends on the way up, which small sets do.
         dict(max_epochs=3, param_scheduler=dict(type='LinearLR', by_epoch=False, end=10**6)),
+        dict(custom_hooks=[dict(type='SwitchRecipeHook', schedule=[dict(action_epoch=37)])]),
         dict(randomness=dict(seed=None), test_cfg=dict(num_images=None)),
         # What an export of DNA's space has: no convolution in the head.
         dict(model=dict(head=dict(type='cream_mm.CreamClsHead', hidden_channels=0))),

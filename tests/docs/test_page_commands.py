@@ -259,7 +259,7 @@ def tiny(command):
             if (cfg.get(f'{side}_dataloader') or {}).get('persistent_workers'):
                 options.append(f'{side}_dataloader.persistent_workers=False')
         if 'full_share' in cfg:
-            options.append('max_epochs=2')  # an epoch of the full network, one of its slices
+            options.append('max_epochs=3')  # one of the full network, two of its slices
         if 'phases' in cfg:
             options += ['max_epochs=2', 'phases=2', *NAO]
         if 'macs_m' in (cfg.get('budget') or {}) or 'budget.macs_m' in ' '.join(args):

@@ -41,7 +41,7 @@ def best_arch():
         'num_classes': 10,
         'input_size': [28, 28],
         'costs': {'macs_m': 10.0, 'params_m': 0.01864, 'board_flops_m': 11.25},
-        'rating': {'top1_pct': 97.0, 'num_images': 500, 'bn_policy': 'recalibrate(8)'},
+        'rating': {'top1_pct': 97.0, 'num_images': 500, 'bn_policy': 'recalibrate(8 images)'},
         'budget': {'macs_m': [5, 20]},
         'config': 'configs/demo/search_digits.py',
         'seed': 7,

@@ -159,7 +159,7 @@ def test_a_strategy_by_its_name(data, tmp_path, name):
         (dict(type='anealing'), 'no strategy is named'),
         (dict(type='PathSampler'), 'no strategy is named'),
         (dict(type='random', population=3), r"strategy 'random' has no \['population'\]"),
-        (dict(type='training_effects'), 'holds 7 steps before step 7: too few'),
+        (dict(type='training_effects'), 'tells of 7 steps that trained paths'),
     ],
 )
 def test_a_strategy_that_cannot_work(data, tmp_path, strategy, error):
