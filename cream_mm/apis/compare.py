@@ -295,6 +295,7 @@ class Trainer:
             settings=settings_hash(text, *given),
             options=self.options,
             full=self.search.digest,
+            val_part=model.cfg.val_dataloader.dataset.get('part', 'all'),
             start='none' if network.kind == 'scratch' else checkpoint.name,
             **arch,
             full_macs_m=self.search.full_macs_m,

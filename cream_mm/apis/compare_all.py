@@ -10,6 +10,11 @@ from .compare_record import FORMAT, difference
 from .linear_probe import probe_folder
 
 PROBE = Network('linear-probe', 'linear-probe', ())
+CHOSEN_BY = (
+    'note: the data has no images to validate on. Those that are tested on were held out of the '
+    'training images, and the search chose by them: found comes out too good. For a fair '
+    'comparison put images into val/, and search anew'
+)
 
 
 def compare_all(
@@ -69,14 +74,27 @@ def compare_all(
             log = f', log in {where}' if where else ''
             say(f'[{i + 1}/{len(jobs)}] {trainer.folder(one).name}{eta}{log}')
             start = time.time()
-            record = probe_record(trainer) if one is PROBE else trainer.run(one)
+            try:
+                record = probe_record(trainer) if one is PROBE else trainer.run(one)
+            except (OSError, ValueError) as error:
+                if one is not PROBE:
+                    raise
+                say(f'{one.name} is left out: {error}')  # hours of others are not lost by it
+                continue
             spent.append((time.time() - start) / 60)
             say(f'    top-1 {record["top1"]:.2f} %, cross entropy {record["ce"]:.4f}, '
                 f'{spent[-1]:.1f} min')  # fmt: skip
+        if one is PROBE and records and record['images'] != records[0]['images']:
+            say(f'{one.name} is left out: it was tested on other images than the networks')
+            continue
+        if record.get('val_part') == 'holdout' and not any('val_part' in r for r in records):
+            say(CHOSEN_BY)
         records.append(record)
     rows = summary(records)
     write_json(Path(out) / 'compare.json', dict(format=FORMAT, rows=rows))
     say('\n' + '\n'.join(table_lines(rows)))
+    if any(record.get('val_part') == 'holdout' for record in records):
+        say(CHOSEN_BY)
     say(f'all of it: {Path(out) / "compare.json"}')
     return records
 
