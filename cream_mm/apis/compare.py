@@ -155,7 +155,7 @@ class FinishedSearch:
         """
         whole = (full(self.space),)
         rows = [Network('teacher', 'teacher', whole), Network('full', 'full', whole)]
-        for share in sorted(shares, reverse=True):
+        for share in sorted(set(shares), reverse=True):
             found = self.found(share)
             cost, percent = self.share_of(found), f'{100 * share:g}'
             args = self.space, self.costs, share

@@ -64,6 +64,7 @@ def test_what_is_trained(search):
     assert (search.found(0.7), search.found(0.5)) == (large, small)
     said = []
     networks = {one.name: one for one in search.networks([0.5, 0.7], say=said.append)}
+    assert len(search.networks([0.7, 0.7], say=said.append)) == len(networks) - 5  # each once
     assert list(networks)[:4] == ['teacher', 'full', 'found-70', 'lower-size-70']
     assert list(networks)[-3:] == ['random-2-50', 'scratch', 'mobilenet-v2']
     assert networks['scratch'].slices == networks['found-50'].slices == (small,)
