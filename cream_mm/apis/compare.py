@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..checkpoints.whole_file import latest_checkpoint
+from ..config import load_config
 from ..config.carry import read_config
 from ..config.work_dir import config_file
 from ..costs import build_cost_model
@@ -280,10 +281,13 @@ class Trainer:
             tool('train', str(config), '--work-dir', run, '--resume',
                  '--cfg-options', *given, log=log)  # fmt: skip
             model = open_model(config_file(run), str(latest_checkpoint(run)))
+            cfg = model.cfg
         else:
             given, epochs = [], 0
             model = open_model(str(config), str(self.search.full))
-        said = answers(model, model.cfg)
+            with quiet(logging.WARNING):
+                cfg = load_config(str(config))  # with the images that a training validates on
+        said = answers(model, cfg)
         text = config.read_text().replace(str(folder.resolve()), '')
         return dict(
             format=FORMAT,
@@ -295,7 +299,7 @@ class Trainer:
             settings=settings_hash(text, *given),
             options=self.options,
             full=self.search.digest,
-            val_part=model.cfg.val_dataloader.dataset.get('part', 'all'),
+            val_part=cfg.val_dataloader.dataset.get('part', 'all'),
             start='none' if network.kind == 'scratch' else checkpoint.name,
             **arch,
             full_macs_m=self.search.full_macs_m,
@@ -392,7 +396,6 @@ def count(config: Path, input_size: Sequence[int]) -> dict[str, float]:
     import torch
     from mmengine.registry import MODELS, init_default_scope
 
-    from ..config import load_config
     from .count_model import count_model
 
     cfg = load_config(str(config), check_data=False)

@@ -51,6 +51,7 @@ def compare_all(
         OSError, ValueError: If the search is of another kind or not whole, or a training fails.
     """
     search = FinishedSearch(work_dir)
+    _check_images(search.about.get('data_root'), options)
     networks = pick([*search.networks(shares), PROBE], only)
     jobs = [(one, seed) for seed in range(seeds) for one in networks]
     jobs = [(one, seed) for one, seed in jobs if seed == 0 or one.is_trained and one.slices]
@@ -79,7 +80,8 @@ def compare_all(
             except (OSError, ValueError) as error:
                 if one is not PROBE:
                     raise
-                say(f'{one.name} is left out: {error}')  # hours of others are not lost by it
+                # Hours of others are not lost by it.
+                say(f'{one.name} is left out: {str(error).splitlines()[0]}')
                 continue
             spent.append((time.time() - start) / 60)
             say(f'    top-1 {record["top1"]:.2f} %, cross entropy {record["ce"]:.4f}, '
@@ -97,6 +99,25 @@ def compare_all(
         say(CHOSEN_BY)
     say(f'all of it: {Path(out) / "compare.json"}')
     return records
+
+
+def _check_images(data_root: str | None, options: Sequence[str]) -> None:
+    """All networks are cut, trained and tested with the images of the search.
+
+    Raises:
+        FileNotFoundError: If they are gone.
+        ValueError: If ``options`` name others.
+    """
+    if any(option.partition('=')[0].split('.')[-1] == 'data_root' for option in options):
+        raise ValueError(
+            'a comparison is on the images of its search: leave data_root out. Where they have '
+            f'moved, put a link to them at {data_root}'
+        )
+    if data_root is not None and not Path(data_root).exists():
+        raise FileNotFoundError(
+            f'no {data_root}, where the images of the search were: put them, or a link to them, '
+            'there, or call this from the folder that the search was called from'
+        )
 
 
 def pick(networks: Sequence[Network], only: Sequence[str] | None) -> list[Network]:

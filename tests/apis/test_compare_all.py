@@ -63,6 +63,7 @@ def test_without_images_to_validate_on(tmp_path, monkeypatch):
             self.run = lambda one: record(one.name, '1110', val_part='holdout')
 
     networks = [Network('teacher', 'teacher', ()), Network('full', 'full', ())]
+    (tmp_path / 'photos').mkdir()
     search = SimpleNamespace(
         networks=lambda shares: networks, about=dict(data_root=str(tmp_path / 'photos')),
         costs=SimpleNamespace(input_size=(32, 32)),
@@ -79,3 +80,9 @@ def test_without_images_to_validate_on(tmp_path, monkeypatch):
     assert 'linear-probe is left out: it was tested on other images than the networks' in said
     rows = read_json(tmp_path / 'compare.json')['rows']
     assert [row['name'] for row in rows] == ['teacher', 'full']
+    # Other images, or none: what is cut from the supernet could not be measured anew.
+    with pytest.raises(ValueError, match='on the images of its search: leave data_root out'):
+        compare_all('search', tmp_path, root='.', shares=[0.5], options=['data_root=x'])
+    (tmp_path / 'photos').rmdir()
+    with pytest.raises(FileNotFoundError, match='photos, where the images of the search were'):
+        compare_all('search', tmp_path, root='.', shares=[0.5])
