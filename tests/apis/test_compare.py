@@ -135,6 +135,12 @@ def test_a_record_of_another_training_is_not_taken(search, tmp_path):
             continue
         with pytest.raises(ValueError, match=f'record.json is of {why}.*Remove its folder'):
             trainer.run(network)
+    for one in search.networks([0.5, 0.7]):  # each knows its own again
+        costs = build_cost_model(one.slices[-1].space, 128, 10)
+        epochs = (one.epochs or 12) if one.is_trained else 0
+        content = {**record, 'epochs': epochs, **slice_content(costs, one.slices[-1].arch)}
+        write_json(trainer.folder(one) / 'record.json', content)
+        assert trainer.record(one)['epochs'] == epochs
 
 
 def test_a_size_is_chosen_by_the_hold_out_without_a_line(search, tmp_path, monkeypatch, capfd):
