@@ -1,5 +1,6 @@
 """Trains what a search of slices found, and what it is measured against, all by one recipe."""
 
+import hashlib
 import logging
 import resource
 import time
@@ -8,6 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..checkpoints.whole_file import latest_checkpoint
+from ..config import load_config
 from ..config.carry import read_config
 from ..config.work_dir import config_file
 from ..costs import build_cost_model
@@ -90,6 +92,11 @@ class FinishedSearch:
             )
         if self.about.get('task'):
             raise ValueError(f'{answer} is of a detector; a comparison is of classifiers')
+        if self.about.get('multi_label'):
+            raise ValueError(
+                f'{answer} is of images with several labels; a comparison counts the images whose '
+                'one label is right'
+            )
         self.space = ElasticSpace.build(given['space'])
         size = self.space.input_sizes or self.about['input_size']
         classes, head = self.about['num_classes'], self.about['head_channels']
@@ -98,6 +105,7 @@ class FinishedSearch:
         self.full = self.work_dir / 'full.pth'
         if not self.full.is_file():
             raise FileNotFoundError(f'no {self.full}: the search writes the full network there')
+        self.digest = hashlib.sha256(self.full.read_bytes()).hexdigest()[:16]
 
     def checkpoint(self) -> Path:
         """The supernet."""
@@ -148,7 +156,7 @@ class FinishedSearch:
         """
         whole = (full(self.space),)
         rows = [Network('teacher', 'teacher', whole), Network('full', 'full', whole)]
-        for share in sorted(shares, reverse=True):
+        for share in sorted(set(shares), reverse=True):
             found = self.found(share)
             cost, percent = self.share_of(found), f'{100 * share:g}'
             args = self.space, self.costs, share
@@ -210,9 +218,37 @@ class Trainer:
         return self.out / (network.name if self.seed == 0 else f'{network.name}-seed{self.seed}')
 
     def record(self, network: Network) -> dict | None:
-        """Its record, if it has one."""
+        """Its record, if it has one.
+
+        Raises:
+            ValueError: If it is of another training than this one: the two would not be alike.
+        """
         path = self.folder(network) / 'record.json'
-        return read_record(path) if path.is_file() else None
+        if not path.is_file():
+            return None
+        found = read_record(path)
+        if network.slices and (other := self._another(network, found)):
+            raise ValueError(
+                f'{path} is of {other}. Remove its folder, and it is trained anew; or give another '
+                '--out'
+            )
+        return found
+
+    def _another(self, network: Network, record: dict) -> str:
+        """What a record tells of another training; nothing where it tells none."""
+        epochs = (network.epochs or self.epochs) if network.is_trained else 0
+        if record.get('epochs', epochs) != epochs:
+            return f'{record["epochs"]} epochs, not {epochs}'
+        if record.get('options', self.options) != self.options:
+            given = [' '.join(options) or 'none' for options in (record['options'], self.options)]
+            return f'other --cfg-options: {given[0]}, not {given[1]}'
+        if record.get('full', self.search.digest) != self.search.digest:
+            return f'an earlier search: its full network is not {self.search.full}'
+        if given := record.get('slice_of'):
+            space = ElasticSpace.build(given['space'])
+            if Slice(space, space.parse(given['arch'])) not in network.slices:
+                return 'another network, of a front before this one'
+        return ''
 
     def run(self, network: Network) -> dict:
         """Train a network, from its last checkpoint if there is one, test it, and write its record.
@@ -245,10 +281,13 @@ class Trainer:
             tool('train', str(config), '--work-dir', run, '--resume',
                  '--cfg-options', *given, log=log)  # fmt: skip
             model = open_model(config_file(run), str(latest_checkpoint(run)))
+            cfg = model.cfg
         else:
             given, epochs = [], 0
             model = open_model(str(config), str(self.search.full))
-        said = answers(model, model.cfg)
+            with quiet(logging.WARNING):
+                cfg = load_config(str(config))  # with the images that a training validates on
+        said = answers(model, cfg)
         text = config.read_text().replace(str(folder.resolve()), '')
         return dict(
             format=FORMAT,
@@ -258,6 +297,9 @@ class Trainer:
             seed=self.seed,
             epochs=epochs,
             settings=settings_hash(text, *given),
+            options=self.options,
+            full=self.search.digest,
+            val_part=cfg.val_dataloader.dataset.get('part', 'all'),
             start='none' if network.kind == 'scratch' else checkpoint.name,
             **arch,
             full_macs_m=self.search.full_macs_m,
@@ -354,7 +396,6 @@ def count(config: Path, input_size: Sequence[int]) -> dict[str, float]:
     import torch
     from mmengine.registry import MODELS, init_default_scope
 
-    from ..config import load_config
     from .count_model import count_model
 
     cfg = load_config(str(config), check_data=False)

@@ -10,6 +10,11 @@ from .compare_record import FORMAT, difference
 from .linear_probe import probe_folder
 
 PROBE = Network('linear-probe', 'linear-probe', ())
+CHOSEN_BY = (
+    'note: the data has no images to validate on. Those that are tested on were held out of the '
+    'training images, and the search chose by them: found comes out too good. For a fair '
+    'comparison put images into val/, and search anew'
+)
 
 
 def compare_all(
@@ -46,6 +51,7 @@ def compare_all(
         OSError, ValueError: If the search is of another kind or not whole, or a training fails.
     """
     search = FinishedSearch(work_dir)
+    _check_images(search.about.get('data_root'), options)
     networks = pick([*search.networks(shares), PROBE], only)
     jobs = [(one, seed) for seed in range(seeds) for one in networks]
     jobs = [(one, seed) for one, seed in jobs if seed == 0 or one.is_trained and one.slices]
@@ -69,16 +75,49 @@ def compare_all(
             log = f', log in {where}' if where else ''
             say(f'[{i + 1}/{len(jobs)}] {trainer.folder(one).name}{eta}{log}')
             start = time.time()
-            record = probe_record(trainer) if one is PROBE else trainer.run(one)
+            try:
+                record = probe_record(trainer) if one is PROBE else trainer.run(one)
+            except (OSError, ValueError) as error:
+                if one is not PROBE:
+                    raise
+                # Hours of others are not lost by it.
+                say(f'{one.name} is left out: {str(error).splitlines()[0]}')
+                continue
             spent.append((time.time() - start) / 60)
             say(f'    top-1 {record["top1"]:.2f} %, cross entropy {record["ce"]:.4f}, '
                 f'{spent[-1]:.1f} min')  # fmt: skip
+        if one is PROBE and records and record['images'] != records[0]['images']:
+            say(f'{one.name} is left out: it was tested on other images than the networks')
+            continue
+        if record.get('val_part') == 'holdout' and not any('val_part' in r for r in records):
+            say(CHOSEN_BY)
         records.append(record)
     rows = summary(records)
     write_json(Path(out) / 'compare.json', dict(format=FORMAT, rows=rows))
     say('\n' + '\n'.join(table_lines(rows)))
+    if any(record.get('val_part') == 'holdout' for record in records):
+        say(CHOSEN_BY)
     say(f'all of it: {Path(out) / "compare.json"}')
     return records
+
+
+def _check_images(data_root: str | None, options: Sequence[str]) -> None:
+    """All networks are cut, trained and tested with the images of the search.
+
+    Raises:
+        FileNotFoundError: If they are gone.
+        ValueError: If ``options`` name others.
+    """
+    if any(option.partition('=')[0].split('.')[-1] == 'data_root' for option in options):
+        raise ValueError(
+            'a comparison is on the images of its search: leave data_root out. Where they have '
+            f'moved, put a link to them at {data_root}'
+        )
+    if data_root is not None and not Path(data_root).exists():
+        raise FileNotFoundError(
+            f'no {data_root}, where the images of the search were: put them, or a link to them, '
+            'there, or call this from the folder that the search was called from'
+        )
 
 
 def pick(networks: Sequence[Network], only: Sequence[str] | None) -> list[Network]:

@@ -28,7 +28,7 @@ def answers(model: BaseModel, cfg: Config, side: str = 'val') -> dict[str, Any]:
         side (str): ``'val'`` or ``'test'``.
 
     Returns:
-        dict: ``images``, a digest of the files' places below the set's folder and their labels;
+        dict: ``images``, a digest of the last two parts of the files' paths, in order;
         ``num_images``; ``hits``, a text of a 1 for each image that is right and a 0 for each
         other one; ``losses``, cross entropies in nats to four digits; ``top1`` in percent and
         ``ce``, their means.

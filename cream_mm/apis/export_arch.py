@@ -11,7 +11,7 @@ from ..checkpoints import load_checkpoint_file, load_weights
 from ..checkpoints.whole_file import latest_checkpoint
 from ..config.carry import read_config
 from ..costs import build_cost_model
-from ..files import write_json
+from ..files import some_of, write_json
 from ..files.arch_file import DETECTION, arch_content, check_next_steps, network_of
 from ..files.front_file import read_steps
 from ..models.backbones import network_class, own_class
@@ -174,6 +174,12 @@ def export_front(
     }
     if full:
         copy_full(full, Path(out).resolve())
+    others = {path.parent.name for path in Path(out).glob('*/arch.json')} - set(names)
+    if others:
+        lines(
+            f'{out} holds another export, {some_of(sorted(others))}, beside these networks: remove '
+            f'what an earlier search left{", whose full.pth is replaced" if full else ""}'
+        )
     for line in said if say else ():
         say(line)
     return files

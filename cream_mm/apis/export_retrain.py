@@ -8,11 +8,15 @@ from ..config.carry import entries, override
 from ..config.label_data import LABEL_OPTIONS
 from ..config.multi_label import fit_multi_label
 from ..config.normalisation import in_bgr, refill
+from ..datasets.folder_listing import holdout_share
 from ..models.backbones import network_class
 from ..registry import kind_of
 from ..spaces import ElasticSpace, Space
 from ..structures import Arch
 from .export_config import WEIGHTS_BESIDE, ready, set_backbone, take_over
+
+MOST_HELD_OUT = holdout_share(0)
+"""The largest share that ``holdout='auto'`` is."""
 
 
 def retrain_config(cfg: Config, arch: Arch, space: Space, about: Mapping) -> Config:
@@ -56,12 +60,15 @@ def retrain_config(cfg: Config, arch: Arch, space: Space, about: Mapping) -> Con
         new = dict(dict(mean=None, std=None), **about['preprocess'])
         refill(cfg._cfg_dict, in_bgr(preprocessor, 'to_rgb'), in_bgr(new, 'to_rgb'))
         preprocessor.update(new)
-    folders = about.get('folders') or {}
+    folders, split = about.get('folders') or {}, _split_of(about)
     for side in ('train', 'val', 'test'):
         dataset = cfg[f'{side}_dataloader'].dataset
         folder = folders.get('train' if side == 'train' else 'val')
         if folder and folders.get('train') == folders.get('val'):  # there is none to validate on
-            dataset.update(part='train' if side == 'train' else 'holdout', holdout='auto')
+            part = 'train' if side == 'train' else 'holdout'
+            dataset.update(part=part, **{'holdout': 'auto', **split})
+        elif kind_of(dataset) == 'ImageFolder' and side == 'train':
+            dataset.update(split)  # for data that has none to validate on
         if folder and (folder != 'train' or 'folder' in dataset):
             dataset.folder = folder
         if about.get('classes'):
@@ -71,6 +78,19 @@ def retrain_config(cfg: Config, arch: Arch, space: Space, about: Mapping) -> Con
         if isinstance(evaluator, dict) and isinstance(evaluator.get('topk'), (list, tuple)):
             evaluator.topk = tuple(k for k in evaluator.topk if k <= about['num_classes'])
     return ready(cfg, scope='mmpretrain')
+
+
+def _split_of(about: Mapping) -> dict:
+    """Which images a training holds out of a folder, where there are none to validate on.
+
+    Those of ``'auto'`` are among those of a larger share, which the search was not trained on. Of a
+    smaller share, and of another seed, others of them were.
+    """
+    split = dict(about.get('split') or {})
+    share = split.get('holdout', 'auto')
+    if share == 'auto' or share >= MOST_HELD_OUT:
+        split.pop('holdout', None)
+    return {key: value for key, value in split.items() if value}
 
 
 def fine_tunes(cfg: Config) -> bool:

@@ -17,6 +17,8 @@ from cream_mm.command_line import check_writable, tool_parser
 from cream_mm.commands._training import add_train_options, parse_train_args, train_with
 from cream_mm.commands._values import kind_of_data
 
+ANSWER = 'best_arch.json'
+
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser = tool_parser(__doc__)
@@ -31,7 +33,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
     if args.data:
         kind_of_data(args.data)
-    folder = exported(args.folder)
+    folder = exported(args.folder, resume=args.resume)
     work_dir = args.work_dir or os.path.join(folder, 'retrain')
     check_writable(work_dir)
     data = [f'data_root={args.data}'] if args.data else []
@@ -39,8 +41,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     train_with(config, work_dir, args, [*data, *args.cfg_options])
 
 
-def exported(folder: str) -> str:
+def exported(folder: str, *, resume: bool = False) -> str:
     """The export in a folder, or of the search whose folder it is.
+
+    One of an earlier answer of that search is written anew, unless its training goes on.
 
     Raises:
         FileNotFoundError: If it is neither.
@@ -54,7 +58,15 @@ def exported(folder: str) -> str:
             'a search its best_arch.json'
         )
     export = os.path.join(folder, 'export')
-    if not os.path.isfile(os.path.join(export, 'retrain.py')):
+    there = os.path.isfile(os.path.join(export, 'retrain.py'))
+    is_of_another = there and _differ(
+        os.path.join(folder, ANSWER), os.path.join(export, 'arch.json')
+    )
+    if is_of_another and resume:
+        print(f'note: --resume goes on with {export}, which is of an earlier answer of this search')
+    elif is_of_another:
+        print(f'{export} is of an earlier answer of this search: exported anew')
+    if not there or is_of_another and not resume:
         from cream_mm.commands import export_arch
 
         export_arch.main([folder, '--out', export])
@@ -62,4 +74,18 @@ def exported(folder: str) -> str:
 
 
 def _is_search(folder: str) -> bool:
-    return os.path.isfile(os.path.join(folder, 'best_arch.json'))
+    return os.path.isfile(os.path.join(folder, ANSWER))
+
+
+def _differ(answer: str, exported: str) -> bool:
+    """Whether two files of an architecture, if they are such, are of two answers."""
+    from cream_mm.files import read_json
+
+    try:
+        both = [read_json(path, finite=False) for path in (answer, exported)]
+    except (OSError, ValueError):
+        return False
+    return all(isinstance(one, dict) for one in both) and any(
+        repr(both[0].get(key)) != repr(both[1].get(key))  # NaN is the same there
+        for key in ('arch', 'slice_of', 'rating', 'seed')
+    )

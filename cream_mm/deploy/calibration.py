@@ -115,7 +115,8 @@ def as_input(inputs: Tensor, about: Mapping[str, Any]) -> np.ndarray:
     if image.shape[1] > height or image.shape[2] > width:
         raise ValueError(
             f'the validation pipeline gives {image.shape[1]} x {image.shape[2]} pixels, the file '
-            f'takes {height} x {width}: export it with --size {image.shape[1]} {image.shape[2]}'
+            f'takes {height} x {width}: export it with --dynamic-size, or with a --size into which '
+            'upright and lying images fit'
         )
     padded = np.empty((3, height, width), np.float32)
     colour = about['resize']['pad']['value'] if about['resize'] else (0, 0, 0)

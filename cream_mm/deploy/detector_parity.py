@@ -16,6 +16,7 @@ from mmengine.structures import InstanceData
 from ..evaluation.bootstrap import quiet
 from .box_match import Agreement, Rows, match_boxes
 from .parity import SCRIPT_IMAGES, SCRIPT_LIMIT, Report, batches_of, noise
+from .rate import without_files
 from .run_onnx import open_photograph, prepare
 from .runtimes import Runtime
 
@@ -317,9 +318,7 @@ class Meter:
     """mAP of a validation set, as its config's evaluator measures it."""
 
     def __init__(self, cfg: Config, dataset: Any):
-        settings = copy.deepcopy(cfg.get('val_evaluator') or cfg.get('test_evaluator'))
-        for metric in settings if isinstance(settings, list) else [settings]:
-            metric.pop('outfile_prefix', None)  # no file of results is asked for here
+        settings = without_files(cfg.get('val_evaluator') or cfg.get('test_evaluator'))
         with quiet(QUIET):
             self.evaluator = Evaluator(settings)
         self.evaluator.dataset_meta = dataset.metainfo

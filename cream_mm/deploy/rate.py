@@ -1,6 +1,7 @@
 """How good a file is on the validation set: the config's own metric of what a runtime gives."""
 
 import contextlib
+import copy
 import io
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -55,7 +56,7 @@ def rate(
     chosen = range(total)
     if number is not None and number < total:
         chosen = sorted(spread([tuple(dataset.get_cat_ids(i)) for i in chosen], number))
-    evaluator = Evaluator(cfg.val_evaluator)
+    evaluator = Evaluator(without_files(cfg.val_evaluator))
     evaluator.dataset_meta = dataset.metainfo
     if len(chosen) < total:
         for metric in evaluator.metrics:
@@ -77,6 +78,14 @@ def rate(
         f'a file is rated by one of {", ".join(METRICS)}; the val_evaluator of the config gives '
         f'{", ".join(found)}'
     )
+
+
+def without_files(settings: Any) -> Any:
+    """A copy of an evaluator's settings that leaves no file of results: none is asked for."""
+    settings = copy.deepcopy(settings)
+    for metric in settings if isinstance(settings, list) else [settings]:
+        metric.pop('outfile_prefix', None)
+    return settings
 
 
 def _with(sample: BaseDataElement, outputs: dict, task: str) -> BaseDataElement:

@@ -84,11 +84,25 @@ def open_photograph(path: str | os.PathLike) -> np.ndarray:
     """An image file as (H, W, 3) uint8, RGB, turned upright as EXIF says."""
     with Image.open(path) as image:
         image = ImageOps.exif_transpose(image)
-        if image.mode.startswith('I;16'):
-            image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+        if image.mode == 'F' or image.mode.startswith('I'):
+            image = Image.fromarray(_in_8_bits(np.asarray(image), image.mode))
         if image.mode in ('LA', 'PA') or 'transparency' in image.info:
             image = image.convert('RGBA')
         return np.array(image.convert('RGB'))
+
+
+def _in_8_bits(values, mode):
+    """Of 16 bits the upper ones; of 32 bits the largest value tells what is white."""
+    if mode.startswith('I;16'):
+        return (values >> 8).astype(np.uint8)
+    high = values.max()
+    if not (values.min() >= 0 and high <= 65535):
+        raise ValueError('pixels of 32 bits that do not tell what is white')
+    if mode == 'F' and high <= 1:
+        values = values * 255
+    elif high > 255:
+        values = values // 256
+    return np.rint(values).astype(np.uint8)
 
 
 def prepare(image: np.ndarray, about: dict) -> tuple[np.ndarray, tuple[float, float]]:

@@ -36,6 +36,8 @@ BATCH_NORMS = ('BN', 'BN2d', 'SyncBN', 'MMSyncBN')
 NORMS = (*BATCH_NORMS, 'GN', 'IN', 'IN2d')
 NORM_ARGUMENTS = ('eps', 'momentum', 'affine', 'track_running_stats', 'requires_grad', 'num_groups')
 
+SPLIT = ('holdout', 'split_seed')  # of a set of images in folders
+
 # Far beyond any run, and small enough for a few bytes of JSON not to fill a machine's memory.
 MAX_CLASSES, MAX_BATCH, MAX_WORKERS, MAX_CLASS_NAME = 1_000_000, 1_000_000, 10_000, 4096
 MAX_PARAMS = 1e9
@@ -72,8 +74,9 @@ def run_settings(cfg: Mapping, norm_cfg: Mapping) -> dict:
 
     Returns:
         dict: ``norm_cfg``, ``classes`` (their names, if known), ``batch_size``, ``num_workers``,
-        ``folders`` below ``data_root``, a detector's ``scale``, and what tells how the data is
-        read, as far as the config has them.
+        ``folders`` below ``data_root``, ``split``, what decides which images of a folder are held
+        out, a detector's ``scale``, and what tells how the data is read, as far as the config has
+        them.
     """
     loader = cfg.get('train_dataloader') or {}
     datasets = dict(train=loader, val=cfg.get('val_dataloader') or {})
@@ -89,6 +92,7 @@ def run_settings(cfg: Mapping, norm_cfg: Mapping) -> dict:
         batch_size=loader.get('batch_size'),
         num_workers=loader.get('num_workers'),
         folders=folders,
+        split={key: datasets['train'][key] for key in SPLIT if key in datasets['train']},
         scale=list(cfg.get('scale') or []),
         data_kind=cfg.get('data_kind'),
         multi_label=cfg.get('multi_label'),
@@ -242,6 +246,11 @@ def _check_run_settings(content: Mapping, num_classes: int) -> None:
     ok = isinstance(folders, Mapping) and set(folders) <= {'train', 'val'}
     ok = ok and all(isinstance(value, str) for value in folders.values())
     need(ok, 'folders', folders)
+    split = content.get('split') or {}
+    need(isinstance(split, Mapping) and set(split) <= set(SPLIT), 'split', split)
+    share, seed = split.get('holdout', 'auto'), split.get('split_seed', 0)
+    need(share == 'auto' or is_number(share, 1) and 0 < share < 1, 'split.holdout', share)
+    need(type(seed) is int and 0 <= seed < 2**63, 'split.split_seed', seed)
 
 
 def check_next_steps(steps: Mapping[str, str]) -> None:

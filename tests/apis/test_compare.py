@@ -64,6 +64,7 @@ def test_what_is_trained(search):
     assert (search.found(0.7), search.found(0.5)) == (large, small)
     said = []
     networks = {one.name: one for one in search.networks([0.5, 0.7], say=said.append)}
+    assert len(search.networks([0.7, 0.7], say=said.append)) == len(networks) - 5  # each once
     assert list(networks)[:4] == ['teacher', 'full', 'found-70', 'lower-size-70']
     assert list(networks)[-3:] == ['random-2-50', 'scratch', 'mobilenet-v2']
     assert networks['scratch'].slices == networks['found-50'].slices == (small,)
@@ -93,6 +94,12 @@ def test_another_search_is_refused(search, tmp_path):
         FinishedSearch(tmp_path)
 
 
+def test_images_with_several_labels_are_refused(search, tmp_path):
+    write_json(tmp_path / 'best_arch.json', dict(search[0].about, multi_label=True))
+    with pytest.raises(ValueError, match='is of images with several labels'):
+        FinishedSearch(tmp_path)
+
+
 def test_a_record_is_not_made_twice(search, tmp_path):
     trainer = Trainer(search[0], tmp_path / 'out', root='.', seed=2)
     network = search[0].networks([0.7])[2]
@@ -104,6 +111,36 @@ def test_a_record_is_not_made_twice(search, tmp_path):
     write_json(tmp_path / 'out/found-70-seed2/record.json', dict(record, hits='1'))
     with pytest.raises(ValueError, match='no record of a comparison.*Remove it'):
         trainer.run(network)
+
+
+def test_a_record_of_another_training_is_not_taken(search, tmp_path):
+    """The table would set networks of 12 epochs beside those of 3, or of two searches."""
+    search, (large, small) = search
+    network = next(one for one in search.networks([0.7]) if one.name == 'found-70')
+    costs = build_cost_model(large.space, 128, 10)
+    record = dict(format='cream_mm.comparison/1', name='found-70', hits='10', losses=[0.1, 2.0],
+                  num_images=2, epochs=12, options=['lr=1'], full=search.digest,
+                  **slice_content(costs, large.arch))  # fmt: skip
+    trainer = Trainer(search, tmp_path / 'out', root='.', options=['lr=1'])
+    for changed, why in (
+        ({}, None),
+        (dict(epochs=3), '3 epochs, not 12'),
+        (dict(options=[]), 'other --cfg-options: none, not lr=1'),
+        (dict(full='0'), 'an earlier search'),
+        (slice_content(costs, small.arch), 'another network, of a front before this one'),
+    ):
+        write_json(tmp_path / 'out/found-70/record.json', {**record, **changed})
+        if why is None:
+            assert trainer.record(network) == trainer.run(network)
+            continue
+        with pytest.raises(ValueError, match=f'record.json is of {why}.*Remove its folder'):
+            trainer.run(network)
+    for one in search.networks([0.5, 0.7]):  # each knows its own again
+        costs = build_cost_model(one.slices[-1].space, 128, 10)
+        epochs = (one.epochs or 12) if one.is_trained else 0
+        content = {**record, 'epochs': epochs, **slice_content(costs, one.slices[-1].arch)}
+        write_json(trainer.folder(one) / 'record.json', content)
+        assert trainer.record(one)['epochs'] == epochs
 
 
 def test_a_size_is_chosen_by_the_hold_out_without_a_line(search, tmp_path, monkeypatch, capfd):

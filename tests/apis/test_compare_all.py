@@ -1,18 +1,22 @@
 """The table of a comparison: means over the seeds, and paired differences with found."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
+from cream_mm.apis import compare_all as module
 from cream_mm.apis.compare import Network
-from cream_mm.apis.compare_all import pick, summary, table_lines
+from cream_mm.apis.compare_all import CHOSEN_BY, compare_all, pick, summary, table_lines
+from cream_mm.files import read_json
 
 
 def record(name, hits, seed=0, share=None, **more):
     return dict(
         name=name, kind=name.rpartition('-')[0] or name, share=share, seed=seed, hits=hits,
-        images='same', num_images=len(hits), losses=[1.0 - 0.5 * int(hit) for hit in hits],
+        num_images=len(hits), losses=[1.0 - 0.5 * int(hit) for hit in hits],
         top1=100 * hits.count('1') / len(hits), ce=0.5, macs_m=50.0, full_macs_m=100.0,
-        input_size=96, epochs=12, minutes=8.0, cpu_s=800.0, **more,
+        input_size=96, epochs=12, minutes=8.0, cpu_s=800.0, **{'images': 'same', **more},
     )  # fmt: skip
 
 
@@ -46,3 +50,39 @@ def test_networks_by_name():
     assert pick(networks, ['found-70', 'full']) == [networks[0], networks[2]]
     with pytest.raises(ValueError, match='no network founds; there are found, found-50, found-70'):
         pick(networks, ['founds'])
+
+
+def test_without_images_to_validate_on(tmp_path, monkeypatch):
+    """The probe cannot be made, and the table of all others is there; what it is worth is said."""
+
+    class Alone:
+        def __init__(self, search, out, **kwargs):
+            self.search = search
+            self.folder = lambda one: tmp_path / one.name
+            self.record = lambda one: None
+            self.run = lambda one: record(one.name, '1110', val_part='holdout')
+
+    networks = [Network('teacher', 'teacher', ()), Network('full', 'full', ())]
+    (tmp_path / 'photos').mkdir()
+    search = SimpleNamespace(
+        networks=lambda shares: networks, about=dict(data_root=str(tmp_path / 'photos')),
+        costs=SimpleNamespace(input_size=(32, 32)),
+    )  # fmt: skip
+    monkeypatch.setattr(module, 'FinishedSearch', lambda work_dir: search)
+    monkeypatch.setattr(module, 'Trainer', Alone)
+    said = []
+    found = compare_all('search', tmp_path, root='.', shares=[0.5], say=said.append)
+    assert [one['name'] for one in found] == ['teacher', 'full']
+    assert said.count(CHOSEN_BY) == 2  # before the trainings, and below the table
+    assert any(line.startswith('linear-probe is left out: ') for line in said)
+    monkeypatch.setattr(module, 'probe_folder', lambda *a, **k: record('p', '01', images='others'))
+    compare_all('search', tmp_path, root='.', shares=[0.5], say=said.append)
+    assert 'linear-probe is left out: it was tested on other images than the networks' in said
+    rows = read_json(tmp_path / 'compare.json')['rows']
+    assert [row['name'] for row in rows] == ['teacher', 'full']
+    # Other images, or none: what is cut from the supernet could not be measured anew.
+    with pytest.raises(ValueError, match='on the images of its search: leave data_root out'):
+        compare_all('search', tmp_path, root='.', shares=[0.5], options=['data_root=x'])
+    (tmp_path / 'photos').rmdir()
+    with pytest.raises(FileNotFoundError, match='photos, where the images of the search were'):
+        compare_all('search', tmp_path, root='.', shares=[0.5])

@@ -53,6 +53,32 @@ def test_the_teacher_is_the_full_network_and_sees_whole_images(small):
     assert lines[-1].endswith('images of 96 pixels; the network the same ones, reduced to 64.')
 
 
+@pytest.mark.parametrize(
+    ('split', 'kept'),
+    [
+        (dict(holdout=0.2), {}),  # what 'auto' holds out is among them
+        (dict(holdout='auto', split_seed=3), dict(split_seed=3)),
+        (dict(holdout=0.05, split_seed=0), dict(holdout=0.05)),
+        (None, {}),
+    ],
+)
+def test_nothing_is_held_out_that_the_search_was_trained_on(split, kept):
+    space = ElasticSpace('lite0', FULL, expansions=(6, 3))
+    costs = build_cost_model(space, 96, num_classes=3)
+    network, its_costs = costs.network(space.full_path)
+    for folders in ({}, dict(train='photos', val='photos')):
+        base = read_config(CONFIGS / 'photos/finetune.py')[0]
+        about = arch_content(network, its_costs, split=split, folders=folders)
+        cfg = retrain_config(base, network, its_costs.space, about)
+        train, val = (cfg[f'{side}_dataloader'].dataset for side in ('train', 'val'))
+        expected = kept if not folders else dict(holdout='auto') | kept
+        keys = ('holdout', 'split_seed')
+        assert {key: train[key] for key in keys if key in train} == expected
+        if folders:
+            assert (train.part, val.part) == ('train', 'holdout')
+            assert {key: val[key] for key in keys if key in val} == expected
+
+
 def test_at_the_full_size_nothing_is_reduced():
     space = ElasticSpace('lite0', FULL, expansions=(6, 3))
     cfg, about = retrain(space, space.smallest_path)

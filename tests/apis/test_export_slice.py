@@ -38,6 +38,8 @@ def home(tmp_path_factory):
 def exported(home, tmp_path_factory):
     """All of a front, in a folder that was moved; and what was said."""
     said = []
+    (home / 'out/1m').mkdir(parents=True)  # of an earlier front
+    (home / 'out/1m/arch.json').touch()
     files = export_front(str(home / 'search'), None, home / 'out', root=ROOT, say=said.append)
     moved = tmp_path_factory.mktemp('elsewhere') / "it's {{ moved }}"
     shutil.move(home / 'out', moved)
@@ -50,6 +52,8 @@ def test_the_full_network_lies_once(home, exported):
     assert [path.relative_to(out).as_posix() for path in out.rglob('full.pth')] == ['full.pth']
     assert (out / 'full.pth').read_bytes() == (home / 'search/full.pth').read_bytes()
     assert len(folders) >= 2 and said[0] == 'BN statistics recalibrated on 32 training images'
+    (other,) = (line for line in said if 'earlier' in line)
+    assert other.startswith(f'{home / "out"} holds another export, 1m, beside these networks')
     for folder in folders.values():
         assert {p.name for p in folder.iterdir()} >= {'arch.json', 'weights.pth', 'retrain.py'}
 

@@ -74,6 +74,29 @@ def test_a_latency_needs_times(trained, tmp_path, monkeypatch):
         search_data.main([*args, '--table', 'none.json'])
 
 
+def test_a_budget_beside_a_latency_holds(trained, tmp_path):
+    (tmp_path / 't.json').touch()
+    args = ['--data', 'photos', '--latency', '5ms', '--table', 't.json']
+    search_data.main([*args, '--budget', '60M'])
+    search_data.main([*args, '--cfg-options', 'budget.macs_m=[40,60]'])
+    for words, budget in zip(trained, ('[0,60]', '[40,60]')):
+        macs = [word for word in words if word.startswith('budget.macs_m=')]
+        assert macs == [f'budget.macs_m={budget}'] and words[-1] == 'budget.latency_ms=[0,5]'
+
+
+def test_measuring_is_part_of_the_minutes(trained, tmp_path, monkeypatch):
+    now = iter([100.0, 100.0 + 6 * 60])
+    monkeypatch.setattr(search_data, 'monotonic', lambda: next(now))
+
+    def measure(config, out, options, *, minutes):
+        (tmp_path / 'w').mkdir()
+        (tmp_path / out).touch()
+
+    monkeypatch.setattr('cream_mm.apis.slice_latency.measure_for', measure)
+    search_data.main(['--data', 'photos', '--latency', '5ms', '--work-dir', 'w', '--minutes', '30'])
+    assert trained[0][-1] == 'max_minutes=24'
+
+
 @pytest.mark.parametrize(
     ('args', 'message'),
     [(['--budget', '150'], 'argument --budget: a budget is multiply-adds'),

@@ -169,6 +169,17 @@ def test_the_share_of_the_search_is_kept(root):
     assert len(trained) == 21 and validated == tested and len(tested) == 9
 
 
+def test_an_export_holds_out_what_its_search_did(root):
+    """Its weights were trained on the others."""
+    shutil.rmtree(root / 'val')
+    split = dict(holdout=0.3, split_seed=4)
+    cfg = load(RETRAIN, root, **{f'train_dataloader.dataset.{k}': v for k, v in split.items()})
+    trained, validated, tested = images(cfg)
+    held = ImageFolder(data_root=str(root), part='holdout', pipeline=[], **split)
+    held = {held.get_data_info(i)['img_path'] for i in range(len(held))}
+    assert validated == tested == held and len(held) == 9 and len(trained - held) == 21
+
+
 def test_none_can_be_held_out(tmp_path):
     root = write_image_folder(tmp_path, classes=CLASSES, train=1, val=1)
     shutil.rmtree(root / 'val')

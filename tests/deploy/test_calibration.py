@@ -67,5 +67,7 @@ def test_an_image_is_padded_to_a_fixed_size_or_refused():
     np.testing.assert_array_equal(x[:, :2], image.numpy()[::-1])
     np.testing.assert_array_equal(x[:, 2:], np.broadcast_to([[[1]], [[2]], [[3]]], (3, 2, 3)))
     assert as_input(image, about((9, 9), ('batch', 'size'))).shape == (3, 2, 3)
-    with pytest.raises(ValueError, match='gives 2 x 3 pixels, the file takes 2 x 2: .*--size 2 3'):
+    with pytest.raises(
+        ValueError, match='gives 2 x 3 pixels, the file takes 2 x 2: .*--dynamic-size'
+    ):
         as_input(image, about((2, 2)))

@@ -62,6 +62,7 @@ def test_a_classifier_is_rated_by_top1(tmp_path):
 
 def test_boxes_are_rated_in_pixels_of_the_photograph(tmp_path):
     cfg = coco(tmp_path)
+    cfg.val_evaluator.outfile_prefix = str(tmp_path / 'run/val')
     about_boxes = dict(about((60, 80), ()), task='detection', input=dict(size=[60, 80], dynamic=[]))
 
     def answers(scale=1.0, wrong=()):
@@ -87,3 +88,5 @@ def test_boxes_are_rated_in_pixels_of_the_photograph(tmp_path):
         assert found == pytest.approx(100 * 67 / 101, abs=0.1)
         some = rate(answers(), cfg, about_boxes, 1)
         assert some == ('box mAP', 100.0, 1)  # the other image does not count
+    assert not (tmp_path / 'run').exists()  # what the training's own validation left there stays
+    assert 'outfile_prefix' in cfg.val_evaluator

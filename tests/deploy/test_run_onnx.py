@@ -11,6 +11,7 @@ from mmcv.transforms import Compose
 from mmengine.registry import DefaultScope
 from PIL import Image
 
+from cream_mm.datasets.transforms.load_image import LoadImage
 from cream_mm.deploy import run_onnx
 from cream_mm.deploy.onnx_file import resize_of
 from cream_mm.deploy.parity import noise
@@ -90,6 +91,18 @@ def test_photographs_are_turned_upright_and_have_three_channels(tmp_path):
     assert (run_onnx.open_photograph(tmp_path / 'b.png') == 0x80).all()
     Image.fromarray(pixels[..., 0]).save(tmp_path / 'c.png')
     assert run_onnx.open_photograph(tmp_path / 'c.png').shape == (2, 4, 3)
+
+
+@pytest.mark.filterwarnings('ignore:an image has pixels of 32 bits')
+@pytest.mark.parametrize('high', [0.75, 200.0, 60000.0, 200, 60000])
+def test_pixels_of_32_bits_are_those_that_the_network_was_trained_on(tmp_path, high):
+    values = np.linspace(0, high, 24).reshape(4, 6)
+    kind = np.float32 if isinstance(high, float) else np.int32
+    Image.fromarray(values.astype(kind)).save(tmp_path / 'a.tif')
+    trained = LoadImage().transform(dict(img_path=str(tmp_path / 'a.tif')))['img']
+    found = run_onnx.open_photograph(tmp_path / 'a.tif')
+    assert found.max() > 150
+    np.testing.assert_array_equal(found, trained[..., ::-1])
 
 
 def test_boxes_are_drawn_and_each_photograph_has_a_file(tmp_path):

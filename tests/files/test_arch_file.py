@@ -123,6 +123,9 @@ HOSTILE = dict(
     norm_of_a_number=dict(space=dict(head_norm=1)),
     norm_list=dict(space=dict(head_norm=[True])),
     counter_of_words=dict(space=dict(published_flops='MARKER')),
+    share_of_words=dict(split=dict(holdout='MARKER')),
+    seed_of_words=dict(split=dict(split_seed='MARKER')),
+    split_of_another_key=dict(split=dict(type='MARKER')),
     negative_conv=dict(space=dict(final_channels=-8)),
 )
 

@@ -1,5 +1,6 @@
 """mmengine's EMAHook, with the accuracy of the weights that are trained beside the average's."""
 
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
@@ -74,9 +75,10 @@ class EMAHook(_EMAHook):
 def _evaluate(runner) -> dict:
     """The metrics of a validation, without its hooks: nothing is logged or drawn twice."""
     loop = runner.val_loop
+    statistics = getattr(loop, 'statistics', nullcontext)  # of a path's batch, in a search
     runner.model.eval()
     for data_batch in loop.dataloader:
-        with autocast(enabled=loop.fp16):
+        with statistics(data_batch), autocast(enabled=loop.fp16):
             outputs = runner.model.val_step(data_batch)
         if outputs and outputs[-1].keys() == ['loss']:  # losses of a validation
             outputs = outputs[:-1]

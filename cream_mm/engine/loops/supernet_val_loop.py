@@ -1,7 +1,7 @@
 """Follows a supernet's progress during training."""
 
-from collections.abc import Sequence
-from contextlib import nullcontext
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from mmengine.runner import ValLoop
@@ -46,8 +46,11 @@ class SupernetValLoop(ValLoop):
         with supernet.using(arch):
             return super().run()
 
-    def run_iter(self, idx: int, data_batch: Sequence[dict]) -> None:
+    def statistics(self, data_batch: Mapping) -> AbstractContextManager:
+        """For a moment, BN as a batch is validated with it; :class:`EMAHook` does so by itself."""
         is_lone = len(data_batch['data_samples']) == 1
-        modules = modules_of_path(self.model)
-        with nullcontext() if is_lone else batch_stats(modules):
+        return nullcontext() if is_lone else batch_stats(modules_of_path(self.model))
+
+    def run_iter(self, idx: int, data_batch: Sequence[dict]) -> None:
+        with self.statistics(data_batch):
             super().run_iter(idx, data_batch)

@@ -85,3 +85,18 @@ def test_a_set_of_one_image_takes_the_running_statistics(data, tmp_path):  # noq
         label = model(**model.data_preprocessor(batch), mode='tensor').argmax()
     right = float(label == batch['data_samples'][0].gt_label)
     assert loop.run()['accuracy/top1'] == 100 * right
+
+
+def test_raw_and_averaged_weights_are_measured_alike(data, tmp_path):  # noqa: F811
+    """As long as both are the same, so are their losses of a batch: both have its statistics."""
+    hook = dict(type='cream_mm.EMAHook', priority='ABOVE_NORMAL')
+    runner = build(data, tmp_path, randomness=dict(seed=3), custom_hooks=[hook])
+    seen = []
+    step = runner.model.val_step
+    runner.model.val_step = lambda batch: seen.append(step(batch)) or seen[-1]
+    found = runner.val()
+    half = len(seen) // 2
+    scores = [torch.stack([s.pred_score for batch in part for s in batch])
+              for part in (seen[:half], seen[half:])]  # fmt: skip
+    assert half == 3 and torch.equal(*(part.sum(0) for part in scores))
+    assert found['raw_accuracy/top1'] == found['accuracy/top1']
