@@ -68,7 +68,7 @@ def test_the_page_says_what_the_intervals_say(modules, records, tmp_path):
     assert '+0.0 points [-6.2, +6.2], not decided. The aim' in text
     best = next(line for line in text.splitlines() if 'best of the usual means' in line)
     assert (
-        'uniformly narrower (90.0 %)' in best
+        'uniformly narrower (90.0 %, at 0.50 of the MACs)' in best
         and 'The aim, 1 point and an interval above zero, is not reached' in best
     )
     # Of 100 images 87 are right in found and one random path, 3 in found alone. Each counts once,

@@ -40,6 +40,8 @@ ELSEWHERE = (
     (r'run_onnx', 'tests/deploy/test_run_onnx.py', 'run_onnx'),
     (r'doctor', 'tests/commands/test_doctor.py', 'doctor'),
     (r'prepare_digits', 'tests/datasets/test_digits.py', 'write_digit'),
+    # Of a log of some hundred steps.
+    (r'--strategy training_effects', 'tests/engine/loops/test_search_loop.py', 'write_log('),
     (r'rank_correlation', 'tests/commands/test_trust_tools.py', 'rank_correlation.py'),
     (r'configs/demo/search_retinanet_digits', 'benchmarks/detector_search.py', 'search_retinanet'),
 )
@@ -259,7 +261,7 @@ def tiny(command):
             if (cfg.get(f'{side}_dataloader') or {}).get('persistent_workers'):
                 options.append(f'{side}_dataloader.persistent_workers=False')
         if 'full_share' in cfg:
-            options.append('max_epochs=3')  # one of the full network, two of its slices
+            options.append('max_epochs=2')  # an epoch of the full network, one of its slices
         if 'phases' in cfg:
             options += ['max_epochs=2', 'phases=2', *NAO]
         if 'macs_m' in (cfg.get('budget') or {}) or 'budget.macs_m' in ' '.join(args):

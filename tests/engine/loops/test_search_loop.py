@@ -89,7 +89,7 @@ def test_without_effects_the_answer_is_the_best_rated(data, tmp_path):
     build(data, tmp_path / 'run').train()
     answer, search = read(tmp_path / 'run', 'best_arch.json'), read(tmp_path / 'run', 'search.json')
     assert answer['choice']['rule'] == 'random'
-    assert 'path_log.jsonl holds 14 steps' in answer['choice']['notes'][0]
+    assert 'path_log.jsonl tells of 14 steps' in answer['choice']['notes'][0]
     assert search['strategy'] is None
     best = min(search['rated'], key=lambda row: row['loss'])
     assert answer['arch'] == best['arch'] == search['best']['arch']
