@@ -7,10 +7,12 @@ from typing import Any
 import numpy as np
 from mmengine.config import Config
 from mmengine.registry import DATASETS
+from mmengine.structures import BaseDataElement
 from torch import Tensor
 
 from ..engine.hooks.small_batch_norm_hook import as_tested
 from ..structures.randomness import named_rng
+from .run_onnx import open_photograph, prepare
 
 NUMBER = 300
 FEW = 100
@@ -61,7 +63,10 @@ class CalibrationImages:
     def __iter__(self) -> Iterator[np.ndarray]:
         for start in range(0, len(self.order), self.batch):
             chosen = self.order[start : start + self.batch]
-            yield np.stack([as_input(self.dataset[i]['inputs'], self.about) for i in chosen])
+            samples = [self.dataset[i] for i in chosen]
+            yield np.stack(
+                [as_input(one['inputs'], one['data_samples'], self.about)[0] for one in samples]
+            )
 
     def lines(self) -> list[str]:
         """For the user: how many images, and what is doubtful with them."""
@@ -99,30 +104,41 @@ def spread(labels: Sequence[tuple], number: int) -> list[int]:
     return dealt[:number]
 
 
-def as_input(inputs: Tensor, about: Mapping[str, Any]) -> np.ndarray:
+def as_input(
+    inputs: Tensor, sample: BaseDataElement, about: Mapping[str, Any]
+) -> tuple[np.ndarray, Sequence[float]]:
     """What a pipeline gives as what an ONNX file takes: RGB, and padded where its size is fixed.
 
+    An upright photograph that does not fit into the size of lying ones is read anew, and made
+    smaller as the stand-alone script makes it.
+
+    Returns:
+        tuple: The image, and by what the x and y of its photograph were multiplied.
+
     Shapes:
-        inputs: (3, H, W), BGR, 0 to 255. Result: (3, H, W) float32.
+        inputs: (3, H, W), BGR, 0 to 255. Image: (3, H, W) float32.
 
     Raises:
-        ValueError: If the image is larger than a fixed size.
+        ValueError: If it does not fit, and the script would not make it smaller.
     """
     image = inputs.numpy()[::-1].astype(np.float32)
     height, width = about['input']['size']
+    scale = sample.metainfo.get('scale_factor', (1.0, 1.0))
     if 'size' in about['input']['dynamic'] or image.shape[1:] == (height, width):
-        return np.ascontiguousarray(image)
+        return np.ascontiguousarray(image), scale
     if image.shape[1] > height or image.shape[2] > width:
+        if about['resize'] and about['resize']['mode'] == 'keep_ratio':
+            pixels, scale = prepare(open_photograph(sample.img_path), about)
+            return pixels[0], scale
         raise ValueError(
             f'the validation pipeline gives {image.shape[1]} x {image.shape[2]} pixels, the file '
-            f'takes {height} x {width}: export it with --dynamic-size, or with a --size into which '
-            'upright and lying images fit'
+            f'takes {height} x {width}: export it with --size {image.shape[1]} {image.shape[2]}'
         )
     padded = np.empty((3, height, width), np.float32)
     colour = about['resize']['pad']['value'] if about['resize'] else (0, 0, 0)
     padded[:] = np.reshape(colour, (3, 1, 1))
     padded[:, : image.shape[1], : image.shape[2]] = image
-    return padded
+    return padded, scale
 
 
 def _labels(dataset) -> Iterator[tuple]:

@@ -65,9 +65,11 @@ def rate(
     fixed = about['input'].get('batch') or 1
     for i in chosen:
         data = pseudo_collate([dataset[i]])
-        image = as_input(data['inputs'][0], about)[None].repeat(fixed, axis=0)
-        outputs = {name: torch.from_numpy(x[0]) for name, x in runtime(image).items()}
         (sample,) = data['data_samples']
+        image, scale = as_input(data['inputs'][0], sample, about)
+        image = image[None].repeat(fixed, axis=0)
+        outputs = {name: torch.from_numpy(x[0]) for name, x in runtime(image).items()}
+        sample.set_metainfo(dict(scale_factor=tuple(scale)))
         evaluator.process([_with(sample, outputs, about['task'])], data)
     with contextlib.redirect_stdout(io.StringIO()):  # COCO's own table
         found = evaluator.evaluate(len(chosen))

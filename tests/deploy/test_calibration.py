@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from made_calibration import about, config
+from mmengine.structures import BaseDataElement
 from PIL import Image
 
 from cream_mm.deploy.calibration import CalibrationImages, as_input, spread
@@ -63,11 +64,11 @@ def test_images_are_dealt_from_the_classes():
 
 def test_an_image_is_padded_to_a_fixed_size_or_refused():
     image = torch.arange(3 * 2 * 3, dtype=torch.uint8).reshape(3, 2, 3)
-    x = as_input(image, about((4, 3)))
+    sample = BaseDataElement()
+    x, scale = as_input(image, sample, about((4, 3)))
+    assert scale == (1, 1)
     np.testing.assert_array_equal(x[:, :2], image.numpy()[::-1])
     np.testing.assert_array_equal(x[:, 2:], np.broadcast_to([[[1]], [[2]], [[3]]], (3, 2, 3)))
-    assert as_input(image, about((9, 9), ('batch', 'size'))).shape == (3, 2, 3)
-    with pytest.raises(
-        ValueError, match='gives 2 x 3 pixels, the file takes 2 x 2: .*--dynamic-size'
-    ):
-        as_input(image, about((2, 2)))
+    assert as_input(image, sample, about((9, 9), ('batch', 'size')))[0].shape == (3, 2, 3)
+    with pytest.raises(ValueError, match='gives 2 x 3 pixels, the file takes 2 x 2: .*--size 2 3'):
+        as_input(image, sample, about((2, 2)))

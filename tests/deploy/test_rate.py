@@ -9,25 +9,27 @@ from mmengine.config import Config
 from mmengine.registry import DefaultScope
 from PIL import Image
 
+from cream_mm.deploy.onnx_file import resize_of
 from cream_mm.deploy.rate import rate
 from cream_mm.testing.tiny import write_image_folder
 
+RESIZE = dict(type='Resize', scale=(80, 60), keep_ratio=True)
 BOXES = {0: [(2, 3, 10, 20)], 1: [(0, 0, 8, 8), (20, 10, 15, 12)]}  # x, y, w, h
 
 
-def coco(root):
+def coco(root, size=(30, 40)):
     images, rows = [], []
     for i, boxes in BOXES.items():
-        pixels = np.full((30, 40, 3), 50 * (i + 1), np.uint8)
+        pixels = np.full((*size, 3), 50 * (i + 1), np.uint8)
         Image.fromarray(pixels).save(root / f'{i}.png')
-        images.append(dict(id=i, file_name=f'{i}.png', height=30, width=40))
+        images.append(dict(id=i, file_name=f'{i}.png', height=size[0], width=size[1]))
         for box in boxes:
             rows.append(dict(id=len(rows) + 1, image_id=i, category_id=1, bbox=box,
                              area=box[2] * box[3], iscrowd=0))  # fmt: skip
     content = dict(images=images, annotations=rows, categories=[dict(id=1, name='cat')])
     (root / 'val.json').write_text(json.dumps(content))
     pipeline = [
-        dict(type='LoadImageFromFile'), dict(type='Resize', scale=(80, 60), keep_ratio=True),
+        dict(type='LoadImageFromFile'), RESIZE,
         dict(type='LoadAnnotations', with_bbox=True), dict(type='PackDetInputs'),
     ]  # fmt: skip
     dataset = dict(
@@ -60,15 +62,20 @@ def test_a_classifier_is_rated_by_top1(tmp_path):
             rate(always_bee, cfg, about())
 
 
-def test_boxes_are_rated_in_pixels_of_the_photograph(tmp_path):
-    cfg = coco(tmp_path)
+# Lying photographs become twice as large; upright ones do not fit then, and become 1.5 times so.
+@pytest.mark.parametrize('size, factor', [((30, 40), 2), ((40, 30), 1.5)])
+def test_boxes_are_rated_in_pixels_of_the_photograph(tmp_path, size, factor):
+    cfg = coco(tmp_path, size)
     cfg.val_evaluator.outfile_prefix = str(tmp_path / 'run/val')
-    about_boxes = dict(about((60, 80), ()), task='detection', input=dict(size=[60, 80], dynamic=[]))
+    about_boxes = dict(
+        about((60, 80), ()), task='detection', input=dict(size=[60, 80], dynamic=[]),
+        resize=resize_of([RESIZE]),
+    )  # fmt: skip
 
-    def answers(scale=1.0, wrong=()):
+    def answers(scale=factor, wrong=()):
         def run(image):
             i = int(image[0, 0, 0, 0]) // 50 - 1
-            boxes = 2 * np.float32([(x, y, x + w, y + h) for x, y, w, h in BOXES[i]]) * scale
+            boxes = np.float32([(x, y, x + w, y + h) for x, y, w, h in BOXES[i]]) * scale
             rows = np.zeros((1, 4, 4), np.float32)
             rows[0, : len(boxes)] = boxes
             labels = np.full((1, 4), -1)
@@ -82,7 +89,7 @@ def test_boxes_are_rated_in_pixels_of_the_photograph(tmp_path):
 
     with DefaultScope.overwrite_default_scope('mmdet'):
         assert rate(answers(), cfg, about_boxes) == ('box mAP', 100.0, 2)
-        assert rate(answers(scale=3), cfg, about_boxes).pct == 0
+        assert rate(answers(scale=3 * factor), cfg, about_boxes).pct == 0
         # Two of three objects are found: recalls up to 0.66 of 101, and no wrong box.
         found = rate(answers(wrong=[0]), cfg, about_boxes).pct
         assert found == pytest.approx(100 * 67 / 101, abs=0.1)
