@@ -25,7 +25,7 @@ def config(root):
 
 def about(size=(16, 16), dynamic=('batch',), classes=2, **more):
     return dict(
-        task='classification', classes=['c'] * classes, 
+        task='classification', classes=['c'] * classes,
         resize=dict(mode='none', pad=dict(value=[1, 2, 3])),
         input=dict(size=list(size), dynamic=list(dynamic), **more),
     )  # fmt: skip
