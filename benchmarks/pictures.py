@@ -3,6 +3,8 @@
   python benchmarks/pictures.py photos                  the figure of the first page
   python benchmarks/pictures.py report REPORT.html front board
                                                         sections of a report, by Chromium
+  python benchmarks/pictures.py report work_dirs/demo/report_cream.html board --prefix cream_
+                                                        Cream's board, after `make demo`
 
 A section is named by its id in the page. Chromium is looked for as `chromium`, `google-chrome`.
 """

@@ -111,12 +111,16 @@ def slice_weights(
             found = [_recalibrated(model, batches, about) for _, _, about in networks]
     except FileNotFoundError as error:
         say(
-            'BN statistics are those that all paths left together, not remeasured for each '
-            f'network: {error}. Training on retrain.py sets them; do not use weights.pth as it is'
+            'mean and variance of batch norm are those that all networks left together, not '
+            f'measured for each: {error}. Training by retrain.py sets them; do not use weights.pth '
+            'as it is'
         )
         weights = load_weights(checkpoint)
         return [cut_weights(space, weights, arch, about=about) for arch, space, about in networks]
-    say(f'BN statistics recalibrated on {batches.num_images} training images')
+    say(
+        'mean and variance of batch norm were measured for each network, on '
+        f'{batches.num_images} training images'
+    )
     return found
 
 

@@ -9,7 +9,9 @@ from cream_mm.commands._values import minutes
 
 def add_train_options(parser: argparse.ArgumentParser, example: str) -> None:
     """What all of them take; ``--cfg-options`` with an example of its own."""
-    parser.add_argument('--minutes', type=minutes, metavar='N', help='that it may take')
+    parser.add_argument(
+        '--minutes', type=minutes, metavar='N', help='that it may take: as many epochs as fit'
+    )
     parser.add_argument(
         '--dry-run', action='store_true', help='tell how long it will take, and keep nothing of it'
     )

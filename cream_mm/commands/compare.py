@@ -21,9 +21,9 @@ with its ImageNet weights, of images as large as the full network's.
 
 They are tested on the images in val/, which the search chose nothing by (where there is no val/ it
 did, and a note says so). Into OUT goes a folder for each network with its record.json, and at the
-end compare.json, the table, and compare.png. The same command goes on after a kill. found less each
-of the others is told with its 95 % interval, image by image; where it holds zero, the images do not
-decide.
+end compare.json, the table, and compare.png. The same command goes on after a kill. By how much
+found is better than each of the others is told with a 95 % interval, image by image; where it holds
+zero, the images do not decide.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""Turn a path of a supernet into weights, arch.json and ready-to-run configs.
+"""Write what a search has found as a folder: weights, arch.json, and configs to train it further.
 
   python tools/export_arch.py work_dirs/search_imagenet/best_arch.json --out work_dirs/export
   python tools/export_arch.py work_dirs/search_imagenet
@@ -17,7 +17,8 @@ Networks of cells are searched small; --space exports one at another scale, with
 
   python tools/export_arch.py work_dirs/search --space num_cells=6 channels=36
 
-With --all every path of the search's front.json, small to large, gets a folder named by its cost.
+With --all every network of the search's front.json, small to large, gets a folder named by its
+cost.
 
 Of a search among slices of one network (configs/photos), DIR/full.pth is that network, once, and
 each folder holds a slice: arch.json, weights.pth with batch norm measured on training images (the
@@ -69,7 +70,9 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         metavar='KEY=VALUE',
         help='fields of the space to change, e.g. num_cells=6 channels=36 of cells',
     )
-    parser.add_argument('--all', action='store_true', help='every path of front.json')
+    parser.add_argument(
+        '--all', action='store_true', help='every network of front.json, a folder for each'
+    )
     parser.add_argument(
         '--out',
         metavar='DIR',

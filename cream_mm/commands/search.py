@@ -1,23 +1,31 @@
-"""Search a trained supernet: rate paths that a strategy proposes, and write the best one.
+"""Search again in a search that has ended, by another strategy; nothing is trained.
 
   python tools/search.py work_dirs/search_imagenet --strategy training_effects --num 11
   python tools/search.py configs/cream/search_imagenet.py work_dirs/search_imagenet/epoch_120.pth \\
       --strategy evolution --num 500 --work-dir work_dirs/search_imagenet/evolution
 
-A strategy is named by its class or its short name: board (Cream's own: the paths of its board),
-random, evolution (regularized), nsga2 (all trade-offs of rating and MACs; needs pymoo),
-main_effects (what each choice adds, fitted to the ratings; picks by the fit, for supernets whose
-single ratings are noisy), training_effects (the same, fitted to the path_log.jsonl that the
-training wrote: ranks best in docs/results/ranking.md, and as nothing has to be rated for it,
---num 11 is enough; ratings only veto), combined_effects (both of these and size; rates the best
-sums for each of eight budgets: for slices of one network), single_changes (of the full network,
-added up: for slices whose supernet was not trained), nao (random paths first, then those to which
-the gradient of a learned score leads in a latent space; --strategy-options num_initial=100
-num_new=50 num_seeds=100 epochs=1000 are its defaults), or one of your own that is registered. Paths
-are compared by what the config says: minus the cross entropy on held-out images, or its metric. The
-budget is the config's. Into the work-dir go search.json (all rated paths and the trade-offs among
-them) and best_arch.json, which tools/export_arch.py takes. The same command after a kill goes on
-where it was.
+A strategy proposes paths (networks within the supernet), which are rated on held-out images; the
+best one is the answer. --strategy is one of these, or one of your own that is registered:
+
+  training_effects  what each choice adds, fitted to the path_log.jsonl of the training; ranks best
+                    in docs/results/ranking.md. Nothing has to be rated for it: --num 11 is enough
+  combined_effects  fits ratings, training losses and size together, and rates what the fit puts
+                    first at eight costs; for slices of one network
+  single_changes    rates the full network and each single change of it, then the best sums of
+                    changes; for slices that were not trained
+  main_effects      what each choice adds, fitted to the ratings
+  evolution         regularized evolution
+  nsga2             all trade-offs of rating and MACs; needs pymoo
+  nao               random paths first, then those to which the gradient of a learned score leads in
+                    a latent space; --strategy-options num_initial=100 num_new=50 num_seeds=100
+                    epochs=1000 are its defaults
+  random            random paths
+  board             Cream's own: the paths of its board
+
+Paths are compared by what the config says: cross entropy, or its metric. The budget is the
+config's. Into the work-dir go search.json (all rated paths and the trade-offs among them) and
+best_arch.json, which tools/export_arch.py takes. The same command after a kill goes on where it
+was.
 """
 
 import argparse
@@ -58,7 +66,12 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument('--metric', help="what paths are compared by; default: the config's")
     parser.add_argument('--num-images', type=int, help="images to rate on; default: the config's")
-    parser.add_argument('--bn-policy', choices=['recalibrate', 'batch_stats'])
+    parser.add_argument(
+        '--bn-policy',
+        choices=['recalibrate', 'batch_stats'],
+        help='mean and variance of batch norm, when a path is rated: measured for it on training '
+        "images, or of each batch; default: the config's",
+    )
     parser.add_argument(
         '--work-dir', help='default: a folder beside the checkpoint, named by the strategy'
     )

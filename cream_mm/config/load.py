@@ -120,9 +120,9 @@ def _say_places(places: Places) -> None:
         roots = ', '.join(dict.fromkeys(path.split('.')[0] for path in paths))
         count = f'{len(paths)} place{"" if len(paths) == 1 else "s"}'
         say_early(
-            f'{name}: {count} ({roots})'
+            f'{name}: set in {count} of the config ({roots})'
             if paths
-            else f'{name}: 0 places: nothing held its old value'
+            else f'{name}: set in no place of the config: nothing there held its old value'
         )
 
 

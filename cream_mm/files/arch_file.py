@@ -21,7 +21,7 @@ DETECTION = 'detection'
 
 RULES = dict(
     effects='the effects of its choices on the training loss',
-    combined='its rating, among those that sums of fitted effects put first and those rated before',
+    combined='its rating, among random paths and those that a fit to their ratings puts first',
     board='its rating, among the paths of the board',
     archive='its rating, among all paths of the pools that were trained',
     random='its rating, among random paths, the cheapest and the costliest',

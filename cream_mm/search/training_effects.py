@@ -58,8 +58,9 @@ def training_effects(
     if len(losses) * share < 10:
         why = f'; {dropped}' if dropped else ''
         raise ValueError(
-            f'{Path(path).name} tells of {len(losses)} steps that trained paths; the effects of '
-            f'choices need {math.ceil(10 / share)}: train more epochs{why}'
+            f'the log of the training, {Path(path).name}, has {len(losses)} steps of different '
+            f'paths, too few to tell which choices are better ({math.ceil(10 / share)} at least): '
+            f'train more epochs{why}'
         )
     if dropped:
         print_log(f'{path}: {dropped}', 'current', level=30)

@@ -317,14 +317,18 @@ def test_one_line_per_name(lines, tmp_path, monkeypatch):
     path = tmp_path / 'child.py'
     path.write_text(f"_base_ = {RETRAIN!r}\ndata_root = 'x'\nmy_lr = 0.3\nbatch_size = 128")
     load_config(str(path), check_data=False)
-    expected = ['data_root: 3 places (test_dataloader, train_dataloader, val_dataloader)']
+    loaders = 'test_dataloader, train_dataloader, val_dataloader'
+    expected = [f'data_root: set in 3 places of the config ({loaders})']
     assert lines == expected
     lines.clear()
     load_config(RETRAIN, dict(data_root='x'), check_data=False)
     assert lines == expected
     lines.clear()
     load_config(str(path), dict(data_root='y', max_epochs=255), check_data=False)
-    assert lines == [*expected, 'max_epochs: 2 places (param_scheduler, train_cfg)']
+    assert lines == [
+        *expected,
+        'max_epochs: set in 2 places of the config (param_scheduler, train_cfg)',
+    ]
     lines.clear()
     monkeypatch.setenv('RANK', '1')
     load_config(str(path), check_data=False)
@@ -334,7 +338,7 @@ def test_one_line_per_name(lines, tmp_path, monkeypatch):
 def test_a_value_that_reaches_nothing(lines, child, tmp_path):
     child('train_dataloader = dict(batch_size=64)\nval_dataloader = dict(batch_size=64)')
     load_config(str(tmp_path / 'child.py'), dict(batch_size=2), check_data=False)
-    assert lines == ['batch_size: 0 places: nothing held its old value']
+    assert lines == ['batch_size: set in no place of the config: nothing there held its old value']
 
 
 @pytest.mark.parametrize(

@@ -81,7 +81,7 @@ def test_bad_logs(space, tmp_path):
     with pytest.raises(FileNotFoundError, match='PathLogHook'):
         training_effects(path, space)
     write(path, space, number=14)
-    with pytest.raises(ValueError, match='14 steps that trained paths; .* need 15: train more'):
+    with pytest.raises(ValueError, match=r'has 14 steps of .* \(15 at least\): train more'):
         training_effects(path, space)
     with open(path, 'a') as file:
         file.write('{"step": 3}\n')
@@ -117,7 +117,7 @@ def test_a_damaged_line_is_told_and_costs_itself_alone(space, tmp_path, monkeypa
 def test_a_log_of_another_space_is_told(space, tmp_path):
     path = tmp_path / 'log.jsonl'
     write(path, tiny_space(depths=(3, 3)), number=40)
-    with pytest.raises(ValueError, match='0 steps .*; 40 damaged lines .*line 1: stage 1 of'):
+    with pytest.raises(ValueError, match='0 steps of .*; 40 damaged lines .*line 1: stage 1 of'):
         training_effects(path, space)
 
 

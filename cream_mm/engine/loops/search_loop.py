@@ -234,12 +234,11 @@ class SearchLoop(BaseLoop):
                 self.strategy = self.build_strategy(dict(type='cream_mm.TrainingEffectsSearch'))
             except FileNotFoundError:
                 return [
-                    f'No training effects: there is no {PATH_LOG}, which dict(type='
-                    '"cream_mm.PathLogHook") among the hooks writes: the answer goes by ratings '
-                    'alone'
+                    f'The answer is chosen by ratings alone: there is no {PATH_LOG}, which '
+                    'dict(type="cream_mm.PathLogHook") among the hooks writes'
                 ]
             except ValueError as error:
-                return [f'No training effects: {error}: the answer goes by ratings alone']
+                return [f'The answer is chosen by ratings alone: {error}']
         # One that does not learn knows nothing by what it was told, and its effects have changed.
         if self._state is not None and self.strategy.learns:
             self.strategy.load_state_dict(self._state)

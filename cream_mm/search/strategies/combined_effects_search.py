@@ -114,7 +114,8 @@ class CombinedEffectsSearch(EffectsSearch):
         names = ' and '.join(['ratings', *(_WORDS.get(name, name) for name in used)])
         told = [
             f'Effects of {names} predict ratings that were left out with R2 = '
-            f'{effects.loo_r2:.2f} (of {effects.num_paths} paths)'
+            f'{effects.loo_r2:.2f} (of {effects.num_paths} paths; 1: exactly, 0: no better than '
+            'their mean)'
         ]
         if self._why_no_log is not None:
             told.append(f'No effects of the training: {self._why_no_log}')

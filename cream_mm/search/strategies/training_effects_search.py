@@ -42,11 +42,11 @@ class TrainingEffectsSearch(MainEffectsSearch):
     def __init__(self, space: Space, budget: Budget, *, known: MainEffects, **kwargs: Any):
         if known.num_paths < 2 * known.num_effects:
             raise ValueError(
-                f'the log has {known.num_paths} steps to use for the effects of '
-                f'{known.num_effects} choices, and at least twice as many are needed'
+                f'the log of the training has {known.num_paths} steps to learn from, too few for '
+                f'{known.num_effects} choices (two for each at least): train more epochs'
             )
         if known.gain < MIN_GAIN:
-            raise ValueError('the losses of the training do not tell choices apart (yet)')
+            raise ValueError('the losses of the training do not tell which choices are better')
         super().__init__(space, budget, known=known, **kwargs)
         self._paths: Iterator[tuple[float, Arch]] | None = None
 

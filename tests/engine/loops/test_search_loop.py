@@ -89,7 +89,7 @@ def test_without_effects_the_answer_is_the_best_rated(data, tmp_path):
     build(data, tmp_path / 'run').train()
     answer, search = read(tmp_path / 'run', 'best_arch.json'), read(tmp_path / 'run', 'search.json')
     assert answer['choice']['rule'] == 'random'
-    assert 'path_log.jsonl tells of 14 steps' in answer['choice']['notes'][0]
+    assert 'path_log.jsonl, has 14 steps' in answer['choice']['notes'][0]
     assert search['strategy'] is None
     best = min(search['rated'], key=lambda row: row['loss'])
     assert answer['arch'] == best['arch'] == search['best']['arch']
@@ -159,7 +159,7 @@ def test_a_strategy_by_its_name(data, tmp_path, name):
         (dict(type='anealing'), 'no strategy is named'),
         (dict(type='PathSampler'), 'no strategy is named'),
         (dict(type='random', population=3), r"strategy 'random' has no \['population'\]"),
-        (dict(type='training_effects'), 'tells of 7 steps that trained paths'),
+        (dict(type='training_effects'), 'has 7 steps of different paths, too few'),
     ],
 )
 def test_a_strategy_that_cannot_work(data, tmp_path, strategy, error):
