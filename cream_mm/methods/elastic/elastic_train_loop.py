@@ -31,6 +31,8 @@ PATHS = ('random', 'sandwich')
 MAX_LOSS_OF_POINTS = 1.0
 """The full network fell apart where it lost more points of top-1 (of a metric from 0 to 1:
 hundredths), unless the difference may be chance (two standard errors)."""
+PATIENCE = 1 / 4
+"""Share of the slices' epochs for which it may be so: at first it may fall and come back."""
 MAX_LOSS_SHARE = 1 / 2
 """The share of its top-1, or metric, that may be lost where the held-out images may have been among
 those that it was trained on, as of a network of one's own: forgetting them is no fault."""
@@ -54,9 +56,10 @@ class ElasticTrainLoop(SupernetTrainLoop):
 
     The full path is rated on the held-out images of the test loop when the second phase begins and
     after each of its epochs. Where its loss is larger by more than two standard errors of the
-    paired difference, and its top-1 lower by more than a point, it falls apart, and the training
-    stops with a warning. With ``full_share=0`` half of the top-1 has to be lost: the network may
-    know the held-out images. A loss that is not finite stops it, too. The search then goes on with
+    paired difference, and its top-1 lower by more than a point, for a quarter of these epochs in a
+    row, it falls apart, and the training stops with a warning; where half of its top-1 is lost, at
+    once. With ``full_share=0`` that alone counts: the network may know the held-out images. A loss
+    that is not finite stops it, too. The search then goes on with
     the weights of the last look that found nothing wrong. These weights and ratings are in each
     checkpoint: a run that was killed ends as one that was not.
 
@@ -111,6 +114,7 @@ class ElasticTrainLoop(SupernetTrainLoop):
         self._last: Rating | None = None  # that rating, where this process has made it
         self._good: dict[str, Tensor] = {}  # weights of the last look that found nothing wrong
         self._good_epoch = 0
+        self._fallen = 0  # looks in a row that found the full path fallen
         self._stopped = False
         self._evaluator: ArchEvaluator | None = None
 
@@ -257,15 +261,19 @@ class ElasticTrainLoop(SupernetTrainLoop):
             f'Full network after {epochs} epoch{"s" * (epochs > 1)} of its slices: {rating}; '
             f'before, {self.start}'
         )
-        fell = (fell_apart if self.full_epochs else collapsed)(rating, self.start)
-        if fell and self.stops:
+        is_lost = collapsed(rating, self.start)
+        fell = is_lost or bool(self.full_epochs) and fell_apart(rating, self.start)
+        self._fallen = self._fallen + 1 if fell else 0
+        patience = max(1, round(PATIENCE * (self.max_epochs - self.full_epochs)))
+        if self.stops and (is_lost or self._fallen >= patience):
             self._stop(
                 f'the full network fell from {self.start} to {rating} on {rating.num_images} '
                 'held-out images while its slices were trained. Lower optim_wrapper.optimizer.lr '
                 'or param_scheduler.0.second, or enlarge batch_size.'
             )
             return
-        self._good, self._good_epoch = state, self._epoch
+        if not (fell and self.stops):
+            self._good, self._good_epoch = state, self._epoch
         if fell and self._epoch == self.max_epochs:
             self.runner.logger.info(
                 f'The full network ends at {rating}, and had {self.start} before its slices '
@@ -310,7 +318,7 @@ class ElasticTrainLoop(SupernetTrainLoop):
         start = {k: list(v) if isinstance(v, tuple) else v for k, v in self.start.record().items()}
         return dict(
             state, start=start, looked=self._looked, stopped=self._stopped,
-            good=self._good, good_epoch=self._good_epoch,
+            fallen=self._fallen, good=self._good, good_epoch=self._good_epoch,
         )  # fmt: skip
 
     def load_state_dict(self, state: Mapping) -> None:
@@ -333,7 +341,7 @@ class ElasticTrainLoop(SupernetTrainLoop):
         start = {k: tuple(v) if isinstance(v, list) else v for k, v in state['start'].items()}
         self.start = Rating(**{'top1_pct': None, 'loss': None, **start})
         self._looked, self._good_epoch = int(state['looked']), int(state['good_epoch'])
-        self._good = dict(state['good'])
+        self._good, self._fallen = dict(state['good']), int(state.get('fallen', 0))
         self._stopped = self.stop_training = bool(state['stopped'])
         path = Path(self.runner.work_dir) / FULL
         if not path.is_file():

@@ -254,16 +254,19 @@ def test_what_falls_apart():
 
 
 @pytest.mark.parametrize(
-    ('tops', 'full_epochs', 'stops', 'stopped_after'),
+    ('tops', 'full_epochs', 'stops', 'stopped_after', 'good'),
     [
-        ((90, 89.5, 91, 88, 92), 2, True, 3),
-        ((90, 86, 92, 92, 92), 2, True, 1),
-        ((90, 50, 92, 60, 70), 2, False, None),
-        ((90, 86, 60, 46, 44), 0, True, 4),  # the network may know the held-out images
+        ((90, 89.5, 91, 88, 92), 2, True, 3, 2),
+        ((90, 86, 92, 92, 92), 2, True, 1, 0),
+        ((90, 50, 92, 60, 70), 2, False, None, 4),
+        ((90, 86, 60, 46, 44), 0, True, 4, 3),  # the network may know the held-out images
+        # Of eight epochs two in a row have to be bad, or one very bad.
+        ((90, 86, 91, 86, 92, 86, 86, 92, 92), 2, True, 6, 4),
+        ((90, 91, 44, 92, 92, 92, 92, 92, 92), 2, True, 2, 1),
     ],
 )
-def test_when_a_training_stops(tops, full_epochs, stops, stopped_after, caplog):
-    """Looks after four epochs, by their top-1; the loss follows it."""
+def test_when_a_training_stops(tops, full_epochs, stops, stopped_after, good, caplog):
+    """Looks after each epoch, by their top-1; the loss follows it."""
     caplog.set_level('INFO', 'looks')
 
     def rating(top1):
@@ -274,8 +277,9 @@ def test_when_a_training_stops(tops, full_epochs, stops, stopped_after, caplog):
     logger = logging.getLogger('looks')
     model = torch.nn.Linear(1, 1, bias=False)
     loop.__dict__.update(
-        start=rating(tops[0]), stops=stops, full_epochs=full_epochs, _max_epochs=full_epochs + 4,
-        _stopped=False, model=model, supernet=SimpleNamespace(space=SimpleNamespace(full_path=0)),
+        start=rating(tops[0]), stops=stops, full_epochs=full_epochs, _fallen=0,
+        _max_epochs=full_epochs + len(tops) - 1, _stopped=False, model=model,
+        supernet=SimpleNamespace(space=SimpleNamespace(full_path=0)),
         _runner=SimpleNamespace(hooks=[], logger=logger), _good_epoch=0, stop_training=False,
     )  # fmt: skip
     loop._good = {'weight': torch.zeros(1, 1)}
@@ -287,7 +291,7 @@ def test_when_a_training_stops(tops, full_epochs, stops, stopped_after, caplog):
         if loop._stopped:
             break
     assert (epoch if loop._stopped else None) == stopped_after
-    assert model.weight.item() == (stopped_after - 1 if stopped_after else 4)
+    assert model.weight.item() == good
     assert ('The full network ends at' in caplog.text) == (not stops)
 
 
