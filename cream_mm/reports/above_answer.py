@@ -9,10 +9,9 @@ from .metric import Metric
 _DREW = 'Random paths are there to compare with and are no candidates'
 # How an answer was chosen: why a path that is rated higher is not the answer.
 _WHY = dict(
-    effects='{drew}: training effects are of the losses of all steps, and ratings, of {images}, '
-    'only veto what they show to be worse than the best finalist',
-    combined='{drew}: the answer is the best-rated of the paths that effects were fitted to or led '
-    'to',
+    effects='{drew}: the answer is chosen by the losses of all training steps, and ratings, of '
+    '{images}, only rule out what they show to be worse than the best finalist',
+    combined='{drew}: the answer is the best-rated of the paths that the strategy asked for',
     board='{drew}: the answer is the best-rated path of the board, which kept paths by their '
     'accuracy in training',
     archive='{drew}: the answer is the best-rated path of the pools',

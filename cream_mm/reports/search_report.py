@@ -68,7 +68,7 @@ from .trained_network import other_network
 
 # Why a path was rated.
 _SOURCES = dict(
-    effects='of the best training effects',
+    effects='whose choices lowered the training loss most',
     board='from the board',
     combined='to learn what each choice is worth',
     given='asked for by the strategy',

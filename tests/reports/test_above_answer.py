@@ -62,7 +62,7 @@ def test_a_higher_top1_alone():
 @pytest.mark.parametrize('rule', sorted(set(RULES) - {'random'}))
 def test_each_way_to_choose_says_why(rule):
     text = above_answer(best(rule), RATED, Metric())[0]
-    assert 'answer is the' in text or 'training effects are' in text
+    assert 'answer is ' in text
     assert ('no candidates' in text) == (rule != 'folds')
 
 

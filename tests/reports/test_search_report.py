@@ -241,7 +241,8 @@ def test_how_the_answer_was_chosen_and_what_chance_explains(search_dir):  # noqa
     # Its top-1 is the highest, but another path's cross entropy is lower.
     assert 'The chosen one has place 2 by cross entropy' in text
     assert 'It was chosen by the effects of its choices on the training loss.' in text
-    assert '1 of the best training effects' in text and 'best training effects (1)' in html
+    assert '1 whose choices lowered the training loss most' in text
+    assert 'best training effects (1)' in html
     assert '<p class="warning">The search has found &lt;nothing&gt; yet</p>' in html
     del answer['choice']
     write_json(search_dir / 'best_arch.json', answer)
@@ -274,7 +275,7 @@ def test_the_front_is_shown_where_there_is_one(search_dir):  # noqa: F811
     start, end = (html.index(f'\n<section id="{name}">') for name in ('front', 'curves'))
     assert html[:start] + html[end:] == without  # nothing else is changed
     text = text_of(html[start:end])
-    assert 'The best path up to each of several costs, by training effects' in text
+    assert 'The best path up to each of several costs, by training losses' in text
     assert 'ratings are of the same 500 images' in text
     assert 'cheapest 0 | 0 0 | 0 | 0 7.00 −30.0 % 0.010 0.1200 94.0 % −3.1 %' in text
     assert '★ answer 0 | 3 4 | 1 | 0 10.00 +0.0 % 0.019 0.0600 97.0 % +0.0 %' in text

@@ -632,7 +632,7 @@ def pick_by_effects(
     if place == 0:
         return finalists[0], []
     difference = paired_difference(rated[0], rated[best_rated(rated)])
-    vetoed = 'the best path by training effects' if place == 1 else f'the {place} best paths'
+    vetoed = 'the best path by training losses' if place == 1 else f'the {place} best paths'
     unit = 'nats' if rated[0].metric is None else f'of {rated[0].metric}'
     note = (
         f'Ratings vetoed {vetoed}: number 1 is rated {difference.mean:.3f} {unit} worse than the '
