@@ -31,8 +31,9 @@ PATHS = ('random', 'sandwich')
 MAX_LOSS_OF_POINTS = 1.0
 """The full network fell apart where it lost more points of top-1 (of a metric from 0 to 1:
 hundredths), unless the difference may be chance (two standard errors)."""
-PATIENCE = 1 / 4
-"""Share of the slices' epochs for which it may be so: at first it may fall and come back."""
+PATIENCE = 1 / 2
+"""Share of the slices' epochs for which it may be so: it may fall at first, and come back as the
+learning rate falls."""
 MAX_LOSS_SHARE = 1 / 2
 """The share of its top-1, or metric, that may be lost where the held-out images may have been among
 those that it was trained on, as of a network of one's own: forgetting them is no fault."""
@@ -56,12 +57,12 @@ class ElasticTrainLoop(SupernetTrainLoop):
 
     The full path is rated on the held-out images of the test loop when the second phase begins and
     after each of its epochs. Where its loss is larger by more than two standard errors of the
-    paired difference, and its top-1 lower by more than a point, for a quarter of these epochs in a
-    row, it falls apart, and the training stops with a warning; where half of its top-1 is lost, at
-    once. With ``full_share=0`` that alone counts: the network may know the held-out images. A loss
-    that is not finite stops it, too. The search then goes on with
-    the weights of the last look that found nothing wrong. These weights and ratings are in each
-    checkpoint: a run that was killed ends as one that was not.
+    paired difference, and its top-1 lower by more than a point, for half of these epochs in a row,
+    it falls apart, and the training stops with a warning; where half of its top-1 is lost, at once.
+    With ``full_share=0`` that alone counts: the network may know the held-out images. A loss that
+    is not finite stops it, too. The search then goes on with the weights of the last look that
+    found nothing wrong. These weights and ratings are in each checkpoint: a run that was killed
+    ends as one that was not.
 
     Args:
         runner (Runner): The runner; its test loop is a :class:`SearchLoop`.
