@@ -33,6 +33,7 @@ ELSEWHERE = (
     (r'^make docs', '.ci/run', 'make docs'),
     (r'^make (setup|demo|help)', 'Makefile', 'demo.py'),
     (r'(tools/|cream-mm )latency|--latency latency.json', 'benchmarks/latency.py', 'latency.py'),
+    (r'search .*--latency \d', 'tests/commands/test_search_data.py', '--latency'),
     (r'latency=\w+.json', 'tests/config/test_latency_budget.py', 'latency='),
     (r'tracker=', 'tests/engine/test_trackers.py', 'tracker'),
     (r'tools/compare.py|cream-mm compare', 'benchmarks/photos.py', 'cream_mm.apis.compare'),
