@@ -249,7 +249,9 @@ def _check_run_settings(content: Mapping, num_classes: int) -> None:
     split = content.get('split') or {}
     need(isinstance(split, Mapping) and set(split) <= set(SPLIT), 'split', split)
     share, seed = split.get('holdout', 'auto'), split.get('split_seed', 0)
-    need(share == 'auto' or is_number(share, 1) and 0 < share < 1, 'split.holdout', share)
+    is_share = is_number(share, 1) and 0 < share < 1
+    is_count = type(share) is int and 0 < share < 2**31
+    need(share == 'auto' or is_share or is_count, 'split.holdout', share)
     need(type(seed) is int and 0 <= seed < 2**63, 'split.split_seed', seed)
 
 

@@ -160,7 +160,7 @@ def test_export_retrain_detect(search, call, monkeypatch):
     options += ['model.bbox_head.stacked_convs=1', 'model.test_cfg.score_thr=0.0']
     text = run('train.py', 'export/retinanet.py', '--work-dir', 'detector', '--cfg-options',
                *options, 'scale=[96,64]', cwd=home)  # fmt: skip
-    assert 'scale: 3 places' in text
+    assert 'scale: set in 3 places' in text
     assert 'The data has 2 classes' in text
     assert 'coco/bbox_mAP' in text
     detector = load_weights(home / 'detector/epoch_1.pth')
