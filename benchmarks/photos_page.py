@@ -144,7 +144,7 @@ def _row(name, records, run, found, folds, latency) -> str:
         return sum(r[key] * r['num_images'] for r in own) / number
 
     kind = run.rpartition('-')[0] if run not in WORDS else run
-    cells = [WORDS[kind], str(len(own)), _range([r['macs_m'] / r['full_macs_m'] for r in own], 3)]
+    cells = [WORDS[kind], str(len(own)), _range([_cost(r) for r in own], 3)]
     cells += [_range([r['input_size'] for r in own], 0), _range([r['params_m'] for r in own], 2)]
     cells += [f'{mean("top1"):.1f}', f'{mean("ce"):.3f}']
     both = [fold for fold in folds if (fold, found) in records]
@@ -185,9 +185,7 @@ def _claims(name: str, records: Mapping, percent: str) -> Iterator[str]:
         aim = 'reached' if interval.mean >= AIM and interval.low > 0 else 'not reached'
         aim = f' The aim, {AIM:g} point and an interval above zero, is {aim}.'
         word = WORDS[best.rpartition('-')[0]]
-        shares = [
-            records[fold, best]['macs_m'] / records[fold, best]['full_macs_m'] for fold in folds
-        ]
+        shares = [_cost(records[fold, best]) for fold in folds]
         yield (
             f'* The best of the usual means, by these same images, is {word} '
             f'({tops[best]:.1f} %, at {_range(shares, 2)} of the MACs). Found less it, on '
@@ -203,6 +201,11 @@ def _claims(name: str, records: Mapping, percent: str) -> Iterator[str]:
             f'* Found less the mean of {len(randoms)} random paths of each fold: '
             f'{told(difference(ones, others), unit=POINTS)}.'
         )
+
+
+def _cost(record: Mapping) -> float:
+    """Share of the full network's MACs."""
+    return record['macs_m'] / record['full_macs_m']
 
 
 def _pairs(records, folds, one: str, other: str) -> tuple[list[dict], list[dict]]:

@@ -27,7 +27,8 @@ batch_size = 64
 max_epochs = 30
 min_steps = 750  # a set of few photographs gets more epochs, unless max_epochs is given
 # Of max_epochs: the whole network on the labels; the rest is for its slices, and 1 leaves that out.
-# Twenty epochs of slices rated better than six at every cost (docs/results/photos.md).
+# Twenty epochs of slices rated better than six, at half and at 70 % of the cost
+# (docs/results/photos.md).
 full_share = 0.33
 # Share of the training images that paths are rated on; the last fine-tuning trains on them again.
 # Few images flatter what they choose: the path chosen by 307 had 4 points more on these than on a

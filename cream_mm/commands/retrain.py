@@ -58,18 +58,17 @@ def exported(folder: str, *, resume: bool = False) -> str:
             'a search its best_arch.json'
         )
     export = os.path.join(folder, 'export')
-    there = os.path.isfile(os.path.join(export, 'retrain.py'))
-    is_of_another = there and _differ(
-        os.path.join(folder, ANSWER), os.path.join(export, 'arch.json')
-    )
-    if is_of_another and resume:
-        print(f'note: --resume goes on with {export}, which is of an earlier answer of this search')
-    elif is_of_another:
-        print(f'{export} is of an earlier answer of this search: exported anew')
-    if not there or is_of_another and not resume:
-        from cream_mm.commands import export_arch
+    if os.path.isfile(os.path.join(export, 'retrain.py')):
+        if not _differ(os.path.join(folder, ANSWER), os.path.join(export, 'arch.json')):
+            return export
+        earlier = 'is of an earlier answer of this search'
+        if resume:
+            print(f'note: --resume goes on with {export}, which {earlier}')
+            return export
+        print(f'{export} {earlier}: exported anew')
+    from cream_mm.commands import export_arch
 
-        export_arch.main([folder, '--out', export])
+    export_arch.main([folder, '--out', export])
     return export
 
 

@@ -8,9 +8,9 @@ from mmengine.config import Config, ConfigDict
 
 from ..datasets.folds import check_fold
 from ..files import say_early
+from ..files.arch_file import IN_FOLDERS
 from ..registry import kind_of
 from .carry import DATA_KEYS, entries
-from .image_listing import IN_FOLDERS
 
 PARTS = (*IN_FOLDERS, 'DatasetPart')
 _HOOK = 'FoldHook'

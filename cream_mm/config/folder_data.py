@@ -29,11 +29,11 @@ from ..datasets.folder_listing import (
 from ..datasets.folds import in_fold, in_share
 from ..datasets.packed_images import is_packed
 from ..files import rank_and_number, say_early, some_of
-from ..files.arch_file import SPLIT
+from ..files.arch_file import IN_FOLDERS, SPLIT
 from ..registry import kind_of
 from .carry import carry, entries
 from .enlarged_images import say_enlarged
-from .image_listing import IN_FOLDERS, listing_of
+from .image_listing import listing_of
 
 if TYPE_CHECKING:
     from ..datasets.folder_check import Picture

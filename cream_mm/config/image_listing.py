@@ -17,8 +17,6 @@ from ..datasets.label_set import LabelSet
 from ..datasets.label_table import read_label_table
 from ..registry import kind_of
 
-IN_FOLDERS = ('ImageFolder', 'LabelledImages')  # data sets that :func:`listing_of` is for
-
 
 class ClassFolders:
     """One folder per class below a root; what a :class:`LabelSet` answers, too."""

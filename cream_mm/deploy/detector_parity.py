@@ -15,6 +15,7 @@ from mmengine.structures import InstanceData
 
 from ..evaluation.bootstrap import quiet
 from .box_match import Agreement, Rows, match_boxes
+from .calibration import as_input
 from .parity import SCRIPT_IMAGES, SCRIPT_LIMIT, Report, batches_of, noise
 from .rate import without_files
 from .run_onnx import open_photograph, prepare
@@ -275,13 +276,8 @@ def _as_validated(batch: dict, cfg: Config) -> list[dict]:
 
 def _for_file(pair: Pair, inputs: torch.Tensor, sample: Any) -> tuple[np.ndarray, Any]:
     """An image of the config's pipeline as the file takes it (H, W, 3), RGB, and its scale."""
-    image = inputs.numpy().transpose(1, 2, 0)[..., ::-1]
-    scale = sample.metainfo.get('scale_factor', (1.0, 1.0))
-    if pair.size is not None and any(a > b for a, b in zip(image.shape, pair.size)):
-        # An upright photograph that does not fit: as the script makes it smaller.
-        pixels, scale = prepare(open_photograph(sample.img_path), pair.about)
-        return pixels[0].transpose(1, 2, 0), scale
-    return pair.fit(image[None])[0], scale
+    image, scale = as_input(inputs, sample, pair.about)
+    return image.transpose(1, 2, 0), scale
 
 
 def _script(pair: Pair, image: np.ndarray, sample: Any) -> list[float]:

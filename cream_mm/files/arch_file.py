@@ -36,7 +36,8 @@ BATCH_NORMS = ('BN', 'BN2d', 'SyncBN', 'MMSyncBN')
 NORMS = (*BATCH_NORMS, 'GN', 'IN', 'IN2d')
 NORM_ARGUMENTS = ('eps', 'momentum', 'affine', 'track_running_stats', 'requires_grad', 'num_groups')
 
-SPLIT = ('holdout', 'split_seed')  # of a set of images in folders
+IN_FOLDERS = ('ImageFolder', 'LabelledImages')  # images with classes, split class by class
+SPLIT = ('holdout', 'split_seed')  # by these; the same ones split other sets otherwise
 
 # Far beyond any run, and small enough for a few bytes of JSON not to fill a machine's memory.
 MAX_CLASSES, MAX_BATCH, MAX_WORKERS, MAX_CLASS_NAME = 1_000_000, 1_000_000, 10_000, 4096
@@ -81,6 +82,8 @@ def run_settings(cfg: Mapping, norm_cfg: Mapping) -> dict:
     loader = cfg.get('train_dataloader') or {}
     datasets = dict(train=loader, val=cfg.get('val_dataloader') or {})
     datasets = {side: item.get('dataset') or {} for side, item in datasets.items()}
+    train = datasets['train']
+    by_class = train if type_name(train.get('type')) in IN_FOLDERS else {}
     folders = {
         side: dataset.get('folder', 'train') for side, dataset in datasets.items()
         if type_name(dataset.get('type')) == 'ImageFolder'
@@ -92,7 +95,7 @@ def run_settings(cfg: Mapping, norm_cfg: Mapping) -> dict:
         batch_size=loader.get('batch_size'),
         num_workers=loader.get('num_workers'),
         folders=folders,
-        split={key: datasets['train'][key] for key in SPLIT if key in datasets['train']},
+        split={key: by_class[key] for key in SPLIT if key in by_class},
         scale=list(cfg.get('scale') or []),
         data_kind=cfg.get('data_kind'),
         multi_label=cfg.get('multi_label'),
@@ -249,9 +252,7 @@ def _check_run_settings(content: Mapping, num_classes: int) -> None:
     split = content.get('split') or {}
     need(isinstance(split, Mapping) and set(split) <= set(SPLIT), 'split', split)
     share, seed = split.get('holdout', 'auto'), split.get('split_seed', 0)
-    is_share = is_number(share, 1) and 0 < share < 1
-    is_count = type(share) is int and 0 < share < 2**31
-    need(share == 'auto' or is_share or is_count, 'split.holdout', share)
+    need(share == 'auto' or is_number(share, 1) and 0 < share < 1, 'split.holdout', share)
     need(type(seed) is int and 0 <= seed < 2**63, 'split.split_seed', seed)
 
 
