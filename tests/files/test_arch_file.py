@@ -8,7 +8,13 @@ from cream_mm import create_model
 from cream_mm.apis.export_arch import export_arch
 from cream_mm.costs import build_cost_model
 from cream_mm.files import read_json
-from cream_mm.files.arch_file import ARCH_FORMAT, arch_content, network_of, read_arch_file
+from cream_mm.files.arch_file import (
+    ARCH_FORMAT,
+    arch_content,
+    network_of,
+    read_arch_file,
+    run_settings,
+)
 from cream_mm.reports.search_report import SearchReport
 from cream_mm.spaces import MBConvSpace, NAOSpace, NASBench201Space
 from cream_mm.structures import Arch
@@ -269,3 +275,17 @@ def test_a_board_that_nests_without_end(tmp_path):
     (tmp_path / 'board.json').write_text('[' * 200_000)
     with pytest.raises(ValueError, match='board.json is not valid JSON: it nests too deeply'):
         SearchReport(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ('kind', 'holdout', 'split'),
+    [
+        ('cream_mm.ImageFolder', 0.05, dict(holdout=0.05, split_seed=3)),
+        ('cream_mm.LabelledImages', 'auto', dict(holdout='auto', split_seed=3)),
+        ('cream_mm.UnlabelledImages', 8, None),  # a number of images, and not class by class
+    ],
+)
+def test_the_split_of_images_with_classes_goes_with_an_answer(kind, holdout, split):
+    dataset = dict(type=kind, holdout=holdout, split_seed=3, part='train')
+    cfg = dict(train_dataloader=dict(dataset=dataset))
+    assert run_settings(cfg, dict(type='BN')).get('split') == split

@@ -298,6 +298,7 @@ def test_a_search_without_a_board(search_dir):  # noqa: F811
     (search_dir / 'board.json').unlink()
     best = json.loads((search_dir / 'best_arch.json').read_text())
     rating = dict(metric='coco/bbox_mAP', value=0.5, num_images=20)
+    rating['bn_policy'] = 'recalibrate(16 images)'
     write_json(search_dir / 'best_arch.json', dict(best, rating=rating))
     rated = [
         dict(arch=arch, source=source, macs_m=macs, params_m=0.1, metric='coco/bbox_mAP', value=v)
@@ -309,7 +310,8 @@ def test_a_search_without_a_board(search_dir):  # noqa: F811
     report = SearchReport(search_dir)
     assert ('Search rating', '50.0 %') in [row[:2] for row in report.results()]
     html = report.to_html().replace('\u00a0', ' ')
-    assert 'box mAP with the weights of the supernet, 20 images' in html
+    note = 'box mAP with the weights of the supernet, 20 images, batch norm statistics measured'
+    assert f'{note} anew on 16 images' in html
     assert '50.0 % box mAP without retraining; random paths average 25.0 %' in html
 
 
