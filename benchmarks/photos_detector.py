@@ -89,9 +89,12 @@ class Runs:
         return False
 
     def _add(self, record: dict) -> None:
-        if self.records.is_file():
-            mend_lines(self.records)
-        append_lines(self.records, [json.dumps(record, separators=(',', ':'))])
+        from photos import alone
+
+        with alone(self.home / 'records-lock'):
+            if self.records.is_file():
+                mend_lines(self.records)
+            append_lines(self.records, [json.dumps(record, separators=(',', ':'))])
         told = f', mAP {record["mAP"]:.3f}' if 'mAP' in record else ''
         print(f'    {record["minutes"]:.1f} minutes, {record["cpu_s"]:.0f} CPU s{told}', flush=True)
 

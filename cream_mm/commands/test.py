@@ -90,6 +90,7 @@ def main(argv: Sequence[str] | None = None) -> dict:
         # mmdet's hook would put a relative one below the log's folder.
         out = osp.abspath(args.show_dir)
         cfg.default_hooks.visualization.update(draw=True, test_out_dir=out)
+        before = _pictures(out)
     from cream_mm.engine import Runner
 
     runner = Runner.from_cfg(cfg)
@@ -106,6 +107,14 @@ def main(argv: Sequence[str] | None = None) -> dict:
     from mmengine.dist import is_main_process
 
     if args.show_dir and is_main_process():
-        count = len(os.listdir(args.show_dir)) if osp.isdir(args.show_dir) else 0
+        drawn = _pictures(args.show_dir)
+        count = sum(before.get(name) != time for name, time in drawn.items())
         print(f'drawn: {count} images in {args.show_dir}')
     return metrics
+
+
+def _pictures(folder: str) -> dict[str, int]:
+    """The files of a folder, and when each was last written, in ns."""
+    if not osp.isdir(folder):
+        return {}
+    return {entry.name: entry.stat().st_mtime_ns for entry in os.scandir(folder) if entry.is_file()}
