@@ -167,9 +167,11 @@ def test_export_retrain_detect(search, call, monkeypatch):
     assert len(detector['bbox_head.retina_cls.bias']) == 9 * 2
     test, onnx = commands(text)
     assert onnx == ['export_onnx.py', 'detector']
+    (home / 'detector/drawn').mkdir()
+    (home / 'detector/drawn/before.jpg').touch()
     text = run(*test, cwd=home)  # as it stands there
     assert f'drawn: 6 images in {test[-1]}' in text
-    assert len(list((home / 'detector/drawn').iterdir())) == 6
+    assert len(list((home / 'detector/drawn').iterdir())) == 6 + 1
     called(call, 'report.py', 'search', '--retrain', 'retrain', '--detector', 'detector')
     page = html.unescape((home / 'search/report.html').read_text())
     made = page.split('How it was made')[1]
