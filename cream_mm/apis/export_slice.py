@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
+from mmengine.config import Config
 from mmengine.device import get_device
 from mmengine.model import BaseModel
 from mmengine.registry import DATASETS, MODELS, DefaultScope
 from torch import Tensor
 
 from ..checkpoints import find_mismatch, load_weights
+from ..config.carry import carry
 from ..config.work_dir import config_file
 from ..evaluation.kept_batches import KeptBatches
 from ..files import write_whole
@@ -20,7 +22,6 @@ from ..files.arch_file import DETECTION
 from ..models.backbones import CreamNet
 from ..models.backbones.published import published_nets
 from ..models.layers.bn_policy import recalibrated
-from ..models.layers.resize_images import resize_images
 from ..models.supernets import ElasticSupernet, cut_weights
 from ..models.supernets.cut_elastic import cut_elastic
 from ..spaces import ElasticSpace, Space
@@ -107,8 +108,9 @@ def slice_weights(
         KeyError, ValueError: If the checkpoint is that of another model.
     """
     try:
-        with _opened(checkpoint, work_dirs) as (model, batches):
-            found = [_recalibrated(model, batches, about) for _, _, about in networks]
+        with _opened(checkpoint, work_dirs) as (model, images):
+            found = [_recalibrated(model, images, about) for _, _, about in networks]
+            number = images.at(None).num_images
     except FileNotFoundError as error:
         say(
             'mean and variance of batch norm are those that all networks left together, not '
@@ -119,16 +121,47 @@ def slice_weights(
         return [cut_weights(space, weights, arch, about=about) for arch, space, about in networks]
     say(
         'mean and variance of batch norm were measured for each network, on '
-        f'{batches.num_images} training images'
+        f'{number} training images'
     )
     return found
+
+
+class _Images:
+    """Training images of a search under the test pipeline, at any size.
+
+    A search reads them once, at the largest, and shrinks them for a slice of less. An export reads
+    them at its own size, as its config does: the same photograph has sharper pixels then, and
+    other statistics in the first layers.
+    """
+
+    def __init__(self, cfg: Config):
+        self.cfg, self._batches = cfg, {}
+
+    def at(self, size: int | None) -> KeptBatches:
+        """Batches for a slice of an input size; None: as the search reads them."""
+        cfg, own = self.cfg, self.cfg.get('input_size')
+        size = own if size is None else size
+        if size not in self._batches:
+            settings = copy.deepcopy(cfg.test_cfg.bn_dataset)
+            if size != own:
+                carry(settings, dict(input_size=(own, size)))
+            loader = cfg.test_dataloader
+            number = min(
+                MAX_BN_IMAGES, MORE_BN_IMAGES * cfg.test_cfg.get('num_bn_images', MAX_BN_IMAGES)
+            )
+            self._batches[size] = KeptBatches(
+                DATASETS.build(settings), number, named_rng('export', 0, 0),
+                batch_size=max(2, loader.batch_size), num_workers=loader.num_workers,
+                spare_one=True,
+            )  # fmt: skip
+        return self._batches[size]
 
 
 @contextmanager
 def _opened(
     checkpoint: str | Path, work_dirs: Iterable[Path]
-) -> Iterator[tuple[BaseModel, KeptBatches]]:
-    """The trained model of a search, and training images under the test pipeline.
+) -> Iterator[tuple[BaseModel, _Images]]:
+    """The trained model of a search, and its training images.
 
     Raises:
         FileNotFoundError: If there is no config of it, or its images are gone.
@@ -136,20 +169,14 @@ def _opened(
     """
     cfg = search_config(_config_in(work_dirs))
     with DefaultScope.overwrite_default_scope(cfg.get('default_scope', 'mmengine')):
-        dataset = DATASETS.build(copy.deepcopy(cfg.test_cfg.bn_dataset))
+        images = _Images(cfg)
+        images.at(None)  # an error of the data before the weights are read
         model = MODELS.build(copy.deepcopy(cfg.model))
         weights = load_weights(checkpoint)
         if mismatch := find_mismatch(model.state_dict(), weights):
             raise ValueError(f'{checkpoint} is not a checkpoint of {cfg.filename}: {mismatch}')
         model.load_state_dict(weights, strict=False)  # counters may be left out
-        loader = cfg.test_dataloader
-        number = min(
-            MAX_BN_IMAGES, MORE_BN_IMAGES * cfg.test_cfg.get('num_bn_images', MAX_BN_IMAGES)
-        )
-        yield model.to(get_device()), KeptBatches(
-            dataset, number, named_rng('export', 0, 0), batch_size=max(2, loader.batch_size),
-            num_workers=loader.num_workers, spare_one=True,
-        )  # fmt: skip
+        yield model.to(get_device()), images
 
 
 def _config_in(folders: Iterable[Path]) -> str:
@@ -168,7 +195,7 @@ def _config_in(folders: Iterable[Path]) -> str:
 
 
 @torch.no_grad()
-def _recalibrated(model: BaseModel, batches: KeptBatches, about: Mapping) -> dict[str, Tensor]:
+def _recalibrated(model: BaseModel, images: _Images, about: Mapping) -> dict[str, Tensor]:
     """State dict of the model around a slice in the place of the supernet."""
     given, supernet = about['slice_of'], model.backbone
     space = ElasticSpace.build(given['space'])
@@ -176,14 +203,11 @@ def _recalibrated(model: BaseModel, batches: KeptBatches, about: Mapping) -> dic
     if (space.skeleton, space.full) != (own.skeleton, own.full):
         raise ValueError('the networks are slices of another full network than the checkpoint has')
     path = space.parse(given['arch'])
-    size = space.input_size(path)
+    batches = images.at(space.input_size(path))
 
     def run() -> None:
         for batch in batches:
-            data = model.data_preprocessor(batch, False)
-            if size is not None:
-                data['inputs'] = resize_images(data['inputs'], size)
-            model(**data, mode='tensor')
+            model(**model.data_preprocessor(batch, False), mode='tensor')
 
     model.backbone = _slice(supernet, space, path).to(get_device())
     try:

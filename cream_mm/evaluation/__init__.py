@@ -8,7 +8,7 @@ from .arch_evaluator import ArchEvaluator, Rating
 from .proxies import naswot, naswot_images, naswot_scores, num_layers
 from .rank_correlation import compare, correlation, regret, top_k_precision
 from .rank_report import RankReport
-from .veto import best_rated, first_not_vetoed, paired_difference, sampling_notes
+from .veto import best_rated, first_not_vetoed, is_constant, paired_difference, sampling_notes
 
 __all__ = [
     'AccuracyTable',
@@ -24,6 +24,7 @@ __all__ = [
     'naswot_images',
     'naswot_scores',
     'num_layers',
+    'is_constant',
     'paired_difference',
     'regret',
     'sampling_notes',

@@ -208,10 +208,19 @@ class ArchEvaluator:
 
         None where paths are compared by a metric, of which nothing of that kind is known.
         """
+        return None if self.metric is not None else 100.0 * float(self._class_shares().max())
+
+    @property
+    def constant_loss(self) -> float | None:
+        """Cross entropy of always answering the shares of the classes, nats; None by a metric."""
         if self.metric is not None:
             return None
-        counts = torch.bincount(torch.cat([_labels(batch) for batch in self._batches]))
-        return 100.0 * int(counts.max()) / int(counts.sum())
+        return float(torch.special.entr(self._class_shares()).sum())
+
+    def _class_shares(self) -> Tensor:
+        """(classes,) of the rated images, float64."""
+        counts = torch.bincount(torch.cat([_labels(batch) for batch in self._batches])).double()
+        return counts / counts.sum()
 
     @torch.no_grad()
     def rate(self, arch: Arch) -> Rating:

@@ -85,8 +85,8 @@ def sampling_notes(ratings: Sequence[Rating], largest_class_pct: float | None) -
     chosen, best = ratings[0], ratings[best_rated(ratings)]
     number = chosen.num_images
     if largest_class_pct is not None:
-        error = (_variance(chosen.top1_pct) + _variance(largest_class_pct)) ** 0.5 / number**0.5
-        if chosen.top1_pct - largest_class_pct <= ERRORS * error:
+        error = _error(chosen, largest_class_pct)
+        if is_constant(chosen, largest_class_pct):
             notes.append(
                 f'The chosen path has {chosen.top1_pct:.1f} % top-1 on {number} held-out images, '
                 f'and always answering their largest class has {largest_class_pct:.1f} %: within '
@@ -114,6 +114,18 @@ def sampling_notes(ratings: Sequence[Rating], largest_class_pct: float | None) -
             'may be chance'
         )
     return notes
+
+
+def is_constant(rating: Rating, largest_class_pct: float) -> bool:
+    """Whether the top-1 is that of always answering the largest class, within sampling error."""
+    above = rating.top1_pct - largest_class_pct
+    return above <= ERRORS * _error(rating, largest_class_pct)
+
+
+def _error(rating: Rating, largest_class_pct: float) -> float:
+    """Standard error of the difference of both, in points."""
+    variance = _variance(rating.top1_pct) + _variance(largest_class_pct)
+    return (variance / rating.num_images) ** 0.5
 
 
 def _variance(pct: float) -> float:

@@ -8,7 +8,8 @@ import pytest
 import torch
 from made_slices import write_search
 from mmengine.config import Config
-from mmengine.registry import MODELS, DefaultScope
+from mmengine.dataset import pseudo_collate
+from mmengine.registry import DATASETS, MODELS, DefaultScope
 from mmpretrain import ImageClassificationInferencer, get_model
 
 import cream_mm
@@ -61,20 +62,28 @@ def test_the_full_network_lies_once(home, exported):
 
 
 def test_an_export_is_its_path_with_batch_norm_measured(home, exported):
-    """The supernet's own path, fitted to all images for training, gives the same logits."""
+    """The supernet's own path gives the same logits, if it is fitted to all images for training.
+
+    Each as the exported config reads it, not shrunk from the size that the search reads.
+    """
     images = torch.rand(4, 3, 48, 48, generator=torch.Generator().manual_seed(0))
     work_dir = home / 'search'
     files = str(work_dir / 'mine.py'), str(work_dir / 'epoch_1.pth')
     with open_search(*files, str(home / 'again'), None) as loop, torch.no_grad():
         model = loop.model.eval()
-        evaluator = loop.build_evaluator(batch_size=32, num_bn_images=1000, log_file=None)
         for folder in exported[0].values():
+            cfg = Config.fromfile(str(folder / 'retrain.py'))
+            settings = dict(loop.runner.cfg.test_cfg.bn_dataset)
+            settings['pipeline'] = cfg.val_dataloader.dataset.pipeline
+            batch = pseudo_collate(list(DATASETS.build(settings)))
             about = json.loads((folder / 'arch.json').read_text())
             space = ElasticSpace.build(about['slice_of']['space'])
             path = space.parse(about['slice_of']['arch'])
+            data = model.data_preprocessor(batch, False)
+            assert data['inputs'].shape[-1] == about['input_size'][0]
             with model.backbone.using(path):
                 modules = list(modules_of_path(model))
-                with recalibrated(modules, evaluator._calibrate, model.backbone):
+                with recalibrated(modules, lambda d=data: model(**d, mode='tensor')):
                     expected = model(images, mode='tensor')
             own = cream_mm.create_model(
                 str(folder / 'arch.json'), checkpoint=str(folder / 'weights.pth')

@@ -20,7 +20,7 @@ from ...engine.loops.supernet_val_loop import FAR_STEP
 from ...engine.schedulers.two_cosines import first_epochs
 from ...engine.stage import Stage
 from ...engine.words import PERCENT, short_path
-from ...evaluation import ArchEvaluator, Rating, paired_difference
+from ...evaluation import ArchEvaluator, Rating, is_constant, paired_difference
 from ...registry import LOOPS
 from ...search.front import ends
 from ...structures import Arch
@@ -221,6 +221,14 @@ class ElasticTrainLoop(SupernetTrainLoop):
             f'{short_path(path)}. Its slices are '
             + (f'trained from now on, {epochs}' if left else 'rated as they are')
         )
+        largest, constant = evaluator.largest_class_pct, evaluator.constant_loss
+        if left and self.full_epochs and self.stops and learned_nothing(rating, largest, constant):
+            self._stop(
+                'the full network has learned nothing that its slices could be taught: '
+                f'{rating}, where always answering the shares of the classes has {constant:.4f} '
+                f'nats, top-1 {largest:.2f} %. Lower optim_wrapper.optimizer.lr, train longer, or '
+                'on more images.'
+            )
 
     def keep_better_full(self) -> None:
         """``full.pth`` becomes the full path as the slices' training left it, if that is better."""
@@ -360,6 +368,20 @@ class ElasticTrainLoop(SupernetTrainLoop):
         number = self.max_epochs - self.full_epochs + 1
         looks = Stage('looks at the full network', 'ratings', number, each, SPREAD, grows=True)
         return [looks, *stages]
+
+
+def learned_nothing(
+    rating: Rating, largest_class_pct: float | None, constant_loss: float | None
+) -> bool:
+    """Whether a network is rated no better than an answer that does not look at the image.
+
+    By its top-1, within sampling error, and by its cross entropy: one that is sure of itself may
+    answer well with a large cross entropy, and few images may hide what it has learned.
+    """
+    if largest_class_pct is None or constant_loss is None:
+        return False
+    # A loss of NaN is not below.
+    return not rating.loss < constant_loss and is_constant(rating, largest_class_pct)
 
 
 def fell_apart(rating: Rating, start: Rating) -> bool:

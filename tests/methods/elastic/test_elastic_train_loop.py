@@ -22,6 +22,7 @@ from cream_mm.methods.elastic.elastic_train_loop import (
     ElasticTrainLoop,
     collapsed,
     fell_apart,
+    learned_nothing,
 )
 from cream_mm.registry import MODELS
 from cream_mm.search.strategies.single_changes_search import single_changes
@@ -251,6 +252,18 @@ def test_what_falls_apart():
     assert collapsed(now(44.9, 1.0), start) and not collapsed(now(45.1, 1.0), start)
     assert collapsed(metric(share, 0.34), metric(share, 0.70))
     assert not collapsed(metric(share, 0.36), metric(share, 0.70))
+
+
+def test_what_has_learned_nothing():
+    """Of 84 images the largest class has 42 %: two standard errors are 15.1 points at 40 %."""
+    assert learned_nothing(Rating(40.5, 84, 1.49, ()), 41.7, 1.31)
+    assert learned_nothing(Rating(8.0, 84, float('nan'), ()), 41.7, 1.31)
+    assert not learned_nothing(Rating(40.5, 84, 1.25, ()), 41.7, 1.31)  # it knows something
+    assert learned_nothing(Rating(56.0, 84, 1.49, ()), 41.7, 1.31)
+    assert not learned_nothing(Rating(58.0, 84, 1.49, ()), 41.7, 1.31)  # too sure of itself
+    assert not learned_nothing(
+        Rating(None, 60, None, metric='coco/bbox_mAP', value=0.0), None, None
+    )
 
 
 @pytest.mark.parametrize(
