@@ -1,13 +1,16 @@
 """The whole of a comparison: each network trained where it has no record yet, then a table."""
 
+import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from ..config import load_config
+from ..evaluation.bootstrap import quiet
 from ..files import write_json
 from .compare import EPOCHS, OFF_THE_SHELF, FinishedSearch, Network, Trainer
 from .compare_record import FORMAT, difference
-from .linear_probe import probe_folder
+from .linear_probe import probe_sets
 
 PROBE = Network('linear-probe', 'linear-probe', ())
 CHOSEN_BY = (
@@ -52,7 +55,8 @@ def compare_all(
     """
     search = FinishedSearch(work_dir)
     _check_images(search.about.get('data_root'), options)
-    networks = pick([*search.networks(shares), PROBE], only)
+    every = search.networks(shares)
+    networks = pick([*every, PROBE], only)
     jobs = [(one, seed) for seed in range(seeds) for one in networks]
     jobs = [(one, seed) for one, seed in jobs if seed == 0 or one.is_trained and one.slices]
     trainers = [
@@ -76,7 +80,7 @@ def compare_all(
             say(f'[{i + 1}/{len(jobs)}] {trainer.folder(one).name}{eta}{log}')
             start = time.time()
             try:
-                record = probe_record(trainer) if one is PROBE else trainer.run(one)
+                record = probe_record(trainer, every) if one is PROBE else trainer.run(one)
             except (OSError, ValueError) as error:
                 if one is not PROBE:
                     raise
@@ -134,11 +138,17 @@ def pick(networks: Sequence[Network], only: Sequence[str] | None) -> list[Networ
     return [one for one in networks if one.name in only or one.kind in only]
 
 
-def probe_record(trainer: Trainer) -> dict:
-    """The linear probe's record, of images as large as the full network's."""
-    search = trainer.search
-    record = probe_folder(search.about['data_root'], input_size=search.costs.input_size[0])
-    write_json(trainer.folder(PROBE) / 'record.json', record)
+def probe_record(trainer: Trainer, networks: Sequence[Network]) -> dict:
+    """The linear probe's record: on the images of all others, as large as the full network's."""
+    search, folder = trainer.search, trainer.folder(PROBE)
+    full = next(one for one in networks if one.kind == 'full')
+    config, _ = trainer.export(full, full.slices[0], search.full, folder)
+    with quiet(logging.WARNING):
+        cfg = load_config(str(config))
+    sets = (cfg[f'{side}_dataloader'].dataset for side in ('train', 'val'))
+    record = probe_sets(*sets, input_size=search.costs.input_size[0])
+    record.update(val_part=cfg.val_dataloader.dataset.get('part', 'all'))
+    write_json(folder / 'record.json', record)
     return record
 
 

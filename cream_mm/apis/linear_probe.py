@@ -2,7 +2,7 @@
 
 import resource
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -93,6 +93,26 @@ def probe_folder(
     Raises:
         FileNotFoundError: If the weights or the images are not there.
     """
+    train, val = (
+        dict(type='cream_mm.ImageFolder', data_root=str(data_root), folder=folder)
+        for folder in ('train', 'val')
+    )
+    return probe_sets(train, val, arch, input_size)
+
+
+def probe_sets(
+    train: Mapping, val: Mapping, arch: str = 'lite0', input_size: int | None = None
+) -> dict[str, Any]:
+    """The record of a probe that is trained and tested on two data sets.
+
+    Args:
+        train, val (dict): Their configs. A pipeline in them does not count: both are read at the
+            size of the images, without augmentation.
+        arch, input_size: As for :func:`probe_folder`.
+
+    Raises:
+        FileNotFoundError: If the weights or the images are not there.
+    """
     start, usage = time.time(), resource.getrusage(resource.RUSAGE_SELF)
     init_default_scope('mmpretrain')
     model = create_model(arch, pretrained=True).eval()
@@ -106,13 +126,12 @@ def probe_folder(
         dict(type='PackInputs'),
     ]  # fmt: skip
     cfg = model._config.copy()
-    for key, folder in (('train', 'train'), ('val', 'val')):
+    for key, dataset in (('train', train), ('val', val)):
         cfg[f'{key}_dataloader'] = dict(
             batch_size=128,
             num_workers=0,
             sampler=dict(type='DefaultSampler', shuffle=False),
-            dataset=dict(type='cream_mm.ImageFolder', data_root=str(data_root), folder=folder,
-                         pipeline=pipeline),
+            dataset=dict(dataset, pipeline=pipeline),
         )  # fmt: skip
     x, labels = _features(model, cfg.train_dataloader)
     classes = DATASETS.build(cfg.train_dataloader.dataset).metainfo['classes']

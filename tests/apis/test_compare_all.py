@@ -62,11 +62,14 @@ def test_without_images_to_validate_on(tmp_path, monkeypatch):
             self.record = lambda one: None
             self.run = lambda one: record(one.name, '1110', val_part='holdout')
 
-    networks = [Network('teacher', 'teacher', ()), Network('full', 'full', ())]
+        def export(self, network, one, checkpoint, folder):
+            raise FileNotFoundError(f'no images for {network.name}\nin two lines')
+
+    networks = [Network('teacher', 'teacher', ()), Network('full', 'full', (None,))]
     (tmp_path / 'photos').mkdir()
     search = SimpleNamespace(
         networks=lambda shares: networks, about=dict(data_root=str(tmp_path / 'photos')),
-        costs=SimpleNamespace(input_size=(32, 32)),
+        costs=SimpleNamespace(input_size=(32, 32)), full=None,
     )  # fmt: skip
     monkeypatch.setattr(module, 'FinishedSearch', lambda work_dir: search)
     monkeypatch.setattr(module, 'Trainer', Alone)
@@ -74,8 +77,9 @@ def test_without_images_to_validate_on(tmp_path, monkeypatch):
     found = compare_all('search', tmp_path, root='.', shares=[0.5], say=said.append)
     assert [one['name'] for one in found] == ['teacher', 'full']
     assert said.count(CHOSEN_BY) == 2  # before the trainings, and below the table
-    assert any(line.startswith('linear-probe is left out: ') for line in said)
-    monkeypatch.setattr(module, 'probe_folder', lambda *a, **k: record('p', '01', images='others'))
+    assert 'linear-probe is left out: no images for full' in said
+    others = record('p', '01', images='others')
+    monkeypatch.setattr(module, 'probe_record', lambda *a: others)
     compare_all('search', tmp_path, root='.', shares=[0.5], say=said.append)
     assert 'linear-probe is left out: it was tested on other images than the networks' in said
     rows = read_json(tmp_path / 'compare.json')['rows']
