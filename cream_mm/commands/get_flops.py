@@ -72,7 +72,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     options = dict(args.cfg_options or {})
     if args.latency:
         options['latency'] = args.latency
-    cfg = load_config(args.config, options, check_data=False)
+    # With data, what it has as classes is counted.
+    cfg = load_config(args.config, options, check_data='data_root' in options)
     from mmengine.config import ConfigDict
     from mmengine.registry import MODELS, init_default_scope
 

@@ -93,7 +93,12 @@ def latency_options(
         measure_for(config, table, given, minutes=args.minutes and args.minutes / 4)
         if args.minutes:  # of which that was a part
             spent = round((monotonic() - start) / 60, 2)
-            args.minutes = max(args.minutes - spent, args.minutes / 4)
+            left = max(args.minutes - spent, args.minutes / 4)
+            print(
+                f'--minutes {args.minutes:g}: timing took {spent:.1f} of them; the search gets '
+                f'{left:.1f}'
+            )
+            args.minutes = left
     has_macs = any(option.startswith('budget.macs_m=') for option in options)
     free = [] if has_macs else ['budget.macs_m=None']
     return [f'latency={table}', *free, f'budget.latency_ms=[0,{args.latency:g}]']

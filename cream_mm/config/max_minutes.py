@@ -21,6 +21,8 @@ FILE = 'time_budget.json'
 FORMAT = 'cream_mm.time_budget/1'
 RESERVE = 0.1
 """Share of the time that is not planned: what was measured is not known better."""
+FEW = 4
+"""Less than one in so many of the config's epochs is little."""
 
 
 def size_epochs(cfg: Config, options: Mapping[str, Any], command: Sequence[str]) -> None:
@@ -67,8 +69,9 @@ def size_epochs(cfg: Config, options: Mapping[str, Any], command: Sequence[str])
         start = perf_counter()
         measured = _measure(command)
         chosen, line = fitting(measured, minutes, perf_counter() - start)
-        level = logging.WARNING if chosen['reserve_minutes'] < 0 else logging.INFO
         epochs = chosen['max_epochs']
+        is_little = chosen['reserve_minutes'] < 0 or epochs * FEW <= measured['max_epochs']
+        level = logging.WARNING if is_little else logging.INFO
         write_json(file, dict(format=FORMAT, **chosen, measured=measured))
         say_early(line, level)
     else:
@@ -115,7 +118,9 @@ def fitting(measured: dict, minutes: float, spent: float = 0.0) -> tuple[dict, s
             f'max_minutes={minutes:g}: {epochs} epoch{"s" * (epochs > 1)}; '
             f'{epochs * epoch:.1f} min of training and validation, {rest:.1f} of all else, '
             f'{reserve:.1f} left as reserve'
-        )
+            + (f'. Of {before} epochs that the config plans: it learns little'
+               if epochs * FEW <= before else '')
+        )  # fmt: skip
     fixed = {stage.name: stage.seconds / 60 for stage in stages if not stage.grows}
     fixed['measuring this'] = spent / 60
     longest = sorted(fixed.items(), key=lambda item: -item[1])[:3]
@@ -124,7 +129,7 @@ def fitting(measured: dict, minutes: float, spent: float = 0.0) -> tuple[dict, s
     return chosen, (
         f'max_minutes={minutes:g} is too short: {each} {epochs * epoch:.1f} min, and all else '
         f'{rest:.1f} ({parts}). The run takes about {epochs * epoch + rest:.1f} min so, and learns '
-        f'little; with {before} epochs it would take {before * epoch + rest:.0f}'
+        f'little; the {before} epochs of the config would take {before * epoch + rest:.0f}'
     )
 
 

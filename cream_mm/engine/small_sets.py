@@ -12,7 +12,7 @@ MAX_LOOKED_AT = 1000  # images whose boxes are counted; more are enough
 
 
 def small_set_line(
-    measured: Dataset, trained: Dataset | None, purpose: str, config: str = 'CONFIG'
+    measured: Dataset, trained: Dataset | None, purpose: str, config: str | None
 ) -> str | None:
     """A line on how fine a set can tell, if that is coarse.
 
@@ -20,7 +20,8 @@ def small_set_line(
         measured (Dataset): Of mmengine's; what networks are rated or validated on.
         trained (Dataset, optional): What they are trained on.
         purpose (str): Why images are in it, e.g. ``'validated on'``.
-        config (str): That of the run, whose folds measure on more.
+        config (str, optional): That of the run, whose folds measure on more; None in a dry run,
+            which keeps none.
     """
     number = len(measured) if hasattr(measured, '__len__') else 0
     if not 0 < number < MAX_LOOKED_AT or not hasattr(measured, 'get_data_info'):
@@ -40,7 +41,8 @@ def small_set_line(
     else:
         few += f': differences below {told_apart(number):.0f} points of top-1 cannot be told'
     whole = _num_of_folds(measured, trained)
-    return f'{few}; "tools/train.py {config} --folds 5" measures on all {whole} (docs/data.md)'
+    folds = 'folds measure' if config is None else f'"tools/train.py {config} --folds 5" measures'
+    return f'{few}; {folds} on all {whole} (docs/data.md)'
 
 
 def _num_of_folds(measured: Dataset, trained: Dataset | None) -> int:

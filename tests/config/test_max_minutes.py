@@ -69,6 +69,10 @@ def test_what_fits():
         '3.3 left as reserve'
     )
     assert fitting(measured(), 30, spent=61)[0]['max_epochs'] == 19
+    assert fitting(measured(), 10)[1].endswith(
+        '. Of 10 epochs that the config plans: it learns little'
+    )
+    assert fitting(measured(), 11)[1].endswith('left as reserve')
     assert fitting(measured(multiple=3), 30)[0]['max_epochs'] == 18
 
 
@@ -76,8 +80,8 @@ def test_too_little_time():
     chosen, line = fitting(measured(), 5)
     assert chosen['max_epochs'] == 1 and line == (
         'max_minutes=5 is too short: one epoch takes 1.0 min, and all else 6.7 (rating 5.0, start '
-        '1.7). The run takes about 7.7 min so, and learns little; with 10 epochs it would '
-        'take 17'
+        '1.7). The run takes about 7.7 min so, and learns little; the 10 epochs of the config '
+        'would take 17'
     )
     chosen, line = fitting(measured(multiple=4), 5)
     assert chosen['max_epochs'] == 4 and '4 epochs, the least, take 4.0 min' in line

@@ -43,9 +43,13 @@ class SummaryHook(Hook):
     def before_train(self, runner: Runner) -> None:
         runner.logger.info('\n  '.join(['Training', *_beginning(runner)]))
         if found := measured_sets(runner):
+            from ..dry_run import is_dry  # which imports hooks
+
             dataset, purpose = found
-            trained, config = runner.train_dataloader.dataset, short_path(_dumped(runner))
-            if line := small_set_line(dataset, trained, purpose, shlex.quote(config)):
+            trained, config = runner.train_dataloader.dataset, None
+            if not is_dry(runner):
+                config = shlex.quote(short_path(_dumped(runner)))
+            if line := small_set_line(dataset, trained, purpose, config):
                 runner.logger.warning(line)
 
     def after_val_epoch(self, runner: Runner, metrics: dict | None = None) -> None:
