@@ -29,7 +29,7 @@ distilled from full.pth. Only its training needs full.pth; move all of DIR, or n
 import argparse
 import os.path as osp
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from cream_mm.command_line import (
@@ -94,7 +94,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         print_all(args)
         return
     from cream_mm.apis.export_arch import export_arch
-    from cream_mm.files.arch_file import read_arch_file
+    from cream_mm.files.arch_file import DETECTION, read_arch_file
     from cream_mm.files.commands import note_command
 
     notes = []
@@ -124,9 +124,27 @@ def main(argv: Sequence[str] | None = None) -> None:
     if args.detector:  # its own work_dir may be there already, under the same name
         config = osp.relpath(files['detector'])
         command = ['python', 'tools/train.py', config, '--work-dir', config[: -len('.py')]]
+        if about.get('task') == DETECTION and about.get('data_root'):
+            command += ['--cfg-options', f'data_root={about["data_root"]}']
+            command += outputs_of(files['detector'], about.get('classes'))
         print(f'          {shlex.join(words_as_typed(command))}')
     if osp.isfile(args.arch):
         note_command(osp.dirname(args.arch) or '.')
+
+
+def outputs_of(config: str, classes: Sequence[str] | None) -> list[str]:
+    """Options that give the heads of a detector's config as many outputs as there are classes."""
+    from mmengine.config import Config
+
+    def below(node: Any, place: str) -> Iterator[str]:
+        pairs = node.items() if isinstance(node, Mapping) else enumerate(node)
+        for key, value in pairs:
+            if key == 'num_classes' and value not in (1, len(classes)):  # 1: object or not
+                yield f'{place}.{key}={len(classes)}'
+            elif isinstance(value, Mapping | list | tuple):
+                yield from below(value, f'{place}.{key}')
+
+    return list(below(Config.fromfile(config).model, 'model')) if classes else []
 
 
 def check_files(args: argparse.Namespace) -> None:

@@ -106,8 +106,8 @@ def _read_file(path: Path) -> Start:
     if told is None:
         raise ValueError(
             f'start={path} does not tell which network it is: there is no config in it, no '
-            'arch.json beside it, and it is no published network. Copy the arch.json of its export '
-            'beside it'
+            'arch.json beside it, and it is no published network. A network of cream_mm: copy the '
+            'arch.json of its export beside it. Another, as ResNet or MobileNet, cannot be a start'
         )
     arch, space = told['network']
     if not isinstance(space, MBConvSpace):

@@ -16,6 +16,7 @@ import torch
 from PIL import Image
 
 from cream_mm.checkpoints import load_weights
+from cream_mm.commands.export_arch import outputs_of
 from cream_mm.costs import build_cost_model
 from cream_mm.spaces import NAOSpace
 from cream_mm.testing import write_image_folder
@@ -256,3 +257,17 @@ def test_help_shows_an_example(tool, call):
     code, text = call(tool, '--help')
     assert code == 0
     assert f'python tools/{tool}' in text
+
+
+def test_the_outputs_that_a_detector_of_other_classes_needs(tmp_path):
+    """All of its heads, those in lists too; none that has them."""
+    config = tmp_path / 'detector.py'
+    config.write_text(
+        'model = dict(rpn_head=dict(num_classes=1), roi_head=dict(bbox_head=[dict(num_classes=80), '
+        'dict(num_classes=7)], mask_head=dict(num_classes=80)))\n'
+    )
+    found = outputs_of(str(config), [str(i) for i in range(7)])
+    assert 'model.roi_head.bbox_head.0.num_classes=7' in found
+    assert 'model.roi_head.mask_head.num_classes=7' in found
+    assert not any('bbox_head.1' in option or 'rpn_head' in option for option in found)
+    assert outputs_of(str(config), None) == []

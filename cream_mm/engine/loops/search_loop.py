@@ -453,7 +453,8 @@ class SearchLoop(BaseLoop):
             strategy=type(self.strategy).__name__ if self.strategy is not None else None,
             settings=self.strategy.settings if self.strategy is not None else {},
             config=_config_of(runner),
-            checkpoint=runner._load_from,
+            # What it went on from, or began with, is not what was rated after a training.
+            checkpoint=None if runner.iter else runner._load_from,
             budget=self.budget.to_dict(),
             num_images=evaluator.num_images,
             bn_policy=evaluator.description,
