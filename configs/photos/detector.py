@@ -75,7 +75,12 @@ test_pipeline = [
 train_dataloader = dict(
     batch_size=batch_size,
     num_workers=num_workers,
-    dataset=dict(data_root=data_root, pipeline=train_pipeline, filter_cfg=dict(min_size=8)),
+    # Images without a box train as background.
+    dataset=dict(
+        data_root=data_root,
+        pipeline=train_pipeline,
+        filter_cfg=dict(filter_empty_gt=False, min_size=8),
+    ),
 )
 val_dataloader = dict(
     batch_size=batch_size,

@@ -77,7 +77,7 @@ train_dataloader = dict(
         holdout=holdout,
         dataset=dict(
             train_images,
-            filter_cfg=dict(filter_empty_gt=True, min_size=8),
+            filter_cfg=dict(filter_empty_gt=False, min_size=8),  # images without a box, too
             pipeline=train_pipeline,
         ),
     ),

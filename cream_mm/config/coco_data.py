@@ -349,6 +349,14 @@ def _check_training(
             f'{file.path}: smaller than filter_cfg.min_size={least} pixels: {len(small)} of '
             f'{len(images)} images, not trained on ({names}{", ..." if len(small) > 3 else ""})'
         )
+    empty = [i for i in images if i['id'] not in with_boxes | too_small]
+    if empty and settings.get('filter_empty_gt'):
+        names = ', '.join(shorten(image['file_name']) for image in empty[:3])
+        say(
+            f'{file.path}: without a box: {len(empty)} of {len(images)} images, not trained on '
+            f'({names}{", ..." if len(empty) > 3 else ""}); '
+            'train_dataloader.dataset.filter_cfg.filter_empty_gt=False trains them as background'
+        )
 
 
 def _held_out(cfg: Config) -> set[int]:

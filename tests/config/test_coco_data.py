@@ -303,6 +303,15 @@ def test_images_that_are_all_too_small_are_refused(root):
     assert 'pixels: 1 of 2 images, not trained on (train0.png)' in line
 
 
+def test_images_without_a_box_are_counted_where_they_are_left_out(root):
+    boxes = write(root, 'train')['annotations']
+    write(root, 'train', annotations=[box for box in boxes if box['image_id'] == 0])
+    assert not fit(root, filter_cfg=dict(filter_empty_gt=False))[2]
+    _, _, (line,) = fit(root, filter_cfg=dict(filter_empty_gt=True))
+    assert 'train.json: without a box: 1 of 2 images, not trained on (train1.png); ' in line
+    assert 'filter_empty_gt=False trains them as background' in line
+
+
 # --- through a config of ours ---
 
 
