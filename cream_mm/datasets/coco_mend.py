@@ -20,8 +20,8 @@ from .coco_pictures import Folder, picture_size, same_name
 # Inclusive coordinates and rounding reach this far outside; COCO's own boxes do.
 MARGIN = 1.0  # pixels
 SIZES_CHECKED = 1000  # pictures whose size is compared with the file's; all if one differs
-# Of pixels that are no object: LabelMe and mask tools list them among the classes.
-_NO_CLASSES = frozenset(('background', '_background_', '__background__', '__ignore__'))
+# Of pixels that are no object: LabelMe, CVAT and mask tools list them among the classes.
+NO_CLASSES = frozenset(('background', '_background_', '__background__', '__ignore__'))
 _BITS = 2**63  # numpy, by which pycocotools sorts ids, has no larger integers
 
 
@@ -78,7 +78,7 @@ def group_names(categories: Sequence[dict], annotations: Sequence[dict]) -> set[
         c['name'] for c in categories
         if c['name'] in supers
         and all(o is c or o.get('supercategory') == c['name'] for o in categories)
-        or c['name'].lower() in _NO_CLASSES
+        or c['name'].lower() in NO_CLASSES
     }  # fmt: skip
     if not names:
         return set()

@@ -374,8 +374,8 @@ def _boxes(check: DataCheck) -> Iterable[Finding]:
          'a detector hardly finds them: larger images, or leave them out'),
         ('note', many, f'image~ with more than {MANY_BOXES} boxes',
          'a detector gives 100 for an image: raise max_per_img of its test_cfg'),
-        ('note', bare, 'image~ without a box', 'background, where a config trains on them (filter_empty_gt=False); are they really '
-         'empty?'),
+        ('note', bare, 'image~ without a box',
+         'background, if the config trains on them (filter_empty_gt=False); are they empty?'),
     ):  # fmt: skip
         once = list(dict.fromkeys(places))
         yield Finding(

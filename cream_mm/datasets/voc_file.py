@@ -9,7 +9,7 @@ from pathlib import PurePosixPath
 
 from ..files.read import shorten, some_of
 from .box_set import BoxImage, BoxNotes, BoxSet, image_size, mend_box
-from .coco_mend import MARGIN
+from .coco_mend import MARGIN, NO_CLASSES
 from .folder_listing import list_images, same_but_for_case
 from .voc_layout import Lists, by_folders, find_pictures_of_voc, listed_classes, pair
 from .voc_xml import VocFile, read_voc_xml
@@ -120,8 +120,13 @@ def _classes(root: str, files: Mapping[str, VocFile], lists: Lists, notes: BoxNo
                 f'{path} lists {some_of(names)}; XML files also have {_counted(unknown, counts)}'
                 f'{_first_with(unknown[0], files)}. Correct the names, or the list, or remove it'
             )
-        if unused := [name for name in names if name not in counts]:
-            notes.add(f'classes of {os.path.basename(path)} without a box', 'kept', some_of(unused))
+        base = os.path.basename(path)
+        unused = [name for name in names if name not in counts]
+        if empty := [name for name in unused if name.lower() in NO_CLASSES]:
+            notes.add(f'classes of {base} that are no object', 'left out', some_of(empty))
+            names = [name for name in names if name not in empty]
+        if unused := [name for name in unused if name not in empty]:
+            notes.add(f'classes of {base} without a box', 'kept', some_of(unused))
         return names
     for names in same_but_for_case(sorted(counts), str.casefold):
         rare = min(names, key=counts.__getitem__)

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Sequence
 
-from ..files import read_text, some_of
+from ..files import read_bytes, read_text, some_of
 from .box_set import BoxNotes
 from .set_kind import LABEL_ROW
 from .system_entries import is_system
@@ -121,8 +121,17 @@ def first_line(path: str) -> str:
 
 
 def text_of(path: str) -> str:
-    """The text of a file; '' if it cannot be read."""
+    """The text of a file, to tell what it is; '' if it cannot be read.
+
+    Letters of another encoding than UTF-8 are replaced: who reads the file itself says so.
+    """
     try:
         return read_text(path)
-    except (OSError, ValueError):
+    except ValueError:
+        pass
+    except OSError:
+        return ''
+    try:
+        return read_bytes(path).decode(errors='replace')
+    except (OSError, ValueError):  # too large, or no file
         return ''

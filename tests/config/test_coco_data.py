@@ -308,7 +308,7 @@ def test_images_without_a_box_are_counted_where_they_are_left_out(root):
     write(root, 'train', annotations=[box for box in boxes if box['image_id'] == 0])
     assert not fit(root, filter_cfg=dict(filter_empty_gt=False))[2]
     _, _, (line,) = fit(root, filter_cfg=dict(filter_empty_gt=True))
-    assert 'train.json: without a box: 1 of 2 images, not trained on (train1.png); ' in line
+    assert 'train2017.json: without a box: 1 of 2 images, not trained on (train1.png); ' in line
     assert 'filter_empty_gt=False trains them as background' in line
 
 

@@ -228,6 +228,15 @@ def test_a_list_of_classes_gives_the_order(tmp_path):
     assert found.classes == ['dog', 'cat', 'emu']
     assert [box.label for box in single(found).boxes] == [0, 1]
     assert found.notes == [f'{tmp_path}: classes of classes.txt without a box: 1, kept (emu)']
+    (tmp_path / 'classes.txt').unlink()
+    (tmp_path / 'labelmap.txt').write_text('# label:color\nbackground:::\ndog:::\ncat:::\n')  # CVAT
+    found = read_voc(tmp_path)
+    assert found.classes == ['dog', 'cat'] and single(found).boxes[0].label == 0
+    (note,) = found.notes
+    assert (
+        note == f'{tmp_path}: classes of labelmap.txt that are no object: 1, left out (background)'
+    )
+    (tmp_path / 'labelmap.txt').unlink()
     (tmp_path / 'classes.txt').write_text('Dog\ncat\n')
     with pytest.raises(ValueError, match=r"lists Dog, cat; XML files also have 'dog' \(1\); 'dog'"):
         read_voc(tmp_path)
