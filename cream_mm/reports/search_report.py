@@ -64,7 +64,7 @@ from .run_files import (
 )
 from .style import PAGE_COLORS
 from .tables import board_rows, cost_table
-from .trained_network import other_network
+from .trained_network import other_network, other_set
 
 # Why a path was rated.
 _SOURCES = dict(
@@ -193,6 +193,10 @@ class SearchReport:
             )
         self.detector_lines = self._validation(self.detector_dir)
         self.map_curve = self._metric_curve(self.detector_lines, 'coco/bbox_mAP', '--detector')
+        self.other_backbone = self.other_set = None  # in words
+        if self.detector_dir:
+            self.other_backbone = other_network(self.detector_dir, self.best, steps)
+            self.other_set = other_set(self.detector_dir, self.best)
         self.scenes = read_scenes(self.detector_dir, self.notes) if self.detector_dir else []
         self.parts = read_parts(self.detector_dir) if self.detector_dir else None
 
@@ -328,7 +332,13 @@ class SearchReport:
                     note += f'; {name} {format_pct(100 * final[key])}'
             best = 100 * max(v for _, v in self.map_curve)
             note += f'; best epoch {format_pct(best)}'
-            rows.append(('Detector mAP', format_pct(100 * self.map_curve[-1][1]), note))
+            what = 'Detector mAP'
+            if self.other_backbone:
+                what = 'mAP of another backbone'
+                note = f'not the chosen one: {self.other_backbone}; {note}'
+            if self.other_set:
+                note += f'; {self.other_set}'
+            rows.append((what, format_pct(100 * self.map_curve[-1][1]), note))
         return rows
 
     def _slice_rows(self) -> list[tuple[str, str, str]]:
@@ -503,7 +513,13 @@ class SearchReport:
             )
         if self.map_curve:
             last = format_pct(100 * self.map_curve[-1][1])
-            sentences.append(f'As the backbone of a detector it reaches {last} box mAP.')
+            if self.other_backbone:
+                sentences.append(
+                    f'The backbone of the detector is {self.other_backbone}: that reaches {last} '
+                    'box mAP.'
+                )
+            else:
+                sentences.append(f'As the backbone of a detector it reaches {last} box mAP.')
         return unbroken(' '.join(sentences))
 
     def _comparison(self, shown: float) -> list[str]:

@@ -1,9 +1,10 @@
-"""Which network a training was of, where that is not the one that its search chose."""
+"""Of which network and data a training was, where these are not those of its search."""
 
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ..files.arch_file import DETECTION
 from ..files.config_values import read_value
 from .formats import format_cost, format_size
 
@@ -44,6 +45,37 @@ def other_network(work_dir: str | Path, answer: Mapping, steps: list[Mapping]) -
     return words + (f' at {format_size(row["input_size"])} pixels' if row.get('input_size') else '')
 
 
+def other_set(work_dir: str | Path, answer: Mapping) -> str | None:
+    """In words, the data and image size of a detector, if its backbone was searched on others.
+
+    Args:
+        work_dir (str | Path): Of the detector's training.
+        answer (dict): Of the search; tells nothing where that was of a classifier.
+    """
+    found = sorted(Path(work_dir).glob('*.py'))
+    if answer.get('task') != DETECTION or len(found) != 1:
+        return None
+    told, searched = [], []
+    for name, words in (('data_root', str), ('scale', format_size)):
+        own = _plain(_value(found[0], name))
+        wanted = _plain(answer.get(name))
+        if own is not None and wanted is not None and own != wanted:
+            told.append(words(own))
+            searched.append(words(wanted))
+    return f'{" at ".join(told)}, and searched on {" at ".join(searched)}' if told else None
+
+
+def _plain(value: Any) -> Any:
+    return value.rstrip('/') if isinstance(value, str) else list(value) if value else None
+
+
+def _value(config: Path, name: str) -> Any:
+    try:
+        return read_value(config, name)
+    except (OSError, ValueError):
+        return None
+
+
 def _identity(arch: Any, space: Any) -> tuple:
     """Choices, and the widths of stages, by which networks of the same choices may differ."""
     space = space if isinstance(space, Mapping) else {}
@@ -55,7 +87,4 @@ def _side(size: Any) -> Any:
 
 
 def _trained_side(config: Path) -> Any:
-    try:
-        return _side(read_value(config, 'input_size'))
-    except (OSError, ValueError):
-        return None
+    return _side(_value(config, 'input_size'))

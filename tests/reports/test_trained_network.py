@@ -7,7 +7,7 @@ from made_run import ARCH, best_arch, front, retrain_dir, search_dir, text_of  #
 
 from cream_mm.files import write_json
 from cream_mm.reports.search_report import SearchReport
-from cream_mm.reports.trained_network import other_network
+from cream_mm.reports.trained_network import other_network, other_set
 
 FIRST = front()['steps'][0]['arch']  # 7.5 M
 
@@ -62,3 +62,27 @@ def test_the_page_does_not_give_its_accuracy_to_the_answer(search_dir, retrain_d
     assert 'What became of the other network: validation after each epoch.' in text
     report.retrain_curve = report.retrain_curve[-1:]
     assert report.summary().endswith('Another one retrained  98.5 %')
+
+
+def test_a_detector_of_another_backbone_and_set_is_not_credited_to_the_answer(search_dir, tmp_path):  # noqa: F811
+    answer = dict(best_arch(), task='detection', data_root='data/voc/', scale=[128, 128])
+    write_json(search_dir / 'best_arch.json', answer)
+    folder = trained(tmp_path / 'detector', [[0], [9, 9], [9], [0]])
+    with open(folder / 'retrain.py', 'a') as file:
+        file.write("data_root = 'data/voc'\nscale = (128, 128)\n")
+    assert other_set(folder, answer) is None
+    with open(folder / 'retrain.py', 'a') as file:
+        file.write("data_root = 'data/yolo/'\nscale = (160, 160)\n")
+    said = 'data/yolo at 160×160, and searched on data/voc at 128×128'
+    assert other_set(folder, answer) == said
+    assert other_set(folder, dict(answer, task='classification')) is None
+    (folder / '20260101_000000/vis_data').mkdir(parents=True)
+    (folder / '20260101_000000/vis_data/scalars.json').write_text(
+        '{"coco/bbox_mAP": 0.325, "step": 1}\n'
+    )
+    report = SearchReport(search_dir, detector_dir=folder)
+    assert 'Detector mAP' not in [name for name, *_ in report.results()]
+    text = text_of(report.to_html())
+    assert 'As the backbone of a detector it reaches' not in text
+    assert said in text
+    assert 'is a network that this search did not answer with: that reaches 32.5 % box mAP' in text
