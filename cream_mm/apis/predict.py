@@ -1,6 +1,7 @@
 """What a classifier or a detector says of images, prepared as its config prepares them."""
 
 import os
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -174,9 +175,13 @@ def _configured(config: str, checkpoint: str | None, options: dict | None) -> Ba
         cfg.model.setdefault('data_preprocessor', cfg.data_preprocessor)
     model = revert_sync_batchnorm(MODELS.build(cfg.model))
     if getattr(getattr(model, 'backbone', None), 'shares_weights', False):
+        way = 'tools/export_arch.py, and predict with that'
+        if {'bbox_head', 'roi_head'} & set(cfg.model):  # what is exported is a backbone alone
+            way = (
+                'tools/export_arch.py, train the detector by its retrain.py, and take its work_dir'
+            )
         raise ValueError(
-            f'{config} is a search: its supernet is no single network. Export its answer, '
-            'tools/export_arch.py, and predict with that'
+            f'{config} is a search: its supernet is no single network. Export its answer, {way}'
         )
     weights = unwrapped(own := model.state_dict(), weights)
     if mismatch := find_mismatch(own, weights):
@@ -333,14 +338,17 @@ class _Detector:
         boxes = [
             Box(_name(self.names, label), score, tuple(corners)) for label, score, corners in rows
         ]
-        self.visualizer.add_datasample(
-            path.name,
-            image[..., ::-1],
-            sample,
-            draw_gt=False,
-            pred_score_thr=self.threshold,
-            out_file=str(self.files[path]),
-        )
+        sample.pred_instances = found[found.scores.argsort()]  # the surest is drawn over others
+        with warnings.catch_warnings():  # of boxes and names that reach beyond the image
+            warnings.simplefilter('ignore', UserWarning)
+            self.visualizer.add_datasample(
+                path.name,
+                image[..., ::-1],
+                sample,
+                draw_gt=False,
+                pred_score_thr=self.threshold,
+                out_file=str(self.files[path]),
+            )
         boxes.sort(key=lambda box: -box.score)
         sure = [box for box in boxes if box.score >= self.threshold]
         below = boxes[len(sure)] if len(sure) < len(boxes) else None

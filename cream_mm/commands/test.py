@@ -9,6 +9,7 @@ import argparse
 import os
 import os.path as osp
 from collections.abc import Sequence
+from typing import Any
 
 from cream_mm.command_line import (
     OptionsAction,
@@ -80,6 +81,8 @@ def main(argv: Sequence[str] | None = None) -> dict:
     cfg.work_dir = args.work_dir or work_dir
     cfg.load_from = args.checkpoint
     fit_images(cfg, args.cfg_options or {}, say_early)
+    if is_work_dir:
+        keep_boxes(cfg, folder)
     if args.tta:
         from cream_mm.config.tta import use_tta
 
@@ -111,6 +114,17 @@ def main(argv: Sequence[str] | None = None) -> dict:
         count = sum(before.get(name) != time for name, time in drawn.items())
         print(f'drawn: {count} images in {args.show_dir}')
     return metrics
+
+
+def keep_boxes(cfg: Any, folder: str) -> None:
+    """Let a detector's boxes on its validation images stay beside its config, for a report."""
+    from cream_mm.config.coco_data import coco_metrics
+
+    sets = [(cfg.get(f'{side}_dataloader') or {}).get('dataset') or {} for side in ('val', 'test')]
+    val, test = ([one.get(k) for k in ('data_root', 'ann_file', 'data_prefix')] for one in sets)
+    if val == test:
+        for metric in coco_metrics(cfg.get('test_evaluator')):
+            metric.setdefault('outfile_prefix', osp.join(folder, 'val'))
 
 
 def _pictures(folder: str) -> dict[str, int]:

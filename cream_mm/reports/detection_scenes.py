@@ -37,7 +37,8 @@ def read_scenes(detector_dir: Path, notes: list[str]) -> list[dict]:
     configs = sorted(detector_dir.glob('*.py'))  # mmengine leaves the run's config here
     if not boxes.is_file() or len(configs) != 1:
         missing = boxes if configs else f'the config of the run in {detector_dir}'
-        notes.append(f'Validation scenes: {missing} not found.')
+        by = f' "python tools/test.py {detector_dir}" writes it.' if len(configs) == 1 else ''
+        notes.append(f'Validation scenes: {missing} not found.{by}')
         return []
     try:
         dataset = read_value(configs[0], 'test_dataloader')['dataset']

@@ -173,6 +173,7 @@ def test_export_retrain_detect(search, call, monkeypatch):
     text = run(*test, cwd=home)  # as it stands there
     assert f'drawn: 6 images in {test[-1]}' in text
     assert len(list((home / 'detector/drawn').iterdir())) == 6 + 1
+    assert len(json.loads((home / 'detector/val.bbox.json').read_text())) > 0  # for the report
     called(call, 'report.py', 'search', '--retrain', 'retrain', '--detector', 'detector')
     page = html.unescape((home / 'search/report.html').read_text())
     made = page.split('How it was made')[1]

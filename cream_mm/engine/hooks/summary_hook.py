@@ -215,10 +215,16 @@ def _after_test(runner) -> list[list[str]]:
     draws = hooks.get('visualization') or {}
     if not draws or draws.get('draw') or not runner._load_from:
         return []
-    config, work_dir = short_path(_dumped(runner)), runner.work_dir
-    command = ['python', 'tools/test.py', config, short_path(runner._load_from)]
+    config, work_dir = _dumped(runner), Path(runner.work_dir)
+    trained, weights = work_dir.parent, Path(runner._load_from)
+    is_only = list(trained.glob('*.py')) == [trained / config.name]
+    is_there = weights.resolve().parent == trained.resolve()
+    if work_dir.name == 'test' and is_only and is_there:  # as "test.py WORK_DIR" has it
+        command = ['python', 'tools/test.py', short_path(trained)]
+        return [[*command, '--show-dir', short_path(trained / 'drawn')]]
+    command = ['python', 'tools/test.py', short_path(config), short_path(weights)]
     command += ['--work-dir', short_path(work_dir)]
-    return [[*command, '--show-dir', short_path(Path(work_dir, 'drawn'))]]
+    return [[*command, '--show-dir', short_path(work_dir / 'drawn')]]
 
 
 def _search_of(runner) -> Path | None:
