@@ -1,6 +1,7 @@
 """Does a detector's file find what PyTorch finds? On the final file, box by box and in mAP."""
 
 import copy
+import dataclasses
 import logging
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -14,7 +15,7 @@ from mmengine.model import BaseModel
 from mmengine.structures import InstanceData
 
 from ..evaluation.bootstrap import quiet
-from .box_match import Agreement, Rows, match_boxes
+from .box_match import SCORE, Agreement, Rows, match_boxes
 from .calibration import as_input
 from .parity import SCRIPT_IMAGES, SCRIPT_LIMIT, Report, batches_of, noise
 from .rate import without_files
@@ -24,6 +25,7 @@ from .runtimes import Runtime
 MAP_LIMIT = 0.1
 """Largest difference of two mAPs, in points."""
 SMALL = (64, 64)
+SURE = 0.3
 QUIET = logging.CRITICAL  # that nothing was found is an error to metrics
 
 
@@ -216,17 +218,21 @@ def _say(report, key, what, images, total, ties=False) -> None:
 def _validate(report: Report, pair: Pair, loader: Iterable[dict]) -> None:
     """Add how well boxes of the validation set match, and the mAP of the model and of the file."""
     meters = [Meter.of(pair.model.cfg, loader) for _ in range(3)]
-    total, images, script = Agreement(), 0, []
+    total, images, script, beside = Agreement(), 0, [], Beside()
     for batch in loader:
         samples = batch['data_samples']
         if meters[0]:
-            for part in _as_validated(batch, pair.model.cfg):
+            for part in _as_validated(batch, _batch_size(pair.model.cfg)):
                 meters[0].add(pair.model.val_step(part))
-        for inputs, sample in zip(batch['inputs'], samples, strict=True):
+        alone = _as_validated(batch, 1) if pair.size else [None] * len(samples)
+        for inputs, sample, single in zip(batch['inputs'], samples, alone, strict=True):
             image, scale = _for_file(pair, inputs, sample)
             ours, theirs = pair.row(image), pair.torch(image)
             total.add(match_boxes(ours, theirs, **pair.limits))
             images += 1
+            if single is not None:
+                (theirs_alone,) = pair.model.val_step(single)
+                beside.add(scaled_back(sample, ours, scale), theirs_alone)
             for meter, rows in zip(meters[1:], (theirs, ours)):
                 if meter:
                     meter.add([scaled_back(sample, rows, scale)])
@@ -236,6 +242,10 @@ def _validate(report: Report, pair: Pair, loader: Iterable[dict]) -> None:
         report.say('photographs: not compared, the validation set is empty')
         return
     _say(report, 'photographs', 'photographs as the config prepares them', images, total)
+    if pair.size:
+        report.numbers['beside_predict'] = dataclasses.asdict(beside)
+        if beside.differs:
+            report.say(f'note: {beside}')
     if script:
         report.numbers['script_pixels'] = max(script)
         text = (
@@ -265,9 +275,57 @@ def _compare_map(report, pair, images, config, same, file) -> None:
         report.say(f"note: PyTorch's mAP by the config's own batches is {config:.1f}: {why}")
 
 
-def _as_validated(batch: dict, cfg: Config) -> list[dict]:
-    """A batch in batches of the config's own size, at most: images are padded to the largest."""
-    number = (cfg.get('val_dataloader') or {}).get('batch_size') or 1
+@dataclasses.dataclass
+class Beside:
+    """Boxes of a file of a fixed size beside those that PyTorch has of each photograph alone.
+
+    The file pads to its size, which close to the border moves scores.
+    """
+
+    file: int = 0
+    """Boxes with a score of :data:`SURE` or more."""
+    torch: int = 0
+    both: int = 0
+    """Of one class, with an IoU above one half."""
+    score: float = 0.0
+    """The largest difference of scores of those."""
+
+    def add(self, ours: Any, theirs: Any) -> None:
+        """Count the boxes of an image, in its own pixels."""
+        from mmdet.structures.bbox import bbox_overlaps
+
+        ours, theirs = ours.pred_instances, theirs.pred_instances.cpu()
+        left = theirs[theirs.scores >= SURE]
+        self.torch += len(left)
+        ious = bbox_overlaps(ours.bboxes, left.bboxes) * (ours.labels[:, None] == left.labels)
+        for i in (ours.scores >= SURE).nonzero().flatten().tolist():
+            self.file += 1
+            if len(left) and ious[i].max() > 0.5:
+                j = int(ious[i].argmax())
+                self.both += 1
+                self.score = max(self.score, abs(float(ours.scores[i] - left.scores[j])))
+                ious[:, j] = 0  # each counts once
+
+    @property
+    def differs(self) -> bool:
+        """Whether more than rounding does."""
+        return self.score > SCORE or self.both < max(self.file, self.torch)
+
+    def __str__(self) -> str:
+        return (
+            f'PyTorch has {self.torch} boxes with a score of {SURE} or more where each photograph '
+            f'is taken alone, as for a prediction, this file {self.file}, and {self.both} '
+            f'are in both, with scores up to {self.score:.3f} apart: this file pads to its fixed '
+            'size, and --dynamic-size would not'
+        )
+
+
+def _batch_size(cfg: Config) -> int:
+    return (cfg.get('val_dataloader') or {}).get('batch_size') or 1
+
+
+def _as_validated(batch: dict, number: int) -> list[dict]:
+    """A batch in batches of a size, at most: images are padded to the largest of each."""
     places = range(0, len(batch['inputs']), number)
     return [
         copy.deepcopy({key: value[i : i + number] for key, value in batch.items()}) for i in places

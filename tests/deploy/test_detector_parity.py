@@ -1,6 +1,7 @@
 """The check of a detector's file finds what may be wrong with one."""
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from mmdet.structures import DetDataSample
 
 from cream_mm.deploy.box_match import Rows
 from cream_mm.deploy.detector import graph_of
-from cream_mm.deploy.detector_parity import Meter, check, scaled_back
+from cream_mm.deploy.detector_parity import Beside, Meter, check, scaled_back
 
 ABOUT = dict(task='detection', input=dict(size=[64, 96], dynamic=['batch', 'size']), resize=None)
 
@@ -138,3 +139,27 @@ def test_map_of_some_images_of_the_set(tmp_path):
     assert value([0], []) == 0
     assert 0 < value([0, 1], [0]) < 60
     assert sorted(p.name for p in tmp_path.iterdir()) == ['boxes.json']
+
+
+def test_boxes_beside_those_of_single_photographs():
+    """One moved and surer, one of another class, one below the threshold on one side."""
+
+    def sample(*rows):
+        boxes, scores, labels = zip(*rows)
+        found = InstanceData(
+            bboxes=torch.tensor(boxes, dtype=torch.float32), scores=torch.tensor(scores),
+            labels=torch.tensor(labels),
+        )  # fmt: skip
+        return SimpleNamespace(pred_instances=found)
+
+    box, far, third = [0, 0, 10, 10], [50, 50, 60, 60], [80, 80, 90, 90]
+    beside = Beside()
+    beside.add(
+        sample((box, 0.7, 0), (far, 0.6, 1), (third, 0.29, 2)),
+        sample(([1, 0, 11, 10], 0.65, 0), (far, 0.6, 2), (third, 0.31, 2)),
+    )
+    assert (beside.file, beside.torch, beside.both) == (2, 3, 1)
+    assert beside.score == pytest.approx(0.05) and beside.differs
+    same = Beside()
+    same.add(sample((box, 0.7, 0), (box, 0.6, 0)), sample((box, 0.7, 0), (box, 0.60005, 0)))
+    assert same.both == 2 and not same.differs
