@@ -61,9 +61,21 @@ class Budget:
         at = f'at {size[0]}x{size[1]} pixels ' if size else ''
         return (
             f': {at}the networks of this search space lie between {ends[0][key]:.3f} and '
-            f'{ends[1][key]:.3f}. Change the budget, the input size, or '
+            f'{ends[1][key]:.3f} {_unit(key)}. Change the budget, the input size, or '
             f'{self.cost_model.space.sized_by}'
         )
+
+    def unused(self) -> list[str]:
+        """A line for each bound that every network of the space keeps."""
+        ends, lines = self.cost_model.extremes(), []
+        for key, (low, high) in self.bounds.items() if ends is not None else ():
+            least, most = ends[0][key], ends[1][key]
+            if (low is None or low <= least) and (high is None or high >= most):
+                lines.append(
+                    f'{key} leaves out nothing: the networks lie between {least:.4g} and '
+                    f'{most:.4g} {_unit(key)}'
+                )
+        return lines
 
     def violation(self, arch: Arch) -> float:
         """How far ``arch`` lies outside, relative to the bounds, summed; 0.0 when inside."""
@@ -92,6 +104,10 @@ class Budget:
         if not self.bounds:
             return 'no budget'
         return ', '.join(f'{key} in {list(bound)}' for key, bound in self.bounds.items())
+
+
+def _unit(key: str) -> str:
+    return 'ms' if key.endswith('_ms') else 'M'
 
 
 def _is_timed(model: CostModel) -> bool:

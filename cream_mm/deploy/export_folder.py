@@ -3,6 +3,7 @@
 import importlib.util
 import inspect
 import os
+import shlex
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -129,6 +130,10 @@ def export(
             )
     finally:
         write_json(folder / RECORD, record)
+    if about['task'] != 'maps':  # the script takes no feature maps
+        words = ['python', str(folder / SCRIPT), str(path), 'PHOTO.jpg']
+        words += ['--out', 'drawn'] if about['task'] == 'detection' else []
+        print(f'next\n  {shlex.join(words)}')
     return path
 
 

@@ -15,13 +15,22 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageOps
+from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 KEY, FORMAT = 'cream_mm', 1
 KERNELS = {'bilinear': Image.Resampling.BILINEAR, 'bicubic': Image.Resampling.BICUBIC}
 ENDINGS = (
     '.jpg', '.jpeg', '.jpe', '.jfif', '.png', '.gif', '.bmp', '.dib', '.webp', '.avif', '.tif',
     '.tiff', '.ppm', '.pgm', '.pbm', '.pnm', '.jp2',
+)  # fmt: skip
+# Dark enough for white letters, and apart from each other.
+COLOURS = (
+    (200, 55, 0), (0, 90, 180), (0, 120, 60), (150, 0, 130), (110, 80, 0), (190, 0, 50),
+    (0, 110, 120),
+)  # fmt: skip
+FONTS = (
+    'DejaVuSans.ttf', 'NotoSans-Regular.ttf', 'LiberationSans-Regular.ttf', 'Arial.ttf',
+    'arial.ttf', 'Helvetica.ttc',
 )  # fmt: skip
 
 Box = tuple[str, float, tuple[float, float, float, float]]  # name, score, left, top, right, bottom
@@ -236,15 +245,30 @@ def boxes_of(
 
 
 def draw(image: np.ndarray, found: Sequence[Box], path: str | os.PathLike) -> None:
-    """Write a photograph with its boxes."""
+    """Write a photograph with its boxes, those of a class in one colour."""
     picture = Image.fromarray(image)
-    pen = ImageDraw.Draw(picture)
+    pen, font = ImageDraw.Draw(picture), letters(max(11, min(picture.size) // 30))
+    names = sorted({name for name, *_ in found})
     for name, score, corners in reversed(found):  # the surest on top
-        pen.rectangle(corners, outline=(255, 60, 0), width=2)
+        colour = COLOURS[names.index(name) % len(COLOURS)]
+        pen.rectangle(corners, outline=colour, width=max(2, min(picture.size) // 250))
         text, corner = f'{name} {100 * score:.0f} %', (corners[0] + 3, corners[1] + 2)
-        pen.rectangle(pen.textbbox(corner, text), fill=(255, 60, 0))
-        pen.text(corner, text, fill=(255, 255, 255))
+        pen.rectangle(pen.textbbox(corner, text, font=font), fill=colour)
+        pen.text(corner, text, fill=(255, 255, 255), font=font)
     picture.save(path)
+
+
+def letters(height: int) -> Any:
+    """A font with more than ASCII where the machine has one of these; else Pillow's own."""
+    for name in FONTS:
+        try:
+            return ImageFont.truetype(name, height)
+        except OSError:
+            continue
+    try:
+        return ImageFont.load_default(height)
+    except (ImportError, TypeError):  # of a Pillow without FreeType, or before 10.1
+        return ImageFont.load_default()
 
 
 def drawings(paths: Sequence[str], folder: str | None) -> list[str | None]:

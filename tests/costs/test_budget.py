@@ -158,3 +158,15 @@ def test_without_extremes_nothing_is_checked_ahead():
         Budget(model, params_m=(2, 1))
     with pytest.raises(ValueError, match='needs measured times'):
         Budget(model, latency_ms=(None, 3))
+
+
+def test_a_bound_that_leaves_out_nothing_is_told(model):
+    flats = itertools.product((0, 1), repeat=4)
+    macs = [model.cost(model.space.decode(flat)).in_units()['macs_m'] for flat in flats]
+    least, most = min(macs), max(macs)
+    assert Budget(model, macs_m=(least, most + 1)).unused() == [
+        f'macs_m leaves out nothing: the networks lie between {least:.4g} and {most:.4g} M'
+    ]
+    assert Budget(model, macs_m=(0, most - 1e-6)).unused() == []
+    assert Budget(model, macs_m=(least + 1e-6, None)).unused() == []
+    assert Budget(model).unused() == []

@@ -112,7 +112,12 @@ def test_boxes_are_drawn_and_each_photograph_has_a_file(tmp_path):
     image = np.zeros((40, 60, 3), np.uint8)
     run_onnx.draw(image, [('cup', 0.9, (10.2, 12.0, 50.0, 38.0))], tmp_path / 'a.png')
     drawn = np.asarray(Image.open(tmp_path / 'a.png'))
-    assert drawn[30, 10].tolist() == [255, 60, 0] and not drawn[30, 5].any()
+    assert drawn[30, 10].tolist() == list(run_onnx.COLOURS[0]) and not drawn[30, 5].any()
+    found = [(name, 0.9, (10, top, 50, top + 9)) for name, top in (('b', 1), ('á', 11), ('b', 21))]
+    run_onnx.draw(image, found, tmp_path / 'a.png')
+    drawn = np.asarray(Image.open(tmp_path / 'a.png'))
+    colours = [drawn[y, 30].tolist() for y in (10, 20, 30)]  # lower sides; by name, of a class one
+    assert colours == [list(run_onnx.COLOURS[i]) for i in (0, 1, 0)]
 
 
 def test_labels_that_are_there_and_the_surest_classes():

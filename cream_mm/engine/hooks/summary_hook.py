@@ -153,7 +153,8 @@ def _beginning(runner) -> list[str]:
     rows = [('data', images), ('model', _model(unwrap(runner.model)))]
     backbone = getattr(unwrap(runner.model), 'backbone', None)
     if getattr(backbone, 'shares_weights', False):
-        rows.append(('space', f'{_paths(backbone.space.num_networks)} paths; {backbone.budget}'))
+        budget = '; '.join([str(backbone.budget), *backbone.budget.unused()])
+        rows.append(('space', f'{_paths(backbone.space.num_networks)} paths; {budget}'))
     rows += [('length', length), ('log', short_path(_log_file(runner)))]
     return [f'{name:<6}  {text}' for name, text in rows]
 
