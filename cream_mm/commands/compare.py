@@ -87,4 +87,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     if records:
         from cream_mm.reports.compare_figure import draw_comparison
 
-        draw_comparison(summary(records), os.path.join(out, 'compare.png'))
+        is_held_out = any(record.get('val_part') == 'holdout' for record in records)
+        note = 'on images that the search chose by: found comes out too good' if is_held_out else ''
+        picture = os.path.join(out, 'compare.png')
+        if draw_comparison(summary(records), picture, note) is not None:
+            print(f'drawn: {picture}')

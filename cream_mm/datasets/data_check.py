@@ -22,7 +22,8 @@ TINY_BOX = 4.0  # pixels, the shorter side
 SAME_BOX = 0.95  # IoU of two boxes of one class that are taken for one object
 MANY_BOXES = 100  # what detectors here give for an image at most
 SPLITTER = 'tools/check_data.py DIR --split 0.1 --apply copy'
-MORE_IMAGES = 'more images, or folds of all: tools/train.py CONFIG --folds 5'
+FOLDS = 'tools/train.py CONFIG --folds 5, CONFIG as a training leaves it in its work_dir'
+MORE_IMAGES = f'more images, or folds of all: {FOLDS}'
 WITHOUT_THAT = f'{SPLITTER} writes a split without that'
 
 
@@ -306,7 +307,7 @@ def _hold_out(check: DataCheck) -> Iterable[Finding]:
                 'warning', f'{split} has {_images(number)} and {boxes:,} boxes: an mAP on it is '
                 'uncertain by several points',
                 f'at least {MIN_IMAGES} images and {MIN_BOXES} boxes; or measure on folds of all: '
-                'tools/train.py CONFIG --folds 5',
+                f'{FOLDS}',
             )  # fmt: skip
         elif source.is_multi and is_small:
             yield Finding(
@@ -340,11 +341,13 @@ def _sizes(check: DataCheck) -> Iterable[Finding]:
             for i in places[:MAX_EXAMPLES]
         ]
 
+    mean = 'thumbnails among photographs?'
+    if check.source.has_boxes:
+        mean += ' mmdet leaves them out of a training'
     yield Finding(
         'note' if len(small) == len(seen) else 'warning',
         f'{_images(len(small))} with a side of less than {SMALL_SIDE} pixels',
-        '' if len(small) == len(seen) else 'thumbnails among photographs? mmdet leaves them out of '
-        'a training', len(small), sized(small), places=small,
+        '' if len(small) == len(seen) else mean, len(small), sized(small), places=small,
     )  # fmt: skip
     yield Finding(
         'note', f'{_images(len(large))} of more than {LARGE_PIXELS / 1e6:.0f} million pixels',

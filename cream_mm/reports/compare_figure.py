@@ -19,7 +19,7 @@ STYLES = dict(
 USUAL = dict(color=BLUE, marker='s', s=36)
 
 
-def draw_comparison(rows: Sequence[Mapping], path: str | Path) -> Figure | None:
+def draw_comparison(rows: Sequence[Mapping], path: str | Path, note: str = '') -> Figure | None:
     """Write the picture as PNG; nothing where fewer than two networks have a cost.
 
     A thin line is the 95 % interval of one network's top-1 on so many images. Differences are
@@ -28,6 +28,7 @@ def draw_comparison(rows: Sequence[Mapping], path: str | Path) -> Figure | None:
     Args:
         rows (Sequence[Mapping]): Of :func:`compare_all.summary`.
         path (str | Path): The file.
+        note (str): What the points do not tell, below the title.
     """
     shown = [row for row in rows if row.get('macs_m')]
     if len(shown) < 2:
@@ -47,8 +48,9 @@ def draw_comparison(rows: Sequence[Mapping], path: str | Path) -> Figure | None:
             )  # fmt: skip
         axes.margins(x=0.14, y=0.08)
         axes.set_xlabel('million multiply-adds')
-        axes.set_ylabel('top-1 on val/, %, and 95 % interval')
-        axes.set_title('What was found beside the usual means, trained alike')
+        axes.set_ylabel('top-1 on the images tested, %, and 95 % interval')
+        title = 'What was found beside the usual means, trained alike'
+        axes.set_title(f'{title}\n{note}' if note else title)
         buffer = io.BytesIO()
         figure.savefig(buffer, dpi=150, format='png')
     write_whole(path, buffer.getvalue())

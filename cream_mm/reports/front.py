@@ -121,6 +121,13 @@ class Front:
             return format_pct(value)
         return f'{value:.4g}'
 
+    def _format_rating_difference(self, value: float | None) -> str:
+        """How far a rating lies from the answer's: points of a share, else relative to it."""
+        own = self.answer.rating
+        if not self._is_percent or value is None or own is None:
+            return format_difference(value, own)
+        return f'{value - own:+.1f} points'.replace('-', '\u2212')
+
     def table(self) -> dict:
         """Rows in order of cost, the answer once, random paths as their mean.
 
@@ -154,7 +161,7 @@ class Front:
                     cost_difference=format_difference(path.cost, self.answer.cost),
                     loss=DASH if path.loss is None else f'{path.loss:.4f}',
                     rating=self.format_rating(path.rating),
-                    rating_difference=format_difference(path.rating, self.answer.rating),
+                    rating_difference=self._format_rating_difference(path.rating),
                 )
                 for path in rows
             ],

@@ -13,12 +13,12 @@ def test_table():
         (r['name'], *r['costs'], r['cost_difference'], r['rating'], r['rating_difference'])
         for r in table['rows']
     ] == [
-        ('cheapest', '7.00', '0.010', '−30.0 %', '94.0 %', '−3.1 %'),
-        ('up to 8 M', '7.50', '0.010', '−25.0 %', '95.0 %', '−2.1 %'),
-        ('random, mean of 2', '9.00', '0.010', '−10.0 %', '94.0 %', '−3.1 %'),
-        ('answer', '10.00', '0.019', '+0.0 %', '97.0 %', '+0.0 %'),
+        ('cheapest', '7.00', '0.010', '−30.0 %', '94.0 %', '−3.0 points'),
+        ('up to 8 M', '7.50', '0.010', '−25.0 %', '95.0 %', '−2.0 points'),
+        ('random, mean of 2', '9.00', '0.010', '−10.0 %', '94.0 %', '−3.0 points'),
+        ('answer', '10.00', '0.019', '+0.0 %', '97.0 %', '+0.0 points'),
         ('wide', '14.00', '–', '+40.0 %', '–', '–'),
-        ('up to 16 M', '15.00', '0.010', '+50.0 %', '98.0 %', '+1.0 %'),
+        ('up to 16 M', '15.00', '0.010', '+50.0 %', '98.0 %', '+1.0 points'),
     ]
     stages = [row['stages'] for row in table['rows']]
     assert stages[3] == [' '.join(map(str, stage)) for stage in ARCH]
