@@ -72,7 +72,8 @@ def test_a_metric_is_shown_in_its_own_unit(score, higher, label, shown):
     shown_front = Front(content, [])
     rows = shown_front.table()['rows']
     assert shown_front.rating_label == label and rows[3]['rating'] == shown
-    assert rows[1]['rating_difference'] == '−20.0 %'
+    is_share = shown.endswith('%')
+    assert rows[1]['rating_difference'] == ('−5.0 points' if is_share else '−20.0 %')
     assert shown_front.num_images is None  # not the same for all
 
 
