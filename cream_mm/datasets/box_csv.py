@@ -14,7 +14,7 @@ from ..files import read_text, some_of
 from ..files.read import MAX_TABLE_BYTES, read_start, shorten
 from .box_classes import number_classes, read_class_names
 from .box_columns import BoxColumns, find_box_columns, read_numbers, table_rows
-from .box_set import Box, BoxImage, BoxNotes, BoxSet, image_size, mend_box
+from .box_set import CANNOT_BE_READ, Box, BoxImage, BoxNotes, BoxSet, image_size, mend_box
 from .coco_mend import MARGIN
 from .folder_listing import outer_files
 from .image_index import ImageIndex
@@ -252,7 +252,7 @@ def _images(
         for path, own in by_split.get(split, {}).items():
             size = sizes[path]
             if size is None:
-                notes.add('images that cannot be read', 'left out', path)
+                notes.add(CANNOT_BE_READ, 'left out', path)
                 continue
             boxes: dict[Box, None] = {}
             for row in own:

@@ -117,6 +117,9 @@ def _plain(value: float) -> float:
 # ---- what readers mend alike ---------------------------------------------------------------------
 
 
+CANNOT_BE_READ = 'images that cannot be read'
+
+
 class BoxNotes:
     """Lines about what was mended in a set: of each kind how often, and where first.
 

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 from ..command_words import as_typed
+from .box_set import CANNOT_BE_READ
 from .class_shares import ShareDifference, compare_shares
 from .copies import Copies, find_copies
 from .data_source import ALL, DataSource, Picture
@@ -21,6 +22,7 @@ MAX_ASPECT = 4.0
 TINY_BOX = 4.0  # pixels, the shorter side
 SAME_BOX = 0.95  # IoU of two boxes of one class that are taken for one object
 MANY_BOXES = 100  # what detectors here give for an image at most
+SAVE_AGAIN = 'load or save them again, or remove them'
 SPLITTER = 'tools/check_data.py DIR --split 0.1 --apply copy'
 FOLDS = 'tools/train.py CONFIG --folds 5, CONFIG as a training leaves it in its work_dir'
 MORE_IMAGES = f'more images, or folds of all: {FOLDS}'
@@ -121,7 +123,10 @@ def _of_reader(check: DataCheck) -> Iterable[Finding]:
     for text in check.source.errors:
         yield Finding('error', text)
     for text in check.source.notes:
-        yield Finding('note', text)
+        if CANNOT_BE_READ in text:  # a reader of boxes leaves them out
+            yield Finding('error', text, SAVE_AGAIN)
+        else:
+            yield Finding('note', text)
     if not check.source.has_files:
         yield Finding('note', 'packed images are no files: only classes are looked at')
 
@@ -136,7 +141,7 @@ def _files(check: DataCheck) -> Iterable[Finding]:
     for reason, places in by_reason.items():
         yield Finding(
             'error', f'{_images(len(places))} cannot be read whole: {reason}',
-            'load or save them again, or remove them',
+            SAVE_AGAIN,
             len(places), _names(pictures, places), places=places,
         )  # fmt: skip
     total = len(pictures)

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
 
 from ..files.read import shorten, some_of
-from .box_set import BoxImage, BoxNotes, BoxSet, image_size, mend_box
+from .box_set import CANNOT_BE_READ, BoxImage, BoxNotes, BoxSet, image_size, mend_box
 from .coco_mend import MARGIN, NO_CLASSES
 from .folder_listing import list_images, same_but_for_case
 from .voc_layout import Lists, by_folders, find_pictures_of_voc, listed_classes, pair
@@ -172,7 +172,7 @@ def _images(
         image = image_of[path]
         size = image_size(os.path.join(root, image))
         if size is None and file.size is None:
-            notes.add('images that cannot be read, and whose size is not known', 'left out', image)
+            notes.add(f'{CANNOT_BE_READ}, and whose size is not known', 'left out', image)
             continue
         if file.size is None:
             notes.add('XML files without the size of the image', 'taken from the image', path)

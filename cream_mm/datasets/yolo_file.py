@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from ..files import some_of
 from .box_classes import check_case
-from .box_set import BoxImage, BoxNotes, BoxSet, image_size
+from .box_set import CANNOT_BE_READ, BoxImage, BoxNotes, BoxSet, image_size
 from .folder_listing import outer_files
 from .pillow_image import readable_extensions
 from .set_kind import is_yolo_yaml
@@ -173,7 +173,7 @@ def _read_images(
         name = os.path.relpath(path, top).replace(os.sep, '/')
         size = image_size(path)
         if size is None:
-            notes.add('images that cannot be read', 'left out', name)
+            notes.add(CANNOT_BE_READ, 'left out', name)
             continue
         boxes = None if label is None else reader.read(label, size)
         if label is not None and boxes is None:

@@ -137,3 +137,18 @@ def test_one_picture_that_is_labelled_in_two_ways(tmp_path):
     source = DataSource(str(tmp_path), 'voc', '', ['ox', 'yak'], {'train': pictures})
     texts = [f.text for f in check_source(source).findings if f.level == 'warning']
     assert any('labelled differently' in text for text in texts)
+
+
+def test_what_a_reader_of_boxes_leaves_out_as_unreadable_is_an_error(tmp_path):
+    """Empty files, which it never hands on, as well as those that are cut off."""
+    for split in ('train', 'val'):
+        (tmp_path / f'images/{split}').mkdir(parents=True)
+        (tmp_path / f'labels/{split}').mkdir(parents=True)
+        for i in range(3):
+            Image.new('RGB', (40, 40), (80 * i, 9, 9)).save(tmp_path / f'images/{split}/{i}.png')
+            (tmp_path / f'labels/{split}/{i}.txt').write_text('0 0.5 0.5 0.5 0.5\n')
+    (tmp_path / 'data.yaml').write_text('train: images/train\nval: images/val\nnames: [a]\n')
+    (tmp_path / 'images/train/1.png').write_bytes(b'')
+    found = check_source(open_source(str(tmp_path)))
+    (error,) = [finding for finding in found.findings if finding.level == 'error']
+    assert 'images that cannot be read: 1, left out' in error.text and 'save them' in error.remedy

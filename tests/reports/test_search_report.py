@@ -278,7 +278,7 @@ def test_the_front_is_shown_where_there_is_one(search_dir):  # noqa: F811
     assert 'The best path up to each of several costs, by training losses' in text
     assert 'ratings are of the same 500 images' in text
     assert 'cheapest 0 | 0 0 | 0 | 0 7.00 −30.0 % 0.010 0.1200 94.0 % −3.0 points' in text
-    assert '★ answer 0 | 3 4 | 1 | 0 10.00 +0.0 % 0.019 0.0600 97.0 % +0.0 %' in text
+    assert '★ answer 0 | 3 4 | 1 | 0 10.00 +0.0 % 0.019 0.0600 97.0 % +0.0 points' in text
     assert 'wide – 14.00 +40.0 % – – – –' in text
     assert not any('front' in note or 'budgets' in note for note in report.notes)
 
