@@ -45,4 +45,4 @@ def test_a_part_of_a_set_with_boxes():
     override(cfg, dict(data_root=str(root), min_steps=800))
     lines = []
     fit_min_steps(cfg, {}, lines.append)
-    assert 'an epoch of 39 images is 5 steps' in lines[0] and cfg.param_scheduler[0].T_max == 160
+    assert 'an epoch of 40 images is 5 steps' in lines[0] and cfg.param_scheduler[0].T_max == 160
