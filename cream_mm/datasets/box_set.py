@@ -118,6 +118,13 @@ def _plain(value: float) -> float:
 
 
 CANNOT_BE_READ = 'images that cannot be read'
+SHOWN = 5  # problems of a set in one message
+
+
+def first_lines(problems: Sequence[str]) -> str:
+    """Problems of a set in a message, a line each, and how many more there are."""
+    more = [f'and {len(problems) - SHOWN} more'] if len(problems) > SHOWN else []
+    return '\n'.join([*problems[:SHOWN], *more])
 
 
 class BoxNotes:

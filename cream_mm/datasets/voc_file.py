@@ -8,13 +8,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
 
 from ..files.read import shorten, some_of
-from .box_set import CANNOT_BE_READ, BoxImage, BoxNotes, BoxSet, image_size, mend_box
+from .box_set import CANNOT_BE_READ, BoxImage, BoxNotes, BoxSet, first_lines, image_size, mend_box
 from .coco_mend import MARGIN, NO_CLASSES
 from .folder_listing import list_images, same_but_for_case
 from .voc_layout import Lists, by_folders, find_pictures_of_voc, listed_classes, pair
 from .voc_xml import VocFile, read_voc_xml
 
-SHOWN = 5  # problems of a set in one message
 RARE = 20  # a class has so many times fewer boxes than one of nearly its name: a slip?
 
 
@@ -77,10 +76,9 @@ def read_files(root: str) -> dict[str, VocFile]:
         except ValueError as error:
             problems.append(str(error))
     if problems:
-        tail = f'\nand {len(problems) - SHOWN} more' if len(problems) > SHOWN else ''
         raise ValueError(
             f'{len(problems)} of {len(paths)} XML files below {root} cannot be read. Correct them, '
-            'or remove them with their images:\n' + '\n'.join(problems[:SHOWN]) + tail
+            f'or remove them with their images:\n{first_lines(problems)}'
         )
     return files
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from ..files import some_of
 from .box_classes import check_case
-from .box_set import CANNOT_BE_READ, BoxImage, BoxNotes, BoxSet, image_size
+from .box_set import CANNOT_BE_READ, BoxImage, BoxNotes, BoxSet, first_lines, image_size
 from .folder_listing import outer_files
 from .pillow_image import readable_extensions
 from .set_kind import is_yolo_yaml
@@ -168,17 +168,25 @@ def _read_images(
     reader: RowReader,
     notes: BoxNotes,
 ) -> list[BoxImage]:
-    found = []
+    found, problems = [], []
     for path, label in zip(paths, labels):
         name = os.path.relpath(path, top).replace(os.sep, '/')
         size = image_size(path)
         if size is None:
             notes.add(CANNOT_BE_READ, 'left out', name)
             continue
-        boxes = None if label is None else reader.read(label, size)
+        try:
+            boxes = None if label is None else reader.read(label, size)
+        except ValueError as error:
+            problems.append(str(error))
+            continue
         if label is not None and boxes is None:
             notes.add('empty label files', 'taken as background', os.path.relpath(label, top))
         found.append(BoxImage(name, *size, boxes or []))
+    if len(problems) > 1:  # all that is to be mended at once
+        raise ValueError(f'{len(problems)} label files cannot be read:\n{first_lines(problems)}')
+    if problems:
+        raise ValueError(problems[0])
     return found
 
 

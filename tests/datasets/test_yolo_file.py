@@ -392,3 +392,12 @@ def test_lines_name_places_below_the_set(make):
         f'{root}: rows whose values commas separate: 1, read so (a.txt, line 5)',
         f'{root}: rows that stand twice: 2, taken once (a.txt, line 3, a.txt, line 4)',
     ]
+
+
+def test_label_files_that_cannot_be_read_are_told_together(make):
+    root = make(*IMAGES_TRAIN, *LABELS_TRAIN, **CLASSES)
+    bad = {LABELS_TRAIN[0]: '0 0.5 x 0.2 0.2\n', LABELS_TRAIN[1]: '0 0.5\n'}
+    make(**bad)
+    with pytest.raises(ValueError, match='^2 label files cannot be read:\n') as caught:
+        read_yolo(root)
+    assert all(f'{name}, line 1' in str(caught.value) for name in bad)
