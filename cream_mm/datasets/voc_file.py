@@ -4,14 +4,21 @@ import difflib
 import os
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import PurePosixPath
 
 from ..files.read import shorten, some_of
 from .box_set import CANNOT_BE_READ, BoxImage, BoxNotes, BoxSet, first_lines, image_size, mend_box
 from .coco_mend import MARGIN, NO_CLASSES
 from .folder_listing import list_images, same_but_for_case
-from .voc_layout import Lists, by_folders, find_pictures_of_voc, listed_classes, pair
+from .voc_layout import (
+    SPLITS_BY_NAME,
+    Lists,
+    by_folders,
+    find_pictures_of_voc,
+    listed_classes,
+    pair,
+)
 from .voc_xml import VocFile, read_voc_xml
 
 RARE = 20  # a class has so many times fewer boxes than one of nearly its name: a slip?
@@ -56,8 +63,21 @@ def read_voc(root: str | os.PathLike) -> BoxSet:
     splits = _divide({i: file for file, i in image_of.items() if i in found}, lists, notes)
     return BoxSet(
         root, classes, {name: [found[i] for i in split] for name, split in splits.items()},
-        notes.lines(),
+        [*_joined(root, files), *notes.lines()],
     )  # fmt: skip
+
+
+def _joined(root: str, files: Iterable[str]) -> list[str]:
+    """A line where a folder holds several sets that are neither of years nor splits."""
+    parts = (file.split('/') for file in files)
+    sets = sorted({'/'.join(p[: p.index('Annotations')]) for p in parts if 'Annotations' in p})
+    names = [PurePosixPath(one).name.lower() for one in sets]
+    if len(sets) < 2 or all(re.search(r'\d{4}', name) or name in SPLITS_BY_NAME for name in names):
+        return []
+    return [
+        f'{root}: {len(sets)} sets are taken as one: {some_of(sets)}. If they do not belong '
+        'together, give the folder of one as data_root'
+    ]
 
 
 def read_files(root: str) -> dict[str, VocFile]:

@@ -16,7 +16,7 @@ from .pillow_image import readable_extensions
 
 # Of pictures that were made of the annotations, and have the names of the photographs.
 _DRAWN = re.compile('segmentation|visuali[sz]ation|mask', re.IGNORECASE)
-_SPLITS = {
+SPLITS_BY_NAME = {
     **dict.fromkeys(VAL_NAMES, 'val'),
     **dict.fromkeys(TEST_NAMES, 'test'),
     **dict.fromkeys(TRAIN_NAMES, 'train'),
@@ -134,7 +134,7 @@ def split_named(name: str) -> str | None:
     ['val', 'train', None, 'test', None]
     """
     words = [word for word in re.findall('[a-z]+', name.lower()) if word not in _NO_SPLITS]
-    return _SPLITS.get(words[0]) if len(words) == 1 else None
+    return SPLITS_BY_NAME.get(words[0]) if len(words) == 1 else None
 
 
 class Lists:

@@ -335,3 +335,14 @@ def test_boxes_of_real_photographs_are_those_of_mmdet():
             assert [
                 [b.label, b.x, b.y, b.x + b.width, b.y + b.height] for b in image.boxes
             ] == [[one['bbox_label'], *one['bbox']] for one in other['instances']]  # fmt: skip
+
+
+def test_sets_that_are_taken_as_one_are_named(tmp_path):
+    """Those of years and splits belong together."""
+    for year in (2007, 2012):
+        both(tmp_path / f'years/VOC{year}', f'a{year}', thing())
+    assert read_voc(tmp_path / 'years').notes == []
+    for name in ('cards', 'dogs'):
+        both(tmp_path / f'any/{name}', name, thing())
+    (note,) = read_voc(tmp_path / 'any').notes
+    assert '2 sets are taken as one: cards, dogs. If they do not belong together' in note
