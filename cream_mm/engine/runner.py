@@ -3,7 +3,7 @@
 import copy
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -281,7 +281,7 @@ class Runner(_Runner):
             weights = weights_of(checkpoint, filename)
             for pattern, replacement in revise_keys:
                 weights = {re.sub(pattern, replacement, k): v for k, v in weights.items()}
-            checkpoint['state_dict'] = self._fit(weights, filename)
+            checkpoint['state_dict'] = self._fit(weights, filename, checkpoint.get('meta'))
             if not self.whole_weights:
                 # mmpretrain's EMAHook would begin with the weights behind the saved average.
                 checkpoint.pop('ema_state_dict', None)
@@ -291,7 +291,7 @@ class Runner(_Runner):
         self.logger.info(f'Load checkpoint from {filename}')
         return checkpoint
 
-    def _fit(self, weights: dict, filename) -> dict:
+    def _fit(self, weights: dict, filename: str | Path, meta: Any = None) -> dict:
         """Weights under the model's names; what an mmengine Runner only warns of is refused."""
         model = unwrap(self.model)
         model = model.module if isinstance(model, BaseTTAModel) else model
@@ -302,8 +302,18 @@ class Runner(_Runner):
             fits = {k: v for k, v in weights.items() if k in own and v.shape == own[k].shape}
             return {**own, **fits}
         if mismatch := find_mismatch(own, weights):
-            raise ValueError(f'{filename} is not a checkpoint of this config: {mismatch}')
+            about = self._other_classes(meta)
+            raise ValueError(f'{filename} is not a checkpoint of this config{about}: {mismatch}')
         return weights
+
+    def _other_classes(self, meta: Any) -> str:
+        """In words, how many classes a checkpoint was trained on, if the config has others."""
+        about = meta.get('dataset_meta') if isinstance(meta, Mapping) else None
+        classes = about.get('classes') if isinstance(about, Mapping) else None
+        own = self.cfg.get('num_classes')
+        if not isinstance(classes, (list, tuple)) or own is None or len(classes) == own:
+            return ''
+        return f', which has {own} classes, by its data; it was trained on {len(classes)}'
 
     def _compare(self, meta: dict) -> None:
         """Say what this run does otherwise than that of the checkpoint.

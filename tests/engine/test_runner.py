@@ -727,7 +727,13 @@ def test_a_checkpoint_of_another_model_is_not_tested(data, finished, tmp_path):
         if fits:
             runner.load_or_resume()
             continue
+        runner.cfg.num_classes = len(content['meta']['dataset_meta']['classes'])
         with pytest.raises(ValueError, match='a.pth is not a checkpoint of this config: 1 of its'):
+            runner.load_or_resume()
+        runner.cfg.num_classes += 2
+        with pytest.raises(
+            ValueError, match='which has 5 classes, by its data; it was trained on 3'
+        ):
             runner.load_or_resume()
         after = averaged.state_dict().values()
         assert all(torch.equal(a, b) for a, b in zip(before, after))
