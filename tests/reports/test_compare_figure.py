@@ -18,7 +18,7 @@ def test_points_and_names(tmp_path):
     rows[0]['num_images'] = 80
     figure = draw_comparison(rows, tmp_path / 'a.png', 'too good')
     (axes,) = figure.axes
-    assert axes.get_title().endswith('\ntoo good') and 'val/' not in axes.get_ylabel()
+    assert axes.get_title(loc='left').endswith('\ntoo good') and 'val/' not in axes.get_ylabel()
     (bar,) = axes.lines  # Wilson's interval, by hand
     assert list(bar.get_ydata()) == pytest.approx([79.68, 93.79], abs=0.01)
     points = [tuple(points.get_offsets()[0]) for points in axes.collections]
