@@ -58,7 +58,7 @@ train_pipeline = [
     dict(type='cream_mm.LoadImage'),
     dict(type='LoadAnnotations', with_bbox=True),
     dict(type='RandomResize', scale=scale, ratio_range=(0.7, 1.4), keep_ratio=True),
-    dict(type='RandomCrop', crop_size=scale),
+    dict(type='cream_mm.DetRandomCrop', crop_size=scale),
     dict(type='RandomFlip', prob=0.5),
     dict(type='PhotoMetricDistortion'),
     dict(type='PackDetInputs'),

@@ -93,7 +93,8 @@ def fit_coco(
                 'would read it mended, with labels by name'
             )
         if place == 'train_dataloader':
-            _check_training(dataset, files[id(dataset)], classes, say)
+            where = _where(cfg[place], dataset, place)
+            _check_training(dataset, where, files[id(dataset)], classes, say)
     for side in ('val', 'test'):
         for metric in coco_metrics(cfg.get(f'{side}_evaluator')):
             path = metric.get('ann_file')
@@ -311,10 +312,32 @@ def _some(names: Sequence[str]) -> str:
 # ---- what is trained on --------------------------------------------------------------------------
 
 
+def _where(node: Any, dataset: Mapping, place: str) -> str:
+    """The dotted place of a set inside ``node``, which stands at ``place``: wrappers hold it."""
+    if not isinstance(node, (Mapping, list, tuple)):
+        return ''
+    for key, value in node.items() if isinstance(node, Mapping) else enumerate(node):
+        found = f'{place}.{key}'
+        if value is dataset or (found := _where(value, dataset, found)):
+            return found
+    return ''
+
+
 def _check_training(
-    dataset: Mapping, file: CocoFile, classes: Sequence[str], say: Callable[[str], None]
+    dataset: Mapping,
+    where: str,
+    file: CocoFile,
+    classes: Sequence[str],
+    say: Callable[[str], None],
 ) -> None:
     """Something is left after the filters of a training set, and what is not is counted.
+
+    Args:
+        dataset (dict): Of the config.
+        where (str): Its dotted place in the config.
+        file (CocoFile): Its annotations.
+        classes (Sequence[str]): That are trained on.
+        say (Callable): Takes a line for the user.
 
     Raises:
         ValueError: If nothing is.
@@ -341,7 +364,7 @@ def _check_training(
         raise ValueError(
             f'every image of {file.path} that has a box is smaller than '
             f'filter_cfg.min_size={least} pixels (the largest has {largest}), and would be left '
-            'out of the training: set train_dataloader.dataset.filter_cfg.min_size=1'
+            f'out of the training: set {where}.filter_cfg.min_size=1'
         )
     if small:
         names = ', '.join(shorten(image['file_name']) for image in small[:3])
@@ -355,7 +378,7 @@ def _check_training(
         say(
             f'{file.path}: without a box: {len(empty)} of {len(images)} images, not trained on '
             f'({names}{", ..." if len(empty) > 3 else ""}); '
-            'train_dataloader.dataset.filter_cfg.filter_empty_gt=False trains them as background'
+            f'{where}.filter_cfg.filter_empty_gt=False trains them as background'
         )
 
 
