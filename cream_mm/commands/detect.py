@@ -13,6 +13,7 @@ into the work directory and trained. With other detectors: cream-mm export --det
 
 import argparse
 import os
+import shutil
 from collections.abc import Sequence
 from contextlib import ExitStack
 from tempfile import TemporaryDirectory
@@ -39,6 +40,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     check_writable(args.work_dir)
     from cream_mm.apis.light_detector import write_detector
 
+    is_new = not os.path.exists(args.work_dir)
     with ExitStack() as stack:
         folder = os.path.join(args.work_dir, 'config')
         if args.dry_run and not args.resume:
@@ -46,4 +48,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         config = os.path.join(folder, 'detector.py')
         if not (args.resume and os.path.isfile(config)):
             write_detector(args.network, config)
-        train_with(config, args.work_dir, args, [f'data_root={args.data}', *args.cfg_options])
+        try:
+            train_with(config, args.work_dir, args, [f'data_root={args.data}', *args.cfg_options])
+        except (OSError, ValueError):
+            if is_new and os.path.isdir(args.work_dir) and os.listdir(args.work_dir) == ['config']:
+                shutil.rmtree(args.work_dir)  # an option or the data was refused: no run began
+            raise

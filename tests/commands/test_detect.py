@@ -35,5 +35,14 @@ def test_the_config_is_written_once(monkeypatch, tmp_path):
         written[1][1], '--work-dir', 'w', '--dry-run', '--cfg-options', 'data_root=boxes'
     ]  # fmt: skip
     assert not Path(written[1][1]).exists()
+
+    def refuse(argv):
+        raise ValueError('unknown key')
+
+    monkeypatch.setattr(train, 'main', refuse)
+    for folder, is_kept in (('w', True), ('new', False)):
+        with pytest.raises(ValueError, match='unknown key'):
+            detect.main(['net', '--data', 'boxes', '--work-dir', folder])
+        assert Path(folder).exists() == is_kept
     with pytest.raises(FileNotFoundError, match='--data gone: no such folder'):
         detect.main(['net', '--data', 'gone'])
