@@ -22,6 +22,7 @@ from ..files.arch_file import DETECTION
 from ..models.backbones import CreamNet
 from ..models.backbones.published import published_nets
 from ..models.layers.bn_policy import recalibrated
+from ..models.layers.resize_images import resize_images
 from ..models.supernets import ElasticSupernet, cut_weights
 from ..models.supernets.cut_elastic import cut_elastic
 from ..spaces import ElasticSpace, Space
@@ -203,11 +204,15 @@ def _recalibrated(model: BaseModel, images: _Images, about: Mapping) -> dict[str
     if (space.skeleton, space.full) != (own.skeleton, own.full):
         raise ValueError('the networks are slices of another full network than the checkpoint has')
     path = space.parse(given['arch'])
-    batches = images.at(space.input_size(path))
+    size = space.input_size(path)
+    batches = images.at(size)
 
     def run() -> None:
         for batch in batches:
-            model(**model.data_preprocessor(batch, False), mode='tensor')
+            data = model.data_preprocessor(batch, False)
+            if size is not None:  # a pipeline of somebody's own may keep its size
+                data['inputs'] = resize_images(data['inputs'], size)
+            model(**data, mode='tensor')
 
     model.backbone = _slice(supernet, space, path).to(get_device())
     try:
