@@ -244,13 +244,14 @@ def boxes_of(
     ]
 
 
-def draw(image: np.ndarray, found: Sequence[Box], path: str | os.PathLike) -> None:
-    """Write a photograph with its boxes, those of a class in one colour."""
+def draw(
+    image: np.ndarray, found: Sequence[Box], path: str | os.PathLike, classes: Sequence[str]
+) -> None:
+    """Write a photograph with its boxes, those of a class in one colour on all photographs."""
     picture = Image.fromarray(image)
     pen, font = ImageDraw.Draw(picture), letters(max(11, min(picture.size) // 30))
-    names = sorted({name for name, *_ in found})
     for name, score, corners in reversed(found):  # the surest on top
-        colour = COLOURS[names.index(name) % len(COLOURS)]
+        colour = COLOURS[classes.index(name) % len(COLOURS)]
         pen.rectangle(corners, outline=colour, width=max(2, min(picture.size) // 250))
         text, corner = f'{name} {100 * score:.0f} %', (corners[0] + 3, corners[1] + 2)
         pen.rectangle(pen.textbbox(corner, text, font=font), fill=colour)
@@ -299,7 +300,7 @@ def run(session: Any, about: dict, path: str, drawn: str | None, args: argparse.
     elif about['task'] == 'detection':
         found = boxes_of(outputs, scale, image.shape, about, args.threshold)
         if drawn:
-            draw(image, found, drawn)
+            draw(image, found, drawn, about['classes'])
         print(f'{path} -> {drawn}' if drawn else path)
         if not found:
             print('   nothing above the threshold')

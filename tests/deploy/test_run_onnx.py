@@ -110,11 +110,11 @@ def test_boxes_are_drawn_and_each_photograph_has_a_file(tmp_path):
     assert names == [os.path.join('out', f'{n}.png') for n in ('x', 'x_2', 'y', 'x_3')]
     assert run_onnx.drawings(['a.jpg'], None) == [None]
     image = np.zeros((40, 60, 3), np.uint8)
-    run_onnx.draw(image, [('cup', 0.9, (10.2, 12.0, 50.0, 38.0))], tmp_path / 'a.png')
+    run_onnx.draw(image, [('cup', 0.9, (10.2, 12.0, 50.0, 38.0))], tmp_path / 'a.png', ['cup'])
     drawn = np.asarray(Image.open(tmp_path / 'a.png'))
     assert drawn[30, 10].tolist() == list(run_onnx.COLOURS[0]) and not drawn[30, 5].any()
     found = [(name, 0.9, (10, top, 50, top + 9)) for name, top in (('b', 1), ('á', 11), ('b', 21))]
-    run_onnx.draw(image, found, tmp_path / 'a.png')
+    run_onnx.draw(image, found, tmp_path / 'a.png', ['b', 'á'])
     drawn = np.asarray(Image.open(tmp_path / 'a.png'))
     colours = [drawn[y, 10].tolist() for y in (6, 16, 26)]  # left sides
     assert colours == [list(run_onnx.COLOURS[i]) for i in (0, 1, 0)]
