@@ -93,10 +93,15 @@ class Records:
         return found
 
     def add(self, record: dict) -> None:
-        with alone(self.lock):
-            if self.path.is_file():
-                mend_lines(self.path)
-            append_lines(self.path, [json.dumps(record, separators=(',', ':'))])
+        add_record(self.path, self.lock, record)
+
+
+def add_record(path: Path, lock: Path, record: dict) -> None:
+    """One more line, while no other process writes one."""
+    with alone(lock):
+        if path.is_file():
+            mend_lines(path)
+        append_lines(path, [json.dumps(record, separators=(',', ':'))])
 
 
 @contextmanager

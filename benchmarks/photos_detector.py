@@ -14,7 +14,6 @@ Two processes may run beside each other: none takes a run that the other has.
 """
 
 import argparse
-import json
 import os
 import sys
 import time
@@ -24,7 +23,7 @@ from pathlib import Path
 import numpy as np
 
 from cream_mm.command_line import one_line_errors
-from cream_mm.files import Dropped, append_lines, mend_lines, read_json_lines, write_json
+from cream_mm.files import Dropped, read_json_lines, write_json
 
 ROOT = Path(__file__).resolve().parents[1]
 CONFIG = 'configs/photos/search_detector.py'
@@ -89,12 +88,9 @@ class Runs:
         return False
 
     def _add(self, record: dict) -> None:
-        from photos import alone
+        from photos import add_record
 
-        with alone(self.home / 'records-lock'):
-            if self.records.is_file():
-                mend_lines(self.records)
-            append_lines(self.records, [json.dumps(record, separators=(',', ':'))])
+        add_record(self.records, self.home / 'records-lock', record)
         told = f', mAP {record["mAP"]:.3f}' if 'mAP' in record else ''
         print(f'    {record["minutes"]:.1f} minutes, {record["cpu_s"]:.0f} CPU s{told}', flush=True)
 

@@ -29,7 +29,7 @@ distilled from full.pth. Only its training needs full.pth; move all of DIR, or n
 import argparse
 import os.path as osp
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from cream_mm.command_line import (
@@ -136,15 +136,15 @@ def outputs_of(config: str, classes: Sequence[str] | None) -> list[str]:
     """Options that give the heads of a detector's config as many outputs as there are classes."""
     from mmengine.config import Config
 
-    def below(node: Any, place: str) -> Iterator[str]:
-        pairs = node.items() if isinstance(node, Mapping) else enumerate(node)
-        for key, value in pairs:
-            if key == 'num_classes' and value not in (1, len(classes)):  # 1: object or not
-                yield f'{place}.{key}={len(classes)}'
-            elif isinstance(value, Mapping | list | tuple):
-                yield from below(value, f'{place}.{key}')
+    from cream_mm.config.carry import places_below
 
-    return list(below(Config.fromfile(config).model, 'model')) if classes else []
+    number = len(classes or ())
+    return [
+        f'{place}={number}'
+        for place, value in places_below(Config.fromfile(config).model, 'model')
+        # One output tells objects from background.
+        if number and place.endswith('.num_classes') and value not in (1, number)
+    ]
 
 
 def check_files(args: argparse.Namespace) -> None:

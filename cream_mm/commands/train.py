@@ -141,11 +141,12 @@ def build_runner(args: argparse.Namespace, folder: str | None = None) -> 'Runner
 
 def tell_how_long(args: argparse.Namespace, began: float) -> None:
     """A dry run: how long the run will take, on the screen."""
-    from cream_mm.engine.dry_run import FOLDER, dry_run, dry_run_table
+    from cream_mm.files.dry_run_folder import FOLDER
 
     with tempfile.TemporaryDirectory(prefix=FOLDER) as folder:
         runner = build_runner(args, folder)
         from cream_mm.config.max_minutes import fitting
+        from cream_mm.engine.dry_run import dry_run, dry_run_table
         from cream_mm.files import write_json
 
         found = dry_run(runner, began)

@@ -360,6 +360,19 @@ def entries(node: Any) -> Iterator[tuple[Any, Any]]:
         yield from entries(value)
 
 
+def places_below(node: Any, place: str) -> Iterator[tuple[str, Any]]:
+    """Every (dotted place, value) below a nested config that stands at ``place``."""
+    if isinstance(node, dict):
+        items = node.items()
+    elif isinstance(node, (list, tuple)):
+        items = enumerate(node)
+    else:
+        return
+    for key, value in items:
+        yield f'{place}.{key}', value
+        yield from places_below(value, f'{place}.{key}')
+
+
 def _plain(value: Any) -> Any:
     """Lists and tuples compare equal."""
     if isinstance(value, dict):

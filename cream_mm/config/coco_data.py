@@ -13,7 +13,7 @@ from ..datasets.coco_pictures import same_pictures
 from ..files import check_regular, rank_and_number, read_text
 from ..files.read import shorten, some_of
 from ..registry import kind_of
-from .carry import DATA_KEYS, annotation_file, entries
+from .carry import DATA_KEYS, annotation_file, entries, places_below
 
 
 def follow_annotations(cfg: Config) -> None:
@@ -93,7 +93,8 @@ def fit_coco(
                 'would read it mended, with labels by name'
             )
         if place == 'train_dataloader':
-            where = _where(cfg[place], dataset, place)
+            below = places_below(cfg[place], place)
+            where = next((at for at, value in below if value is dataset), place)
             _check_training(dataset, where, files[id(dataset)], classes, say)
     for side in ('val', 'test'):
         for metric in coco_metrics(cfg.get(f'{side}_evaluator')):
@@ -312,17 +313,6 @@ def _some(names: Sequence[str]) -> str:
 # ---- what is trained on --------------------------------------------------------------------------
 
 
-def _where(node: Any, dataset: Mapping, place: str) -> str:
-    """The dotted place of a set inside ``node``, which stands at ``place``: wrappers hold it."""
-    if not isinstance(node, (Mapping, list, tuple)):
-        return ''
-    for key, value in node.items() if isinstance(node, Mapping) else enumerate(node):
-        found = f'{place}.{key}'
-        if value is dataset or (found := _where(value, dataset, found)):
-            return found
-    return ''
-
-
 def _check_training(
     dataset: Mapping,
     where: str,
@@ -367,19 +357,23 @@ def _check_training(
             f'out of the training: set {where}.filter_cfg.min_size=1'
         )
     if small:
-        names = ', '.join(shorten(image['file_name']) for image in small[:3])
         say(
             f'{file.path}: smaller than filter_cfg.min_size={least} pixels: {len(small)} of '
-            f'{len(images)} images, not trained on ({names}{", ..." if len(small) > 3 else ""})'
+            f'{len(images)} images, not trained on ({_pictures(small)})'
         )
     empty = [i for i in images if i['id'] not in with_boxes | too_small]
     if empty and settings.get('filter_empty_gt'):
-        names = ', '.join(shorten(image['file_name']) for image in empty[:3])
         say(
             f'{file.path}: without a box: {len(empty)} of {len(images)} images, not trained on '
-            f'({names}{", ..." if len(empty) > 3 else ""}); '
-            f'{where}.filter_cfg.filter_empty_gt=False trains them as background'
+            f'({_pictures(empty)}); {where}.filter_cfg.filter_empty_gt=False trains them as '
+            'background'
         )
+
+
+def _pictures(images: Sequence[Mapping]) -> str:
+    """The first names of some images of a COCO file."""
+    names = ', '.join(shorten(image['file_name']) for image in images[:3])
+    return names + (', ...' if len(images) > 3 else '')
 
 
 def _held_out(cfg: Config) -> set[int]:

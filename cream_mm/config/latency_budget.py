@@ -7,6 +7,7 @@ from typing import NamedTuple
 from mmengine.config import Config
 
 from ..costs import CostModel, build_cost_model
+from ..costs.budget import leaves_out_nothing
 from ..costs.latency import LatencyTable, machine_words, no_such_table, pick_table
 from ..environment import processor_name
 from ..files.latency_file import LatencyFile, read_latency, space_differences
@@ -243,8 +244,8 @@ def _lines(
     bound, (least, most) = _latency_bounds(cfg), (end['latency_ms'] for end in costs.extremes())
     if bound is None:
         return
-    low, high = bound
-    if (low is None or low <= least) and (high is None or high >= most):
+    if leaves_out_nothing(bound, least, most):
+        low, high = bound
         yield (
             f'latency: budget latency_ms=({low}, {high}) leaves out nothing: the networks of this '
             f'space lie between {least:.3f} and {most:.3f} ms'

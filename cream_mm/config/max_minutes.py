@@ -22,7 +22,7 @@ FORMAT = 'cream_mm.time_budget/1'
 RESERVE = 0.1
 """Share of the time that is not planned: what was measured is not known better."""
 FEW = 4
-"""Less than one in so many of the config's epochs is little."""
+"""One in so many of the config's epochs, or fewer, are little."""
 
 
 def size_epochs(cfg: Config, options: Mapping[str, Any], command: Sequence[str]) -> None:
@@ -70,7 +70,7 @@ def size_epochs(cfg: Config, options: Mapping[str, Any], command: Sequence[str])
         measured = _measure(command)
         chosen, line = fitting(measured, minutes, perf_counter() - start)
         epochs = chosen['max_epochs']
-        is_little = chosen['reserve_minutes'] < 0 or epochs * FEW <= measured['max_epochs']
+        is_little = chosen['reserve_minutes'] < 0 or _are_few(epochs, measured['max_epochs'])
         level = logging.WARNING if is_little else logging.INFO
         write_json(file, dict(format=FORMAT, **chosen, measured=measured))
         say_early(line, level)
@@ -119,7 +119,7 @@ def fitting(measured: dict, minutes: float, spent: float = 0.0) -> tuple[dict, s
             f'{epochs * epoch:.1f} min of training and validation, {rest:.1f} of all else, '
             f'{reserve:.1f} left as reserve'
             + (f'. Of {before} epochs that the config plans: it learns little'
-               if epochs * FEW <= before else '')
+               if _are_few(epochs, before) else '')
         )  # fmt: skip
     fixed = {stage.name: stage.seconds / 60 for stage in stages if not stage.grows}
     fixed['measuring this'] = spent / 60
@@ -131,6 +131,10 @@ def fitting(measured: dict, minutes: float, spent: float = 0.0) -> tuple[dict, s
         f'{rest:.1f} ({parts}). The run takes about {epochs * epoch + rest:.1f} min so, and learns '
         f'little; the {before} epochs of the config would take {before * epoch + rest:.0f}'
     )
+
+
+def _are_few(epochs: int, planned: int) -> bool:
+    return epochs * FEW <= planned
 
 
 def _chosen_before(cfg: Config, file: Path) -> int | None:

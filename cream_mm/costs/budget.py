@@ -70,7 +70,7 @@ class Budget:
         ends, lines = self.cost_model.extremes(), []
         for key, (low, high) in self.bounds.items() if ends is not None else ():
             least, most = ends[0][key], ends[1][key]
-            if (low is None or low <= least) and (high is None or high >= most):
+            if leaves_out_nothing((low, high), least, most):
                 lines.append(
                     f'{key} leaves out nothing: the networks lie between {least:.4g} and '
                     f'{most:.4g} {_unit(key)}'
@@ -104,6 +104,12 @@ class Budget:
         if not self.bounds:
             return 'no budget'
         return ', '.join(f'{key} in {list(bound)}' for key, bound in self.bounds.items())
+
+
+def leaves_out_nothing(bound: Sequence[float | None], least: float, most: float) -> bool:
+    """Whether a bound, an open end of which is None, holds both ends of what there is."""
+    low, high = bound
+    return (low is None or low <= least) and (high is None or high >= most)
 
 
 def _unit(key: str) -> str:

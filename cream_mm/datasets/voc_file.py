@@ -70,7 +70,8 @@ def read_voc(root: str | os.PathLike) -> BoxSet:
 def _joined(root: str, files: Iterable[str]) -> list[str]:
     """A line where a folder holds several sets that are neither of years nor splits."""
     parts = (file.split('/') for file in files)
-    sets = sorted({'/'.join(p[: p.index('Annotations')]) for p in parts if 'Annotations' in p})
+    folders = (p[: p.index('Annotations')] for p in parts if 'Annotations' in p)
+    sets = sorted({'/'.join(folder) or '.' for folder in folders})
     names = [PurePosixPath(one).name.lower() for one in sets]
     if len(sets) < 2 or all(re.search(r'\d{4}', name) or name in SPLITS_BY_NAME for name in names):
         return []

@@ -183,10 +183,9 @@ def _read_images(
         if label is not None and boxes is None:
             notes.add('empty label files', 'taken as background', os.path.relpath(label, top))
         found.append(BoxImage(name, *size, boxes or []))
-    if len(problems) > 1:  # all that is to be mended at once
-        raise ValueError(f'{len(problems)} label files cannot be read:\n{first_lines(problems)}')
-    if problems:
-        raise ValueError(problems[0])
+    if problems:  # all that is to be mended at once
+        head = f'{len(problems)} label files cannot be read:\n' if len(problems) > 1 else ''
+        raise ValueError(head + first_lines(problems))
     return found
 
 

@@ -49,15 +49,6 @@ class DryRun(NamedTuple):
         return dict(self._asdict(), stages=[stage._asdict() for stage in self.stages])
 
 
-FOLDER = 'cream_mm-dry-run-'
-"""What the name of the folder of a dry run begins with."""
-
-
-def is_dry(runner: Runner) -> bool:
-    """Whether a run writes into the folder of a dry run, which goes with it."""
-    return Path(runner.work_dir).name.startswith(FOLDER)
-
-
 def leave_no_trace(cfg: Config, folder: str, work_dir: str | None = None) -> None:
     """Let a run write into a folder and nowhere else.
 

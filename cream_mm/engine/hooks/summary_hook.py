@@ -12,6 +12,7 @@ from mmengine.runner import BaseLoop, EpochBasedTrainLoop, Runner
 from torch import nn
 
 from ...command_words import words_as_typed
+from ...files.dry_run_folder import is_dry
 from ...files.errors_file import ERRORS_FILE
 from ...registry import HOOKS
 from ..distributed import unwrap
@@ -43,11 +44,9 @@ class SummaryHook(Hook):
     def before_train(self, runner: Runner) -> None:
         runner.logger.info('\n  '.join(['Training', *_beginning(runner)]))
         if found := measured_sets(runner):
-            from ..dry_run import is_dry  # which imports hooks
-
             dataset, purpose = found
             trained, config = runner.train_dataloader.dataset, None
-            if not is_dry(runner):
+            if not is_dry(runner.work_dir):
                 config = shlex.quote(short_path(_dumped(runner)))
             if line := small_set_line(dataset, trained, purpose, config):
                 runner.logger.warning(line)
