@@ -348,13 +348,7 @@ def _cause(key: str, before: Any, after: Any, path: _Path, changes: Changes) -> 
 
 def entries(node: Any) -> Iterator[tuple[Any, Any]]:
     """Every (container, key) below a nested config."""
-    if isinstance(node, dict):
-        items = node.items()
-    elif isinstance(node, (list, tuple)):
-        items = enumerate(node)
-    else:
-        return
-    for key, value in list(items):
+    for key, value in _items(node):
         if isinstance(node, dict):
             yield node, key
         yield from entries(value)
@@ -362,15 +356,16 @@ def entries(node: Any) -> Iterator[tuple[Any, Any]]:
 
 def places_below(node: Any, place: str) -> Iterator[tuple[str, Any]]:
     """Every (dotted place, value) below a nested config that stands at ``place``."""
-    if isinstance(node, dict):
-        items = node.items()
-    elif isinstance(node, (list, tuple)):
-        items = enumerate(node)
-    else:
-        return
-    for key, value in items:
+    for key, value in _items(node):
         yield f'{place}.{key}', value
         yield from places_below(value, f'{place}.{key}')
+
+
+def _items(node: Any) -> list[tuple[Any, Any]]:
+    """As they are now: who walks over them may change the node."""
+    if isinstance(node, dict):
+        return list(node.items())
+    return list(enumerate(node)) if isinstance(node, (list, tuple)) else []
 
 
 def _plain(value: Any) -> Any:
